@@ -1,9 +1,9 @@
-//! The fields of a message as one block of bytes: what is kept of a head when the buffer it came in is gone.
+//! The fields of a message as one block of bytes: the part of a head that is kept when its receive buffer is reused.
 
 use super::fields::{is_token, trim};
 use super::message::Fields;
 
-/// Field lines in order, wherever they are kept. Names are tokens, values are trimmed.
+/// Field lines in order, in any storage. Names are tokens, values are trimmed.
 pub trait FieldLines<'b>: Copy {
     /// Name and value of each line.
     fn lines(self) -> impl Iterator<Item = (&'b str, &'b [u8])>;
@@ -19,7 +19,7 @@ pub trait FieldLines<'b>: Copy {
         self.values(name).next()
     }
 
-    /// The value, if there is one line of that name and no more.
+    /// The value, if exactly one line has that name.
     #[inline]
     fn single(self, name: &str) -> Option<&'b [u8]> {
         let mut values = self.values(name);
@@ -27,7 +27,7 @@ pub trait FieldLines<'b>: Copy {
         values.next().is_none().then_some(first)
     }
 
-    /// Whether a line of that name is there.
+    /// Whether a line has that name.
     #[inline]
     fn contains(self, name: &str) -> bool {
         self.value(name).is_some()
@@ -46,8 +46,8 @@ impl<'b> FieldLines<'b> for Fields<'_, 'b> {
     }
 }
 
-/// Lines `name: value CRLF` without the empty line at the end. Whatever the bytes are, reading them is safe; lines that are
-/// no fields are passed over.
+/// Lines `name: value CRLF` without the empty line at the end. Any bytes can be read safely; lines that are no fields are
+/// skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldBlock<'b> {
     bytes: &'b [u8],
@@ -59,12 +59,12 @@ impl<'b> FieldBlock<'b> {
         FieldBlock { bytes }
     }
 
-    /// The lines as they are sent.
+    /// The lines in their sent form.
     pub fn as_bytes(self) -> &'b [u8] {
         self.bytes
     }
 
-    /// Whether all of it is field lines that may be sent as they stand: for blocks that come from a file.
+    /// Whether the whole block consists of field lines that may be sent unchanged: for blocks from a file.
     pub fn is_valid(self) -> bool {
         let mut read = 0;
         for (name, value) in self.lines() {

@@ -1,11 +1,11 @@
-//! Fields that mean something to a proxy, by their names: each name is compared once, when its head is parsed.
+//! Fields with a meaning for proxies, by their names: each name is compared once, when its head is parsed.
 
 use super::fields::same_name;
 
-/// What a proxy does with a field, by its name.
+/// The handling of a field in a proxy, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Passed on unless Connection names it.
+    /// Forwarded, unless Connection names it.
     EndToEnd,
     /// Passed on even if Connection names it: without it the message would mean something else.
     Protected,
@@ -16,7 +16,7 @@ pub(super) enum Class {
     /// Written anew from the framing.
     TransferEncoding,
     Connection,
-    /// What some clients send to proxies in place of Connection; never passed on.
+    /// Sent by some clients to proxies in place of Connection; never forwarded.
     ProxyConnection,
     Upgrade,
     Host,
@@ -30,13 +30,13 @@ pub(super) enum Class {
 }
 
 impl Class {
-    /// One bit per class, for sets of them.
+    /// One bit per class, for sets of classes.
     pub(super) fn bit(self) -> u32 {
         1 << self as u32
     }
 }
 
-/// The class of a field. Sorted by length, so that most names are compared with nothing.
+/// The class of a field. Names are sorted by length, so most names need no comparison.
 pub(super) fn classify(name: &[u8]) -> Class {
     let is = |known: &str| same_name(name, known.as_bytes());
     match name.len() {
@@ -53,7 +53,7 @@ pub(super) fn classify(name: &[u8]) -> Class {
         12 if is("max-forwards") => Class::MaxForwards,
         13 if is("cache-control") || is("authorization") => Class::Protected,
         14 if is("content-length") => Class::ContentLength,
-        // Only has meaning beside an Upgrade to h2c, which is not passed on.
+        // Has a meaning only beside an Upgrade to h2c, which is not forwarded.
         14 if is("http2-settings") => Class::HopByHop,
         15 if is("x-forwarded-for") => Class::XForwardedFor,
         16 if is("proxy-connection") => Class::ProxyConnection,

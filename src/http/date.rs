@@ -24,10 +24,10 @@ pub fn http_date(unix_s: u64) -> [u8; 29] {
     date
 }
 
-/// Seconds since 1970-01-01 UTC of an HTTP-date in one of the three forms that a recipient must take (RFC 9110 section
-/// 5.6.7), before 1970 below zero; `now_unix_s` decides which century a year of two digits is in. `None` for all else. Names
-/// may be in any case and the day of the week any one, for senders err there; the rest has to be exact, since a date that
-/// one reader takes and another does not makes caches disagree.
+/// Seconds since 1970-01-01 UTC of an HTTP-date in one of the three forms that a recipient must accept (RFC 9110 section
+/// 5.6.7), negative before 1970; `now_unix_s` decides the century of a year of two digits. `None` for any other text. Names
+/// may be in any case and the day of the week may be wrong, because senders err there; the rest must be exact: a date that
+/// only some readers accept makes caches disagree.
 pub fn parse_http_date(text: &[u8], now_unix_s: u64) -> Option<i64> {
     match memchr::memchr(b',', text) {
         Some(3) => imf_fixdate(text),
@@ -53,7 +53,7 @@ fn imf_fixdate(text: &[u8]) -> Option<i64> {
 fn rfc850_date(text: &[u8], now_unix_s: u64) -> Option<i64> {
     let at = text.len().checked_sub(24)?;
     let (day, text) = text.split_at(at);
-    // What follows the first three letters of each name.
+    // The rest of each name behind its first three letters.
     const ENDS: [&[u8]; 7] = [b"rsday", b"day", b"urday", b"day", b"day", b"sday", b"nesday"];
     let end = ENDS[day_name(day.get(..3)?)?];
     let exact = day[3..].eq_ignore_ascii_case(end)

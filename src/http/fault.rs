@@ -1,6 +1,6 @@
 //! Every way in which a message can be wrong, with the word for logs, the sentence for people and the status.
 
-/// What is wrong with a message. The status is the one for a request; a response at fault is always a 502.
+/// A fault of a message. The status is for a request; a faulty response always becomes a 502.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// A TLS record on a port that speaks plain HTTP.
@@ -49,7 +49,7 @@ pub enum Fault {
     TooManyFields,
     /// The head ends before its empty line.
     HeadIncomplete,
-    /// Wrong in a way that has no word of its own.
+    /// A fault without a word of its own.
     HeadMalformed,
     /// A field name that is empty or not a token.
     FieldName,
@@ -91,7 +91,7 @@ pub enum Fault {
     PortSyntax,
     /// CONNECT without a port.
     PortMissing,
-    /// No Host in an HTTP/1.1 request, or none where it is the only clue.
+    /// No Host in an HTTP/1.1 request, or none where only Host could name the authority.
     HostMissing,
     /// Several Host fields.
     HostRepeated,
@@ -133,7 +133,7 @@ impl Fault {
         self.description().0
     }
 
-    /// The status for a client whose request is at fault.
+    /// The status for a client whose request has the fault.
     pub fn status(self) -> u16 {
         self.description().1
     }
@@ -143,7 +143,7 @@ impl Fault {
         self.description().2
     }
 
-    /// Whether it is no mistake but too much of something.
+    /// Whether the fault is an exceeded limit.
     pub fn is_limit(self) -> bool {
         use Fault as F;
         matches!(
@@ -159,7 +159,7 @@ impl Fault {
         )
     }
 
-    /// What to do about it.
+    /// Advice for the sender.
     pub fn advice(self) -> &'static str {
         use Fault as F;
         match self {

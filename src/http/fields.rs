@@ -22,15 +22,15 @@ pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_tchar(byte))
 }
 
-/// Whether two field names are the same in any case. Most of their letters are the same in the same case, which
-/// `eq_ignore_ascii_case` makes no use of.
+/// Whether two field names are equal in any case. Most names have equal bytes, which `eq_ignore_ascii_case` does not
+/// exploit.
 #[inline]
 pub fn same_name(one: &[u8], other: &[u8]) -> bool {
     let same = |(one, other): (&u8, &u8)| one == other || (one ^ other == 0x20 && one.is_ascii_alphabetic());
     one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
-/// True for the bytes that may stand in a field value: visible ones, blank, tab, and obs-text (RFC 9110 section 5.5).
+/// Whether a byte may occur in a field value: visible bytes, blank, tab, and obs-text (RFC 9110 section 5.5).
 pub fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7F)
 }
@@ -79,7 +79,7 @@ impl<'a> Iterator for List<'a> {
     }
 }
 
-/// Where the first comma outside of quotes stands, or the length.
+/// The position of the first comma outside of quotes, or the length.
 pub fn member_end(text: &[u8]) -> usize {
     let mut quoted = false;
     let mut at = 0;
@@ -95,13 +95,13 @@ pub fn member_end(text: &[u8]) -> usize {
     text.len()
 }
 
-/// A decimal number without sign or blanks; `None` for anything else and beyond 2^63-1, the largest length that
-/// every peer can be expected to hold.
+/// A decimal number without sign or blanks; `None` for any other text and beyond 2^63-1, the largest length that
+/// every peer can be expected to support.
 pub fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
-    // So many digits cannot be too large.
+    // A number of fewer than 19 digits cannot be too large.
     if text.len() < 19 {
         let digits = text.iter().try_fold(0, |value: u64, &byte| {
             let digit = byte.wrapping_sub(b'0');
@@ -142,7 +142,8 @@ pub(crate) const TWO_DIGITS: [[u8; 2]; 100] = {
     table
 };
 
-/// Writes a number at the end of `digits`; returns where it begins. Two digits at a time: divisions are what it costs.
+/// Writes a number at the end of `digits`; returns the position of its first digit. Two digits at a time, because
+/// divisions are the cost.
 fn decimal_digits(digits: &mut [u8; 20], mut value: u64) -> usize {
     let mut at = digits.len();
     while value >= 100 {
@@ -160,7 +161,7 @@ fn decimal_digits(digits: &mut [u8; 20], mut value: u64) -> usize {
     at
 }
 
-/// Appends an IPv4 address: in every log entry and in many a Host, so not by way of `fmt`.
+/// Appends an IPv4 address, without `fmt`: every log record has one, and many a Host.
 pub fn write_ipv4(out: &mut Vec<u8>, address: std::net::Ipv4Addr) {
     let mut text = [b'.'; 16];
     let mut at = 0;

@@ -1,7 +1,6 @@
-//! Other protocols on the port (rule 48): what says by its first bytes that it is not HTTP/1.1 is answered by name.
+//! Other protocols on the port (rule 48): bytes that belong to another protocol get an answer that names it.
 //!
-//! The user of such a client has configured the wrong kind of proxy, or the wrong port. "Not valid HTTP/1.1" would tell him
-//! nothing.
+//! The user of such a client has configured the wrong kind of proxy, or the wrong port. "Not valid HTTP/1.1" would not help.
 
 use super::fault::Fault;
 
@@ -14,7 +13,7 @@ const FTP_COMMANDS: [&[u8]; 16] = [
 /// Commands that mail programs begin with (RFC 5321).
 const SMTP_COMMANDS: [&[u8]; 4] = [b"EHLO", b"HELO", b"MAIL", b"STARTTLS"];
 
-/// Which protocol begins with this byte after so many bytes of empty lines.
+/// The protocol that begins with this byte after so many bytes of empty lines.
 pub(super) fn of_first_byte(empty_bytes: usize, byte: u8) -> Option<Fault> {
     match (empty_bytes, byte) {
         // The content type of a TLS handshake record (RFC 8446 section 5.1).
@@ -28,12 +27,12 @@ pub(super) fn of_first_byte(empty_bytes: usize, byte: u8) -> Option<Fault> {
     }
 }
 
-/// Which protocol the first line belongs to, which may go on or be followed by others. Only for what HTTP cannot read.
+/// The protocol of the first line, which may be incomplete or be followed by others. Only for bytes that are not HTTP.
 #[cold]
 pub(super) fn of_first_line(bytes: &[u8]) -> Option<Fault> {
     let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     if memchr::memmem::find(line, b" HTTP/").is_some() {
-        // Something is wrong with it, but it is HTTP, whatever the method is called.
+        // The line has a fault, but is HTTP, with any method.
         return line.starts_with(b"PRI * HTTP/2").then_some(Fault::Http2Preface);
     }
     let mut words = line.split(|&byte| byte == b' ');
@@ -50,7 +49,7 @@ pub(super) fn of_first_line(bytes: &[u8]) -> Option<Fault> {
     }
 }
 
-/// What is wrong with the scheme of a target, which is none that is forwarded (rule 6).
+/// The fault of a target's scheme that is not forwarded (rule 6).
 pub(super) fn of_scheme(scheme: &[u8]) -> Fault {
     let is = |known: &str| scheme.eq_ignore_ascii_case(known.as_bytes());
     if is("https") {

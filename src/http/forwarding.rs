@@ -1,7 +1,7 @@
-//! Writes the heads that go on: what a proxy drops, rewrites and adds (RFC 9110 section 7.6, rules 24 to 37).
+//! Writes the heads that weir sends: the fields that a proxy drops, rewrites and adds (RFC 9110 section 7.6, rules 24 to 37).
 //!
-//! A head is written field by field from what was parsed. Fields that speak about one connection are dropped, framing is
-//! written from what the engine decided, and Host comes first, from the target that was judged.
+//! A head is written field by field from the parsed one. Fields about one connection are dropped, framing is written from the
+//! engine's decision, and Host comes first, from the target that was judged.
 
 use std::fmt::Debug;
 use std::io::Write;
@@ -23,17 +23,17 @@ pub use super::host_field::{check_host, route_target};
 pub use super::request_filter::{ForwardedPolicy, RequestFilter};
 pub use super::trailers::{Withheld, write_trailers};
 
-/// What configuration changes in a head, after all that HTTP itself demands (rule 29).
+/// The changes of a head by configuration, after everything that HTTP itself demands (rule 29).
 pub trait Edits: Debug {
     /// Whether no field is removed, whatever its name.
     fn removes_nothing(&self) -> bool;
     /// Whether end-to-end fields of this name are dropped.
     fn removes(&self, name: &str) -> bool;
-    /// Appends the lines to add. The configuration has checked that they are valid.
+    /// Appends the lines to add, whose syntax the configuration has checked.
     fn write_added(&self, out: &mut Vec<u8>);
 }
 
-/// Nothing is changed.
+/// No changes.
 impl Edits for () {
     fn removes_nothing(&self) -> bool {
         true
@@ -46,7 +46,7 @@ impl Edits for () {
     fn write_added(&self, _out: &mut Vec<u8>) {}
 }
 
-/// How a request goes on.
+/// The way of a request to its origin.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestRoute<'a> {
     /// Becomes Host; port 80 is not written.
@@ -55,43 +55,43 @@ pub struct RequestRoute<'a> {
     pub path: &'a [u8],
     /// How the body is framed towards the origin; never `UntilClose`.
     pub body: Body,
-    /// Ask the origin to change the protocol, as the client did.
+    /// Requests a change of protocol from the origin, as the client did.
     pub upgrade: bool,
-    /// For TRACE and OPTIONS: already decremented. Elsewhere the field passes unread.
+    /// For TRACE and OPTIONS: the decremented value. For other methods the field passes unread.
     pub max_forwards: Option<u64>,
     /// The pseudonym to add to Via.
     pub via: Option<&'a str>,
-    /// The host that was asked for, where weir stands before the server: Forwarded tells it, and the scheme.
+    /// The requested host, if weir is a gateway: Forwarded contains it, and the scheme.
     pub asked: Option<&'a Authority>,
     /// Forwarded and X-Forwarded-For.
     pub forwarded: ForwardedPolicy,
-    /// The client, for the above.
+    /// The client, for Forwarded and X-Forwarded-For.
     pub client: IpAddr,
-    /// What configuration changes.
+    /// The changes by configuration.
     pub edits: &'a dyn Edits,
 }
 
-/// How a response goes on.
+/// The way of a response to its client.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseRoute<'a> {
-    /// How the body is framed towards the client. `None` keeps the Content-Length that a response to HEAD or a 304
-    /// announces for a body that is not there.
+    /// How the body is framed towards the client. `None` keeps the Content-Length with which a response to HEAD or a
+    /// 304 announces a missing body.
     pub body: Body,
     /// The version of the request.
     pub client_version: Version,
     /// The connection stays open after this response.
     pub keep_alive: bool,
-    /// This is a 101 that was asked for, or a 426: Upgrade passes, with its Connection option.
+    /// The response is a requested 101, or a 426: Upgrade passes, with its Connection option.
     pub upgrade: bool,
     /// The pseudonym to add to Via.
     pub via: Option<&'a str>,
     /// The date to add if the origin sent none.
     pub date: Option<&'a str>,
-    /// What configuration changes.
+    /// The changes by configuration.
     pub edits: &'a dyn Edits,
 }
 
-/// Appends the head that goes to the origin: always HTTP/1.1, ready to be followed by the body.
+/// Appends the head for the origin: always HTTP/1.1, with the empty line at its end.
 pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, route: &RequestRoute<'_>) {
     debug_assert!(route.body != Body::UntilClose, "a request cannot end with its connection");
     out.extend_from_slice(head.method.as_bytes());
@@ -125,7 +125,7 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, route: &Requ
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the head that goes to the client: always HTTP/1.1. Also for 1xx, which have neither framing nor persistence.
+/// Appends the head for the client: always HTTP/1.1. 1xx responses have neither framing nor persistence.
 pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, route: &ResponseRoute<'_>) {
     let interim = head.status < 200;
     let (fields, named, edited) = (head.fields, names_fields(head.fields), !route.edits.removes_nothing());
@@ -169,8 +169,7 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, route: &Re
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the status line, unless it stands in the head as weir would write it: then it is returned, to be appended with the
-/// fields behind it.
+/// Appends the status line. A line in weir's own form is returned instead, to be copied together with the fields behind it.
 fn write_status_line(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>) -> Span {
     const LINE: &[u8] = b"HTTP/1.1 200 ";
     let bytes = head.fields.bytes();
@@ -189,8 +188,7 @@ fn write_status_line(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>) -> Span {
     Span::default()
 }
 
-/// Appends the lines that are kept; neighbours that stand in the head as weir would write them, in one piece. What stands at
-/// `first` goes before them.
+/// Appends the kept lines; neighbours in weir's own form are copied in one piece. The bytes of `first` go before them.
 #[inline(always)]
 fn write_lines(out: &mut Vec<u8>, fields: Fields<'_, '_>, first: Span, keeps: impl Fn(&Line) -> bool) {
     let (bytes, mut piece) = (fields.bytes(), first);
@@ -214,7 +212,7 @@ fn write_lines(out: &mut Vec<u8>, fields: Fields<'_, '_>, first: Span, keeps: im
 fn write_response_framing(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, body: Body) {
     match (body, head.status) {
         (Body::None, 204) => {}
-        // An ambiguous length says nothing about a body that is not there, nor does one beside a coding.
+        // An ambiguous length has no meaning for a missing body, and neither has a length beside a coding.
         (Body::None, _) => {
             let coded = head.fields.has(Class::TransferEncoding);
             if let (Ok(Some(length)), false) = (content_length(head.fields), coded) {
@@ -225,7 +223,7 @@ fn write_response_framing(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, body: 
     }
 }
 
-/// What Connection has to say so that the client knows what happens after the response (rule 36).
+/// Writes the Connection field that shows the client whether the connection stays open (rule 36).
 pub fn write_persistence(out: &mut Vec<u8>, client_version: Version, keep_alive: bool) {
     match (client_version, keep_alive) {
         (Version::Http11, true) => {}
@@ -277,7 +275,7 @@ fn write_forwarded(out: &mut Vec<u8>, fields: Fields<'_, '_>, route: &RequestRou
     };
     // Writing to a Vec cannot fail.
     let client = route.client.to_canonical();
-    // The configuration's edits have the last word (rule 29): what they remove or replace is not written first.
+    // The configuration's edits come last (rule 29): a field that they remove or replace is not written before.
     if !route.edits.removes("Forwarded") {
         begin_list(out, fields, "Forwarded", keep);
         let _ = match client {
@@ -297,7 +295,7 @@ fn write_forwarded(out: &mut Vec<u8>, fields: Fields<'_, '_>, route: &RequestRou
     }
 }
 
-/// One line with all that came: many readers of X-Forwarded-For look at one line only.
+/// Begins one line with all received values: many readers of X-Forwarded-For look at one line only.
 fn begin_list(out: &mut Vec<u8>, fields: Fields<'_, '_>, name: &str, keep: bool) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -307,8 +305,8 @@ fn begin_list(out: &mut Vec<u8>, fields: Fields<'_, '_>, name: &str, keep: bool)
     }
 }
 
-/// Appends the body of the answer to TRACE: the request as it came, without what only the client should know (RFC 9110
-/// section 9.3.8). Its type is `message/http`.
+/// Appends the body of the answer to TRACE: the request as received, without fields that only the client should know
+/// (RFC 9110 section 9.3.8). Its type is `message/http`.
 pub fn trace_body(out: &mut Vec<u8>, head: &RequestHead<'_, '_>) {
     const SECRETS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "cookie2", "purge-token"];
     out.extend_from_slice(head.method.as_bytes());

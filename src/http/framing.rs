@@ -1,26 +1,26 @@
-//! How long a body is (RFC 9112 section 6.3): the rules that two readers must never read in two ways.
+//! The length of a body (RFC 9112 section 6.3): two readers must always find the same.
 
 use super::class::Class;
 use super::fault::Fault;
 use super::fields::{decimal, is_token, list};
 use super::message::{Fields, RequestHead, ResponseHead, Version};
 
-/// How the end of a body is known.
+/// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// There is none, and the head does not say so.
+    /// The message has no body, and its head has no framing.
     None,
-    /// Content-Length: that many bytes, perhaps zero.
+    /// Content-Length: that number of bytes, possibly zero.
     Length(u64),
     /// Transfer-Encoding: chunked.
     Chunked,
-    /// It ends when the connection does. Only responses.
+    /// The body ends with the connection. Only responses.
     UntilClose,
 }
 
-/// The body of a request: never `UntilClose`. CONNECT has none, whatever its fields say: WinINET sends `Content-Length: 0`,
-/// others announce a body and send none. What follows belongs to the tunnel (RFC 9110 section 9.3.6), so that no other
-/// reader can find a message in it.
+/// The body of a request: never `UntilClose`. CONNECT has none, whatever its fields are: WinINET sends `Content-Length: 0`,
+/// others announce a body and send none. Bytes behind the head belong to the tunnel (RFC 9110 section 9.3.6), so that no
+/// other reader can find a message in them.
 pub fn request_body(head: &RequestHead<'_, '_>) -> Result<Body, Fault> {
     if head.method == "CONNECT" {
         return Ok(Body::None);
@@ -39,12 +39,12 @@ pub fn request_body(head: &RequestHead<'_, '_>) -> Result<Body, Fault> {
     Ok(Body::Chunked)
 }
 
-/// The body of a response to a request with that method. A successful answer to CONNECT has none: what follows belongs
-/// to the tunnel. Where the status or the method rules a body out, the fields are not even looked at.
+/// The body of a response to a request with that method. A successful answer to CONNECT has none: bytes behind it
+/// belong to the tunnel. If the status or the method rules a body out, the fields are not read.
 ///
-/// Unlike a request, a response with `chunked` is read as that although a Content-Length is there, whatever that says, or the
-/// version is 1.0 (RFC 9112 sections 6.1 and 6.3): origins do both, and every browser and proxy reads them so. No other recipient may
-/// get to read it differently: see [`super::hop::has_doubtful_framing`].
+/// Unlike a request, a response with `chunked` is read by that coding even beside any Content-Length, or with version 1.0
+/// (RFC 9112 sections 6.1 and 6.3): origins send both, and every browser and proxy reads them so. No other recipient may read
+/// it differently: see [`super::hop::has_doubtful_framing`].
 pub fn response_body(request_method: &str, head: &ResponseHead<'_, '_>) -> Result<Body, Fault> {
     let bodiless = matches!(head.status, 100..=199 | 204 | 304)
         || request_method == "HEAD"
@@ -59,12 +59,12 @@ pub fn response_body(request_method: &str, head: &ResponseHead<'_, '_>) -> Resul
     Ok(content_length(head.fields)?.map_or(Body::UntilClose, Body::Length))
 }
 
-/// The one value that all Content-Length fields agree on. `5, 5` is what a careless intermediary makes of two equal
-/// lines and counts as 5 (RFC 9110 section 8.6).
+/// The value that all Content-Length fields agree on. `5, 5` is the result of a careless intermediary that joined two
+/// equal lines, and counts as 5 (RFC 9110 section 8.6).
 pub fn content_length(fields: Fields<'_, '_>) -> Result<Option<u64>, Fault> {
     let mut length = None;
     for value in fields.all_of(Class::ContentLength) {
-        // Nearly always it is one number.
+        // The usual case is one number.
         if let (None, Some(found)) = (length, decimal(value)) {
             length = Some(found);
             continue;

@@ -1,9 +1,9 @@
 //! Reads heads of requests and responses, once (RFC 9112 sections 2 to 5). httparse lives only here.
 //!
-//! [`Scanner`] finds the end of a head as bytes arrive and refuses line ends that httparse would let pass; then the head is
-//! read into a [`Message`], without copying. Nearly all heads come whole and are written as all others are: these need neither
-//! scanner nor httparse ([`plain`]). When httparse says no, a second, slow look finds out which rule was broken, so that people are
-//! told more than "bad request".
+//! [`Scanner`] finds the end of a head as bytes arrive and refuses line ends that httparse would accept; then the head is
+//! read into a [`Message`], without copying. Nearly all heads arrive whole and in the usual form: these need neither scanner
+//! nor httparse ([`plain`]). When httparse refuses a head, a second, slow look finds the rule that was broken, so that the
+//! answer can be more precise than "bad request".
 
 use std::mem::MaybeUninit;
 
@@ -20,11 +20,11 @@ use super::h1::plain;
 use super::h1::scan::{request_version, response_version, trim_line_end};
 use super::message::Span;
 
-/// Fields for which there is room on the stack (chosen: 2 KB of a stack whose pages are in use anyway, where 32 KB would be
-/// eight more with every head; browsers send up to 30 fields).
+/// Space for fields on the stack (chosen: 2 KB of a stack whose pages are in use anyway, where 32 KB would be eight more with
+/// every head; browsers send up to 30 fields).
 const FIELDS_USUAL: usize = 64;
 
-/// Room for what httparse finds; nothing in it is initialised before it is used, so making one costs nothing.
+/// Space for the fields that httparse finds; it is not initialised before use, so creating it costs nothing.
 type Room<'b> = [MaybeUninit<Header<'b>>; FIELDS_USUAL];
 
 /// Most fields of a head.
@@ -32,8 +32,8 @@ fn fields_max(limits: &Limits) -> usize {
     limits.fields_max.min(FIELDS_CEILING)
 }
 
-/// Has a head read with room for as many fields as heads usually have; where it has more, once more with room for all that it
-/// may have.
+/// Calls `read` with space for the usual number of fields, and once more with space for the largest number allowed if the
+/// head has more.
 #[inline]
 fn with_room<'b, T>(
     limits: &Limits,
@@ -49,16 +49,16 @@ fn with_room<'b, T>(
     }
 }
 
-/// Longer heads are left to httparse, whose search pays in long values, and are read when their end has come (chosen: most heads
-/// are shorter, and reading half of a long one would be in vain).
+/// Longer heads are left to httparse, whose search is faster in long values, and are read when their end has arrived (chosen:
+/// most heads are shorter, and reading half of a long one would be wasted).
 const SHORT_BYTES_MAX: usize = 2048;
 
-/// What is known of the length of a head before it is read.
+/// The known facts about the length of a head before it is read.
 enum Extent {
-    /// It is short if it has come whole.
+    /// The head is short if it has arrived whole.
     Short,
     Long,
-    /// It has not come whole, or not as most do.
+    /// The head is incomplete, or does not have the usual form.
     Unknown,
 }
 
@@ -76,7 +76,7 @@ impl Extent {
 }
 
 impl Message {
-    /// Looks for the end of a request head as [`Scanner::scan_request`] does; a head that has come whole is read at once.
+    /// Looks for the end of a request head as [`Scanner::scan_request`] does; a whole head is read at once.
     pub fn receive_request(
         &mut self,
         scanner: &mut Scanner,
@@ -99,7 +99,7 @@ impl Message {
         scanner.scan_request(bytes, limits)
     }
 
-    /// Looks for the end of a response head as [`Scanner::scan_response`] does; a head that has come whole is read at once.
+    /// Looks for the end of a response head as [`Scanner::scan_response`] does; a whole head is read at once.
     pub fn receive_response(
         &mut self,
         scanner: &mut Scanner,
@@ -119,7 +119,7 @@ impl Message {
         scanner.scan_response(bytes, limits)
     }
 
-    /// Reads a request head that has come whole, if its lines end as they should.
+    /// Reads a whole request head, if its lines end correctly.
     fn read_whole_request(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
         match Extent::of(bytes) {
             Extent::Short => plain::read_request(self, bytes, fields_max(limits))?.ok(),
@@ -143,8 +143,8 @@ impl Message {
         }
     }
 
-    /// Reads the head whose end [`Scanner::scan_request`] found, unless that is done; `bytes` may go on after it, and may begin
-    /// with the empty lines that the scanner counted. Rules 1 to 4, 13, 17.
+    /// Reads the head whose end [`Scanner::scan_request`] found, unless it is read already; `bytes` may continue behind it,
+    /// and may begin with the empty lines that the scanner counted. Rules 1 to 4, 13, 17.
     #[inline]
     pub fn read_request<'s, 'b>(
         &'s mut self,
@@ -171,8 +171,8 @@ impl Message {
         }
     }
 
-    /// Reads the head whose end [`Scanner::scan_response`] found, unless that is done; `bytes` may go on after it. What can be
-    /// put right in a response is refused here too: see [`super::repair`].
+    /// Reads the head whose end [`Scanner::scan_response`] found, unless it is read already; `bytes` may continue behind it.
+    /// Faults that can be repaired in a response are refused, too: see [`super::repair`].
     #[inline]
     pub fn read_response<'s, 'b>(
         &'s mut self,
@@ -199,7 +199,7 @@ impl Message {
         }
     }
 
-    /// What httparse makes of a request, with room for so many fields: the length of its head.
+    /// Reads a request with httparse, with space for so many fields; returns the length of its head.
     fn try_request<'b>(
         &mut self,
         bytes: &'b [u8],
@@ -220,7 +220,7 @@ impl Message {
         }))
     }
 
-    /// What httparse makes of a response, with room for so many fields: the length of its head.
+    /// Reads a response with httparse, with space for so many fields; returns the length of its head.
     fn try_response<'b>(
         &mut self,
         bytes: &'b [u8],
@@ -254,7 +254,8 @@ impl Message {
         }))
     }
 
-    /// What httparse refuses: HTTP/1.2 to 1.9, which RFC 9110 section 2.5 wants taken as 1.1, and targets that are not UTF-8.
+    /// Reads requests that httparse refuses: HTTP/1.2 to 1.9, which count as 1.1 (RFC 9110 section 2.5), and targets that are
+    /// not UTF-8.
     #[cold]
     fn read_request_by_hand(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
         let start = skip_empty_lines(bytes, limits)?;
@@ -270,7 +271,7 @@ impl Message {
         Ok(())
     }
 
-    /// The same for responses: HTTP/1.2 to 1.9.
+    /// Reads responses that httparse refuses: HTTP/1.2 to 1.9.
     #[cold]
     fn read_later_response(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
         let (line, rest) = split_line(bytes);
@@ -329,13 +330,13 @@ fn pairs<'a, 'b>(
     headers.iter().map(|header| (header.name, header.value))
 }
 
-/// What stands after `HTTP/1.1 200 ` in a status line, which may still have its end.
+/// The text behind `HTTP/1.1 200 ` in a status line with or without its end.
 fn reason(line: &[u8]) -> Span {
     let end = trim_line_end(line.strip_suffix(b"\n").unwrap_or(line)).len() as u32;
     Span { start: end.min(13), end }
 }
 
-/// The first line without its end, and what follows it.
+/// The first line without its end, and the bytes behind it.
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(b'\n', bytes) {
         Some(at) => (trim_line_end(&bytes[..at]), &bytes[at + 1..]),
@@ -343,7 +344,7 @@ fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Which rule a request head breaks that httparse refused.
+/// The rule that is broken by a request head that httparse refused.
 #[cold]
 fn request_fault(bytes: &[u8], limits: &Limits) -> Fault {
     let start = match skip_empty_lines(bytes, limits) {
@@ -354,7 +355,7 @@ fn request_fault(bytes: &[u8], limits: &Limits) -> Fault {
     request_line_fault(line).unwrap_or_else(|| fields_fault(rest, limits))
 }
 
-/// Which rule a response head breaks that httparse refused.
+/// The rule that is broken by a response head that httparse refused.
 #[cold]
 fn response_fault(bytes: &[u8], limits: &Limits) -> Fault {
     let (line, rest) = split_line(bytes);

@@ -1,12 +1,12 @@
-//! Which fields belong to one connection only (RFC 9110 section 7.6.1), and what they ask for.
+//! The fields that belong to one connection only (RFC 9110 section 7.6.1), and their meaning.
 
 use super::class::{Class, classify};
 use super::fault::Fault;
 use super::fields::{decimal, list};
 use super::message::{Fields, Version};
 
-/// Whether fields of that name are about a connection or about framing, whatever Connection says: no message that is kept has
-/// them.
+/// Whether fields of that name are about a connection or about framing, even if Connection does not name them: no stored
+/// message has them.
 pub fn is_of_connection(name: &str) -> bool {
     match classify(name.as_bytes()) {
         Class::HopByHop
@@ -28,8 +28,8 @@ pub fn is_of_connection(name: &str) -> bool {
     }
 }
 
-/// Whether a field of a received response belongs to the message and not to the connection it came over: neither
-/// hop-by-hop, nor framing, nor named by Connection.
+/// Whether a field of a received response belongs to the message and not to its connection: neither hop-by-hop, nor
+/// framing, nor named by Connection.
 pub fn is_end_to_end(fields: Fields<'_, '_>, name: &str) -> bool {
     match classify(name.as_bytes()) {
         Class::HopByHop
@@ -49,7 +49,7 @@ pub fn is_end_to_end(fields: Fields<'_, '_>, name: &str) -> bool {
     }
 }
 
-/// True if Connection names anything but the options that every peer sends: only then are names worth comparing.
+/// Whether Connection names more than the options that every peer sends: only then must names be compared.
 pub fn names_fields(fields: Fields<'_, '_>) -> bool {
     fields.connection().other
 }
@@ -59,8 +59,8 @@ pub(super) fn is_named(fields: Fields<'_, '_>, name: &str) -> bool {
     fields.list_contains("connection", name)
 }
 
-/// Whether the client wants the connection kept after the response (rule 36). `Proxy-Connection` is what some clients
-/// send to proxies in place of Connection.
+/// Whether the client wants the connection kept after the response (rule 36). Some clients send `Proxy-Connection` to
+/// proxies in place of Connection.
 pub fn wants_keep_alive(version: Version, fields: Fields<'_, '_>) -> bool {
     let (connection, proxy_connection) = (fields.connection(), fields.proxy_connection());
     let close = connection.close || proxy_connection.close;
@@ -71,13 +71,13 @@ pub fn wants_keep_alive(version: Version, fields: Fields<'_, '_>) -> bool {
 }
 
 /// Whether another reader could find a different end of this response, or its sender has confused two messages: it has a
-/// transfer coding beside a Content-Length, or although it is HTTP/1.0 (RFC 9112 section 6.1). It is read by the coding, but
-/// its connection is not used again, and nothing of it is stored.
+/// transfer coding beside a Content-Length, or with HTTP/1.0 (RFC 9112 section 6.1). It is read by the coding, but its
+/// connection is not reused, and the response is not stored.
 pub fn has_doubtful_framing(version: Version, fields: Fields<'_, '_>) -> bool {
     fields.has(Class::TransferEncoding) && (version == Version::Http10 || fields.has(Class::ContentLength))
 }
 
-/// Whether the origin will keep its connection after this response. Its framing may still forbid it.
+/// Whether the origin will keep its connection after this response. The framing may still forbid reuse.
 pub fn origin_keeps_alive(version: Version, fields: Fields<'_, '_>) -> bool {
     if has_doubtful_framing(version, fields) {
         return false;
@@ -89,8 +89,8 @@ pub fn origin_keeps_alive(version: Version, fields: Fields<'_, '_>) -> bool {
     }
 }
 
-/// Whether the request waits for a 100 (rule 30). Other expectations are a fault (417). In an HTTP/1.0 request Expect
-/// means nothing (RFC 9110 section 10.1.1): do not ask then.
+/// Whether the request waits for a 100 (rule 30). Other expectations are a fault (417). Do not call this for
+/// HTTP/1.0, where Expect has no meaning (RFC 9110 section 10.1.1).
 pub fn expects_continue(fields: Fields<'_, '_>) -> Result<bool, Fault> {
     if !fields.has(Class::Expect) {
         return Ok(false);
@@ -105,8 +105,8 @@ pub fn expects_continue(fields: Fields<'_, '_>) -> Result<bool, Fault> {
     Ok(expects)
 }
 
-/// Max-Forwards as received (rule 12); it has a meaning for TRACE and OPTIONS only. A number beyond 2^63 is as good as
-/// any other large one.
+/// Max-Forwards as received (rule 12); it has a meaning for TRACE and OPTIONS only. A number beyond 2^63 is as good
+/// as any other large number.
 pub fn max_forwards(fields: Fields<'_, '_>) -> Result<Option<u64>, Fault> {
     if !fields.has(Class::MaxForwards) {
         return Ok(None);
@@ -119,8 +119,8 @@ pub fn max_forwards(fields: Fields<'_, '_>) -> Result<Option<u64>, Fault> {
     Ok(Some(decimal(value).unwrap_or(i64::MAX as u64)))
 }
 
-/// Whether the message asks for, or agrees to, another protocol on this connection (rule 31). A request for h2c is no
-/// request: the proxy could not see what is asked for inside.
+/// Whether the message requests, or agrees to, another protocol on this connection (rule 31). A request for h2c does
+/// not count: the proxy could not see the requests inside.
 pub fn upgrade_requested(version: Version, fields: Fields<'_, '_>) -> bool {
     if version == Version::Http10 || !fields.has(Class::Upgrade) || !fields.connection().upgrade {
         return false;

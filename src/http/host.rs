@@ -12,8 +12,7 @@ pub const NAME_BYTES_MAX: usize = 253;
 /// Longest label of a name in bytes (RFC 1035 section 2.3.4).
 const LABEL_BYTES_MAX: usize = 63;
 
-/// The bytes that a name may hold, in lower case; 0 for all others. Underscores are no part of host names, but of names
-/// that are in use.
+/// The bytes of names, in lower case; 0 for all others. Underscores are not part of host names, but of names in use.
 const NAME_BYTES: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -31,7 +30,7 @@ const NAME_BYTES: [u8; 256] = {
 #[derive(Clone, Copy)]
 pub struct Name {
     len: u8,
-    /// It was written with a trailing dot: no search domain is appended to it.
+    /// The name had a trailing dot: no search domain is appended to it.
     rooted: bool,
     bytes: [u8; NAME_BYTES_MAX],
 }
@@ -57,12 +56,12 @@ impl Name {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// Whether it was written with a trailing dot, which ends the search (rule 10).
+    /// Whether the name had a trailing dot, which prevents the search (rule 10).
     pub fn is_rooted(&self) -> bool {
         self.rooted
     }
 
-    /// This name in a domain: `www` in `corp.example` is `www.corp.example`. `None` if that is too long.
+    /// This name in a domain: `www` in `corp.example` is `www.corp.example`. `None` if the result is too long.
     pub fn in_domain(&self, domain: &Name) -> Option<Name> {
         let (own, above) = (self.as_bytes(), domain.as_bytes());
         let len = own.len() + 1 + above.len();
@@ -102,10 +101,10 @@ impl std::hash::Hash for Name {
     }
 }
 
-/// Why a text is not a host (RFC 1035, RFC 3986).
+/// The reason why a text is not a host (RFC 1035, RFC 3986).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostError {
-    /// Nothing there.
+    /// The text is empty.
     Empty,
     /// More than 253 bytes, or a label of more than 63.
     TooLong,
@@ -118,8 +117,8 @@ pub enum HostError {
 }
 
 impl Name {
-    /// Reads a name: any case, one trailing dot tolerated. A name that spells an address is an error here;
-    /// `Host::parse` takes both.
+    /// Reads a name: any case, one trailing dot tolerated. A name that spells an address is an error; `Host::parse`
+    /// accepts both.
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Name, HostError> {
         let (text, rooted) = match text {
@@ -153,15 +152,15 @@ impl Name {
 }
 
 impl Host {
-    /// Reads a name, an IPv4 address in any of the spellings that resolvers have ever taken (one to four parts,
-    /// decimal, octal or hexadecimal), or an IPv6 address in brackets, without a zone. Addresses become canonical here,
-    /// so that what is judged is what is dialled (rules 10 and 40).
+    /// Reads a name, an IPv4 address in any of the spellings that resolvers have ever accepted (one to four parts,
+    /// decimal, octal or hexadecimal), or an IPv6 address in brackets, without a zone. Addresses become canonical, so
+    /// the judged address is the dialled one (rules 10 and 40).
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Host, HostError> {
         if let [b'[', inner @ .., b']'] = text {
             return bracketed(inner);
         }
-        // What addresses mostly look like.
+        // The usual form of addresses.
         if let Some(address) = dotted_decimal(text) {
             return Ok(Host::Address(IpAddr::V4(address)));
         }
@@ -206,7 +205,8 @@ fn bracketed(inner: &[u8]) -> Result<Host, HostError> {
     }))
 }
 
-/// The last label is decimal digits, or `0x` and hex digits: no top-level domain is, and resolvers take it as a number.
+/// Whether the last label is decimal digits, or `0x` and hex digits: no top-level domain is, and resolvers read such
+/// a name as a number.
 fn ends_in_number(name: &[u8]) -> bool {
     let start = memchr::memrchr(b'.', name).map_or(0, |dot| dot + 1);
     match &name[start..] {
@@ -215,7 +215,7 @@ fn ends_in_number(name: &[u8]) -> bool {
     }
 }
 
-/// Four decimal numbers without leading zeros. `None` says nothing.
+/// Four decimal numbers without leading zeros. `None` decides nothing.
 fn dotted_decimal(text: &[u8]) -> Option<Ipv4Addr> {
     let (mut octets, mut rest) = ([0_u8; 4], text);
     for (index, octet) in octets.iter_mut().enumerate() {
@@ -243,7 +243,7 @@ fn dotted_decimal(text: &[u8]) -> Option<Ipv4Addr> {
     rest.is_empty().then(|| Ipv4Addr::from(octets))
 }
 
-/// One to four numbers; the last one fills the bytes that are left.
+/// One to four numbers; the last one fills the remaining bytes.
 fn ipv4(name: &[u8]) -> Option<Ipv4Addr> {
     let mut address: u32 = 0;
     let mut parts = name.split(|&byte| byte == b'.').peekable();

@@ -1,12 +1,12 @@
-//! Whose request it is: the target's authority, and what Host may say beside it (RFC 9112 section 3.2).
+//! The authority of a request: the target's, and the value of Host that is allowed beside it (RFC 9112 section 3.2).
 
 use super::class::Class;
 use super::fault::Fault;
 use super::message::{RequestHead, Version};
 use super::target::{Authority, Target};
 
-/// The authority of a request: that of the target, or that of Host for origin-form (port 80 unless it names one). `None`
-/// for `*`, which asks this proxy. Rule 8: Host must be there in 1.1, once, and valid, whatever the target says.
+/// The authority of a request: the target's, or that of Host for origin-form (port 80 unless Host names one). `None` for `*`,
+/// which means this proxy. Rule 8: HTTP/1.1 demands exactly one valid Host, whatever the target is.
 pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<Option<Authority>, Fault> {
     match target {
         Target::Absolute { authority, .. } | Target::Authority(authority) => {
@@ -22,15 +22,14 @@ pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<O
     }
 }
 
-/// The same for a target that has an authority, which is the one.
+/// Checks Host of a request whose target has an authority, which is the one that counts.
 pub fn check_host(
     head: &RequestHead<'_, '_>,
     target: &Target<'_>,
     authority: &Authority,
 ) -> Result<(), Fault> {
     let Some(host) = host(head)? else { return Ok(()) };
-    // What every client sends is the same once more. An empty one says nothing that the target did not say better (RFC 9112
-    // section 3.2.2).
+    // Clients repeat the target's authority in Host. An empty Host adds nothing to the target (RFC 9112 section 3.2.2).
     if !host.is_empty() && spelled(head.target, target) != Some(host) && !authority.has_name(host) {
         host_authority(host)?;
     }
@@ -50,7 +49,7 @@ fn host<'b>(head: &RequestHead<'_, 'b>) -> Result<Option<&'b [u8]>, Fault> {
     }
 }
 
-/// The authority as the target spells it: a Host of the same bytes is as valid as it is.
+/// The authority as spelled in the target: a Host of equal bytes is equally valid.
 fn spelled<'b>(bytes: &'b [u8], target: &Target<'_>) -> Option<&'b [u8]> {
     match target {
         Target::Absolute { path, .. } => {

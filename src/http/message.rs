@@ -1,8 +1,8 @@
-//! The parsed head of a message: start line and fields as ranges over the bytes that it was read from.
+//! The parsed head of a message: start line and fields as ranges over the bytes of the head.
 //!
 //! A [`Message`] belongs to a buffer that is kept as long as the message is needed: the head is parsed once
-//! ([`super::head`]), and each phase that wants to know something of it borrows a view, [`RequestHead`] or
-//! [`ResponseHead`]. A message is emptied and read again, so that its table of fields is allocated once and not for each head.
+//! ([`super::head`]), and each phase that reads it borrows a view, [`RequestHead`] or [`ResponseHead`]. A message is emptied
+//! and reused, so its table of fields is not allocated for each head.
 
 use super::class::{Class, classify};
 use super::fault::Fault;
@@ -30,7 +30,7 @@ impl Version {
         if minor == 0 { Version::Http10 } else { Version::Http11 }
     }
 
-    /// The digits as Via shows them.
+    /// The digits in Via.
     pub fn digits(self) -> &'static str {
         match self {
             Version::Http10 => "1.0",
@@ -39,7 +39,7 @@ impl Version {
     }
 }
 
-/// Which options the Connection fields of a head name.
+/// The options that the Connection fields of a head name.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Options {
     pub close: bool,
@@ -50,9 +50,9 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Adds the members of one more field; returns how many they are at most.
+    /// Adds the members of one more field; returns an upper bound of their number.
     fn add(&mut self, value: &[u8]) -> usize {
-        // As nearly all spell them.
+        // The usual spellings.
         match value {
             b"close" => self.close = true,
             b"keep-alive" | b"Keep-Alive" => self.keep_alive = true,
@@ -91,7 +91,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Where `part` stands in `whole`, of which it is a part.
+    /// The range of `part` in `whole`, which contains it.
     #[inline]
     pub fn of(part: &[u8], whole: &[u8]) -> Span {
         let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
@@ -104,7 +104,7 @@ impl Span {
         (self.end - self.start) as usize
     }
 
-    /// Those bytes.
+    /// The bytes of the range.
     #[inline]
     pub fn within(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
@@ -115,13 +115,13 @@ impl Span {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
     pub name: Span,
-    /// Without the blanks around it.
+    /// The value without the blanks around it.
     pub value: Span,
     pub class: Class,
 }
 
 impl Line {
-    /// Whether the line stands there as weir writes a line: one blank behind the colon, CRLF behind the value.
+    /// Whether the line has weir's own form: one blank behind the colon, CRLF behind the value.
     #[inline]
     pub fn is_canonical(&self, bytes: &[u8]) -> bool {
         let at = |position: u32| bytes.get(position as usize).copied();
@@ -134,7 +134,7 @@ impl Line {
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Start {
-    /// Nothing has been read yet.
+    /// No head has been read.
     #[default]
     Unread,
     Request {
@@ -156,26 +156,26 @@ pub struct Message {
     /// Length of the head, with the empty lines before it and its last line end.
     head_bytes: u32,
     lines: Vec<Line>,
-    // Which classes are there, one bit each: most questions are about fields that are not.
+    // The classes of the fields, one bit each: most questions are about missing fields.
     classes: u32,
-    // Which names may be there, for all other questions: see `hint`.
+    // The possible names, for all other questions: see `hint`.
     hints: u64,
-    // What Connection and Proxy-Connection name.
+    // The options of Connection and Proxy-Connection.
     connection: Options,
     proxy_connection: Options,
 }
 
-/// The fields of a head, while they are noted.
+/// The fields of a head, while they are recorded.
 pub(super) struct FieldsBegun<'s> {
     message: &'s mut Message,
     classes: u32,
     hints: u64,
-    /// How many options Connection names at most.
+    /// Upper bound of the number of options of Connection.
     options: usize,
 }
 
 impl FieldsBegun<'_> {
-    /// One more.
+    /// Records one more field.
     #[inline]
     pub(super) fn add(&mut self, bytes: &[u8], name: Span, value: Span) {
         let text = name.within(bytes);
@@ -198,7 +198,7 @@ impl FieldsBegun<'_> {
         }
     }
 
-    /// There are no more: the head ends at `head_bytes`. Bounds what Connection may name.
+    /// Ends recording: the head ends at `head_bytes`. Bounds the number of options of Connection.
     #[inline]
     pub(super) fn end(self, head_bytes: usize) -> Result<(), Fault> {
         let FieldsBegun { message, classes, hints, options } = self;
@@ -207,8 +207,8 @@ impl FieldsBegun<'_> {
     }
 }
 
-/// One bit of 64 for a name in any case: where it is not set, no field has that name. For a name that is known when weir is
-/// built it is a constant.
+/// One bit of 64 for a name in any case: if the bit is not set, no field has that name. For a name that is known when weir is
+/// built the bit is a constant.
 #[inline]
 fn hint(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, |first| usize::from(first | 0x20));
@@ -228,13 +228,13 @@ fn method_name(method: &[u8]) -> Option<&str> {
 }
 
 impl Message {
-    /// One of which nothing has been read.
+    /// An empty message.
     #[inline]
     pub fn new() -> Message {
         Message::default()
     }
 
-    /// Forgets what was read: before the buffer changes.
+    /// Empties the message: called before the buffer changes.
     #[inline]
     pub fn clear(&mut self) {
         self.start = Start::Unread;
@@ -249,19 +249,19 @@ impl Message {
         matches!(self.start, Start::Unread)
     }
 
-    /// Notes a request whose fields are noted already.
+    /// Records a request whose fields are recorded already.
     #[inline]
     pub(super) fn set_request(&mut self, method: Span, target: Span, version: Version) {
         self.start = Start::Request { method, target, version };
     }
 
-    /// Notes a response whose fields are noted already.
+    /// Records a response whose fields are recorded already.
     #[inline]
     pub(super) fn set_response(&mut self, version: Version, status: u16, reason: Span) {
         self.start = Start::Response { version, status, reason };
     }
 
-    /// Has the fields of a head noted, one after the other.
+    /// Begins to record the fields of a head, one after the other.
     #[inline]
     pub(super) fn begin_fields(&mut self) -> FieldsBegun<'_> {
         self.lines.clear();
@@ -269,8 +269,8 @@ impl Message {
         FieldsBegun { message: self, classes: 0, hints: 0, options: 0 }
     }
 
-    /// Notes the fields of the head that ends at `head_bytes`, each name and value a part of `bytes`, and bounds what Connection
-    /// may name.
+    /// Records the fields of the head that ends at `head_bytes`, each name and value a part of `bytes`, and bounds the number
+    /// of options of Connection.
     pub(super) fn set_fields<'b>(
         &mut self,
         bytes: &'b [u8],
@@ -284,7 +284,8 @@ impl Message {
         lines.end(head_bytes)
     }
 
-    /// Whether each line of the head ends in CRLF, and not in LF alone: two bytes tell before each name, and four at the end.
+    /// Whether each line of the head ends in CRLF, and not in LF alone: decided by two bytes before each name, and four at
+    /// the end.
     pub(super) fn has_crlf(&self, bytes: &[u8]) -> bool {
         let before = |line: &Line| bytes.get((line.name.start as usize).wrapping_sub(2));
         self.lines.iter().all(|line| before(line) == Some(&b'\r'))
@@ -325,7 +326,7 @@ impl Message {
     }
 }
 
-/// The fields of one head, in order. Names are tokens; values are trimmed and hold no control characters but tabs.
+/// The fields of one head, in order. Names are tokens; values are trimmed and contain no control characters but tabs.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'s, 'b> {
     message: &'s Message,
@@ -333,19 +334,19 @@ pub struct Fields<'s, 'b> {
 }
 
 impl<'s, 'b> Fields<'s, 'b> {
-    /// Whether any field of that class is there.
+    /// Whether a field has that class.
     #[inline]
     pub(super) fn has(self, class: Class) -> bool {
         self.message.classes & class.bit() != 0
     }
 
-    /// What Connection names.
+    /// The options of Connection.
     #[inline]
     pub(super) fn connection(self) -> Options {
         self.message.connection
     }
 
-    /// What Proxy-Connection names.
+    /// The options of Proxy-Connection.
     #[inline]
     pub(super) fn proxy_connection(self) -> Options {
         self.message.proxy_connection
@@ -366,7 +367,7 @@ impl<'s, 'b> Fields<'s, 'b> {
     /// The name of a line.
     #[inline]
     pub(super) fn name(self, line: &Line) -> &'b str {
-        // It is a token: the parser has seen to that.
+        // The parser accepts only tokens as names.
         std::str::from_utf8(line.name.within(self.bytes)).unwrap_or_default()
     }
 
@@ -412,12 +413,12 @@ impl<'s, 'b> Fields<'s, 'b> {
         self.all(name).next()
     }
 
-    /// How many field lines have that name.
+    /// The number of field lines with that name.
     pub fn count(self, name: &str) -> usize {
         self.all(name).count()
     }
 
-    /// True if one of the lists in the fields of that name has the token as a member, in any case.
+    /// Whether one of the lists in the fields of that name has the token as a member, in any case.
     pub fn list_contains(self, name: &str, token: &str) -> bool {
         self.all(name).flat_map(list).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
     }
@@ -427,7 +428,7 @@ impl<'s, 'b> Fields<'s, 'b> {
         self.lines().len()
     }
 
-    /// No fields at all.
+    /// Whether the head has no fields.
     pub fn is_empty(self) -> bool {
         self.lines().is_empty()
     }
@@ -453,7 +454,7 @@ pub struct ResponseHead<'s, 'b> {
     pub version: Version,
     /// 100 to 999.
     pub status: u16,
-    /// As sent, often empty; may hold obs-text.
+    /// As sent, often empty; may contain obs-text.
     pub reason: &'b [u8],
     /// Field lines.
     pub fields: Fields<'s, 'b>,

@@ -1,10 +1,9 @@
 //! The HTTP/1.1 grammar: heads, targets, framing, and what a proxy must rewrite.
 //!
-//! How one request passes through this room: [`head`] finds the end of its head while bytes arrive and parses it once, into a
-//! [`message::Message`]; [`target`] and [`framing`] refuse whatever two readers could read in two ways, and [`forwarding`]
-//! writes a new head: line by line of what was parsed, although lines that are the same are copied together. [`h1`] has the
-//! scanner and the chunks of bodies.
-//! The numbered rules in comments and tests are those of the project's rule book for HTTP.
+//! One request passes through this room as follows: [`head`] finds the end of its head while bytes arrive and parses it once,
+//! into a [`message::Message`]; [`target`] and [`framing`] refuse everything that two readers could read in two ways, and
+//! [`forwarding`] writes a new head from the parsed lines; lines in weir's own form are copied together. [`h1`] has the
+//! scanner and the chunks of bodies. The numbered rules in comments and tests are those of the project's rule book for HTTP.
 pub mod block;
 mod class;
 pub mod date;

@@ -1,14 +1,14 @@
-//! The form in which paths are compared and counted.
+//! The form of a path for comparing and counting.
 //!
-//! Many spellings reach the same resource of a server. Where a directive names a path, and where a counter is kept for each
-//! path, all of them have to be one: otherwise `/%61pi/x` gets past `path /api/`. The comparison form has no query, is
-//! percent-decoded up to [`ROUNDS_MAX`] times, has slashes for backslashes, and no dot segments (guard semantics, section 1).
+//! Many spellings name the same resource of a server. A directive with a path, and a counter for each path, must treat all of
+//! them as one: otherwise `/%61pi/x` bypasses `path /api/`. The comparison form has no query, is percent-decoded up to
+//! [`ROUNDS_MAX`] times, has slashes for backslashes, and no dot segments (guard semantics, section 1).
 //!
 //! Several slashes in a row are one (chosen): nginx (`merge_slashes`), Apache's handlers and file systems read `//api/x` as
-//! `/api/x`, so a limit must count it there. A server that tells them apart has the sum of both counted. Letters keep their
+//! `/api/x`, so a limit must count them as one. For a server that distinguishes them the sum is counted. Letters keep their
 //! case, and parameters behind `;` are part of their segment.
 //!
-//! What goes to the origin is never this form.
+//! The origin never gets this form.
 
 /// How often a path is percent-decoded (guard semantics, section 1).
 pub const ROUNDS_MAX: usize = 4;
@@ -18,20 +18,20 @@ pub const ROUNDS_MAX: usize = 4;
 pub struct ComparedPath<'a> {
     /// The form; begins with a slash, but for `*` of OPTIONS.
     pub bytes: &'a [u8],
-    /// Escapes are left after [`ROUNDS_MAX`] times of decoding: what the path means is not known, and no exception is
-    /// made for it.
+    /// Escapes are left after [`ROUNDS_MAX`] rounds of decoding: the meaning of the path is not known, and no
+    /// exception applies to it.
     pub is_escaped: bool,
 }
 
-/// The comparison form of the path of a request, with or without a query. An empty path is `/`. Nothing is written to the
-/// buffer, and nothing allocated, for a path that is in this form already.
+/// The comparison form of the path of a request, with or without a query. An empty path is `/`. A path in this form already
+/// is returned without use of the buffer, and without allocation.
 pub fn comparison_form<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> ComparedPath<'a> {
     let path = memchr::memchr(b'?', path).map_or(path, |query| &path[..query]);
     if is_plain(path) || path == b"*" {
         return ComparedPath { bytes: path, is_escaped: false };
     }
     buffer.clear();
-    // One slash too many is an empty segment, and goes.
+    // A surplus slash makes an empty segment, which is removed.
     buffer.push(b'/');
     buffer.extend_from_slice(path);
     let mut rounds = 0;
@@ -56,7 +56,7 @@ pub fn is_plain(path: &[u8]) -> bool {
     path.first() == Some(&b'/') && path.iter().all(is_fine)
 }
 
-/// Where the first escape stands.
+/// The position of the first escape.
 pub fn first_escape(bytes: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'%', bytes).find(|&at| escape_at(bytes, at).is_some())
 }
@@ -86,7 +86,7 @@ pub fn decode(bytes: &mut Vec<u8>) -> bool {
 fn collapse(path: &mut Vec<u8>) {
     let (mut from, mut to) = (0, 0);
     while from < path.len() {
-        // At a slash: the segment behind it ends at the next one.
+        // `from` is at a slash: the segment behind it ends at the next slash.
         let end = memchr::memchr(b'/', &path[from + 1..]).map_or(path.len(), |at| from + 1 + at);
         let is_last = end == path.len();
         match &path[from + 1..end] {
@@ -99,7 +99,7 @@ fn collapse(path: &mut Vec<u8>) {
                 continue;
             }
         }
-        // A path that ends in such a segment is that of a folder.
+        // A path with such a last segment names a folder.
         if is_last {
             path[to] = b'/';
             to += 1;

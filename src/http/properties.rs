@@ -1,4 +1,4 @@
-//! What must hold for any bytes: mutated messages from fixed seeds, so that a failure repeats.
+//! Properties that hold for any bytes, tested with mutated messages from fixed seeds, so that a failure can be repeated.
 
 use std::net::IpAddr;
 
@@ -58,7 +58,7 @@ fn heads_are_seen_the_same_in_pieces_and_written_so_that_they_read_the_same() {
         let mut bytewise = (0..=bytes.len()).map(|len| scanner.scan_request(&bytes[..len], &limits));
         let bytewise = bytewise.find(|seen| *seen != Ok(None)).unwrap_or(Ok(None));
         match (whole, bytewise) {
-            // Of several faults, bytes that come one by one may show another one first.
+            // Of several faults, single bytes may show another one first.
             (Err(_), Err(_)) => {}
             // In a complete head a bare CR is left to the parser.
             (Ok(Some(len)), Err(Fault::BareCarriageReturn)) => {

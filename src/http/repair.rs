@@ -1,20 +1,20 @@
-//! What a proxy puts right in the head of a response before it is read (RFC 9112 sections 5.1 and 5.2): whitespace between
-//! a field name and its colon, which it has to remove, and obsolete line folding, which becomes blanks. Both fields that
-//! frame the body and all others mean afterwards what the origin meant. Requests with these are refused.
+//! Repairs of a response head before it is read (RFC 9112 sections 5.1 and 5.2): whitespace between a field name and its
+//! colon, which a proxy has to remove, and obsolete line folding, which becomes blanks. All fields, also those that frame the
+//! body, then have the meaning that the origin intended. Requests with these faults are refused.
 //!
-//! Heads that need it are rare: the parser refuses them with [`Fault::LineFolding`] or [`Fault::FieldNameBlank`], and only then
-//! the head is changed, where it stands and without changing its length, and parsed once more.
+//! Such heads are rare: the parser refuses them with [`Fault::LineFolding`] or [`Fault::FieldNameBlank`], and only then the
+//! head is changed in place, without changing its length, and parsed once more.
 
 use super::fault::Fault;
 use super::fields::{is_token, trim_end};
 
-/// Whether a response head with that fault may be read once it is repaired.
+/// Whether a response head with that fault may be read after a repair.
 pub fn is_repairable(fault: Fault) -> bool {
     matches!(fault, Fault::LineFolding | Fault::FieldNameBlank)
 }
 
-/// Repairs a whole head, last CRLF included; false if there was nothing to repair. A folded line right behind the status line
-/// has nothing that it could belong to, and stays what it is.
+/// Repairs a whole head, including its last CRLF; false if nothing was repaired. A folded line directly behind the status
+/// line continues no field, and stays unchanged.
 pub fn repair_response(head: &mut [u8]) -> bool {
     let mut repaired = false;
     let mut line = next_line(head, 0);
@@ -35,7 +35,7 @@ pub fn repair_response(head: &mut [u8]) -> bool {
     repaired
 }
 
-/// Where the line behind the one at `line` begins.
+/// The position of the line behind the one at `line`.
 fn next_line(head: &[u8], line: usize) -> usize {
     memchr::memchr(b'\n', &head[line..]).map_or(head.len(), |at| line + at + 1)
 }

@@ -1,11 +1,11 @@
-//! Answers of our own: who refused, why, and what to do about it (rule 39, RFC 9209).
+//! Responses of weir itself: who refused, why, and advice (rule 39, RFC 9209).
 
 use super::fields::{is_tchar, list, trim, write_decimal};
 use super::forwarding::write_persistence;
 use super::message::{Fields, Version};
 use super::template::{Kind, Placeholder, Template};
 
-/// The request that is answered, as far as it is known: empty is what is not.
+/// The answered request as far as it is known; unknown texts are empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked<'a> {
     /// The method.
@@ -20,32 +20,32 @@ pub struct Asked<'a> {
     pub user: &'a str,
 }
 
-/// One answer. Texts are escaped where they are written, so they may come from the network.
+/// One response. Texts are escaped when they are written, so they may come from the network.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reply<'a> {
     /// 100 to 999.
     pub status: u16,
     /// The error type (RFC 9209 section 2.3, a token) and the details: the rule or the reason.
     pub proxy_status: Option<(&'a str, &'a str)>,
-    /// The reason phrase; empty for that of the status.
+    /// The reason phrase; empty for the phrase of the status.
     pub phrase: &'a str,
-    /// What happened, in a sentence or two.
+    /// The cause, in one or two sentences.
     pub explanation: &'a str,
-    /// What to do about it.
+    /// Advice for the user.
     pub advice: Option<&'a str>,
-    /// What the rule says that refused it; empty if it was none.
+    /// The text of the rule that refused the request; empty without one.
     pub rule: &'a str,
-    /// What was asked for, and by whom.
+    /// The requested resource, and the client.
     pub asked: Asked<'a>,
     /// The contact of the administrator; empty if none is configured.
     pub contact: &'a str,
-    /// The page, if there is one of the administrator's.
+    /// The page of the administrator, if one is configured.
     pub template: Option<&'a Template>,
     /// Seconds until it may work.
     pub retry_after: Option<u32>,
     /// More fields, such as Proxy-Authenticate; names and values must be valid.
     pub extra_fields: &'a [(&'a str, &'a str)],
-    /// More fields, each with its line end, that change from one answer to the next; never prepared.
+    /// More fields, each with its line end, that change from one response to the next; never prepared.
     pub changing: &'a [u8],
     /// A page for a browser rather than a text for a tool: see [`accepts_html`].
     pub html: bool,
@@ -53,16 +53,16 @@ pub struct Reply<'a> {
     pub head_only: bool,
     /// The connection stays open.
     pub keep_alive: bool,
-    /// The client speaks HTTP/1.0 and must be told if the connection stays open.
+    /// The client speaks HTTP/1.0 and needs a field if the connection stays open.
     pub http10: bool,
-    /// Now, as `date::http_date` writes it; empty for none.
+    /// The present date as `date::http_date` writes it; empty for none.
     pub date: &'a str,
     /// The name of this proxy in Proxy-Status and on the page.
     pub pseudonym: &'a str,
 }
 
 impl Reply<'_> {
-    /// What the body is written in.
+    /// The format of the body.
     fn kind(&self) -> Kind {
         match self.template {
             Some(template) => template.kind(),
@@ -80,7 +80,7 @@ impl Reply<'_> {
         self.proxy_status.map_or("", |(_, details)| details)
     }
 
-    /// What the pages say beside sentences, each with its heading, as far as it is known.
+    /// The known facts on the pages, each with its heading.
     fn facts(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let facts = [
             ("Rule", self.rule),
@@ -120,22 +120,22 @@ impl Reply<'_> {
 /// The parts of an answer that are the same for all clients: put together once for each reason; the rest is filled in between.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Everything, one part behind the other.
+    /// All parts, one behind the other.
     text: Vec<u8>,
-    /// Where each part but the last one ends, in the order of [`Part`].
+    /// The end of each part but the last one, in the order of [`Part`].
     ends: [usize; PARTS - 1],
 }
 
 /// The parts, in the order in which they are written.
 #[derive(Clone, Copy)]
 enum Part {
-    /// The status line. Behind it goes Date.
+    /// The status line. Date follows.
     Start,
-    /// Up to the value of Content-Length, which goes behind it.
+    /// Up to the value of Content-Length, which follows.
     Type,
-    /// Up to the error type of Proxy-Status. Behind it go the details.
+    /// Up to the error type of Proxy-Status. The details follow.
     Error,
-    /// The other fields. Behind them goes Connection, and the end of the head.
+    /// The other fields. Connection and the end of the head follow.
     Fields,
     /// The body up to the facts, unless there is a template.
     Sentences,
@@ -190,8 +190,8 @@ impl Prepared {
         &self.text[begin..end]
     }
 
-    /// Appends head and body of an answer from which this was prepared, or of one that has the same to say: the rest of it is
-    /// filled in.
+    /// Appends head and body of the response that was prepared, or of another one with the same prepared parts: the other
+    /// parts are filled in.
     pub fn write(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         out.reserve(self.text.len() + FILLED_BYTES);
         out.extend_from_slice(self.part(Part::Start));
@@ -224,7 +224,7 @@ impl Prepared {
         if reply.head_only {
             out.truncate(body_at);
         }
-        // The length is known last, and changes its place with what was written before it.
+        // The length is known last, and is rotated to its place.
         let end = out.len();
         write_decimal(out, body_len as u64);
         let digits = out.len() - end;
@@ -232,7 +232,7 @@ impl Prepared {
     }
 }
 
-/// Room for what is filled in, as most of that is (chosen).
+/// Space for the parts that are filled in, in the usual case (chosen).
 const FILLED_BYTES: usize = 512;
 
 /// Appends head and body of an answer that is given once.
@@ -240,7 +240,7 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
     Prepared::of(reply).write(out, reply);
 }
 
-/// What a page of the administrator's may load beside what weir's own may: no scripts.
+/// The sources that a page of the administrator may use beside those of weir's own pages: no scripts.
 const OF_TEMPLATES: &str = " http: https:; img-src data: http: https:; font-src data: http: https:";
 
 fn write_start(out: &mut Vec<u8>, reply: &Reply<'_>) {
@@ -253,7 +253,8 @@ fn write_start(out: &mut Vec<u8>, reply: &Reply<'_>) {
 fn write_type(out: &mut Vec<u8>, reply: &Reply<'_>) {
     write_line(out, &["Content-Type: ", reply.content_type()]);
     if reply.kind() == Kind::Html {
-        // Whatever slips into the page does nothing: it needs nothing but its style. An administrator's may have pictures.
+        // The page needs only its style, so the policy disables everything else that an attacker might insert. Pages of an
+        // administrator may have pictures.
         let own = "default-src 'none'; style-src 'unsafe-inline'";
         let others = if reply.template.is_some() { OF_TEMPLATES } else { "" };
         write_line(out, &["Content-Security-Policy: ", own, others]);
@@ -281,7 +282,7 @@ fn write_error(out: &mut Vec<u8>, pseudonym: &str, error: &str) {
     out.extend_from_slice(error.as_bytes());
 }
 
-/// Appends `; details="..."`, if there are any.
+/// Appends `; details="..."`, unless `details` is empty.
 fn write_details(out: &mut Vec<u8>, details: &str) {
     if !details.is_empty() {
         out.extend_from_slice(b"; details=");
@@ -396,7 +397,7 @@ fn write_status(out: &mut Vec<u8>, status: u16) {
 /// Whether a person will look at the answer: Accept names `text/html`, and not with a weight of 0. Tools send `*/*`.
 pub fn accepts_html(fields: Fields<'_, '_>) -> bool {
     const HTML: &[u8] = b"text/html";
-    // Many tools say no more than `*/*`.
+    // Many tools send only `*/*`.
     let long = fields.all("accept").filter(|value| value.len() >= HTML.len());
     long.flat_map(list).any(|member| {
         let mut parts = member.split(|&byte| byte == b';').map(trim);

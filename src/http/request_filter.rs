@@ -1,42 +1,42 @@
-//! Which fields of a request go on to the origin: asked when its head is written, and when a stored response is selected by
-//! them (rules 25 and 51).
+//! The fields of a request that are forwarded to the origin: used when its head is written, and when a stored response is
+//! selected by these fields (rules 25 and 51).
 
 use super::class::Class;
 use super::hop::{is_named, names_fields};
 use super::message::{Fields, Line, Version};
 
-/// What happens to Forwarded (RFC 7239) and X-Forwarded-For alike.
+/// The handling of both Forwarded (RFC 7239) and X-Forwarded-For.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForwardedPolicy {
-    /// Passed on as they came.
+    /// Forwarded unchanged.
     #[default]
     Off,
-    /// The client's address is added to what came.
+    /// The client's address is appended to the received value.
     Append,
-    /// Only the client's address.
+    /// The client's address replaces the received value.
     Replace,
     /// Neither.
     Remove,
 }
 
-/// What decides which fields of a request go on to the origin.
+/// The properties that decide which fields of a request are forwarded to the origin.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFilter {
-    /// Of the request.
+    /// The version of the request.
     pub version: Version,
-    /// The origin is asked to change the protocol.
+    /// The origin is requested to change the protocol.
     pub upgrade: bool,
-    /// The body goes on in chunks, so there may be trailers.
+    /// The body is forwarded in chunks, so trailers are possible.
     pub chunked: bool,
     /// Max-Forwards is written anew.
     pub counts_hops: bool,
-    /// What happens to Forwarded and X-Forwarded-For.
+    /// The handling of Forwarded and X-Forwarded-For.
     pub forwarded: ForwardedPolicy,
 }
 
 impl RequestFilter {
-    /// Whether the lines of a field of that class go on; `removed` tells whether configuration removes it, `named` whether
-    /// Connection names it.
+    /// Whether the lines of a field of that class are forwarded; `removed` returns whether configuration removes it, `named`
+    /// whether Connection names it.
     // One of two callers is the loop over the fields of every request.
     #[inline(always)]
     pub(super) fn keeps(&self, class: Class, removed: impl Fn() -> bool, named: impl Fn() -> bool) -> bool {
@@ -55,14 +55,14 @@ impl RequestFilter {
                 ForwardedPolicy::Append | ForwardedPolicy::Replace | ForwardedPolicy::Remove => false,
             },
             Class::MaxForwards => !self.counts_hops && !dropped(),
-            // The origin sees a 1.1 request: an expectation that 1.0 does not know must not come true there.
+            // The origin gets a 1.1 request: an expectation without a meaning in 1.0 must not get one there.
             Class::Expect => self.version == Version::Http11,
             Class::Trailer => self.chunked && !dropped(),
             Class::EndToEnd => !dropped(),
         }
     }
 
-    /// Name and value of each line that goes on; `removes` tells whether configuration removes the fields of a name.
+    /// Name and value of each forwarded line; `removes` returns whether configuration removes the fields of a name.
     pub fn kept<'s, 'b>(
         self,
         fields: Fields<'s, 'b>,

@@ -1,41 +1,41 @@
-//! Schemes that authenticate a connection and not a request (RFC 4559, and NTLM, which came before it).
+//! Schemes that authenticate a connection and not a request (RFC 4559, and the older NTLM).
 
 use super::fields::list;
 use super::forwarding::{is_end_to_end, write_field};
 use super::message::Fields;
 
-/// Those that are in use; compared in any case (RFC 9110 section 11.1).
+/// The schemes in use; compared in any case (RFC 9110 section 11.1).
 const SCHEMES: [&[u8]; 3] = [b"NTLM", b"Negotiate", b"Kerberos"];
 
-/// Whether a request has credentials for its connection: whatever comes over that later may be answered as the same user's.
+/// Whether a request has credentials for its connection: later requests on the connection may be answered as the same user's.
 pub fn authenticates_connection(fields: Fields<'_, '_>) -> bool {
     names_scheme(fields, "authorization")
 }
 
-/// Whether a response offers to authenticate its connection, or goes on with that.
+/// Whether a response offers to authenticate its connection, or continues to.
 pub fn offers_connection(fields: Fields<'_, '_>) -> bool {
     names_scheme(fields, "www-authenticate")
 }
 
-/// What a proxy says that keeps an authenticated connection for one client (RFC 4559 section 6).
+/// The field by which a proxy announces that it keeps an authenticated connection for one client (RFC 4559 section 6).
 const SUPPORT: (&str, &str) = ("Proxy-Support", "Session-Based-Authentication");
 
-/// Whether a response says so already, in a way that a proxy passes on.
+/// Whether a response has this field already, in a form that a proxy forwards.
 pub fn announces_support(fields: Fields<'_, '_>) -> bool {
     fields.list_contains(SUPPORT.0, SUPPORT.1) && is_end_to_end(fields, SUPPORT.0)
 }
 
-/// Adds the lines that say so to a head that ends with its empty line.
+/// Adds the field and its Connection option to a head that ends with its empty line.
 pub fn add_support(out: &mut Vec<u8>) {
     out.truncate(out.len().saturating_sub(2));
     write_field(out, SUPPORT.0, SUPPORT.1.as_bytes());
-    // The RFC has no word about it, Squid does so: a proxy on the way that knows nothing of it must not pass the promise on.
+    // The RFC does not mention this, Squid does it: a proxy on the way without support must not forward the announcement.
     write_field(out, "Connection", SUPPORT.0.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
-/// A challenge, like credentials, begins with its scheme; the other members of the list are parameters of the last one
-/// (RFC 9110 section 11.6.1). What stands in quotes is no member.
+/// A challenge, like credentials, begins with its scheme; the other members of the list are parameters of the last
+/// one (RFC 9110 section 11.6.1). Text in quotes is no member.
 fn names_scheme(fields: Fields<'_, '_>, name: &str) -> bool {
     fields.all(name).flat_map(list).any(|member| {
         let scheme = member.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();

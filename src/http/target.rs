@@ -8,10 +8,10 @@ use super::foreign;
 
 pub use super::host::{Host, HostError, NAME_BYTES_MAX, Name};
 
-/// Host and port, both known.
+/// Host and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Authority {
-    /// Who.
+    /// The host.
     pub host: Host,
     /// 1 to 65535.
     pub port: u16,
@@ -23,14 +23,14 @@ impl Authority {
         matches!(&self.host, Host::Name(name) if name.is_rooted())
     }
 
-    /// Reads `host`, `host:` or `host:port`. Where the port is missing or empty it is the default one, or a fault when
-    /// there is none.
+    /// Reads `host`, `host:` or `host:port`. A missing or empty port is the default one, or a fault without a
+    /// default.
     #[inline]
     pub fn parse(text: &[u8], default_port: Option<u16>) -> Result<Authority, Fault> {
-        // What the name or the address ends with.
+        // The byte before the port, or the end of an address in brackets.
         let wanted = if text.first() == Some(&b'[') { b']' } else { b':' };
         let mut host_end = text.len();
-        // One loop, since authorities are short. A user name can be in front of either part.
+        // One loop, because authorities are short. A user name can precede either part.
         for (at, &byte) in text.iter().enumerate().rev() {
             if byte == b'@' {
                 return Err(Fault::Userinfo);
@@ -48,8 +48,8 @@ impl Authority {
         Ok(Authority { host: Host::parse(host)?, port })
     }
 
-    /// True if the text is the same name in any case, with any valid port or none: as Host it is then valid, and need not
-    /// be read. False says nothing.
+    /// Whether the text is the same name in any case, with any valid port or none: such a Host is valid, and need not be
+    /// read. False decides nothing.
     pub(super) fn has_name(&self, text: &[u8]) -> bool {
         let Host::Name(name) = &self.host else { return false };
         let Some((host, port)) = text.split_at_checked(name.as_bytes().len()) else { return false };
@@ -61,7 +61,7 @@ impl Authority {
         port_valid && host.eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// Appends it, without the port where that is `default_port`.
+    /// Appends the authority, without the port if that is `default_port`.
     pub fn write(&self, out: &mut Vec<u8>, default_port: Option<u16>) {
         self.host.write(out);
         if default_port != Some(self.port) {
@@ -82,18 +82,18 @@ fn parse_port(digits: &[u8]) -> Option<u16> {
     u16::try_from(value).ok().filter(|&port| port != 0)
 }
 
-/// What a request asks for, in the four forms of RFC 9112 section 3.2.
+/// The target of a request, in one of the four forms of RFC 9112 section 3.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// `http://host/path`: how clients talk to proxies. `ws://` is the same: a WebSocket begins as an HTTP request, which says by
-    /// Upgrade what it wants (RFC 6455 section 4.1).
+    /// `http://host/path`: the form for proxies. `ws://` is equivalent: a WebSocket begins as an HTTP request with Upgrade
+    /// (RFC 6455 section 4.1).
     Absolute {
-        /// From the URI; the port is 80 where it has none.
+        /// The authority of the URI; the port is 80 if the URI has none.
         authority: Authority,
         /// Path and query exactly as sent. May be empty, or begin with `?`: `forwarding` adds the slash.
         path: &'a [u8],
     },
-    /// `/path`: how clients talk to origins.
+    /// `/path`: the form for origins.
     Origin {
         /// Path and query exactly as sent.
         path: &'a [u8],
@@ -126,15 +126,15 @@ impl<'a> Target<'a> {
 }
 
 fn connect_target<'a>(target: &[u8]) -> Result<Target<'a>, Fault> {
-    // Says what is wrong with a whole URI, which would otherwise be a strange port or host.
+    // The fault of a whole URI, which would otherwise be reported as a strange port or host.
     if target.iter().any(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\')) {
         return Err(Fault::TargetForm);
     }
     Ok(Target::Authority(Authority::parse(target, None)?))
 }
 
-/// Appends a target in the one form that rules, logs and pages have of it: bytes beyond ASCII are percent-encoded, as in a URI
-/// (RFC 3986 section 2.1). Only the origin gets them as they came.
+/// Appends a target in the one form for rules, logs and pages: bytes beyond ASCII are percent-encoded, as in a URI (RFC 3986
+/// section 2.1). Only the origin gets them unchanged.
 pub fn write_encoded(out: &mut Vec<u8>, target: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     if target.is_ascii() {
@@ -163,7 +163,7 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
     after(b"http://").or_else(|| after(b"ws://"))
 }
 
-/// The scheme of `scheme://`. Without the slashes `name:80` would count as one.
+/// The scheme of `scheme://`. Without the slashes `name:80` would have one.
 fn scheme(target: &[u8]) -> Option<&[u8]> {
     let colon = memchr::memchr(b':', target)?;
     let scheme = &target[..colon];
@@ -173,7 +173,7 @@ fn scheme(target: &[u8]) -> Option<&[u8]> {
     valid.then_some(scheme)
 }
 
-/// What the bytes of a target are: bits, so that a whole target is looked at without a branch.
+/// The classes of a target's bytes, as bits, so that a whole target is tested without a branch.
 const CHARACTERS: [u8; 256] = {
     let mut table = [FORBIDDEN; 256];
     let mut byte = 0x21;
@@ -195,7 +195,7 @@ const CHARACTERS: [u8; 256] = {
 /// Blanks and control characters.
 const FORBIDDEN: u8 = 1;
 const FRAGMENT: u8 = 2;
-/// Outside of the URI grammar (RFC 3986), but what clients send: Go, Java and curl UTF-8, old browsers what they like.
+/// Outside of the URI grammar (RFC 3986), but sent by clients: UTF-8 by Go, Java and curl, any bytes by old browsers.
 const OUTSIDE: u8 = 4;
 
 fn check_characters(target: &[u8], strict: bool) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
-//! Pages of an administrator's own for weir's answers: text with placeholders, `{{host}}`.
+//! Pages of an administrator for weir's responses: text with placeholders, `{{host}}`.
 //!
-//! A template is read once, and every mistake in it is told with its line. What is filled in comes from the network: it is
-//! escaped for the kind of text that it goes into, and bounded.
+//! A template is read once, and every mistake in it is reported with its line. Values come from the network: they are escaped
+//! for the format of the template, and bounded.
 
 use std::fmt;
 
@@ -11,25 +11,25 @@ pub const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
 /// Most placeholders of a template (chosen).
 pub const PLACEHOLDERS_MAX: usize = 100;
 
-/// Longest value, escaped, that is filled in (chosen: weir's own pages fit into a block with it).
+/// Longest escaped value (chosen: weir's own pages fit into a block with it).
 pub const VALUE_BYTES_MAX: usize = 800;
 
 /// Behind so many bytes of a page nothing more is filled in (chosen: twice the largest template).
 const PAGE_BYTES_MAX: usize = 2 * TEMPLATE_BYTES_MAX;
 
-/// What a page is written in.
+/// The format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// For browsers.
+    /// HTML, for browsers.
     Html,
-    /// For terminals.
+    /// Plain text, for terminals.
     Text,
-    /// For programs. Placeholders stand within quotes.
+    /// JSON, for programs. Placeholders stand within quotes.
     Json,
 }
 
 impl Kind {
-    /// By the end of a file's name, in lower case.
+    /// The format for the extension of a file's name, in lower case.
     pub fn of_extension(extension: &str) -> Option<Kind> {
         match extension {
             "html" | "htm" => Some(Kind::Html),
@@ -39,7 +39,7 @@ impl Kind {
         }
     }
 
-    /// For Content-Type.
+    /// The value of Content-Type.
     pub fn content_type(self) -> &'static str {
         match self {
             Kind::Html => "text/html; charset=utf-8",
@@ -48,8 +48,8 @@ impl Kind {
         }
     }
 
-    /// Appends a text that may hold anything, so that it can be nothing else: no tag, no attribute, no end of a string, no
-    /// control of a terminal. What is too long is cut, and says so.
+    /// Appends a text from the network, escaped so that it cannot act: as a tag, an attribute, the end of a string, or a
+    /// control of a terminal. A text that is too long is cut, with a mark.
     pub fn write_value(self, out: &mut Vec<u8>, text: &str) {
         const CUT: &[u8] = b"...";
         let full = out.len() + VALUE_BYTES_MAX - CUT.len();
@@ -78,7 +78,7 @@ impl Kind {
         out.extend_from_slice(CUT);
     }
 
-    /// Splits a text behind the characters at its front that stand for themselves, as nearly all do: they are written together.
+    /// Splits a text behind its leading characters that need no escape: these are nearly all, and are written together.
     pub(super) fn split_plain(self, text: &str) -> (&str, &str) {
         let plain = match self {
             Kind::Html => plain_bytes(text, |byte| Kind::Html.is_plain(byte)),
@@ -100,7 +100,7 @@ impl Kind {
     }
 }
 
-/// How many bytes there are before one that is not plain. Many at a time, without a branch for each.
+/// The number of bytes before the first that is not plain. Tests many at a time, without a branch for each.
 fn plain_bytes(text: &str, is_plain: impl Fn(u8) -> bool) -> usize {
     let bytes = text.as_bytes();
     let mut rest = bytes;
@@ -111,7 +111,7 @@ fn plain_bytes(text: &str, is_plain: impl Fn(u8) -> bool) -> usize {
         }
         rest = behind;
     }
-    // What is left of most values is plain, and that is seen at once.
+    // The rest of most values is plain, and one test finds that.
     let mut piece = [b' '; 16];
     piece.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
     if rest.len() < piece.len() && !has_others(&piece) {
@@ -151,16 +151,16 @@ fn write_character(out: &mut Vec<u8>, character: char) {
     out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// One table: each placeholder, its name, and what it stands for.
+/// One table: each placeholder, its name, and its meaning.
 macro_rules! placeholders {
     ($($name:literal $placeholder:ident $meaning:literal,)*) => {
-        /// What can be filled in.
+        /// The values that a template can contain.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Placeholder {
             $(#[doc = $meaning] $placeholder,)*
         }
 
-        /// Their names, and what they stand for.
+        /// Name, placeholder and meaning.
         pub const PLACEHOLDERS: &[(&str, Placeholder, &str)] =
             &[$(($name, Placeholder::$placeholder, $meaning)),*];
     };
@@ -183,7 +183,7 @@ placeholders! {
     "proxy" Proxy "the name of this proxy, as in via",
 }
 
-/// What is wrong with a template.
+/// A mistake in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateError {
     /// Counted from 1; 0 for the file as a whole.
@@ -201,14 +201,14 @@ impl fmt::Display for TemplateError {
 #[derive(Clone, Debug)]
 pub struct Template {
     kind: Kind,
-    /// All that stands between placeholders.
+    /// The texts between placeholders.
     text: Box<str>,
-    /// Where in it which one stands.
+    /// The positions in the text, each with its placeholder.
     holes: Vec<(usize, Placeholder)>,
 }
 
 impl Template {
-    /// Reads a template, or tells everything that is wrong with it.
+    /// Reads a template, or fails with all mistakes in it.
     pub fn parse(bytes: &[u8], kind: Kind) -> Result<Template, Vec<TemplateError>> {
         let whole = |message: String| vec![TemplateError { line: 0, message }];
         if bytes.len() > TEMPLATE_BYTES_MAX {
@@ -251,12 +251,12 @@ impl Template {
         Ok(())
     }
 
-    /// What it is written in.
+    /// The format of the page.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Appends the page; `value` is what a placeholder stands for.
+    /// Appends the page; `value` returns the text for a placeholder.
     pub fn write<'v>(&self, out: &mut Vec<u8>, value: impl Fn(Placeholder) -> &'v str) {
         let begin = out.len();
         let mut written = 0;

@@ -1,4 +1,4 @@
-//! Which trailers go on (RFC 9110 section 6.5.1).
+//! The trailers that are forwarded (RFC 9110 section 6.5.1).
 
 use super::fields::{is_listed, is_token, list, trim, write_field};
 use super::hop::names_fields;
@@ -44,19 +44,19 @@ const NOT_IN_TRAILERS: [&str; 35] = [
     "x-forwarded-proto",
 ];
 
-/// What the head of a message takes out of its trailers: what Connection names belongs to the connection wherever it stands
-/// (RFC 9110 section 7.6.1), and what configuration removes must not come in behind the body. Nearly always nothing, and then
+/// The trailers that are removed because of the head of the message: those that Connection names, which belong to the
+/// connection in any place (RFC 9110 section 7.6.1), and those that configuration removes. Nearly always none, and then
 /// without memory.
 #[derive(Debug, Default)]
 pub struct Withheld {
-    /// Each with a comma behind it.
+    /// The names, each with a comma behind it.
     names: Vec<u8>,
-    /// All names with an underscore, too.
+    /// Whether all names with an underscore are removed, too.
     underscores: bool,
 }
 
 impl Withheld {
-    /// Nothing is taken out.
+    /// Empties the list.
     pub fn clear(&mut self) {
         *self = Withheld::default();
     }
@@ -90,8 +90,8 @@ impl Withheld {
     }
 }
 
-/// Appends the trailers that may go on, each with its CRLF, from the lines that `chunked::Decoder::trailers` gives. The
-/// CRLF that ends the message is left to the caller.
+/// Appends the trailers that may be forwarded, each with its CRLF, from the lines of `chunked::Decoder::trailers`.
+/// The CRLF that ends the message is left to the caller.
 pub fn write_trailers(out: &mut Vec<u8>, lines: &[u8], withheld: &Withheld) {
     let mut rest = lines;
     while let Some(end) = memchr::memmem::find(rest, b"\r\n") {

@@ -1,12 +1,12 @@
 //! Decodes the chunked transfer coding (RFC 9112 section 7.1), in place.
 //!
-//! Theory of operation. The decoder is a state per byte for sizes, extensions, line ends and trailers, and a counter for
-//! data. Data moves to the front of the caller's buffer, so what was received in one block leaves in the same block.
-//! Extensions are checked and dropped; trailers are kept as lines until the message ends. Both are bounded, and so is
-//! what a peer may spend on framing per byte that it delivers: extensions, blanks, and leading zeros.
+//! Theory of operation. The decoder has a state per byte for sizes, extensions, line ends and trailers, and a counter for
+//! data. Data moves to the front of the caller's buffer, so bytes received in one block leave in the same block. Extensions
+//! are checked and dropped; trailers are kept as lines until the message ends. Both are bounded, and so is the framing per
+//! byte of payload that a peer may send: extensions, blanks, and leading zeros.
 //!
-//! Blanks may follow a size: before a semicolon the grammar has them (BWS), before the end of the line many origins pad
-//! with them, and every other proxy takes them. Nothing may stand before or between the digits.
+//! Blanks may follow a size: the grammar allows them before a semicolon (BWS), many origins pad with them before the
+//! end of the line, and every other proxy accepts them. No byte may stand before or between the digits.
 
 use crate::http::fault::Fault;
 use crate::http::fields::{is_tchar, is_token, is_value_byte, trim_end};
@@ -14,7 +14,7 @@ use crate::http::fields::{is_tchar, is_token, is_value_byte, trim_end};
 /// Bytes of the trailer section (chosen: a quarter of a head).
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
-/// Bytes of extensions and padding that a message may carry beyond what its payload pays for (chosen).
+/// Bytes of extensions and padding in a message beyond those that its payload allows (chosen).
 pub const EXTENSION_BYTES_MAX: u32 = 16 * 1024;
 
 /// Bytes of payload that pay for one byte of extension (chosen).
@@ -27,7 +27,7 @@ pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 1024;
 /// blanks do so up to 8, with each of many small chunks).
 const SIZE_BYTES_FREE: u8 = 32;
 
-/// Room for the trailer section, of those messages that have one (chosen: a checksum and a signature).
+/// Initial capacity for a trailer section, in a message that has one (chosen: a checksum and a signature).
 const TRAILER_BYTES_MOSTLY: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ enum State {
     Finished,
 }
 
-/// Where in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ) BWS`.
+/// The position in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ) BWS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extension {
     /// After the semicolon.
@@ -74,13 +74,13 @@ enum Extension {
     AfterValue,
 }
 
-/// What one call of [`Decoder::decode`] did.
+/// The result of one call of [`Decoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// Bytes of payload, now at the front of the buffer.
     pub payload: usize,
-    /// Bytes of the coding that were read; fewer than were given only if the message ended within them. What follows
-    /// stands unchanged behind them.
+    /// Bytes of the coding that were read; fewer than given only if the message ended within them. The bytes behind
+    /// the message stay unchanged behind the consumed ones.
     pub consumed: usize,
     /// The message is complete, trailers included.
     pub finished: bool,
@@ -92,16 +92,16 @@ pub struct Decoder {
     state: State,
     /// Bytes of the current chunk, or while its size is read, the size so far.
     remaining: u64,
-    /// Of a response: what a trailer line has too much of whitespace is put right.
+    /// The body belongs to a response: surplus whitespace of trailer lines is removed.
     mends: bool,
     /// Bytes of this chunk's extensions and padding.
     chunk_extension: u32,
-    /// Payload that is owed for the extensions of the message so far. Counted in bytes of payload, and as these come:
-    /// otherwise it would matter in which pieces they do.
+    /// Payload that the message still has to deliver for its extensions so far. Counted in bytes of payload as they
+    /// arrive: otherwise the result would depend on the pieces in which they arrive.
     owed_payload: u64,
-    /// Complete trailer lines, then the one being read. Empty for nearly every message, and then without memory.
+    /// Complete trailer lines, then the incomplete one. Empty for nearly every message, and then without memory.
     trailers: Vec<u8>,
-    /// Where in `trailers` the line begins that is being read.
+    /// Position of the incomplete line in `trailers`.
     trailer_line: usize,
 }
 
@@ -112,7 +112,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Before the first chunk of a request.
+    /// A decoder before the first chunk of a request.
     pub fn new() -> Decoder {
         Decoder {
             state: State::Size { digits: 0 },
@@ -125,8 +125,8 @@ impl Decoder {
         }
     }
 
-    /// Before the first chunk of a response. A blank before the colon of a trailer field is removed, and a folded line becomes
-    /// part of the one before (RFC 9112 sections 5.1 and 5.2): a request with these is refused.
+    /// A decoder before the first chunk of a response. A blank before the colon of a trailer field is removed, and a folded
+    /// line becomes part of the line before (RFC 9112 sections 5.1 and 5.2): a request with these is refused.
     pub fn of_response() -> Decoder {
         Decoder { mends: true, ..Decoder::new() }
     }
@@ -141,7 +141,7 @@ impl Decoder {
         &self.trailers[..self.trailer_line]
     }
 
-    /// Reads coding from `bytes` and moves the payload to their front. After a fault the body can never be completed.
+    /// Decodes `bytes` and moves the payload to their front. After a fault the body can never be completed.
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Fault> {
         let (mut at, mut payload) = (0, 0);
         while at < bytes.len() && self.state != State::Finished {
@@ -166,7 +166,7 @@ impl Decoder {
         Ok(Decoded { payload, consumed: at, finished: self.state == State::Finished })
     }
 
-    /// One byte that is not data.
+    /// Handles one byte that is not data.
     fn step(&mut self, byte: u8) -> Result<State, Fault> {
         match (self.state, byte) {
             (State::Size { digits }, _) => self.size(digits, byte),
@@ -207,7 +207,7 @@ impl Decoder {
         Ok(State::Size { digits: digits.saturating_add(1) })
     }
 
-    /// Behind the digits, after that many bytes of the line.
+    /// Handles a byte behind the digits, after that many bytes of the line.
     fn size_end(&mut self, bytes: u8, byte: u8) -> Result<State, Fault> {
         match byte {
             b'\r' => Ok(State::SizeLineFeed),
@@ -222,7 +222,7 @@ impl Decoder {
         }
     }
 
-    /// Counts a byte that says nothing about the payload.
+    /// Counts a byte without payload.
     fn spend(&mut self) -> Result<(), Fault> {
         self.chunk_extension += 1;
         self.owed_payload += PAYLOAD_PER_EXTENSION;
@@ -293,7 +293,7 @@ impl Decoder {
             return Ok(State::Finished);
         }
         if self.mends && matches!(line, [b' ' | b'\t', ..]) && self.trailer_line > 0 {
-            // The line before goes on in this one.
+            // The line continues the line before.
             self.trailers[self.trailer_line - 2..self.trailer_line].fill(b' ');
         } else {
             self.check_trailer_name()?;

@@ -6,13 +6,13 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// The last chunk, when trailers and CRLF follow.
 pub const LAST_CHUNK_BEFORE_TRAILERS: &[u8] = b"0\r\n";
 
-/// What follows the payload of the last chunk.
+/// The bytes behind the payload of the last chunk.
 const END: &[u8; 7] = b"\r\n0\r\n\r\n";
 
 /// Bytes of the END that every chunk's payload is followed by.
 const LINE_END: u8 = 2;
 
-/// What is left to send of the chunk that was begun last.
+/// The unsent part of the current chunk's frame.
 #[derive(Debug, Default)]
 pub struct Frame {
     /// "40000\r\n" is the longest header, for a full pipe; "0\r\n\r\n" ends the body.
@@ -21,7 +21,7 @@ pub struct Frame {
     header_end: u8,
     /// Payload that the header has promised.
     owed: u32,
-    /// Bytes left of what follows the payload.
+    /// Unsent bytes behind the payload.
     tail: u8,
     /// The last chunk is under way or sent.
     ended: bool,
@@ -39,13 +39,13 @@ impl Frame {
         self.tail = if last { END.len() as u8 } else { LINE_END };
     }
 
-    /// Ends the body by a chunk of its own.
+    /// Ends the body with a separate chunk.
     pub fn end(&mut self) {
         self.set_header(LAST_CHUNK);
         self.ended = true;
     }
 
-    /// Says that the end is sent elsewhere: trailers do not fit in here.
+    /// Leaves the end of the body to the caller, because trailers do not fit into the frame.
     pub fn leave_end(&mut self) {
         self.ended = true;
     }
@@ -55,17 +55,17 @@ impl Frame {
         (self.header_start, self.header_end) = (0, header.len() as u8);
     }
 
-    /// What goes before the payload.
+    /// The bytes before the payload.
     pub fn header(&self) -> &[u8] {
         &self.header[usize::from(self.header_start)..usize::from(self.header_end)]
     }
 
-    /// Payload bytes that go between.
+    /// Unsent payload bytes of the chunk.
     pub fn owed(&self) -> u32 {
         self.owed
     }
 
-    /// What goes behind the payload.
+    /// The bytes behind the payload.
     pub fn tail(&self) -> &'static [u8] {
         let end = usize::from(if self.ended { END.len() as u8 } else { LINE_END });
         &END[end - usize::from(self.tail).min(end)..end]
@@ -95,8 +95,8 @@ impl Frame {
 /// Bytes of the longest chunk header: 16 digits and CRLF.
 pub const CHUNK_HEADER_BYTES_MAX: usize = 18;
 
-/// The header of a chunk of `len` bytes, such as `1f4` CRLF, and how many bytes of the array it takes. `len` must not be
-/// 0: that would be the last chunk.
+/// The header of a chunk of `len` bytes, such as `1f4` CRLF, and its length in the array. `len` must not be 0, which would be
+/// the last chunk.
 pub fn chunk_header(len: usize) -> ([u8; CHUNK_HEADER_BYTES_MAX], usize) {
     debug_assert!(len > 0, "a chunk of no bytes ends the message");
     let mut header = [0; CHUNK_HEADER_BYTES_MAX];

@@ -1,4 +1,4 @@
-//! What is HTTP/1.1 on the wire: where a head ends, and the chunks of a body, both ways.
+//! HTTP/1.1 on the wire: the end of a head, and the chunks of a body, in both directions.
 
 pub mod decode;
 pub mod encode;

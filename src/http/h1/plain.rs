@@ -1,15 +1,15 @@
-//! Reads heads that are as nearly all are: one blank between the parts of the first line, CRLF behind each line, no line folded,
-//! HTTP/1.0 or 1.1, an ASCII target. That is a part of what httparse takes, and it finds the same there (a test compares the two).
-//! Whatever else a head has in it, and a head that has not come whole, is left to httparse and to the second look at what that
+//! Reads heads of the usual form: one blank between the parts of the first line, CRLF behind each line, no folded line,
+//! HTTP/1.0 or 1.1, an ASCII target. httparse accepts all of these with the same result (a test compares the two). A head
+//! with any other form, and an incomplete head, is left to httparse and to the second look at what httparse refuses.
 //! refuses.
-//!
+//! Eight bytes are tested as one number: most names are shorter than the cost of one search call.
 //! Eight bytes are looked at in one number: most names are shorter than what one call of a search costs.
 
 use crate::http::fault::Fault;
 use crate::http::fields::is_tchar;
 use crate::http::message::{Message, Span, Version};
 
-/// Reads a request into an emptied message; the length of its head. `None` if it is not as most are.
+/// Reads a request into an emptied message; returns the length of its head. `None` if it does not have the usual form.
 pub(in crate::http) fn read_request(
     message: &mut Message,
     bytes: &[u8],
@@ -42,7 +42,7 @@ pub(in crate::http) fn read_response(
         b"HTTP/1.0 " => Version::Http10,
         _ => return None,
     };
-    // Behind the digits there is a phrase, or nothing.
+    // Behind the digits follows a phrase, or nothing.
     let [hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9', b' ' | b'\r'] = *bytes.get(9..13)?
     else {
         return None;
@@ -105,7 +105,7 @@ fn is_blank(bytes: &[u8], at: usize) -> bool {
     matches!(bytes.get(at), Some(b' ' | b'\t'))
 }
 
-/// The first position from `at` on that is behind what may stand in a value.
+/// The first position from `at` on whose byte may not occur in a value.
 #[inline]
 fn behind_value(bytes: &[u8], at: usize) -> usize {
     let mut at = behind(bytes, at, value_stop);
@@ -135,7 +135,7 @@ fn behind(bytes: &[u8], mut at: usize, stop: impl Fn(u64) -> u64) -> usize {
         }
         at += 8;
     }
-    // The zeros behind the end stop it.
+    // The zeros behind the end stop the search.
     let mut eight = [0; 8];
     eight.iter_mut().zip(bytes.iter().skip(at)).for_each(|(place, byte)| *place = *byte);
     at + first_set(stop(u64::from_le_bytes(eight)))
@@ -153,7 +153,7 @@ const fn each(byte: u8) -> u64 {
 
 const UPPER: u64 = each(0x80);
 
-/// Stops at control characters, tabs among them. What a borrow out of such a byte does to those behind it does not matter.
+/// Stops at control characters, including tabs. The borrow of such a byte may change the bytes behind it, which does not matter.
 #[inline]
 fn value_stop(eight: u64) -> u64 {
     (eight.wrapping_sub(each(0x20)) | behind_delete(eight)) & !eight
@@ -165,7 +165,7 @@ fn target_stop(eight: u64) -> u64 {
     eight.wrapping_sub(each(0x21)) | behind_delete(eight) | eight
 }
 
-/// Has the upper bit set at DEL, and at the byte that is DEL with the upper bit.
+/// Sets the upper bit at DEL, and at the byte that is DEL with the upper bit.
 #[inline]
 fn behind_delete(eight: u64) -> u64 {
     (eight & !UPPER) + each(1)
@@ -175,7 +175,7 @@ fn behind_delete(eight: u64) -> u64 {
 #[inline]
 fn name_stop(eight: u64) -> u64 {
     let lower = (eight | each(0x20)) & !UPPER;
-    // Each sum stays within its byte.
+    // No sum carries into the next byte.
     let letter = (lower + each(0x80 - b'a')) & !(lower + each(0x80 - b'z' - 1));
     let no_hyphen = ((eight ^ each(b'-')) & !UPPER) + each(0x7F);
     (no_hyphen & !letter) | eight

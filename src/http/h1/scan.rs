@@ -1,7 +1,7 @@
 //! Finds the end of a head while it arrives (RFC 9112 section 2).
 //!
-//! The scanner keeps a cursor, so that a head that comes byte by byte is looked at once. It also faults early: a client that
-//! sends TLS, HTTP/2 or a bare LF may never send the empty line that ends a head, and would wait for ever.
+//! The scanner keeps a cursor, so that a head that arrives byte by byte is scanned once. It also finds faults early: a client
+//! that sends TLS, HTTP/2 or a bare LF may never send the empty line that ends a head, and would wait for ever.
 
 use memchr::memchr_iter;
 
@@ -18,7 +18,7 @@ pub const METHOD_BYTES_MAX: usize = 64;
 /// No configuration allows more fields than this (chosen: 32 KB of pointers, a tenth of a default thread stack).
 pub const FIELDS_CEILING: usize = 1000;
 
-/// What a head may be like.
+/// The limits of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a head, with its last CRLF.
@@ -60,19 +60,19 @@ enum Stage {
     Fields,
 }
 
-/// How far a head has been looked at. Begin each message with a fresh one.
+/// The scanned part of a head. Begin each message with a new scanner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scanner {
     stage: Stage,
-    /// Where the line begins that is not complete yet.
+    /// Position of the incomplete line.
     line: u32,
-    /// No line feed stands between `line` and here.
+    /// No line feed is between `line` and this position.
     cursor: u32,
 }
 
 impl Scanner {
-    /// Looks for the end of a request head. `bytes` is everything from the start of the message so far, and may go on
-    /// after the head. Returns the length of the head, empty lines before it included, once it is complete.
+    /// Looks for the end of a request head. `bytes` is everything from the start of the message so far, and may
+    /// continue behind the head. Returns the length of the complete head, including empty lines before it.
     pub fn scan_request(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Fault> {
         if self.stage == Stage::Start {
             let start = skip_empty_lines(bytes, limits)?;
@@ -85,7 +85,7 @@ impl Scanner {
         }
         let scanned = self.scan(bytes, limits, check_request_line, check_request_line_part);
         match scanned {
-            // It may not be meant for this protocol at all.
+            // The bytes may belong to another protocol.
             Err(fault) if self.stage == Stage::FirstLine && fault != Fault::TargetTooLong => {
                 let line = bytes.get(self.line as usize..).unwrap_or_default();
                 Err(foreign::of_first_line(line).unwrap_or(fault))
@@ -94,7 +94,7 @@ impl Scanner {
         }
     }
 
-    /// Looks for the end of a response head, like `scan_request`; no empty lines may come before it.
+    /// Looks for the end of a response head, like `scan_request`; no empty lines may precede it.
     pub fn scan_response(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Fault> {
         if self.stage == Stage::Start {
             let seen = bytes.len().min(5);
@@ -151,7 +151,7 @@ impl Scanner {
         if self.stage == Stage::FirstLine {
             check_part(part, limits)?;
         }
-        // In a complete head the parser finds such a CR; here it could be the last that is ever heard.
+        // In a complete head the parser finds such a CR; an incomplete head may never get more bytes.
         let new = bytes.get(cursor..).unwrap_or_default();
         if memchr_iter(b'\r', new).any(|at| new.get(at + 1).is_some_and(|&next| next != b'\n')) {
             return Err(Fault::BareCarriageReturn);
@@ -160,20 +160,19 @@ impl Scanner {
             return Err(Fault::HeadTooLarge);
         }
         self.line = line as u32;
-        // A CR that is the last byte may yet be followed by its LF: it is looked at again.
+        // A CR as the last byte may be followed by its LF later: it is scanned again.
         self.cursor = (bytes.len() - usize::from(bytes.ends_with(b"\r"))) as u32;
         Ok(None)
     }
 }
 
-/// True if the lines that follow the one whose line feed is at `first` are all of the head and all that there is: each ends in
-/// CRLF, and only the last one is empty. False says nothing. Most heads come so, and this looks at them without a branch for
-/// each line.
+/// True if the lines behind the line feed at `first` are the rest of the head and of the bytes: each ends in CRLF, and only
+/// the last one is empty. False decides nothing. Most heads arrive whole, and this test needs no branch for each line.
 fn ends_head(bytes: &[u8], first: usize) -> bool {
     if !bytes.ends_with(b"\r\n\r\n") {
         return false;
     }
-    // With the CRLF of the line before them, and without the last line.
+    // From the CRLF of the line before them on, and without the last line.
     let lines = bytes.get(first.saturating_sub(1)..bytes.len() - 2).unwrap_or_default();
     let triples =
         lines.iter().zip(lines.get(1..).unwrap_or_default()).zip(lines.get(2..).unwrap_or_default());
@@ -209,7 +208,7 @@ fn check_request_line(line: &[u8], limits: &Limits) -> Result<(), Fault> {
 
 /// The beginning of a request line that is still arriving.
 fn check_request_line_part(part: &[u8], limits: &Limits) -> Result<(), Fault> {
-    // The version and a CR may already be there.
+    // The version and a CR may have arrived already.
     check_target_length(part, limits, VERSION_BYTES + 1)
 }
 
@@ -250,7 +249,7 @@ fn is_foreign_version(before: &[u8], text: &[u8]) -> bool {
     let Some(slash) = memchr::memchr(b'/', text) else { return false };
     let (name, version) = (&text[..slash], &text[slash + 1..]);
     let digits = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
-    // With a method and a target before it.
+    // A method and a target are before it.
     before.contains(&b' ')
         && !name.is_empty()
         && name.iter().all(u8::is_ascii_uppercase)
