@@ -1,4 +1,4 @@
-//! Bytes across the seam: what to read into, what to send, and when.
+//! Bytes across the seam: space to read into, and bytes to send.
 
 use super::Splice;
 use super::body::outgoing::{Outgoing, SLICES_MAX};
@@ -34,7 +34,7 @@ impl Machines {
         }
     }
 
-    /// Whether there is anything to send to the connection.
+    /// Whether the connection has bytes to send.
     pub fn wants_write(&self, cx: &Context, id: PeerId) -> bool {
         let Some(peer) = cx.connections.get(id) else { return false };
         let transaction = |id: TransactionId| &self.transactions.slab[id.index as usize];
@@ -55,8 +55,8 @@ impl Machines {
         }
     }
 
-    /// Where to read the connection's next bytes into. `None` if it wants none, or has to wait for a block: then it is parked, and
-    /// put on the run queue when there is one.
+    /// Space for the connection's next bytes. `None` if it wants none, or has to wait for a block: then it is parked, and put
+    /// on the run queue when a block is free.
     pub fn space<'a>(&'a mut self, cx: &'a mut Context, id: PeerId) -> Option<Space<'a>> {
         let mut role = cx.connections.get(id)?.role;
         if !self.wants_read_in(role) {
@@ -107,8 +107,8 @@ impl Machines {
         space
     }
 
-    /// Whether the connection's next bytes may go to another connection's socket without passing through here: they are many, and
-    /// nothing needs to look at them. Instead of lending space; the shell may use that all the same.
+    /// Whether the connection's next bytes may go to another connection's socket inside the kernel: they are many, and no
+    /// machine needs to read them. Takes the place of lending space; the shell may use the space nevertheless.
     pub fn splice_allowed(&self, cx: &Context, id: PeerId) -> Option<Splice> {
         if !cx.settings.splices {
             return None;
@@ -171,9 +171,9 @@ impl Machines {
         cx.share_returned_memory();
     }
 
-    /// What to send to the connection next: slices for one vectored write, some of them empty. All are, although the connection
-    /// wants to write, while its next bytes are those that the shell has moved. What is not reported as sent is offered again, and
-    /// first.
+    /// The bytes to send to the connection next: slices for one vectored write, some of them empty. All are empty, although
+    /// the connection wants to write, while its next bytes are in the kernel. Bytes that are not reported as sent are offered
+    /// again, and first.
     pub fn outgoing<'a>(&'a mut self, cx: &'a mut Context, id: PeerId) -> Outgoing<'a> {
         let Machines { transactions, tunnels, services, .. } = self;
         let Context { pool, connections, settings, .. } = cx;
@@ -202,8 +202,8 @@ impl Machines {
         }
     }
 
-    /// Whether the system is to be asked once more, before anything is sent, if the connection is still alive: what is sent first
-    /// cannot be sent twice, and the connection is not fresh.
+    /// Whether to check once more, before the first byte is sent, that the connection is alive: the request cannot be sent
+    /// twice, and the connection is not fresh.
     pub fn looks_first(&self, cx: &Context, id: PeerId) -> bool {
         match cx.connections.upstream(id) {
             Some((_, UpstreamState::Busy(id))) => {

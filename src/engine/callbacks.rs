@@ -1,4 +1,4 @@
-//! All that the program around the proxy decides, in one place.
+//! All callbacks of the host program.
 
 use super::callback::{ConnectionCallback, NameCallback, RequestCallback};
 use super::pages::OwnPages;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 /// The callbacks of one engine.
 #[derive(Clone, Default)]
 pub struct Callbacks {
-    /// Whether a client, at that address, may connect.
+    /// Decides whether a client with that address may connect.
     pub connection: Option<Arc<ConnectionCallback>>,
-    /// What becomes of a request.
+    /// Decides about a request.
     pub request: Option<Arc<RequestCallback>>,
-    /// Where a name leads.
+    /// Gives the addresses of a name.
     pub name: Option<Arc<NameCallback>>,
-    /// What answers requests for weir itself.
+    /// Answers requests for weir's own pages.
     pub pages: Option<Arc<OwnPages>>,
 }
 

@@ -1,7 +1,7 @@
-//! The table of connections: which machine an event belongs to, whose turn it is, and which connections wait for memory.
+//! The table of connections: the machine that an event belongs to, the run queue, and the connections that wait for memory.
 //!
-//! A connection is a client connection or an upstream connection. Its role says where it stands and names the part of a machine
-//! that carries it: the dispatcher routes events by that. The machines set the roles of the connections that they own.
+//! A connection is a client connection or an upstream connection. Its role has its state and names the part of a machine that
+//! owns it: the dispatcher routes events by the role. The machines set the roles of the connections that they own.
 
 use super::listener::ListenerId;
 use crate::engine::ids::{ConnectId, FillId, GroupId, IdleId};
@@ -15,27 +15,26 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Debug)]
 pub(in crate::engine) struct Peer {
     pub address: Address,
-    /// On the run queue.
+    /// Whether the connection is on the run queue.
     queued: bool,
     pub parking: Parking,
     pub past: Past,
-    /// Where a client has connected; of no meaning for an upstream connection.
+    /// The listener of a client connection; without meaning for an upstream connection.
     pub listener: ListenerId,
-    /// That of its place in the table.
+    /// The generation of the slot in the table.
     generation: u8,
     pub role: Role,
 }
 
-/// There is one for each client, and one more for each tunnel, most of them idle: what a client needs only from time to time
-/// is in its [`Reading`](super::downstream::Reading) or its transaction.
+/// Each client has one, and each tunnel one more, most of them idle: state that a client needs only from time to time is in
+/// its [`Reading`](super::downstream::Reading) or its transaction.
 const _: () = assert!(size_of::<Peer>() <= 40);
 
-/// The other end, in less space than a `SocketAddr`: without what IPv6 has beside address and port, of which nothing here
-/// makes use.
+/// The address of the peer, smaller than a `SocketAddr`: without the other fields of IPv6, which are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Address {
     pub ip: IpAddr,
-    /// As bytes, so that it needs no place of its own in memory.
+    /// As bytes, without alignment, to keep the struct small.
     port: [u8; 2],
 }
 
@@ -57,16 +56,16 @@ impl From<Address> for SocketAddr {
     }
 }
 
-/// What a connection has been used for.
+/// The use of a connection so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Past {
-    /// Nothing yet, and the header is to come by which a trusted proxy says whose connection it is.
+    /// Unused, and a trusted proxy must first send the PROXY header with the client's address.
     Announced,
-    /// Nothing yet.
+    /// Unused.
     New,
-    /// It has carried a transaction.
+    /// The connection has carried a transaction.
     Used,
-    /// There is no socket: the request is weir's own.
+    /// Without a socket: the request is weir's own.
     Background,
 }
 
@@ -76,12 +75,12 @@ pub(in crate::engine) enum Parking {
     No,
     /// In one of the queues.
     Queued,
-    /// There is memory for it, and its turn is to come.
+    /// Memory is free, and the connection's turn follows.
     Woken,
 }
 
-/// The queues of connections that wait for memory, in the order in which they get it: what finishes work comes before what
-/// begins it.
+/// The queues of connections that wait for memory, in the order in which they get it: work that ends comes before work that
+/// begins.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) enum Parked {
     Downloads,
@@ -94,7 +93,7 @@ pub(in crate::engine) enum Parked {
 impl Parked {
     const QUEUES: usize = 4;
 
-    /// The queues for blocks, and what the blocks are for.
+    /// The queues for blocks, and the purpose of the blocks.
     const FOR_BLOCKS: [(Parked, Purpose); 3] = [
         (Parked::Downloads, Purpose::Download),
         (Parked::Uploads, Purpose::Upload),
@@ -117,7 +116,7 @@ impl Peer {
     }
 }
 
-/// Which side of the proxy a connection is on, and where it stands.
+/// The side of the proxy that a connection is on, and its state.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) enum Role {
     /// Opened by a client.
@@ -126,33 +125,33 @@ pub(in crate::engine) enum Role {
     Upstream { group: GroupId, state: UpstreamState },
 }
 
-/// Where a client connection stands.
+/// The state of a client connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Client {
-    /// Between requests: nothing of the next one was received.
+    /// Between requests: no byte of the next one was received.
     Idle,
-    /// In the middle of a head, or about to receive its first bytes.
+    /// Within a head, or about to receive its first bytes.
     Reading(ReadingId),
-    /// One request is under way.
+    /// A request is under way.
     Transaction(TransactionId),
     /// Bytes are passed in both directions.
     Tunnel(TunnelId),
-    /// Everything was sent, weir's side is shut; what still comes is thrown away, within a bound (RFC 9112 section 9.6).
+    /// Everything was sent and weir's side is shut down; received bytes are dropped, within a bound (RFC 9112 section 9.6).
     Lingering { bytes: u32 },
 }
 
-/// Where an upstream connection stands.
+/// The state of an upstream connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum UpstreamState {
     /// The TCP handshake is under way.
     Connecting(ConnectId),
     /// Carries this transaction.
     Busy(TransactionId),
-    /// One end of a tunnel.
+    /// One side of a tunnel.
     Tunnel(TunnelId),
     /// Brings a response that is being stored.
     Filling(FillId),
-    /// Waits for the next transaction. Whatever the origin says now is no answer to anything.
+    /// Waits for the next transaction. Bytes that the origin sends now are no response.
     Idle(IdleId),
     /// Waits for the next transaction of this client, and of no other.
     Pinned(PeerId),
@@ -175,13 +174,13 @@ impl UpstreamState {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Connections {
     peers: Slab<Peer>,
-    /// The generation of each place, counted up when a connection takes it.
+    /// The generation of each slot, counted up when a connection takes it.
     generations: Vec<u8>,
     runnable: VecDeque<PeerId>,
     /// The connection that the shell works for at the moment.
     turn: Option<PeerId>,
     parked: [VecDeque<PeerId>; Parked::QUEUES],
-    /// The length of these queues in all: mostly 0, and every turn asks.
+    /// The total length of these queues: mostly 0, and read in every turn.
     parked_len: usize,
     /// Most connections at once since memory was last given back.
     lately: usize,
@@ -241,7 +240,7 @@ impl Connections {
         Some(self.get(id)?.address.into())
     }
 
-    /// Where a client connection stands.
+    /// The state of a client connection.
     pub fn client(&self, id: PeerId) -> Option<Client> {
         match self.get(id)?.role {
             Role::Client(client) => Some(client),
@@ -262,7 +261,7 @@ impl Connections {
         }
     }
 
-    /// An upstream connection: its group, and where it stands.
+    /// An upstream connection: its group and its state.
     pub fn upstream(&self, id: PeerId) -> Option<(GroupId, UpstreamState)> {
         match self.get(id)?.role {
             Role::Upstream { group, state } => Some((group, state)),
@@ -280,7 +279,7 @@ impl Connections {
     pub fn next_runnable(&mut self, pool: &Pool) -> Option<PeerId> {
         self.unpark_next(pool);
         while let Some(id) = self.runnable.pop_front() {
-            // A connection that has gone meanwhile must not stand in for the one that has its place.
+            // The id of a closed connection must not match the connection in its slot now.
             if let Some(peer) = self.get_mut(id) {
                 peer.queued = false;
                 return Some(id);
@@ -289,15 +288,13 @@ impl Connections {
         None
     }
 
-    /// Whether a connection is on the run queue, or would be put there by the next look: one that waits for a block that is
-    /// there.
+    /// Whether a connection is on the run queue, or waits for a block that is free now.
     pub fn has_runnable(&self, pool: &Pool) -> bool {
         let unparks = |(queue, purpose)| self.would_unpark(pool, queue, purpose);
         !self.runnable.is_empty() || Parked::FOR_BLOCKS.into_iter().any(unparks)
     }
 
-    /// The shell reads and writes for this connection until it has neither to read nor to write: meanwhile there is no need to
-    /// wake it.
+    /// The shell reads and writes for this connection until neither is possible: meanwhile the connection need not be woken.
     pub fn set_turn(&mut self, turn: Option<PeerId>) {
         self.turn = turn;
     }
@@ -315,7 +312,7 @@ impl Connections {
         }
     }
 
-    /// Has a connection wait for memory, behind the others in that queue.
+    /// Queues a connection for memory.
     pub fn park(&mut self, id: PeerId, queue: Parked) {
         let Some(peer) = self.get_mut(id) else { return };
         if peer.parking != Parking::Queued {
@@ -325,15 +322,15 @@ impl Connections {
         }
     }
 
-    /// The connection has the memory that it asked for.
+    /// The connection has the memory that it waited for.
     pub fn unpark(&mut self, id: PeerId) {
         if let Some(peer) = self.get_mut(id) {
             peer.parking = Parking::No;
         }
     }
 
-    /// Wakes the first of those that wait for a block, of each kind for which there is one. Called with every turn: a connection
-    /// that was woken takes the block or leaves it to the next, and either way that one is not forgotten.
+    /// Wakes the first connection of each queue for which a block is free. Called with every turn: a woken connection takes
+    /// the block or leaves it to the next one, which is woken in a later turn.
     pub fn unpark_next(&mut self, pool: &Pool) {
         if self.parked_len == 0 {
             return;
@@ -349,8 +346,8 @@ impl Connections {
         !self.parked[queue as usize].is_empty() && pool.would_lend(purpose)
     }
 
-    /// Wakes all that wait for heap. They need different amounts of it, so each has to try, and they try when some has come
-    /// back. It may be there when no block is.
+    /// Wakes all connections that wait for heap. They need different amounts, so each has to try, when some heap was
+    /// returned. Heap may be free when no block is.
     pub fn unpark_heads(&mut self) {
         for _ in 0..self.parked[Parked::Heap as usize].len() {
             self.wake_parked(Parked::Heap);
@@ -360,7 +357,7 @@ impl Connections {
     fn wake_parked(&mut self, queue: Parked) {
         while let Some(id) = self.parked[queue as usize].pop_front() {
             self.parked_len -= 1;
-            // A connection that is gone, or got its memory otherwise, must not stand in for one that still waits.
+            // A connection that is closed, or got its memory in another way, must not take the turn of one that still waits.
             if let Some(peer) = self.get_mut(id).filter(|peer| peer.parking == Parking::Queued) {
                 peer.parking = Parking::Woken;
                 self.wake(id);
@@ -369,21 +366,21 @@ impl Connections {
         }
     }
 
-    /// Whether most of the table is empty. A connection that stays at its end may keep it so: then it is not looked at again
-    /// until it has grown, or half of the connections have gone that were left.
+    /// Whether most of the table is empty. A connection at its end may keep it so: then the answer is no until the table has
+    /// grown, or half of the remaining connections are closed.
     pub fn is_wide(&self) -> bool {
         let (capacity, left) = self.shrunk;
         let (now, peers) = (self.peers.capacity(), self.peers.len());
         now > 2 * KEPT && now > 4 * peers && (now != capacity || 2 * peers < left)
     }
 
-    /// Whether the table has been wider than necessary since this was last asked.
+    /// Whether the table has been wider than necessary since the last call.
     pub fn was_wide(&mut self) -> bool {
         let lately = std::mem::replace(&mut self.lately, self.peers.len());
         self.is_wide() && self.peers.capacity() > 2 * lately
     }
 
-    /// Gives back what is not used.
+    /// Releases unused memory.
     pub fn shrink(&mut self) {
         self.peers.shrink_to_fit();
         self.shrunk = (self.peers.capacity(), self.peers.len());

@@ -1,4 +1,5 @@
-//! What every machine is lent with an event: the time, the leaves, and the ways to the shell and to the other machines.
+//! The context that every machine is lent with an event: the time, the leaves, and the queues to the shell and to the
+//! other machines.
 
 use super::Action;
 use super::cache::message::{FillEvent, Message};
@@ -22,30 +23,30 @@ use std::sync::Arc;
 /// Log records kept for reuse (chosen: more than end in one turn of the loop).
 const SPARE_RECORDS_MAX: usize = 256;
 
-/// Bytes of text that a kept log record may hold on to (chosen: several times what a record needs mostly).
+/// Most bytes of text that a kept log record may own (chosen: several times the usual need of a record).
 const SPARE_TEXT_BYTES_MAX: usize = 1024;
 
-/// One for each engine.
+/// One context for each engine.
 pub(in crate::engine) struct Context {
-    /// When the event happened that is being dealt with.
+    /// The time of the present event.
     pub now: Now,
     pub settings: Arc<Settings>,
     pub policy: Arc<Policy>,
-    /// What the program around the proxy decides.
+    /// The callbacks of the host program.
     pub callbacks: Callbacks,
     pub pool: Pool,
     pub timers: Deadlines,
     pub metrics: Metrics,
     pub connections: Connections,
-    /// What the shell is to do.
+    /// Actions for the shell.
     pub actions: VecDeque<Action>,
-    /// What other machines are to do, in the order in which it was asked for.
+    /// Effects for other machines, in the order of the requests.
     pub effects: VecDeque<Effect>,
-    /// For heads that are being written.
+    /// Buffer for heads that are written.
     pub scratch: Vec<u8>,
-    /// For bytes that are thrown away.
+    /// Buffer for bytes that are dropped.
     pub discard_buffer: Box<[u8]>,
-    /// Set when weir is about to stop: until then, in milliseconds since the loop started.
+    /// The end of the drain, in milliseconds since the loop started; `None` while weir is not stopping.
     pub drain_deadline_ms: Option<u64>,
     // Boxes, because that is how they travel: an action stays small, and nothing is allocated.
     #[allow(clippy::vec_box)]
@@ -60,7 +61,7 @@ pub(in crate::engine) struct DateField {
 }
 
 impl DateField {
-    /// Brings the date up to now, before it is written.
+    /// Updates the date before it is written.
     pub fn refresh(&mut self, now: Now) {
         if self.unix_s != now.unix_s() {
             self.unix_s = now.unix_s();
@@ -109,27 +110,27 @@ impl Context {
         self.connections.wake(id);
     }
 
-    /// Arms the one timer of a connection, so many milliseconds from now.
+    /// Sets the one timer of a connection to `after_ms` milliseconds from now.
     pub fn set_timer(&mut self, id: PeerId, after_ms: u64) {
         self.timers.set(id, self.now.monotonic_ms(), after_ms);
     }
 
-    /// Has the dispatcher call another machine when this one has returned.
+    /// Queues an effect, which the dispatcher carries out when this machine has returned.
     pub fn send(&mut self, effect: Effect) {
         self.effects.push_back(effect);
     }
 
-    /// Tells the other loops something of a key.
+    /// Sends an event of a key to the other loops.
     pub fn send_to_loops(&mut self, hash: u64, event: FillEvent) {
         self.actions.push_back(Action::SendToLoops(Message { hash, event }));
     }
 
-    /// Has the dispatcher call another machine before all others that it is to call.
+    /// Queues an effect before all others.
     pub fn send_first(&mut self, effect: Effect) {
         self.effects.push_front(effect);
     }
 
-    /// The value of the field Date, and the buffer for the head that it is written to.
+    /// The value of the field Date, and the buffer for the head that contains it.
     pub fn date_and_scratch(&mut self) -> (&str, &mut Vec<u8>) {
         self.date.refresh(self.now);
         (self.date.as_str(), &mut self.scratch)
@@ -146,20 +147,20 @@ impl Context {
         }
     }
 
-    /// A log record for the next transaction, which makes it blank.
+    /// A log record for reuse, which the next transaction resets.
     pub fn take_used_record(&mut self, client: SocketAddr) -> Box<LogRecord> {
         self.spare_records.pop().unwrap_or_else(|| Box::new(LogRecord::new(client)))
     }
 
     /// Takes a written log record back for reuse.
     pub fn recycle(&mut self, record: Box<LogRecord>) {
-        // Long ones go: each would keep the memory of the longest target that it has ever held.
+        // Records with long texts are dropped: each would keep the memory of its longest target.
         if self.spare_records.len() < SPARE_RECORDS_MAX && record.text_capacity() <= SPARE_TEXT_BYTES_MAX {
             self.spare_records.push(record);
         }
     }
 
-    /// Counts what a log record says and hands it to the shell.
+    /// Counts the content of a log record and hands the record to the shell.
     pub fn log(&mut self, record: Box<LogRecord>) {
         match record.verdict {
             Verdict::Allowed => self.metrics.allowed += 1,
@@ -173,7 +174,7 @@ impl Context {
         self.actions.push_back(Action::Log(record));
     }
 
-    /// Lets waiting connections have the memory that came back.
+    /// Wakes waiting connections if memory was returned.
     pub fn share_returned_memory(&mut self) {
         if self.pool.take_returned() {
             self.connections.unpark_next(&self.pool);
@@ -181,7 +182,7 @@ impl Context {
         }
     }
 
-    /// Gives back what is kept for reuse.
+    /// Releases memory that is kept for reuse.
     pub fn shrink(&mut self) {
         self.spare_records = Vec::new();
         self.connections.shrink();

@@ -1,4 +1,4 @@
-//! The dispatcher: routes each event to the machine that owns the connection, and carries out what the machines ask of each other.
+//! The dispatcher: routes each event to the machine that owns the connection, and carries out the effects of the machines.
 
 use super::Action;
 use super::Event;
@@ -26,7 +26,7 @@ use crate::net::{Linear, Purpose};
 use crate::resolver;
 use std::net::{IpAddr, SocketAddr};
 
-/// The machines of one loop. Each owns its state; none knows the others, but for the services that a transaction makes use of.
+/// The machines of one loop. Each owns its state; none knows the others, except for the services that transactions use.
 pub(in crate::engine) struct Machines {
     pub downstream: Downstream,
     pub transactions: Transactions,
@@ -35,7 +35,7 @@ pub(in crate::engine) struct Machines {
 }
 
 impl Machines {
-    /// What happened to a connection. Ignored if there is no such connection (any more).
+    /// Handles an event of a connection. Ignored if the connection is closed.
     pub fn handle(&mut self, cx: &mut Context, id: PeerId, event: Event) {
         let Machines { downstream, transactions, tunnels, services, .. } = self;
         let Some(peer) = cx.connections.get(id) else { return };
@@ -117,7 +117,7 @@ impl Machines {
         }
     }
 
-    /// What a verification has found out: the transactions that wait for it are examined again.
+    /// Handles the result of a verification: the transactions that wait for it are examined again.
     pub fn handle_finding(&mut self, cx: &mut Context, finding: Finding) {
         for id in self.services.verifications.learn(cx, finding) {
             if let Some(transaction) = self.transactions.get_mut(id) {
@@ -129,12 +129,12 @@ impl Machines {
         }
     }
 
-    /// Does what the last event left to do: effects, answers from the resolver, transactions whose wait is over, requests that
-    /// have arrived already, memory that came back.
+    /// Does the work that the last event left: effects, answers of the resolver, transactions whose wait has ended, requests
+    /// that have arrived already, returned memory.
     #[inline]
     pub fn finish(&mut self, cx: &mut Context) {
         let Machines { downstream, transactions, services, .. } = self;
-        // In the middle of a body there is nothing.
+        // The usual case within a body: no such work.
         let any = !cx.effects.is_empty()
             || services.upstreams.resolver.has_actions()
             || !transactions.concluded.is_empty()
@@ -241,7 +241,7 @@ impl Machines {
         }
     }
 
-    /// Begins a transaction with what a client has sent.
+    /// Begins a transaction with the bytes received from a client.
     fn begin(&mut self, cx: &mut Context, client: PeerId, head_bytes: usize) -> Option<TransactionId> {
         let Machines { downstream, transactions, .. } = self;
         let Reading { input, began_us, .. } = downstream.take_reading(cx, client).unwrap_or_default();
@@ -257,7 +257,7 @@ impl Machines {
         Some(id)
     }
 
-    /// Refuses what never became a request. A client that may not ask is told that, as for every request (rule 46).
+    /// Refuses a head that is no request. A client that may not use the proxy gets that reason, as for every request (rule 46).
     fn refuse_head(&mut self, cx: &mut Context, client: PeerId, head_bytes: usize, refusal: Refusal) {
         let Some(id) = self.begin(cx, client, head_bytes) else { return };
         let Machines { transactions, services, .. } = self;
@@ -333,17 +333,17 @@ impl Machines {
         let Some(transaction) = transactions.get_mut(id) else { return };
         let (connection, client) = (transaction.client, transaction.record.client);
         if cx.connections.get(connection).is_some_and(|peer| peer.address.ip != client.ip()) {
-            // A trusted proxy has said whose request it is, and all of the connection is that client's from now on.
+            // A trusted proxy has named the client of the request, and the whole connection belongs to that client from now on.
             downstream.set_address(cx, connection, client);
         }
         let mut transaction = transactions.slab.remove(id.index as usize);
-        // Nothing but the tunnel's bytes will come from the client.
+        // From now on the client sends only bytes of the tunnel.
         services.upstreams.end_binding(cx, transaction.client);
         tunnels.open(cx, &mut transaction, upstream);
         let logs_start = transaction.settings.logs_tunnel_starts;
         if logs_start {
             transaction.note_end(cx.now);
-            // Nothing was sent yet: the record of the end has all of it.
+            // Nothing was sent yet: the record of the end has the counts.
             (transaction.record.kind, transaction.record.sent_bytes) = (Kind::TunnelStart, 0);
         }
         let record = transactions.retire(cx, transaction);
@@ -354,7 +354,7 @@ impl Machines {
         }
     }
 
-    /// Fetches anew what was served stale.
+    /// Fetches a stored response that was served stale.
     fn refresh(&mut self, cx: &mut Context, refresh: Refresh) {
         let Machines { downstream, transactions, services, .. } = self;
         if services.fills.built().is_none() {
@@ -390,9 +390,9 @@ impl Machines {
         let all = cx.connections.iter().filter(|(_, peer)| is_idle(peer.role));
         let idle: Vec<PeerId> = all.map(|(id, _)| id).collect();
         for id in idle {
-            // One may have gone with another.
+            // The end of one connection may have ended another one.
             match cx.connections.get(id).map(|peer| (peer.role, peer.past)) {
-                // Its first request is on its way.
+                // The first request of the client may be under way.
                 Some((Role::Client(_), Past::New | Past::Announced)) => cx.set_timer(id, DRAIN_UNUSED_MS),
                 Some((Role::Client(_), Past::Used | Past::Background)) => downstream.close(cx, id),
                 Some((Role::Upstream { .. }, _)) => services.upstreams.close(cx, id),
@@ -401,7 +401,8 @@ impl Machines {
         }
     }
 
-    /// Cuts what clients have under way whose address is banned now. Answers of weir's own go out: they may be what tells them.
+    /// Cuts connections and requests of clients that are banned now. weir's own responses are still sent: they may tell the
+    /// client of the ban.
     pub fn cut_clients(&mut self, cx: &mut Context, is_banned: &dyn Fn(IpAddr) -> bool) {
         let ids: Vec<PeerId> = cx.connections.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -434,7 +435,7 @@ impl Machines {
         }
     }
 
-    /// Ends everything that is under way, at once: the drain time is over, or weir was told to quit.
+    /// Ends everything at once: the drain time is over, or weir was told to quit.
     pub fn cut(&mut self, cx: &mut Context) {
         if let Some(fills) = self.services.fills.built() {
             fills.cut(cx);
@@ -460,7 +461,7 @@ impl Machines {
                 }
                 Role::Client(_) => downstream.close(cx, id),
                 Role::Upstream { state, .. } if state.is_waiting() => services.upstreams.close(cx, id),
-                // The others go with what they carry.
+                // Other upstream connections end with their transactions and tunnels.
                 Role::Upstream { .. } => {}
             }
             self.carry_out_effects(cx);

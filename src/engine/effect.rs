@@ -1,4 +1,4 @@
-//! What one machine asks of another: the dispatcher carries it out when the machine has returned.
+//! The requests of one machine to another: the dispatcher carries them out when the machine has returned.
 
 use super::cache::collapse::Conclusion;
 use super::cache::refresh::Refresh;
@@ -8,22 +8,22 @@ use crate::engine::ids::{ConnectId, FillId, PeerId, TransactionId};
 use crate::http::target::Authority;
 use crate::net::Linear;
 
-/// One order. Small, because several are queued for every request: what is rare and large is boxed.
+/// One effect. Small, because several are queued for every request: rare and large ones are boxed.
 #[derive(Debug)]
 pub(in crate::engine) enum Effect {
-    // For transactions.
-    /// A whole head has come from a client.
+    // For the transactions machine.
+    /// A whole head has arrived from a client.
     Begin {
         client: PeerId,
         head_bytes: usize,
     },
-    /// What has come from a client can be no request, or has not become one in time.
+    /// The bytes of a client are no request, or did not become one in time.
     RefuseHead {
         client: PeerId,
         head_bytes: usize,
         refusal: Refusal,
     },
-    /// A client that has not asked for anything yet is not served.
+    /// A client without a request is not served.
     RefuseConnection {
         client: PeerId,
         refusal: Refusal,
@@ -32,7 +32,7 @@ pub(in crate::engine) enum Effect {
     Examine(TransactionId),
     /// A connection is to be found.
     Connect(TransactionId),
-    /// The connection was found that a transaction waits for, or there is none.
+    /// The connection that a transaction waits for was found, or cannot be.
     Connected(ConnectId),
     Refuse(TransactionId, Refusal),
     /// The transaction may be over.
@@ -40,19 +40,19 @@ pub(in crate::engine) enum Effect {
     End(End),
     /// The transaction becomes a tunnel over this upstream connection.
     OpenTunnel(TransactionId, PeerId),
-    /// A stale response was served, and is to be fetched anew.
+    /// A stale response was served and is to be fetched.
     Refresh(Box<Refresh>),
-    /// What has come of leaders that transactions wait for.
+    /// The results of the leaders that transactions wait for.
     Concluded(Box<Conclusion>),
-    /// The transactions whose wait is over go on before anything else.
+    /// Transactions whose wait has ended continue before anything else.
     ResumeWaiters,
-    /// A fill is complete: its readers go on in the stored body.
+    /// A fill is complete: its readers continue in the stored body.
     FillCompleted(FillId),
-    /// A fill that is not stored goes to its one reader, if that has everything.
+    /// A fill that is not stored is handed to its only reader, if that has read everything.
     HandOver(FillId),
 
-    // For client connections.
-    /// The transaction is over. `input` is what came behind the request.
+    // For the downstream machine.
+    /// The transaction has ended. `input` has the bytes behind the request.
     GoOn {
         client: PeerId,
         input: Linear,
@@ -62,39 +62,39 @@ pub(in crate::engine) enum Effect {
     Linger(PeerId),
     CloseClient(PeerId),
     ResetClient(PeerId),
-    /// The upstream connection that was bound to the client has ended; it led there.
+    /// The upstream connection that was bound to the client has ended; `authority` was its destination.
     BindingEnded {
         client: PeerId,
         authority: Box<Authority>,
-        /// The configuration names it.
+        /// Whether the configuration names the authority.
         configured: bool,
         rooted: bool,
     },
 
-    // For upstream connections.
+    // For the upstream machine.
     IdleUpstream {
         connection: PeerId,
         opened_ms: u64,
     },
     CloseUpstream(PeerId),
     ResetUpstream(PeerId),
-    /// The client asks nothing more.
+    /// The client makes no further requests.
     EndBinding(PeerId),
 
-    // For fills.
+    // For the fills.
     AdvanceFill(FillId),
     FailFill(FillId),
 }
 
 const _: () = assert!(size_of::<Effect>() <= 48);
 
-/// What becomes of the client connection.
+/// The end of a transaction for its client connection.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) enum Ending {
     /// The transaction ends where it stands: a client that waits for more must notice (rule 23). The close lingers, because the
     /// client may still be sending: a reset would take the answers before this one with it (RFC 9112 section 9.6).
     Abort,
-    /// The client is gone, or has to go at once.
+    /// The client has closed, or must be closed at once.
     Abandon,
 }
 

@@ -1,10 +1,10 @@
-//! The names of what the machines own, apart from the machines: so a machine can name what another one has.
+//! The ids of objects that the machines own, apart from the machines, so that a machine can refer to objects of another one.
 //!
-//! An id is an index in a slab. Where something may answer late, it has a serial number or a generation as well: what is asked
-//! for a connection that is gone must not reach the one that has its place.
+//! An id is an index in a slab. An id for answers that may arrive late also has a serial number or a generation: an answer
+//! for a closed connection must not reach the connection in its slot.
 
-/// A connection: its index in the table in the lower 24 bits, and the generation of that place in the upper 8. An id of a connection
-/// that is gone is no id of the one that has its place now: 256 others would have to come and go before.
+/// A connection: its index in the table in the lower 24 bits, and the generation of the slot in the upper 8. The id of a
+/// closed connection differs from the id of the connection in its slot now, unless 256 others have used the slot in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(u32);
 
@@ -16,7 +16,7 @@ impl PeerId {
         PeerId(u32::from(generation) << INDEX_BITS | index as u32)
     }
 
-    /// The index in the table: small, and used again when the connection is gone.
+    /// The index in the table: small, and reused after the connection is closed.
     pub fn index(self) -> usize {
         (self.0 & ((1 << INDEX_BITS) - 1)) as usize
     }
@@ -26,7 +26,7 @@ impl PeerId {
         self.0 as usize
     }
 
-    /// From the token of a socket.
+    /// The id in the token of a socket.
     pub fn from_token(token: usize) -> PeerId {
         PeerId(token as u32)
     }
@@ -36,7 +36,7 @@ impl PeerId {
     }
 }
 
-/// Index of a transaction in its slab, with the serial number that tells it from earlier ones at the same index.
+/// Index of a transaction in its slab, with a serial number that distinguishes it from earlier ones at the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct TransactionId {
     pub index: u32,
@@ -77,7 +77,7 @@ pub(in crate::engine) struct IdleId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobId(pub(in crate::engine) u64);
 
-/// Names what a store was asked for one request.
+/// The question of one request to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreJob(u64);
 
@@ -90,12 +90,12 @@ impl StoreJob {
         self.0 as u32 as usize
     }
 
-    /// For who carries it through other hands.
+    /// The id as a number, for code that passes it through.
     pub fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// What [`StoreJob::to_bits`] has given.
+    /// The id of [`StoreJob::to_bits`].
     pub fn from_bits(bits: u64) -> StoreJob {
         StoreJob(bits)
     }

@@ -1,4 +1,4 @@
-//! Hashing that strangers cannot foresee: table keys come from the network.
+//! Hashing with a secret key, because table keys come from the network and must not be made to collide.
 
 use siphasher::sip::SipHasher13;
 use std::hash::BuildHasher;

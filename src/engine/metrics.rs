@@ -1,4 +1,4 @@
-//! Which counters a refusal, a fault and the record of a finished transaction belong to.
+//! The counters of a refusal, a fault and the record of a finished transaction.
 
 use crate::engine::transaction::log_record::{CacheUse, Kind, LogRecord};
 use crate::engine::transaction::refusal::Refusal;
@@ -8,7 +8,7 @@ use crate::http::fault::Fault;
 use crate::metrics::{Metrics, STATUS_CLASSES};
 
 impl Metrics {
-    /// Counts what the cache has done for a request, at its end: what began as a miss may have become something else.
+    /// Counts the use of the cache by a request, at its end: a miss may have become another use.
     pub(in crate::engine) fn count_cache(&mut self, record: &LogRecord) {
         let (requests, bytes) = match record.cache {
             CacheUse::None | CacheUse::Refresh => return,
@@ -39,13 +39,13 @@ impl Metrics {
         if let Some(connect_us) = record.phases.connect_us {
             histograms.connect.observe(connect_us);
         }
-        // 0 says that the answer was known: most are, and would hide the others.
+        // 0 means that the answer was in the cache: most are, and would hide the others.
         if let Some(dns_us) = record.phases.dns_us.filter(|&waited_us| waited_us > 0) {
             histograms.dns.observe(dns_us);
         }
     }
 
-    /// Counts the limit that a message has exceeded, if that is what is wrong with it.
+    /// Counts the limit that a message has exceeded, if the fault is one.
     pub(in crate::engine) fn count_fault(&mut self, fault: Fault) {
         let limits = [
             (Fault::HeadTooLarge, &mut self.limit_head),
@@ -61,8 +61,8 @@ impl Metrics {
         }
     }
 
-    /// Counts the bound that a refusal tells of. What is counted where it is met, because there need not be a refusal, is
-    /// not counted again.
+    /// Counts the bound that caused a refusal. Bounds that can be reached without a refusal are counted where they are
+    /// reached, not here.
     pub(in crate::engine) fn count_refusal(&mut self, refusal: Refusal) {
         use crate::resolver::Failure;
         match refusal {
@@ -115,12 +115,12 @@ impl Metrics {
     }
 }
 
-/// The index of a status in what is counted by its class ([`STATUS_CLASSES`](crate::metrics::STATUS_CLASSES)).
+/// The index of a status among counters by class ([`STATUS_CLASSES`](crate::metrics::STATUS_CLASSES)).
 pub(in crate::engine) fn status_class(status: u16) -> usize {
     usize::from(status / 100).min(STATUS_CLASSES.len() - 1)
 }
 
-/// The index in what is counted by use of the cache ([`CACHE_USES`](crate::metrics::CACHE_USES)).
+/// The index among counters by use of the cache ([`CACHE_USES`](crate::metrics::CACHE_USES)).
 fn cache_label(cache: CacheUse) -> usize {
     match cache {
         CacheUse::None => 0,

@@ -2,18 +2,17 @@
 //!
 //! # Theory of operation
 //!
-//! The engine owns a slab of peers. A peer is a client connection or an origin connection; a [`PeerId`] is its index and
-//! the token of its socket. The shell owns the sockets. It tells the engine what happened ([`Event`]), asks where to read
-//! into ([`Engine::space`]) and what to send ([`Engine::to_send`]), and carries out what the engine wants done
-//! ([`Action`], drained after every call). Which peers are worth looking at next is on the run queue
-//! ([`Engine::next_runnable`]).
+//! The engine owns a slab of peers. A peer is a client connection or an origin connection; a [`PeerId`] is its index and the
+//! token of its socket. The shell owns the sockets. It reports events ([`Event`]), gets space to read into
+//! ([`Engine::space`]) and bytes to send ([`Engine::to_send`]), and carries out actions ([`Action`], drained after every
+//! call). The run queue has the peers that need a turn ([`Engine::next_runnable`]).
 //!
-//! A client reads a head, begins an *transaction*, and reads the next head when that is settled. A transaction is examined
-//! (`examine`), finds an origin connection (`dial`), and then is two relays, one for each direction (`relay`), which know
-//! nothing of each other. One function, `try_settle`, applies the rules that join them. CONNECT and upgrades turn an
-//! transaction into a *tunnel*: the same two relays without grammar.
+//! A client's head is read and begins a *transaction*; the next head is read when the transaction is settled. A transaction
+//! is examined (`examine`), gets an origin connection (`dial`), and then is two independent relays, one for each direction
+//! (`relay`). One function, `try_settle`, applies the rules that join them. CONNECT and upgrades turn a transaction into a
+//! *tunnel*: also two relays, without grammar.
 //!
-//! Whatever weir answers by itself is a transaction too, so that every request leaves exactly one log entry.
+//! A response of weir itself is part of a transaction too, so every request leaves exactly one log record.
 
 mod body;
 mod bytes;
@@ -78,7 +77,7 @@ use transaction::throttle_wait::ThrottleWaits;
 use transaction::verification::Verifications;
 use upstream::Upstreams;
 
-/// The core of one loop: the machines, and what they are lent.
+/// The core of one loop: the machines, and the context that they are lent.
 pub struct Engine {
     cx: Context,
     machines: Machines,
@@ -106,7 +105,7 @@ impl Engine {
         Engine { machines, due: Vec::new(), cx: Context::new(settings, policy) }
     }
 
-    /// One of several cores, which share the limits on clients and have `settings` that were divided.
+    /// One of several cores, which share the limits on clients. Its `settings` were divided.
     pub fn with_client_limits(mut self, limits: Arc<ClientLimits>) -> Engine {
         self.machines.services.verifications.limits = Arc::clone(&limits);
         self.machines.downstream.limits = limits;
@@ -115,7 +114,7 @@ impl Engine {
 
     // Events.
 
-    /// A client has connected. Beyond the limits it is told so and closed.
+    /// Accepts a client. Beyond the limits it gets a refusal and is closed.
     pub fn accept(&mut self, now: Now, listener: ListenerId, address: SocketAddr) -> PeerId {
         self.cx.now = now;
         let id = self.machines.downstream.accept(&mut self.cx, listener, address);
@@ -123,7 +122,7 @@ impl Engine {
         id
     }
 
-    /// What happened to a connection. Ignored if there is no such connection (any more).
+    /// Handles an event of a connection. Ignored if the connection is closed.
     pub fn handle(&mut self, now: Now, id: PeerId, event: Event) {
         self.cx.now = now;
         self.machines.handle(&mut self.cx, id, event);
@@ -137,28 +136,28 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
-    /// A DNS query that could not be sent, or whose socket failed.
+    /// Handles a DNS query that could not be sent, or whose socket failed.
     pub fn handle_query_failure(&mut self, now: Now, query: QueryId) {
         self.cx.now = now;
         self.machines.services.upstreams.resolver.handle_failure(now, query);
         self.machines.finish(&mut self.cx);
     }
 
-    /// Whether the password of a job was right. What other loops should know of it is returned.
+    /// Handles the result of a password check. Returns the finding that other loops need.
     pub fn handle_verified(&mut self, now: Now, job: JobId, right: bool) -> Option<Finding> {
         let finding = self.machines.services.verifications.finish(now, job, right)?;
         self.handle_finding(now, finding);
         Some(finding)
     }
 
-    /// What a verification has found out, perhaps one of another loop.
+    /// Handles the finding of a verification, possibly of another loop.
     pub fn handle_finding(&mut self, now: Now, finding: Finding) {
         self.cx.now = now;
         self.machines.handle_finding(&mut self.cx, finding);
         self.machines.finish(&mut self.cx);
     }
 
-    /// What a store has answered for one request, or that it does not answer.
+    /// Handles the answers of a store for one request, or its failure.
     pub fn handle_store_answer(&mut self, now: Now, job: StoreJob, answers: Result<&[Answer], StoreFailure>) {
         self.cx.now = now;
         let Machines { transactions, services, .. } = &mut self.machines;
@@ -166,7 +165,7 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
-    /// What a store has answered to what was asked for a page.
+    /// Handles the answer of a store to a question of a page.
     pub fn handle_value_answer(&mut self, now: Now, job: StoreJob, answer: ValueAnswer) {
         self.cx.now = now;
         let Machines { transactions, services, .. } = &mut self.machines;
@@ -174,7 +173,7 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
-    /// There are more bans: what clients have under way that are banned now is cut.
+    /// Handles new bans: connections and requests of banned clients are cut.
     pub fn handle_bans(&mut self, now: Now) {
         self.cx.now = now;
         let Some(guard) = self.cx.settings.guard.clone() else { return };
@@ -182,8 +181,8 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
-    /// Another loop, the one with that number, has got further with a request that this one waits for, or waits for one of
-    /// this loop.
+    /// Handles a message of the loop with that number: about a request there that this loop waits for, or about a wait for a
+    /// request of this loop.
     pub fn handle_message(&mut self, now: Now, from: usize, message: Message) {
         self.cx.now = now;
         if let Some(fills) = self.machines.services.fills.built() {
@@ -202,7 +201,7 @@ impl Engine {
         }
         cx.timers.sweep(now.monotonic_ms(), due);
         for index in due.drain(..) {
-            // The connection may have gone with another one that was due, and another one may be in its place by now.
+            // The end of another connection that was due may have closed this one, and its slot may be in use again.
             if let Some(id) = cx.connections.at(index).filter(|id| !cx.timers.is_set(*id)) {
                 machines.handle_deadline(cx, id);
                 machines.carry_out_effects(cx);
@@ -227,7 +226,7 @@ impl Engine {
         let sweep = self.cx.timers.next_ms().map(|ms| ms * 1000);
         let drain = self.cx.drain_deadline_ms.map(|ms| ms * 1000);
         let Services { upstreams, store_waits, throttle_waits, .. } = &self.machines.services;
-        // One by one: an array of them costs a loop with every turn.
+        // One by one: an array would cost time in every turn.
         let sooner = |one: Option<u64>, other: Option<u64>| match (one, other) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (Some(due), None) | (None, Some(due)) => Some(due),
@@ -237,14 +236,14 @@ impl Engine {
         sooner(sooner(sweep, drain), sooner(of_store, throttle_waits.next_timeout_us()))
     }
 
-    // What the shell is to do, and with which connection it goes on.
+    // Actions for the shell, and the order of turns.
 
     /// The next thing to do.
     pub fn next_action(&mut self) -> Option<Action> {
         self.cx.actions.pop_front()
     }
 
-    /// Puts an action behind those that are to be carried out before it.
+    /// Puts an action behind the others that must be carried out before it.
     pub fn defer(&mut self, action: Action) {
         self.cx.actions.push_back(action);
     }
@@ -259,19 +258,18 @@ impl Engine {
         self.cx.connections.next_runnable(&self.cx.pool)
     }
 
-    /// Whether a connection is on the run queue, or would be put there by the next look: one that waits for a block that is
-    /// there.
+    /// Whether a connection is on the run queue, or waits for a block that is free now.
     pub fn has_runnable(&self) -> bool {
         self.cx.connections.has_runnable(&self.cx.pool)
     }
 
-    /// From now on the shell reads and writes for this connection until it has neither to read nor to write: whatever happens,
-    /// there is no need to wake it. A shell that does not say so finds it on the run queue again.
+    /// From now on the shell reads and writes for this connection until neither is possible, so the connection need not be
+    /// woken. Without this call it is put on the run queue again.
     pub fn begin_turn(&mut self, id: PeerId) {
         self.cx.connections.set_turn(Some(id));
     }
 
-    /// The shell turns to others.
+    /// Ends the turn of the connection.
     pub fn end_turn(&mut self) {
         self.cx.connections.set_turn(None);
     }
@@ -288,13 +286,13 @@ impl Engine {
         self.machines.wants_read(&self.cx, id)
     }
 
-    /// Whether there is anything to send to the connection.
+    /// Whether the connection has bytes to send.
     pub fn wants_write(&self, id: PeerId) -> bool {
         self.machines.wants_write(&self.cx, id)
     }
 
-    /// Where to read the connection's next bytes into. `None` if it wants none, or has to wait for a block: then it is parked,
-    /// and put on the run queue when there is one.
+    /// Space for the connection's next bytes. `None` if it wants none, or has to wait for a block: then it is parked, and put
+    /// on the run queue when a block is free.
     pub fn space(&mut self, id: PeerId) -> Option<Space<'_>> {
         self.machines.space(&mut self.cx, id)
     }
@@ -304,33 +302,33 @@ impl Engine {
         self.machines.return_space(&mut self.cx, id);
     }
 
-    /// Whether the connection's next bytes may go to another connection's socket without passing through here: they are many,
-    /// and nothing needs to look at them. Instead of lending space; the shell may use that all the same.
+    /// Whether the connection's next bytes may go to another connection's socket inside the kernel: they are many, and no
+    /// machine needs to read them. Takes the place of lending space; the shell may use the space nevertheless.
     pub fn splice_allowed(&self, id: PeerId) -> Option<Splice> {
         self.machines.splice_allowed(&self.cx, id)
     }
 
-    /// What to send to the connection next: slices for one vectored write, some of them empty. All are, although the connection
-    /// wants to write, while its next bytes are those that the shell has moved. What is not reported as sent is offered again,
-    /// and first.
+    /// The bytes to send to the connection next: slices for one vectored write, some of them empty. All are empty, although
+    /// the connection wants to write, while its next bytes are in the kernel. Bytes that are not reported as sent are offered
+    /// again, and first.
     pub fn to_send(&mut self, id: PeerId) -> Outgoing<'_> {
         self.machines.outgoing(&mut self.cx, id)
     }
 
-    /// Whether the system is to be asked once more, before anything is sent, if the connection is still alive: what is sent
-    /// first cannot be sent twice, and the connection is not fresh.
+    /// Whether to check once more, before the first byte is sent, that the connection is alive: the request cannot be sent
+    /// twice, and the connection is not fresh.
     pub fn looks_first(&self, id: PeerId) -> bool {
         self.machines.looks_first(&self.cx, id)
     }
 
     // Connections, orders, counters.
 
-    /// Whether the next connection can be taken. If not, it waits in the system's backlog.
+    /// Whether the next connection can be accepted. If not, it waits in the system's backlog.
     pub fn may_accept(&self) -> bool {
         !self.is_draining() && self.machines.downstream.limits.has_room()
     }
 
-    /// Whether a client has gone since this was last asked, so that there is room again: other loops may wait for it.
+    /// Whether a client has closed since the last call and made room: other loops may wait for it.
     pub fn take_capacity_freed(&mut self) -> bool {
         std::mem::take(&mut self.machines.downstream.capacity_freed)
     }
@@ -345,15 +343,15 @@ impl Engine {
         self.cx.connections.upstream(id).is_some_and(|(_, state)| state.is_waiting())
     }
 
-    /// Closes all idle upstream connections: their descriptors are needed. False if there were none.
+    /// Closes all idle upstream connections, because descriptors are needed. False if there were none.
     pub fn shed_idle_origins(&mut self) -> bool {
         let any = self.machines.services.upstreams.shed_idle(&mut self.cx);
         self.machines.carry_out_effects(&mut self.cx);
         any
     }
 
-    /// Stops taking requests: idle connections are closed, transactions are finished, and what is left after the drain time is
-    /// cut.
+    /// Stops accepting requests: idle connections are closed, transactions finish, and those that are left after the drain
+    /// time are cut.
     pub fn drain(&mut self, now: Now) {
         if self.is_draining() {
             return;
@@ -369,23 +367,23 @@ impl Engine {
         self.cx.is_draining()
     }
 
-    /// Ends everything that is under way, at once: the drain time is over, or weir was told to quit.
+    /// Ends everything at once: the drain time is over, or weir was told to quit.
     pub fn cut(&mut self, now: Now) {
         self.cx.now = now;
         self.machines.cut(&mut self.cx);
     }
 
-    /// Whether there is no connection.
+    /// Whether no connection is open.
     pub fn is_empty(&self) -> bool {
         self.cx.connections.is_empty()
     }
 
-    /// What responses are stored in, if they are: one for all loops.
+    /// The store of the cache, if responses are stored: one for all loops.
     pub fn store(&self) -> Option<Arc<Store>> {
         self.cx.settings.caching().map(|cache| Arc::clone(&cache.store))
     }
 
-    /// What the resolver remembers of a name, or of what a search domain makes of it; nothing is asked for it.
+    /// The cached outcome of a name, or of the name in a search domain; sends no query.
     pub fn known_addresses(&mut self, now: Now, name: &Name, port: u16) -> Option<Outcome> {
         self.cx.now = now;
         self.machines.services.upstreams.known_addresses(&self.cx, name, port)
@@ -397,7 +395,7 @@ impl Engine {
         self.machines.transactions.filter_source = Some(source);
     }
 
-    /// Has the program around the proxy decide from now on.
+    /// Sets the callbacks of the host program.
     pub fn set_callbacks(&mut self, callbacks: Callbacks) {
         self.cx.callbacks = callbacks;
     }
@@ -405,14 +403,14 @@ impl Engine {
     /// Judges requests by another policy from now on. Transactions under way keep the one they began with.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
         self.cx.policy = policy;
-        // A rule may be about what a name has meant.
+        // A rule may depend on the addresses of a name.
         self.machines.services.upstreams.pool.forget_addresses();
-        // Those that wait to be used again would keep the old rules in memory.
+        // Transactions that are kept for reuse would keep the old rules in memory.
         self.machines.transactions.clear_spare();
     }
 
-    /// Goes by other settings from now on, as far as they can change: not by another number of loops or blocks, not with
-    /// another cache, not at other addresses. Transactions under way keep those they began with, except for time-outs.
+    /// Applies other settings, as far as they can change: not the number of loops or blocks, the cache, or the addresses.
+    /// Transactions under way keep the settings that they began with, except for time-outs.
     pub fn set_settings(&mut self, now: Now, settings: Settings) {
         self.cx.now = now;
         let Engine { cx, machines, .. } = self;
@@ -428,7 +426,7 @@ impl Engine {
         machines.downstream.limits.set_limits(&settings);
         machines.transactions.signature = Signature::new(&settings);
         cx.settings = Arc::new(settings);
-        // Those that wait to be used again would begin with the old ones.
+        // Transactions that are kept for reuse would begin with the old settings.
         machines.transactions.clear_spare();
         machines.finish(cx);
     }
@@ -442,14 +440,14 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
-    /// The program around the proxy says where a name leads for which it has asked for time.
+    /// Gives the outcome for a name for which the host program has asked for time.
     pub fn name_found(&mut self, now: Now, name: &Name, verdict: NameVerdict) {
         self.cx.now = now;
         self.machines.services.upstreams.tell_name(now, name, verdict);
         self.machines.finish(&mut self.cx);
     }
 
-    /// Whether there is memory that may become needless; then `shrink` is to be called after some seconds.
+    /// Whether memory may become unused; then `shrink` should be called after some seconds.
     pub fn may_shrink(&self) -> bool {
         self.cx.pool.may_shrink() || self.cx.connections.is_wide()
     }
@@ -459,7 +457,7 @@ impl Engine {
         self.cx.settings.caching().is_some_and(|cache| cache.store.should_trim())
     }
 
-    /// Gives back memory that was not needed since the last call. False if there was none.
+    /// Releases memory that was not needed since the last call. False if there was none.
     pub fn shrink(&mut self) -> bool {
         let tables = self.cx.connections.was_wide();
         let shrinks = self.cx.pool.shrink() || tables;

@@ -1,11 +1,11 @@
-//! Pages of the program around the proxy, answered by the proxy's own listeners: with sessions, tokens against forged requests,
-//! and named values in the guard's store.
+//! Pages of the host program, answered by the proxy's own listeners: with sessions, tokens against forged requests, and named
+//! values in the guard's store.
 //!
-//! A request is for a page if its host is one of the proxy's own addresses or one that [`Pages::host`] names, in whichever
-//! form it comes. Bans, limits and security headers of the guard file hold for it; users, access rules and the cache are the
-//! forward proxy's. Its whole body is collected first, 64 KB at most (413 beyond). An unsafe method needs the token of
-//! its session (403 without). Only then is the handler asked, in the middle of a turn of the loop, so that it must not wait:
-//! what it wants of the store it asks for with [`PageReply::Ask`], and it is called again with the answer.
+//! A request is for a page if its host is one of the proxy's own addresses or one of [`Pages::host`], in any form of the
+//! target. Bans, limits and security headers of the guard file apply to it; users, access rules and the cache belong to the
+//! forward proxy. Its whole body is collected first, 64 KB at most (413 beyond). An unsafe method needs the token of its
+//! session (403 without). Only then the handler is called, in the middle of a turn of the loop, so it must not wait: a
+//! question to the store is the reply [`PageReply::Ask`], and the handler is called again with the answer.
 
 use super::callback::Answer;
 use crate::guard::csrf::FORM_FIELD;
@@ -25,19 +25,19 @@ pub const TOKEN_FIELD: &str = FORM_FIELD;
 /// Longest name of a value, in bytes (chosen: a word or two).
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// Longest text of a value, in bytes (chosen: half of what a store takes, because JSON escapes).
+/// Longest text of a value, in bytes (chosen: half of the store's limit, because JSON escapes).
 pub const TEXT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX / 2;
 
-/// So often a handler may ask for one request (chosen: a page needs two or three).
+/// Most questions of a handler for one request (chosen: a page needs two or three).
 pub const ASKED_MAX: u8 = 8;
 
-/// What the key of a value begins with, behind the store's prefix.
+/// The beginning of the key of a value, behind the store's prefix.
 const KEY_PREFIX: &str = "weir:";
 
-/// What answers requests for pages.
+/// Answers requests for pages.
 pub type Handler = dyn Fn(&mut PageRequest<'_>) -> PageReply + Send + Sync;
 
-/// The pages of a program; [`Builder::pages`](crate::Builder::pages) takes them.
+/// The pages of a program, for [`Builder::pages`](crate::Builder::pages).
 #[derive(Clone)]
 pub struct Pages {
     pub(crate) handler: Arc<Handler>,
@@ -47,19 +47,19 @@ pub struct Pages {
 
 impl Pages {
     /// Pages at the addresses that the proxy listens on. With several workers the handler is called on all their threads; a
-    /// handler that panics has answered 500.
+    /// panic of the handler becomes a 500.
     pub fn new(handler: impl Fn(&mut PageRequest<'_>) -> PageReply + Send + Sync + 'static) -> Pages {
         Pages { handler: Arc::new(handler), hosts: Vec::new(), secure: false }
     }
 
-    /// Also answers what is asked of this host, whichever port: a name such as `go`, or an address without brackets.
+    /// Also answers requests for this host, with any port: a name such as `go`, or an address without brackets.
     pub fn host(mut self, name: &str) -> Pages {
         self.hosts.push(name.to_ascii_lowercase().into());
         self
     }
 
-    /// Clients speak TLS, with something before weir: cookies are `Secure`, and forms come from `https`. Without it that is so
-    /// where a proxy that the guard file trusts says so (`X-Forwarded-Proto`).
+    /// Clients use TLS up to a server in front of weir: cookies are `Secure`, and forms must come from `https`. Without this
+    /// call that applies to requests with a `X-Forwarded-Proto` of a proxy that the guard file trusts.
     pub fn secure(mut self) -> Pages {
         self.secure = true;
         self
@@ -72,7 +72,7 @@ impl Debug for Pages {
     }
 }
 
-/// Pages, and what draws identifiers and tokens for them.
+/// Pages, and the function that draws identifiers and tokens for them.
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct OwnPages {
@@ -103,49 +103,49 @@ impl OwnPages {
     }
 }
 
-/// What becomes of a request for a page.
+/// The reply to a request for a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PageReply {
-    /// This answer. `Cache-Control: no-store` is added where the answer has no Cache-Control, and the security headers.
+    /// This answer. The security headers are added, and `Cache-Control: no-store` if the answer has no Cache-Control.
     Answer(Answer),
-    /// The store is asked, and the handler is called again with what it says in [`PageRequest::told`]; [`ASKED_MAX`] times at most, then
-    /// the answer is 500. A name has 1 to [`NAME_BYTES_MAX`] letters, digits, `.`, `_`, `:` and `-` of ASCII, a text
-    /// [`TEXT_BYTES_MAX`] bytes at most; anything else is 500, too.
+    /// A question to the store. The handler is called again with the answer in [`PageRequest::told`]; after [`ASKED_MAX`]
+    /// questions the answer is 500. A name has 1 to [`NAME_BYTES_MAX`] letters, digits, `.`, `_`, `:` and `-` of ASCII, a
+    /// text [`TEXT_BYTES_MAX`] bytes at most; others become a 500, too.
     Ask(Ask),
 }
 
-/// What is asked of the guard's store: values that stay until they are removed.
+/// A question to the guard's store about values that stay until they are removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// The text of a value.
     Get {
-        /// Of the value.
+        /// The name of the value.
         name: String,
     },
-    /// Makes a value, if there is none of that name: of several requests at once one makes it, and the others find it taken.
+    /// Creates a value, if its name is free: of several requests at once one creates it, and the others get [`Told::Taken`].
     Add {
-        /// Of the value.
+        /// The name of the value.
         name: String,
-        /// What it is.
+        /// The text of the value.
         text: String,
     },
     /// Sets a value, whatever it was.
     Put {
-        /// Of the value.
+        /// The name of the value.
         name: String,
-        /// What it is.
+        /// The text of the value.
         text: String,
     },
-    /// Removes a value, if there is one.
+    /// Removes a value, if it exists.
     Remove {
-        /// Of the value.
+        /// The name of the value.
         name: String,
     },
 }
 
 impl Ask {
-    /// The same for a store. None if a name or a text breaks a bound.
+    /// The request to the store. `None` if a name or a text breaks a bound.
     pub(in crate::engine) fn to_request(&self) -> Option<ValueRequest> {
         let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         let key = |name: &str| -> Option<Box<str>> {
@@ -164,19 +164,19 @@ impl Ask {
     }
 }
 
-/// What the store has said.
+/// The answer of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Told {
     /// The text of the value.
     Text(String),
-    /// There is no such value.
+    /// The value does not exist.
     Nothing,
-    /// It was made, set, or removed.
+    /// The value was created, set, or removed.
     Done,
-    /// It was not made: there is one of that name.
+    /// The value was not created, because its name is in use.
     Taken,
-    /// The store has not answered in time, or has no room. What was asked may have happened all the same.
+    /// The store has not answered in time, or is full. The operation may have happened nevertheless.
     Failed,
 }
 
@@ -184,7 +184,7 @@ impl From<ValueAnswer> for Told {
     fn from(answer: ValueAnswer) -> Told {
         match answer {
             ValueAnswer::Found(Value::String(text)) => Told::Text(text),
-            // Something else than a page has written there.
+            // Another program than a page has written this value.
             ValueAnswer::Found(_) | ValueAnswer::Failed(_) => Told::Failed,
             ValueAnswer::Absent => Told::Nothing,
             ValueAnswer::Done => Told::Done,
@@ -198,32 +198,32 @@ impl From<ValueAnswer> for Told {
 pub struct PageRequest<'a> {
     /// The client of the request: the peer, or the client that a trusted proxy has named.
     pub client: IpAddr,
-    /// The method. What answers GET answers HEAD: its content is left out.
+    /// The method. The answer to GET is the answer to HEAD as well, without content.
     pub method: &'a str,
-    /// The host that is asked for: a name in lower case, or an address (IPv6 in brackets).
+    /// The requested host: a name in lower case, or an address (IPv6 in brackets).
     pub host: &'a str,
-    /// The path as it was sent, without the query; nothing is decoded.
+    /// The path as sent, without the query; nothing is decoded.
     pub path: &'a str,
     /// The query as it was sent, without its question mark.
     pub query: &'a str,
     /// The content.
     pub body: &'a [u8],
-    /// The client's session: empty for a client that is not known. It is saved when it is not empty, and lives for eight hours after
-    /// the last request.
+    /// The client's session: empty for an unknown client. It is saved unless it is empty, and expires eight hours after the
+    /// last request.
     pub session: &'a mut Session,
-    /// What the store has said to what was asked last.
+    /// The store's answer to the last question.
     pub told: Option<&'a Told>,
     pub(in crate::engine) fields: Fields<'a, 'a>,
 }
 
 impl<'a> PageRequest<'a> {
-    /// The value of a field, in any case: the first one if there are several.
+    /// The value of a field, its name in any case: the first value if there are several.
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
         self.fields.all(name).next()
     }
 
-    /// The value of a field of the form that was sent (`application/x-www-form-urlencoded`), decoded. None if there is none,
-    /// more than one, or one that is not UTF-8.
+    /// The value of a field of the submitted form (`application/x-www-form-urlencoded`), decoded. `None` if the field is
+    /// missing, occurs more than once, or is not UTF-8.
     pub fn form(&self, name: &str) -> Option<String> {
         if !is_form(self.fields) {
             return None;
@@ -237,7 +237,7 @@ impl<'a> PageRequest<'a> {
     }
 }
 
-/// Without fields and body: there may be passwords.
+/// Leaves out fields and body, which may contain passwords.
 impl Debug for PageRequest<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PageRequest { client, method, host, path, .. } = self;
@@ -245,7 +245,7 @@ impl Debug for PageRequest<'_> {
     }
 }
 
-/// Whether the content is a form, as one without files is sent.
+/// Whether the content is a form without files.
 pub(in crate::engine) fn is_form(fields: Fields<'_, '_>) -> bool {
     let media_type = fields.get("content-type").unwrap_or_default();
     let media_type = media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -273,7 +273,7 @@ fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
-/// What is kept of one client from request to request, under an identifier that only the client knows (a cookie
+/// Texts about one client that last from request to request, under an identifier that only the client knows (a cookie
 /// `HttpOnly; SameSite=Lax`, and `Secure` over TLS).
 #[derive(Clone, PartialEq)]
 pub struct Session {
@@ -281,14 +281,14 @@ pub struct Session {
     id: String,
     /// The store has it under this identifier.
     known: bool,
-    /// Under this one there is something that is of no use any more.
+    /// An old identifier whose data in the store is to be deleted.
     old: Option<String>,
-    /// For a new identifier, and for a new token.
+    /// Random numbers for a new identifier and a new token.
     fresh: [u128; 2],
 }
 
 impl Session {
-    /// That of a client that has presented this identifier, and for which the store had that.
+    /// The session of a client that has sent the identifier `presented`, with its data from the store.
     pub(in crate::engine) fn new(presented: &str, loaded: Loaded, fresh: [u128; 2]) -> Session {
         let id = sessions::id_to_save(presented, &loaded, fresh[0]);
         let old = loaded.delete.then(|| presented.to_owned());
@@ -300,7 +300,7 @@ impl Session {
         self.data.get(name).and_then(Value::as_str)
     }
 
-    /// Sets a text. The name [`TOKEN_FIELD`] is that of the token.
+    /// Sets a text. The name [`TOKEN_FIELD`] is reserved for the token.
     pub fn set(&mut self, name: &str, text: &str) {
         self.data.insert(name.to_owned(), Value::from(text));
     }
@@ -315,7 +315,7 @@ impl Session {
         self.data.clear();
     }
 
-    /// The token that a form of this session has to send again in the field [`TOKEN_FIELD`]; makes one if there is none yet.
+    /// The token that a form of this session has to send in the field [`TOKEN_FIELD`]; created if it does not exist yet.
     pub fn token(&mut self) -> String {
         if self.get(TOKEN_FIELD).is_none_or(str::is_empty) {
             let token = format!("{:032x}", self.fresh[1]);
@@ -324,8 +324,8 @@ impl Session {
         self.get(TOKEN_FIELD).unwrap_or_default().to_owned()
     }
 
-    /// Goes on under a new identifier and with a new token: for a user who logs in, or gets more rights. A program that knew the old ones has
-    /// nothing (session fixation).
+    /// Continues under a new identifier and with a new token: for a user who logs in, or gets more rights. An attacker who
+    /// knows the old ones gains nothing (session fixation).
     pub fn renew(&mut self) {
         self.remove(TOKEN_FIELD);
         if self.known {
@@ -335,12 +335,12 @@ impl Session {
         }
     }
 
-    /// The identifier that the client is to be told.
+    /// The identifier to send to the client, if it is new.
     pub(in crate::engine) fn new_id(&self) -> Option<&str> {
         (!self.known && !self.data.is_empty()).then_some(&*self.id)
     }
 
-    /// What is asked of the store at the end of a request, the last one first.
+    /// The requests to the store at the end of a request, the last one first.
     pub(in crate::engine) fn writes(&self, now_unix_ms: u64) -> Result<Vec<ValueRequest>, SaveError> {
         let mut writes = Vec::new();
         writes.extend(self.old.as_deref().map(sessions::delete));
@@ -352,7 +352,7 @@ impl Session {
     }
 }
 
-/// Without what it holds: the identifier and the token are secrets.
+/// Leaves out the content: identifier and token are secrets.
 impl Debug for Session {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Session({} texts)", self.data.len())

@@ -1,4 +1,4 @@
-//! What crosses between engine and shell, but for bytes.
+//! The interface between engine and shell, except for bytes.
 
 use super::cache::message::Message;
 use super::transaction::log_record::LogRecord;
@@ -10,20 +10,21 @@ use crate::policy::auth::SlowJob;
 use crate::resolver;
 use std::net::SocketAddr;
 
-/// What happened to a connection's socket.
+/// An event of a connection's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The connection that was asked for stands.
+    /// The requested connection is established.
     Connected,
-    /// So many bytes were read into the space that was lent.
+    /// So many bytes were read into the lent space.
     Received(usize),
-    /// So many bytes have left this connection's socket for another's, as [`Engine::splice_allowed`](super::Engine::splice_allowed) allowed.
+    /// So many bytes have left this connection's socket for another one, as
+    /// [`Engine::splice_allowed`](super::Engine::splice_allowed) allowed.
     Spliced(usize),
-    /// So many bytes of what was to be sent are with the system.
+    /// So many bytes of those to send were written.
     Sent(usize),
     /// The other side has finished sending.
     EndOfStream,
-    /// Nothing more can be sent; there may still be something to receive.
+    /// Nothing more can be sent; received bytes may still arrive.
     SendFailed(SocketError),
     /// The connection failed, or could not be made.
     Failed(SocketError),
@@ -32,35 +33,35 @@ pub enum Event {
 /// Leave to move bytes inside the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Splice {
-    /// The peer to whose socket they go.
+    /// The peer whose socket gets the bytes.
     pub to: PeerId,
-    /// How many at most.
+    /// The most bytes to move.
     pub bytes_max: usize,
 }
 
-/// What the shell is to do.
+/// An action for the shell.
 #[derive(Debug)]
 pub enum Action {
     /// Connect a new socket.
     Connect {
-        /// The token for it.
+        /// The token of the connection.
         peer: PeerId,
-        /// Where to.
+        /// The destination.
         address: SocketAddr,
     },
-    /// Say that nothing more will be sent (FIN).
+    /// Shut down sending (FIN).
     ShutdownWrite(PeerId),
     /// Close the socket. The connection is forgotten already and its id may be used again by the next action.
     Close(PeerId),
-    /// Close the socket with a reset, so that the other side cannot take it for an end. Otherwise as `Close`.
+    /// Close the socket with a reset, so that the other side cannot take it for a regular end. Otherwise as `Close`.
     Reset(PeerId),
-    /// Send a DNS query, abandon one.
+    /// Send or abandon a DNS query.
     Resolver(resolver::Action),
     /// Verify a password away from the loop and report with `handle_verified`.
     Verify {
         /// To be given back with the answer.
         job: JobId,
-        /// Guesses made lately from where this one came: what has fewer goes first.
+        /// Recent guesses from the client's address: jobs with fewer go first.
         guesses: u32,
         /// The work.
         work: SlowJob,
@@ -69,17 +70,17 @@ pub enum Action {
     AskStore {
         /// To be given back with the answer.
         job: StoreJob,
-        /// Everything that one request needs, to be asked together.
+        /// All checks of one request, to be sent together.
         checks: Vec<Check>,
     },
     /// Ask the guard's store for a value, and report with `handle_value_answer`.
     AskValue {
         /// To be given back with the answer.
         job: StoreJob,
-        /// What is asked.
+        /// The question.
         request: ValueRequest,
     },
-    /// Tell the other loops.
+    /// Send a message to the other loops.
     SendToLoops(Message),
     /// Write a log entry; give it back with `recycle`.
     Log(Box<LogRecord>),

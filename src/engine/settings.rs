@@ -1,4 +1,4 @@
-//! What the engine is told at start. Plain values; `config` makes them from options and files.
+//! The settings of the engine at its start. Plain values; `config` makes them from options and files.
 
 pub use crate::engine::cache::settings::CacheSettings;
 use crate::engine::downstream::minimum_rate::Rate;
@@ -23,21 +23,21 @@ pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes thrown away while a close lingers (chosen).
 pub const LINGER_BYTES_MAX: u32 = 256 * 1024;
 
-/// Room left in front of a response head, so that the rewritten one, which is a little longer, can take its place before the
-/// payload (chosen: Via, Date and a few edits).
+/// Bytes left free in front of a response head, so that the rewritten head, which is a little longer, can be written before
+/// the payload (chosen: Via, Date and a few edits).
 pub const HEADROOM_BYTES: usize = 256;
 
 /// How long a close lingers, in milliseconds (chosen: a few round trips around the world).
 pub const LINGER_MS: u64 = 2_000;
 
-/// How long a client that has just connected may take to send its request when the drain begins, in milliseconds (chosen: it
-/// was on its way; clients do not connect to wait).
+/// How long a client that has just connected may take to send its request when the drain begins, in milliseconds (chosen: the
+/// request was under way; clients do not connect to wait).
 pub const DRAIN_UNUSED_MS: u64 = 1_000;
 
 /// Interim (1xx) answers relayed for one request (chosen: several times what any origin sends).
 pub const INFORMATIONAL_MAX: u8 = 32;
 
-/// Connections beyond `clients_max` that are taken for as long as it takes to tell them so (chosen).
+/// Connections beyond `clients_max` that are accepted for the time of a refusal (chosen).
 pub const REFUSALS_MAX: usize = 64;
 
 /// Addresses tried for one request (chosen).
@@ -46,18 +46,18 @@ pub const ADDRESSES_MAX: usize = 16;
 /// Connection attempts under way at once for one request (chosen).
 pub const ATTEMPTS_MAX: usize = 4;
 
-/// From this many look-ups in collapse on, one client address gets no more than its share (chosen: half of what the resolver
-/// takes, so that one client cannot use up all).
+/// From this many look-ups in flight on, one client address gets no more than its share (chosen: half of the resolver's
+/// limit, so that one client cannot use all).
 pub const LOOK_UPS_CROWDED: usize = 256;
 
-/// The share: look-ups in collapse for one client address when they are many (chosen).
+/// The share: look-ups in flight for one client address when there are many (chosen).
 pub const LOOK_UPS_SHARE: usize = 32;
 
-/// What is left of these two for one of many loops (chosen).
+/// Least values of these two for one of many loops (chosen).
 pub const LOOK_UPS_LEAST: [usize; 2] = [8, 4];
 
-/// The IPv6 prefix whose addresses count as one client, in bits (RFC 6177 section 2: one site has at least that much, and all
-/// of it is one host's to choose from, RFC 8981).
+/// The IPv6 prefix whose addresses count as one client, in bits (RFC 6177 section 2: one site has at least that much, and one
+/// host may use any address in it, RFC 8981).
 pub const CLIENT_PREFIX6: u8 = 64;
 
 /// Time before the next address is tried beside the last one, in milliseconds (RFC 8305 section 5).
@@ -68,7 +68,7 @@ pub const ATTEMPT_DELAY_MS: u64 = 250;
 pub struct Timeouts {
     /// Client or origin silent during a transaction.
     pub exchange_ms: u64,
-    /// From the first byte of a head, or from the connection's begin, to the head's end.
+    /// From the first byte of a head, or from the beginning of the connection, to the end of the head.
     pub head_ms: u64,
     /// Between two requests of a client.
     pub idle_ms: u64,
@@ -78,7 +78,7 @@ pub struct Timeouts {
     pub tunnel_ms: u64,
     /// An idle origin connection.
     pub origin_idle_ms: u64,
-    /// From the order to stop to the cut of whatever is left.
+    /// From the order to stop until remaining work is cut.
     pub drain_ms: u64,
 }
 
@@ -96,15 +96,15 @@ impl Default for Timeouts {
     }
 }
 
-/// Everything the engine is told at start.
+/// All settings of the engine at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Limits of heads.
     pub head: Limits,
     /// Time-outs.
     pub timeouts: Timeouts,
-    /// Engines that share the work of one process, this one included. Limits that are not divided in these settings
-    /// (see [`Settings::divided`]) are divided by it where they are used.
+    /// Engines that share the work of one process, including this one. Limits that are not divided in these settings
+    /// (see [`Settings::divided`]) are divided by this number where they are used.
     pub loops: usize,
     /// Client connections at once, of all loops.
     pub clients_max: usize,
@@ -115,7 +115,7 @@ pub struct Settings {
     pub rate_min: u64,
     /// 4 KB blocks at most.
     pub blocks_max: usize,
-    /// No origin connection that is older is used again, in milliseconds; 0: however old.
+    /// Age in milliseconds above which an origin connection is not reused; 0 for no limit.
     pub origin_lifetime_ms: u64,
     /// Idle origin connections in all.
     pub origins_idle_max: usize,
@@ -125,33 +125,33 @@ pub struct Settings {
     pub splices: bool,
     /// Pseudonym in Via; `None`: no Via, and no loop detection by it.
     pub via: Option<String>,
-    /// What happens to Forwarded and X-Forwarded-For.
+    /// The handling of Forwarded and X-Forwarded-For.
     pub forwarded: ForwardedPolicy,
     /// The length of the IPv6 prefix whose addresses count as one client, in bits.
     pub client_prefix6: u8,
     /// Whether origin-form requests are taken.
     pub origin_form: bool,
-    /// Texts that the log will write: of a request no others are kept for its entry, except method, target and user, which a
-    /// refusal tells.
+    /// The texts that the log writes: only these are kept of a request, except method, target and user, which a refusal
+    /// contains.
     pub noted: TextSet,
-    /// Whether a tunnel leaves an entry when it is set up, beside that of its end.
+    /// Whether a tunnel leaves a log record when it is set up, beside that of its end.
     pub logs_tunnel_starts: bool,
-    /// Where clients connect. Without any (in tests) all listeners are as one with the defaults.
+    /// The listeners. Without any (in tests) all have the defaults.
     pub listeners: Vec<Listener>,
-    /// The cache; `None`: there is none, and nothing is looked at for it.
+    /// The cache; `None` without one.
     pub cache: Option<CacheSettings>,
-    /// What clients have been doing decides what they may do next; `None`: nothing is counted, and no client is banned.
+    /// The guard, which decides by the history of a client; `None`: nothing is counted, and no client is banned.
     pub guard: Option<part::guard::Shared<Guard>>,
-    /// Where requests go that come to listeners of the gateway; `None`: there are no such listeners.
+    /// The routes for requests to the gateway's listeners; `None`: there are no such listeners.
     pub gateway: Option<part::guard::Shared<Gateway>>,
-    /// What the answers of the gateway carry besides, where no guard file says so.
+    /// Further fields of the gateway's responses, used if the guard file sets none.
     pub headers: Arc<SecurityHeaders>,
     /// Key of every hash table that strangers can fill.
     pub seed: [u64; 2],
 }
 
 impl Settings {
-    /// What there is to know of the cache, if there is one.
+    /// The settings of the cache, if there is one.
     #[inline]
     pub fn caching(&self) -> Option<&CacheSettings> {
         part::cache::built().and(self.cache.as_ref())
@@ -162,12 +162,12 @@ impl Settings {
         self.listeners.get(usize::from(id.0))
     }
 
-    /// What the answers of the gateway carry besides.
+    /// Further fields of the gateway's responses.
     pub(in crate::engine) fn security_headers(&self) -> &SecurityHeaders {
         self.guard.as_ref().map_or(&self.headers, |guard| guard.headers())
     }
 
-    /// For how long a connection that was opened then may still be used again, in milliseconds; 0: no more.
+    /// For how long a connection that was opened at `opened_ms` may still be reused, in milliseconds; 0: no longer.
     pub(in crate::engine) fn lifetime_left_ms(&self, opened_ms: u64, now_ms: u64) -> u64 {
         match self.origin_lifetime_ms {
             0 => u64::MAX,
@@ -175,7 +175,7 @@ impl Settings {
         }
     }
 
-    /// What is asked of clients.
+    /// The least rate of clients.
     pub(in crate::engine) fn rate(&self) -> Rate {
         let window_ms = self.timeouts.exchange_ms;
         Rate { bytes_min: self.rate_min.saturating_mul(window_ms) / 1000, window_ms }
@@ -213,8 +213,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The settings of one of several engines, who have a [`ClientLimits`](super::ClientLimits) in common: what each has of its own is
-    /// divided, so that it adds up to what one would have. The first engines get what is left over.
+    /// The settings of one of several engines, which share a [`ClientLimits`](super::ClientLimits). Limits of each engine's
+    /// own are divided, so that their sum is the whole. The first engines get the remainder.
     pub fn divided(&self, index: usize, loops: usize) -> Settings {
         let loops = loops.max(1);
         let share = |whole: usize| whole / loops + usize::from(index < whole % loops);
@@ -242,19 +242,19 @@ impl Settings {
         self.guard.as_ref().is_none_or(|guard| guard.destination_denial(address).is_none())
     }
 
-    /// The client for which a share is counted: every bound on what one client may use asks this.
+    /// The client for whom a share is counted: every bound on the use by one client goes through this.
     pub(in crate::engine) fn accountable(&self, address: IpAddr) -> IpAddr {
         accountable(address, self.client_prefix6)
     }
 
-    /// One loop's share of a limit, rounded up, but not less than `least`: where few are left for each, clients that the
-    /// system deals out unevenly would meet a limit that all loops together are far from.
+    /// One loop's share of a limit, rounded up, but not less than `least`: with small shares, clients that the system
+    /// distributes unevenly would meet a limit that all loops together are far from.
     pub(in crate::engine) fn share_of(&self, limit: usize, least: usize) -> usize {
         limit.div_ceil(self.loops.max(1)).max(least.min(limit))
     }
 }
 
-/// Of an address the part that a client cannot change: all of IPv4, in whichever form it comes, and of IPv6 so many bits.
+/// The part of an address that a client cannot change: all of IPv4, in any form, and `prefix6` bits of IPv6.
 pub(in crate::engine) fn accountable(address: IpAddr, prefix6: u8) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),

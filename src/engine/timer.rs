@@ -1,4 +1,4 @@
-//! One deadline per peer in a dense array: activity writes a number, a sweep finds what is due.
+//! One deadline per peer in a dense array: activity writes a number, a sweep finds the due ones.
 
 use crate::engine::ids::PeerId;
 
@@ -34,19 +34,19 @@ impl Deadlines {
         self.ticks.push(tick);
     }
 
-    /// Whether it is armed.
+    /// Whether the peer's deadline is set.
     pub fn is_set(&self, peer: PeerId) -> bool {
         self.ticks.get(peer.index()).is_some_and(|tick| *tick != NEVER)
     }
 
-    /// Disarms it.
+    /// Clears the peer's deadline.
     pub fn clear(&mut self, peer: PeerId) {
         if let Some(tick) = self.ticks.get_mut(peer.index()) {
             *tick = NEVER;
         }
     }
 
-    /// When to sweep next, in milliseconds since the loop started.
+    /// The time of the next sweep, in milliseconds since the loop started.
     pub fn next_ms(&self) -> Option<u64> {
         self.soonest.map(|tick| u64::from(tick) * TICK_MS)
     }
