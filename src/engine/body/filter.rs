@@ -1,4 +1,4 @@
-//! Filters: what stands between the decoder of a body and what takes the payload.
+//! Filters: between the decoder of a body and the receiver of the payload.
 //!
 //! # Theory of operation
 //!
@@ -7,29 +7,31 @@
 //! ```
 //!
 //! A relay without filters has no list, which costs one comparison for each read, and its bytes may be spliced. With a list,
-//! each piece of decoded payload is shown to the first filter. What a filter lets pass is shown to the next one, and what
-//! the last one lets pass goes on. A filter sees each byte of a body once, in order, in pieces of any size from 1 byte to
-//! [`PIECE_BYTES_MAX`]; pieces have nothing to do with chunks. Behind the last piece comes [`Filter::handle_end`], with the
-//! trailers that may go on. A body that is cut short has no end, and a message whose head announces no content is not shown.
+//! each piece of decoded payload is shown to the first filter. The payload that a filter lets pass is shown to the next one,
+//! and the last filter's goes on to the ring. A filter sees each byte of a body once, in order, in pieces of any size from 1
+//! byte to [`PIECE_BYTES_MAX`]; pieces are independent of chunks. The last piece is followed by [`Filter::handle_end`], with
+//! the trailers that may be forwarded. A body that is cut short has no end, and a message without content is not shown.
 //!
-//! [`Verdict`] says what becomes of a piece. What a filter holds back is kept by the list, in memory of the pool, up to
-//! [`HELD_BYTES_MAX`] for each filter; [`Filter::when_full`] says what happens then. Replacing is writing to [`Output`] and
-//! dropping what was read. Since the length is not known any more, a filter that writes or drops says so with
-//! [`Filter::replaces`] before the head is written, and the head goes out without a Content-Length. A verdict that breaks
-//! this promise aborts the transaction.
+//! A [`Verdict`] decides about a piece. The list keeps the held bytes of a filter, in memory of the pool, up to
+//! [`HELD_BYTES_MAX`] for each filter; beyond that [`Filter::when_full`] decides. A filter replaces bytes by writing to
+//! [`Output`] and dropping those that it read. The length is then unknown, so a filter that writes or drops announces that
+//! with [`Filter::replaces`] before the head is written, and the head has no Content-Length. A verdict against this promise
+//! aborts the transaction.
 //!
-//! Payload that all filters let pass unchanged stays where it was received. Everything else goes behind that, into
-//! `passed`. While anything is there, nothing more is received: that is the back-pressure, and the bound of `passed` is
-//! [`PASSED_BYTES_MAX`].
+//! Payload that all filters let pass unchanged stays in its place. All other payload is appended behind it, to
+//! `passed`. While `passed` contains bytes, nothing more is received: that is the back-pressure, and the bound of
+//! `passed` is [`PASSED_BYTES_MAX`].
 //!
-//! | state of the list | what moves it on |
+//! | state of the list | what moves it to the next |
 //! | --- | --- |
-//! | *open* | payload; `Leave` takes one filter out, and a list without filters goes: from then on the body may be spliced |
-//! | *ended* | the end of the body: filters are asked for the last time, nothing is held any more |
-//! | *rewound* | the request is sent once more: what the filters have seen passes by them, and what they hold is skipped |
+//! | *open* | payload; `Leave` takes one filter out, and a list without filters is removed: from then on the body may be
+//! spliced |
+//! | *ended* | the end of the body: the last call of the filters, after which nothing is held |
+//! | *rewound* | the request is sent again: bytes that the filters have seen bypass them, and bytes that they hold are
+//! skipped |
 //!
 //! An aborted request is answered with a refusal, or its transaction is aborted if a response has begun. An aborted response
-//! is cut as a truncated one is: the client must notice. Held bytes of an aborted or truncated body are dropped.
+//! is cut like a truncated one: the client must notice. Held bytes of an aborted or truncated body are dropped.
 
 #[cfg(feature = "detection")]
 use crate::guard::behaviour::Watch;
@@ -40,11 +42,11 @@ use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// Bytes that one filter may hold back (chosen: what scanners of bodies look at mostly).
+/// Bytes that one filter may hold back (chosen: the usual limit of scanners of bodies).
 pub const HELD_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes that may wait behind the filters of one body (chosen: what one read brings and what a few filters release, several
-/// times over for those that replace).
+/// Bytes that may wait behind the filters of one body (chosen: the bytes of one read and those that a few filters release,
+/// several times over for filters that replace).
 pub const PASSED_BYTES_MAX: usize = 256 * 1024;
 
 /// Most bytes of one piece that a filter is shown.
@@ -53,70 +55,70 @@ pub const PIECE_BYTES_MAX: usize = BLOCK_BYTES;
 /// Filters of one body (chosen; each may have a block on the stack).
 pub const FILTERS_MAX: usize = 8;
 
-/// What becomes of a piece of payload, and of what the filter holds back.
+/// The decision about a piece of payload, and about the bytes that the filter holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// What is held goes on, then this piece.
+    /// The held bytes pass, then this piece.
     Pass,
-    /// The piece is kept behind what is held already. At the end of the body the same as `Pass`.
+    /// The piece is held, behind the bytes that are held already. At the end of the body equal to `Pass`.
     Hold,
-    /// What is held is dropped, and this piece. For filters that replace.
+    /// The held bytes and this piece are dropped. For filters that replace.
     Drop,
-    /// As `Pass`, and the filter is not asked any more.
+    /// Like `Pass`, and the filter is not called any more.
     Leave,
-    /// The body goes no further. The word for the log, and for what the client is told.
+    /// The body is aborted. The word is for the log and for the client.
     Abort(&'static str),
 }
 
-/// What happens when a filter cannot hold back any more.
+/// The decision when a filter cannot hold back more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// What is held goes on unjudged, and the new piece; the filter may hold back what comes next.
+    /// The held bytes and the new piece pass unjudged; the filter may hold back later pieces.
     Pass,
-    /// The body goes no further.
+    /// The body is aborted.
     Abort(&'static str),
 }
 
-/// Looks at a body as it passes, and may change it.
+/// Reads a body as it passes, and may change it.
 pub trait Filter: Debug + Send {
-    /// Whether it may change what passes: the head then announces no length.
+    /// Whether the filter may change the body: the head then announces no length.
     fn replaces(&self) -> bool {
         false
     }
 
-    /// More of the body. What is written to `output` goes on at once, before what is held and before this piece.
+    /// Handles the next piece of the body. Bytes written to `output` pass at once, before the held bytes and this piece.
     fn handle_payload(&mut self, payload: &[u8], output: &mut Output<'_>) -> Verdict;
 
-    /// All of the body has come. `trailers` are lines with their ends, none for most bodies; a filter that replaces may change
-    /// them.
+    /// Handles the end of the body. `trailers` are lines with their ends, empty for most bodies; a filter that replaces may
+    /// change them.
     fn handle_end(&mut self, trailers: &mut Vec<u8>, output: &mut Output<'_>) -> Verdict {
         let _ = (trailers, output);
         Verdict::Pass
     }
 
-    /// What the guard is to be told, once. Asked after each piece and after the end.
+    /// Returns a report for the guard, once. Called after each piece and after the end.
     fn take_report(&mut self) -> Option<Report> {
         None
     }
 
-    /// [`HELD_BYTES_MAX`] would be exceeded, or there is no memory to hold back any more.
+    /// Decides when [`HELD_BYTES_MAX`] would be exceeded, or memory for holding back is short.
     fn when_full(&self) -> WhenFull {
         WhenFull::Abort("filter_held_bytes_max")
     }
 }
 
-/// What a filter has found for the guard, which a filter does not know how to reach.
+/// A finding for the guard, which a filter cannot reach.
 #[derive(Debug)]
 pub enum Report {
     /// Attacks in the body of a request.
     #[cfg(feature = "detection")]
     Detected(Box<Findings>),
-    /// The beginning of a response, `whole` if that is all of it, has been shown to the behaviour rules.
+    /// The behaviour rules have seen the beginning of a response, or all of it.
     #[cfg(feature = "detection")]
     Watched {
-        /// What has seen it.
+        /// The watch of the behaviour rules.
         watch: Box<Watch>,
-        /// That was all of it.
+        /// Whether the watch has seen the whole response.
         whole: bool,
     },
 }
@@ -124,21 +126,21 @@ pub enum Report {
 /// The filters of one request and its response.
 #[derive(Debug, Default)]
 pub struct FilterLists {
-    /// In the order in which they see the request's body.
+    /// The filters of the request's body, in order.
     pub request: Vec<Box<dyn Filter>>,
-    /// In the order in which they see the response's body.
+    /// The filters of the response's body, in order.
     pub response: Vec<Box<dyn Filter>>,
 }
 
-/// Gives each request its filters, by its head. Asked once for a request that is allowed.
+/// Returns the filters of a request, by its head. Called once for an allowed request.
 pub type FilterSource = Arc<dyn Fn(&RequestHead<'_, '_>) -> FilterLists + Send + Sync>;
 
-/// Why a body goes no further on account of a filter.
+/// The reason why filters have aborted a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum FilterFault {
-    /// A filter said so.
+    /// A filter's own word.
     Refused(&'static str),
-    /// There is no room for what the filters let pass.
+    /// Memory is short for the bytes that the filters let pass.
     NoMemory,
 }
 
@@ -152,7 +154,7 @@ impl FilterFault {
     }
 }
 
-/// Where a filter writes what it puts into the body.
+/// The writer for bytes that a filter inserts into the body.
 #[derive(Debug)]
 pub struct Output<'a> {
     pool: &'a mut Pool,
@@ -173,7 +175,7 @@ impl Output<'_> {
         }
     }
 
-    /// Shows a piece to the filters behind, and takes what they let pass.
+    /// Shows a piece to the filters behind this one, and appends what they let pass.
     fn push(&mut self, piece: &[u8]) {
         if self.outcome.is_ok() {
             self.outcome = show(self.behind, self.passed, self.pool, self.purpose, piece, false).map(|_| ());
@@ -181,12 +183,12 @@ impl Output<'_> {
     }
 }
 
-/// One filter, and what it holds back.
+/// One filter, and the bytes that it holds back.
 #[derive(Debug)]
 struct Slot {
     filter: Box<dyn Filter>,
     held: Linear,
-    /// Not asked any more.
+    /// The filter is not called any more.
     left: bool,
 }
 
@@ -194,26 +196,27 @@ struct Slot {
 #[derive(Debug)]
 pub(in crate::engine) struct Filters {
     slots: Vec<Slot>,
-    /// What has passed, and was not left where it was received.
+    /// Bytes that have passed, except those that stay in their place.
     passed: Linear,
     purpose: Purpose,
     /// Payload that was shown.
     seen: u64,
-    /// Payload that comes once more: so much passes, and behind that so much is skipped, since it is held.
+    /// Payload that is sent again: first `again` bytes bypass the filters, then `skipped` bytes are skipped, because
+    /// they are held.
     again: u64,
     skipped: u64,
     /// The end was shown.
     ended: bool,
-    /// The body goes no further.
+    /// Why the body was aborted.
     fault: Option<FilterFault>,
-    /// For the guard.
+    /// Reports for the guard.
     reports: Vec<Report>,
-    /// Lines, from the decoder.
+    /// The trailer lines of the decoder.
     pub trailers: Vec<u8>,
 }
 
 impl Filters {
-    /// `None` if there are no filters: then nothing stands in the way.
+    /// A list of filters; `None` if there are none.
     pub fn new(filters: Vec<Box<dyn Filter>>, purpose: Purpose) -> Option<Box<Filters>> {
         debug_assert!(filters.len() <= FILTERS_MAX);
         if filters.is_empty() {
@@ -234,7 +237,7 @@ impl Filters {
         }))
     }
 
-    /// Puts one more filter before the others.
+    /// Inserts a filter before the others.
     #[cfg(feature = "detection")]
     pub fn insert_first(&mut self, filter: Box<dyn Filter>) {
         self.slots.insert(0, Slot { filter, held: Linear::default(), left: false });
@@ -245,35 +248,35 @@ impl Filters {
         self.slots.iter().any(|slot| slot.filter.replaces())
     }
 
-    /// Why the body goes no further.
+    /// The reason why the body was aborted.
     pub fn fault(&self) -> Option<FilterFault> {
         self.fault
     }
 
-    /// What has passed and waits.
+    /// The bytes that have passed and wait.
     pub fn passed<'p>(&'p self, pool: &'p Pool) -> &'p [u8] {
         self.passed.bytes(pool)
     }
 
-    /// How much of it.
+    /// The number of bytes that have passed and wait.
     pub fn passed_len(&self) -> usize {
         self.passed.len()
     }
 
-    /// So much of it was sent.
+    /// Removes `count` bytes that were sent.
     pub fn consume(&mut self, pool: &mut Pool, count: usize) {
         self.passed.consume(pool, count);
     }
 
-    /// Whether the list is of no use any more: all filters have left, and nothing waits. A list that has replaced something
-    /// stays, so that the request is not taken for one that can be sent again.
+    /// Whether the list is of no use any more: all filters have left, and no byte waits. A list that has replaced bytes
+    /// stays, so that the request is not sent again.
     pub fn is_spent(&self) -> bool {
         let all_left = self.slots.iter().all(|slot| slot.left);
         let is_read = self.passed.is_empty() && self.reports.is_empty();
         all_left && is_read && self.again + self.skipped == 0 && !self.replaces()
     }
 
-    /// What the filters have found for the guard since it was last asked.
+    /// The reports of the filters for the guard since the last call.
     pub fn take_reports(&mut self) -> Vec<Report> {
         std::mem::take(&mut self.reports)
     }
@@ -283,7 +286,8 @@ impl Filters {
         reports.extend(slots.iter_mut().filter_map(|slot| slot.filter.take_report()));
     }
 
-    /// Shows the filters a piece of at most a block. True if it goes on where it is; otherwise what goes on of it has been copied.
+    /// Shows the filters a piece of at most a block. True if the whole piece passes in its place; otherwise the passing bytes
+    /// were copied.
     pub fn show(&mut self, pool: &mut Pool, piece: &[u8]) -> Result<bool, FilterFault> {
         let shown = self.show_unseen(pool, piece);
         self.fault = shown.err().or(self.fault);
@@ -291,7 +295,7 @@ impl Filters {
         shown
     }
 
-    /// Of a request that is sent once more, the filters have seen the beginning.
+    /// Of a request that is sent again, the filters have seen the beginning already.
     fn show_unseen(&mut self, pool: &mut Pool, piece: &[u8]) -> Result<bool, FilterFault> {
         let Filters { slots, passed, purpose, .. } = self;
         let (again, rest) = piece.split_at(self.again.min(piece.len() as u64) as usize);
@@ -307,7 +311,7 @@ impl Filters {
         show(slots, passed, pool, *purpose, rest, false)
     }
 
-    /// Tells the filters of the end, once: nothing is held behind it.
+    /// Ends the filters, once: afterwards nothing is held.
     pub fn finish(&mut self, pool: &mut Pool) -> Result<(), FilterFault> {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
@@ -333,7 +337,7 @@ impl Filters {
         Ok(())
     }
 
-    /// Makes ready for the same body once more, of which nothing has arrived: what was shown is not shown again.
+    /// Prepares for the same body again, from its first byte on: bytes that were shown are not shown again.
     pub fn rewind(&mut self, pool: &mut Pool) {
         debug_assert!(!self.replaces(), "what was replaced cannot be had again");
         self.passed.release(pool);
@@ -342,7 +346,7 @@ impl Filters {
         self.again = self.seen - self.skipped;
     }
 
-    /// Gives all memory back; what was held is lost.
+    /// Releases all memory; held bytes are lost.
     pub fn release(&mut self, pool: &mut Pool) {
         self.passed.release(pool);
         self.slots.iter_mut().for_each(|slot| slot.held.release(pool));
@@ -350,7 +354,7 @@ impl Filters {
 }
 
 impl Slot {
-    /// Does what the filter said of a piece.
+    /// Carries out the verdict of the filter about a piece.
     fn follow(&mut self, verdict: Verdict, piece: &[u8], output: &mut Output<'_>) -> Result<(), FilterFault> {
         let replaced = output.written || verdict == Verdict::Drop;
         if replaced && !self.filter.replaces() {
@@ -384,7 +388,7 @@ impl Slot {
         }
     }
 
-    /// What is held goes on.
+    /// Lets the held bytes pass.
     fn release(&mut self, output: &mut Output<'_>) {
         let mut buffer = [0; BLOCK_BYTES];
         while !self.held.is_empty() {
@@ -396,8 +400,8 @@ impl Slot {
     }
 }
 
-/// Shows a piece to these filters, one after the other. True if all let it pass unchanged, and it may stay where it is: nothing
-/// waits in front of it. Otherwise what they let pass is in `passed`.
+/// Shows a piece to these filters, one after the other. True if all let it pass unchanged, and it may stay in its place,
+/// because no byte waits in front of it. Otherwise the passing bytes are in `passed`.
 fn show(
     slots: &mut [Slot],
     passed: &mut Linear,
@@ -426,14 +430,14 @@ fn show(
     if in_place {
         return Ok(true);
     }
-    // What finishes work has memory while there is any.
+    // Work that ends gets memory as long as there is any.
     match append(passed, pool, Purpose::Reply, piece, PASSED_BYTES_MAX) == piece.len() {
         true => Ok(false),
         false => Err(FilterFault::NoMemory),
     }
 }
 
-/// Appends as much as there is room for; returns how much.
+/// Appends as many bytes as fit; returns their number.
 fn append(to: &mut Linear, pool: &mut Pool, purpose: Purpose, bytes: &[u8], bytes_max: usize) -> usize {
     let mut taken = 0;
     while taken < bytes.len() && to.len() < bytes_max {

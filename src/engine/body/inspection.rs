@@ -1,9 +1,9 @@
-//! The body of a request before the detector.
+//! The detector as a filter for the body of a request.
 //!
-//! Each piece is decoded, taken apart and looked at before it goes on. Where a threat is refused, a piece is held back as long as
-//! a value in it has not been looked at, so that neither the piece with the signature nor the end of the body reaches the origin.
-//! What is held back is bounded; beyond that it goes on, and still the end does not. When all has been looked at that is to be
-//! looked at, the filter leaves, and the rest may be spliced.
+//! Each piece is decoded, split into values and scanned before it passes. If threats are refused, a piece is held back while
+//! a value in it is not fully scanned, so that neither the piece with the signature nor the end of the body reaches the
+//! origin. The number of held bytes is bounded; beyond that bytes pass, but the end of the body does not. When all bytes
+//! within the detector's limit are scanned, the filter leaves, and the rest may be spliced.
 
 use crate::engine::body::filter::{Filter, Output, Report, Verdict as OfPiece, WhenFull};
 use crate::guard::detection::{BODY_BYTES_MAX, Category, Findings, Verdict};
@@ -14,11 +14,11 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Values of one body that are looked at (chosen: each costs some hundred nanoseconds besides its bytes, and a body of the bytes
-/// that are looked at seldom has a quarter of it).
+/// Scanned values of one body (chosen: each costs some hundred nanoseconds beside its bytes, and a body of the scanned size
+/// seldom has a quarter of this number).
 const VALUES_MAX: u32 = 32_768;
 
-/// The word for the log of a body that goes no further. The guard's own word takes its place.
+/// The word for the log of an aborted body. The guard's own word replaces it.
 const REASON: &str = "detected";
 
 /// Shows the body of a request to the detector.
@@ -28,16 +28,16 @@ pub(in crate::engine) struct Inspection {
     content: Content,
     walker: Walker,
     values: u32,
-    /// Bytes that came, decoded.
+    /// Bytes received, after decoding.
     bytes: usize,
-    /// Until there is a verdict.
+    /// Findings until the verdict.
     findings: Option<Box<Findings>>,
-    /// For the guard.
+    /// The report for the guard.
     report: Option<Report>,
 }
 
 impl Inspection {
-    /// For a request with that path and those fields; `None` if nothing is looked for there.
+    /// For a request with that path and those fields; `None` if the detector scans nothing there.
     pub fn new(guard: &Arc<Guard>, path: &[u8], fields: Fields<'_, '_>) -> Option<Inspection> {
         let detector = guard.detector()?;
         let findings = detector.with_scratch(|scratch| detector.begin(Some(path), scratch))?;
@@ -52,7 +52,7 @@ impl Inspection {
         })
     }
 
-    /// What is found in a body that is there as a whole.
+    /// The report about a body that is complete in memory.
     pub fn of_whole(mut self, body: &[u8]) -> Option<Report> {
         if matches!(self.look(Some(body)), OfPiece::Pass | OfPiece::Hold) {
             self.look(None);
@@ -67,7 +67,7 @@ impl Inspection {
             return OfPiece::Leave;
         };
         detector.with_scratch(|scratch| {
-            // A verdict: no more is looked at, nor decoded.
+            // After a verdict no more is scanned or decoded.
             let over = Cell::new(false);
             let mut take = |part: Part<'_>| {
                 if over.get() {

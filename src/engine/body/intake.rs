@@ -1,7 +1,6 @@
-//! The one decoder of bodies: what may still be received of a message, and which of the bytes that come are its payload.
+//! The one decoder of bodies: the rest of a message that may still be received, and the payload in received bytes.
 //!
-//! A relay and a fill both take bytes in through an `Intake`, in place: payload moves to the front of the bytes in which it
-//! came.
+//! A relay and a fill both receive through an `Intake`, in place: payload moves to the front of the received bytes.
 //!
 //! | state | bytes come | the stream ends |
 //! | --- | --- | --- |
@@ -14,12 +13,12 @@ use crate::http::fault::Fault;
 use crate::http::framing::Body;
 use crate::http::h1::decode::Decoder;
 
-/// What may still be received.
+/// The rest of a body that may still be received.
 #[derive(Debug)]
 pub(in crate::engine) enum Intake {
-    /// Everything has come.
+    /// The body is complete.
     Done,
-    /// So many more bytes.
+    /// The number of missing bytes.
     Length(u64),
     /// Chunks, until the last one.
     Chunked(Decoder),
@@ -29,7 +28,7 @@ pub(in crate::engine) enum Intake {
     Truncated,
 }
 
-/// What was found in received bytes.
+/// The parts of received bytes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Admitted {
     /// Bytes of payload, now at the front.
@@ -39,7 +38,7 @@ pub(in crate::engine) struct Admitted {
 }
 
 impl Intake {
-    /// Before the first byte of a body; `decoder` makes the decoder of chunks if the body comes in chunks.
+    /// An intake before the first byte of a body; `decoder` creates the decoder if the body is chunked.
     pub fn new(body: Body, decoder: fn() -> Decoder) -> Intake {
         match body {
             Body::None | Body::Length(0) => Intake::Done,
@@ -49,17 +48,17 @@ impl Intake {
         }
     }
 
-    /// Whether everything has come.
+    /// Whether the body is complete.
     pub fn is_done(&self) -> bool {
         matches!(self, Intake::Done)
     }
 
-    /// Whether the rest will never come.
+    /// Whether the rest will never arrive.
     pub fn is_truncated(&self) -> bool {
         matches!(self, Intake::Truncated)
     }
 
-    /// Whether more may come.
+    /// Whether more may arrive.
     pub fn is_receiving(&self) -> bool {
         match self {
             Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => true,
@@ -67,7 +66,7 @@ impl Intake {
         }
     }
 
-    /// How much payload is to come, if that is known.
+    /// The missing payload bytes, if their number is known.
     pub fn left(&self) -> Option<u64> {
         match self {
             Intake::Length(left) => Some(*left),
@@ -76,7 +75,7 @@ impl Intake {
         }
     }
 
-    /// How many bytes may pass without being looked at; `None` where each byte has to be read.
+    /// The number of bytes that may pass without being read; `None` if each byte must be read.
     pub fn unread_max(&self) -> Option<u64> {
         match self {
             Intake::Length(left) => Some(*left),
@@ -95,8 +94,8 @@ impl Intake {
         }
     }
 
-    /// Judges bytes fresh from the wire. `trailers` is called with the trailer lines at the end of a chunked body: as
-    /// `Decoder::trailers` gives them, perhaps none.
+    /// Decodes received bytes. `trailers` is called with the trailer lines at the end of a chunked body, in the form
+    /// of `Decoder::trailers`, possibly none.
     pub fn admit(&mut self, bytes: &mut [u8], trailers: impl FnOnce(&[u8])) -> Result<Admitted, Fault> {
         Ok(match self {
             Intake::Done | Intake::Truncated => Admitted { payload: 0, consumed: 0 },

@@ -1,4 +1,4 @@
-//! Payload on its way: the decoder, filters, relays, what leaves next through a socket, tunnels.
+//! Payload on its way: the decoder, filters, relays, the bytes to send, tunnels.
 
 pub mod filter;
 #[cfg(feature = "detection")]

@@ -1,14 +1,14 @@
-//! One direction of bytes, for bodies and tunnels alike.
+//! One direction of bytes, for both bodies and tunnels.
 //!
-//! A relay takes payload in by the framing of one side (`Intake`) into a 4 KB ring and sends it out by the framing of
-//! the other (`Outlet`), with a rewritten head in front. Chunked payload is decoded in place as it arrives, and framed
-//! anew as it leaves: one chunk for whatever the ring held when the chunk was begun. What a chunk header has promised is
-//! owed until it is sent, so a relay may be cut at any byte without lying about what follows.
+//! A relay receives payload by the framing of one side (`Intake`) into a 4 KB ring and sends it by the framing of the other
+//! side (`Outlet`), with a rewritten head in front. Chunked payload is decoded in place as it arrives, and framed anew as it
+//! leaves: one chunk for the bytes in the ring when the chunk began. Bytes that a chunk header has announced are owed until
+//! they are sent, so a relay may be cut at any byte and the framing stays true.
 //!
-//! A read that fills its space makes the direction busy. Then the next read waits until the ring is empty, and fills twice
-//! as many blocks; or, where nothing looks at the payload, the shell moves it from socket to socket inside the
-//! kernel, and the relay only counts: what has left the source and not reached the sink is `piped`, and goes before
-//! anything else. A short read or move ends it.
+//! A read that fills its space makes the direction busy. Then the next read waits until the ring is empty, and fills twice as
+//! many blocks; or, without filters, the shell moves payload from socket to socket inside the kernel, and the relay only
+//! counts: bytes that have left the source and not reached the sink are `piped`, and are sent before all others. A short read
+//! or move ends the busy state.
 
 #[cfg(feature = "detection")]
 use crate::engine::body::filter::Filter;
@@ -23,23 +23,23 @@ use crate::http::h1::encode::Frame;
 use crate::http::h1::encode::LAST_CHUNK_BEFORE_TRAILERS;
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, Ring, SPACES_MAX, Space};
 
-/// Most bytes that are moved inside the kernel at a time (measured: 256 KB 0.34 to 0.38 s/GB, 64 KB 0.41; it is also what one
-/// direction may move in one turn).
+/// Most bytes to move inside the kernel at a time (measured: 256 KB 0.34 to 0.38 s/GB, 64 KB 0.41; also the budget of one
+/// direction in one turn).
 pub const SPLICE_BYTES_MAX: usize = 256 * 1024;
 
-/// How payload is framed on the way out.
+/// The framing of payload that is sent.
 #[derive(Debug)]
 enum Outlet {
-    /// As it is: by length, until close, or in a tunnel.
+    /// Without framing: by length, until close, or in a tunnel.
     Raw,
-    /// In chunks. The trailers are lines that may go on, for behind the last one.
+    /// In chunks. `trailers` are forwarded lines for the end behind the last chunk.
     Chunked { frame: Frame, trailers: Vec<u8> },
 }
 
-/// Why a body goes no further.
+/// The reason why a body was aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum BodyFault {
-    /// Its framing is broken.
+    /// The framing is faulty.
     Framing(Fault),
     Filter(FilterFault),
 }
@@ -59,12 +59,12 @@ impl From<FilterFault> for BodyFault {
 /// One direction.
 #[derive(Debug)]
 pub(in crate::engine) struct Relay {
-    /// Rewritten head, or our own reply: goes before everything else.
+    /// The rewritten head, or the head of weir's own response: sent before everything else.
     pub head: Linear,
     ring: Ring,
     intake: Intake,
     outlet: Outlet,
-    /// What looks at the payload in between; nearly always nothing.
+    /// The filters of the payload; mostly none.
     filters: Option<Box<Filters>>,
     purpose: Purpose,
     /// Blocks that the next read may fill: more than one while the direction is busy.
@@ -73,7 +73,7 @@ pub(in crate::engine) struct Relay {
     piped: u32,
     /// Payload is received and thrown away: the message was refused.
     pub discards: bool,
-    /// What the message's head takes out of its trailers.
+    /// The trailers that are removed because of the message's head.
     pub withheld: Withheld,
     /// Bytes received from the source, framing included, head not.
     pub received: u64,
@@ -110,12 +110,12 @@ impl Relay {
         self.withheld.clear();
     }
 
-    /// Puts filters between decoder and encoder, before there is a body.
+    /// Sets the filters between decoder and encoder, before a body begins.
     pub fn set_filters(&mut self, filters: Option<Box<Filters>>) {
         self.filters = filters;
     }
 
-    /// Puts one more filter before those that there are.
+    /// Inserts a filter before the others.
     #[cfg(feature = "detection")]
     pub fn insert_filter(&mut self, filter: Box<dyn Filter>) {
         match &mut self.filters {
@@ -129,17 +129,17 @@ impl Relay {
         self.filters.as_ref().is_some_and(|filters| filters.replaces())
     }
 
-    /// Why a filter has ended the body, if one has.
+    /// The reason why a filter has aborted the body, if one has.
     pub fn filter_fault(&self) -> Option<&'static str> {
         Some(self.filters.as_ref()?.fault()?.reason())
     }
 
-    /// What the filters have found for the guard since it was last asked.
+    /// The reports of the filters for the guard since the last call.
     pub fn take_reports(&mut self) -> Vec<Report> {
         self.filters.as_mut().map_or_else(Vec::new, |filters| filters.take_reports())
     }
 
-    /// Sets what comes in and how it goes out.
+    /// Sets the framing of received and sent payload.
     pub fn frame(&mut self, intake: Body, chunked_out: bool) {
         self.intake = Intake::new(
             intake,
@@ -156,8 +156,8 @@ impl Relay {
         self.blocks = 1;
     }
 
-    /// Goes on with a body that a fill has begun to carry: what comes in, and the frame that it goes out in, if it goes out in
-    /// chunks. The message is long, or it would have been carried by now.
+    /// Continues a body that a fill has begun to carry: the state of its intake, and the frame of the current chunk if it is
+    /// sent in chunks. The message is long, or it would be complete by now.
     pub fn resume(&mut self, intake: Intake, frame: Option<Frame>) {
         debug_assert!(self.ring.is_empty());
         self.intake = intake;
@@ -173,7 +173,7 @@ impl Relay {
         self.blocks
     }
 
-    /// Sets that: where it is known that the direction is busy.
+    /// Sets the number of blocks for the next read, if the direction is known to be busy.
     pub fn set_blocks(&mut self, blocks: u8) {
         self.blocks = blocks;
     }
@@ -193,15 +193,15 @@ impl Relay {
         self.is_received() && !self.wants_send()
     }
 
-    /// Whether there is room for more of the message.
+    /// Whether the relay can receive more of the message.
     pub fn wants_bytes(&self) -> bool {
         self.intake.is_receiving()
             && self.passed_len() == 0
             && if self.blocks > 1 || self.piped > 0 { !self.wants_send() } else { !self.ring.is_full() }
     }
 
-    /// How many bytes may go from source to sink without being looked at; `None` while there is anything to be sent before
-    /// them, and for what is not worth it.
+    /// The number of bytes that may go from source to sink without being read; `None` while other bytes must be sent before
+    /// them, and if splicing is not worth it.
     pub fn splice_allowed(&self) -> Option<usize> {
         if self.blocks == 1 || self.discards || self.filters.is_some() || !self.wants_bytes() {
             return None;
@@ -224,7 +224,7 @@ impl Relay {
         }
     }
 
-    /// Whether there is anything to send.
+    /// Whether bytes or framing must be sent.
     pub fn wants_send(&self) -> bool {
         let framing = match &self.outlet {
             Outlet::Raw => false,
@@ -233,7 +233,7 @@ impl Relay {
         framing || !self.head.is_empty() || !self.ring.is_empty() || self.piped > 0 || self.passed_len() > 0
     }
 
-    /// What filters have let pass and is not in the ring: it goes behind that.
+    /// The number of bytes that filters let pass and that are not in the ring: they are sent behind those in the ring.
     fn passed_len(&self) -> usize {
         self.filters.as_ref().map_or(0, |filters| filters.passed_len())
     }
@@ -277,8 +277,8 @@ impl Relay {
         outcome
     }
 
-    /// Takes payload that already lies in memory, as far as there is room; returns how many bytes it took. Bytes beyond
-    /// the end of the message are not taken.
+    /// Takes payload from memory, as far as it fits; returns the number of bytes taken. Bytes beyond the end of the
+    /// message are not taken.
     pub fn feed(&mut self, pool: &mut Pool, bytes: &[u8]) -> Result<usize, BodyFault> {
         let mut taken = 0;
         let mut excess = Vec::new();
@@ -291,9 +291,9 @@ impl Relay {
         Ok(taken)
     }
 
-    /// Takes over the block in which a head arrived, with the payload that lies behind the head's `skip` bytes. `front` is
-    /// what goes before the payload; it is written over the head, so that both leave in one piece ([`Relay::fits_before`] says
-    /// whether it can). Leaves `source` alone if that is not a block, or if there are filters: then [`Relay::feed`] is the way.
+    /// Takes over the block of a received head, with the payload behind the head's `skip` bytes. `front` goes before the
+    /// payload and is written over the head, so that both leave in one piece ([`Relay::fits_before`] tells whether that is
+    /// possible). Leaves `source` unchanged if it is not a block, or if there are filters: then use [`Relay::feed`].
     pub fn adopt(
         &mut self,
         pool: &mut Pool,
@@ -328,7 +328,7 @@ impl Relay {
     pub fn fits_before(&self, source: &Linear, skip: usize, front: &[u8]) -> bool {
         let raw = match self.outlet {
             Outlet::Raw => true,
-            // What lies in the ring is what chunks are made of.
+            // Chunks are made from the bytes in the ring.
             Outlet::Chunked { .. } => false,
         };
         raw && self.filters.is_none() && front.len() <= source.room_before(skip)
@@ -351,8 +351,8 @@ impl Relay {
         Ok(if self.discards { 0 } else { payload })
     }
 
-    /// Shows the payload that was just received to the filters; `filled` are its bytes in each slice of the space, and become
-    /// those that stay there.
+    /// Shows the payload received just now to the filters; `filled` is the number of its bytes in each slice of the space,
+    /// and becomes the number of those that stay there.
     #[cold]
     fn filter(&mut self, pool: &mut Pool, filled: &mut [usize]) -> Result<(), FilterFault> {
         let Some(filters) = &mut self.filters else { return Ok(()) };
@@ -371,7 +371,7 @@ impl Relay {
         if self.is_received() {
             self.finish_filters(pool)?;
         }
-        // Not before: the trailers may have come with the piece at which the last filter has left.
+        // Not earlier: the trailers may have arrived with the piece at which the last filter has left.
         self.drop_spent_filters();
         Ok(())
     }
@@ -396,18 +396,18 @@ impl Relay {
         Ok(())
     }
 
-    /// What follows cannot be had: the sink gets what there is, and no proper end.
+    /// Ends a body whose rest cannot arrive: the sink gets the received bytes, and no regular end.
     pub fn truncate(&mut self) {
         self.intake = Intake::Truncated;
     }
 
-    /// Nothing more is expected from the source, nor sent to the sink.
+    /// Ends both directions: nothing more is received or sent.
     pub fn abandon(&mut self, pool: &mut Pool) {
         self.intake = Intake::Done;
         self.release(pool);
     }
 
-    /// Gives all memory back; what was waiting is lost, and there are no filters any more.
+    /// Releases all memory and the filters; unsent bytes are lost.
     pub fn release(&mut self, pool: &mut Pool) {
         if let Some(mut filters) = self.filters.take() {
             filters.release(pool);
@@ -415,7 +415,7 @@ impl Relay {
         self.rewind(pool);
     }
 
-    /// Gives all memory back that is not the filters': the same body comes once more, and they do not see it twice.
+    /// Releases all memory except the filters': the same body is received again, and the filters do not see it twice.
     pub fn rewind(&mut self, pool: &mut Pool) {
         self.head.release(pool);
         self.ring.release(pool);
@@ -431,8 +431,8 @@ impl Relay {
         self.ring.release_if_empty(pool);
     }
 
-    /// What to send next, in order. Begins a chunk if one is due. Nothing, although something is to be sent, if that is
-    /// inside the kernel: then the shell moves it on.
+    /// The bytes to send next, in order. Begins a chunk if one is due. Empty if the next bytes are inside the kernel:
+    /// then the shell moves them.
     pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool) -> Outgoing<'s> {
         self.begin_chunk(pool);
         let pool = &*pool;
@@ -457,7 +457,7 @@ impl Relay {
         outgoing
     }
 
-    /// Whether what is to be sent next is inside the kernel.
+    /// Whether the next bytes to send are inside the kernel.
     fn sends_piped(&self) -> bool {
         let header = match &self.outlet {
             Outlet::Raw => &[],
@@ -466,7 +466,7 @@ impl Relay {
         self.piped > 0 && self.head.is_empty() && header.is_empty()
     }
 
-    /// Reports that the first `count` bytes of the slices were sent, or of what is inside the kernel if there were none.
+    /// Reports that the first `count` bytes of the slices were sent, or bytes from the kernel if there were no slices.
     pub fn handle_sent(&mut self, pool: &mut Pool, count: usize) {
         self.sent += count as u64;
         if self.sends_piped() {
@@ -492,7 +492,7 @@ impl Relay {
         }
     }
 
-    /// The payload that goes next: what is in the ring, and when that is empty, what filters have let pass.
+    /// The payload to send next: the bytes in the ring, and behind them those that filters let pass.
     fn for_each_waiting<'s>(&'s self, pool: &'s Pool, mut take: impl FnMut(&'s [u8])) {
         match &self.filters {
             Some(filters) if self.ring.is_empty() => take(filters.passed(pool)),
@@ -510,7 +510,7 @@ impl Relay {
         self.drop_spent_filters();
     }
 
-    /// From when all filters have left, and all that they let pass was sent, it is as if there had been none.
+    /// Removes the filters when all have left, and all bytes that they let pass were sent.
     fn drop_spent_filters(&mut self) {
         if self.filters.as_ref().is_some_and(|filters| filters.is_spent()) {
             self.filters = None;
@@ -528,8 +528,8 @@ impl Relay {
         if waiting > 0 {
             frame.begin(waiting, received && trailers.is_empty());
         } else if received && self.head.is_empty() && !trailers.is_empty() {
-            // Trailers do not fit into the frame: they go where heads go. Without memory they are left out, as any
-            // recipient must expect (RFC 9110 section 6.5.1).
+            // Trailers do not fit into the frame: they are sent as heads are. Without memory they are left out, which
+            // any recipient must expect (RFC 9110 section 6.5.1).
             let end = [LAST_CHUNK_BEFORE_TRAILERS, trailers, b"\r\n"].concat();
             trailers.clear();
             if self.head.append(pool, Purpose::Reply, &end) {

@@ -1,11 +1,11 @@
-//! The beginning of a response's body, shown to the behaviour rules while it goes by.
+//! Shows the beginning of a response's body to the behaviour rules while it passes.
 
 use crate::engine::body::filter::{Filter, Output, Report, Verdict};
 use crate::guard::behaviour::Watch;
 use crate::guard::inspection::Content;
 use std::ops::ControlFlow;
 
-/// Shows what passes to a watch, decoded; everything passes at once.
+/// Shows passing payload to a watch, decoded; every piece passes at once.
 #[derive(Debug)]
 pub(in crate::engine) struct ResponseTap {
     watch: Option<Box<Watch>>,
@@ -15,7 +15,7 @@ pub(in crate::engine) struct ResponseTap {
 }
 
 impl ResponseTap {
-    /// For a response with these lines of Content-Encoding.
+    /// A tap for a response with these lines of Content-Encoding.
     pub fn new<'a>(watch: Box<Watch>, codings: impl IntoIterator<Item = &'a [u8]>) -> ResponseTap {
         ResponseTap { watch: Some(watch), content: Content::new(codings), done: None }
     }

@@ -1,9 +1,9 @@
 //! CONNECT tunnels and upgraded connections: two halves and no grammar.
 //!
-//! Most tunnels say nothing most of the time: one that does owns a slab entry and the note for its log entry.
+//! Most tunnels are idle most of the time: an idle tunnel has a slab entry and the note for its log record.
 //!
-//! Each direction ends by itself: when its source has finished and everything was passed on, its sink is told (FIN), and
-//! the other direction goes on. A reset on one side is a reset on the other.
+//! Each direction ends by itself: when its source has ended and all bytes were sent, its sink gets a FIN, and the other
+//! direction continues. A reset of one side resets the other.
 
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::tunnel_half::{Relays, TunnelHalf};
@@ -29,7 +29,7 @@ pub(in crate::engine) struct Tunnel {
     pub up: TunnelHalf,
     /// From origin to client.
     pub down: TunnelHalf,
-    /// For the log.
+    /// The texts for the log record.
     pub note: Note,
     pub began_us: u64,
     /// Bytes received from the client, the head before the tunnel included.
@@ -38,17 +38,17 @@ pub(in crate::engine) struct Tunnel {
     pub sent_bytes: u64,
 }
 
-/// Nearly every tunnel is idle nearly all of the time, and this is half of what an idle one costs (the other half are its
-/// two peers): what only a busy one needs is in the relay of a half.
+/// Nearly every tunnel is idle nearly all of the time, and this is half of the memory of an idle tunnel (the other half are
+/// its two peers): state that only a busy tunnel needs is in the relay of a half.
 const _: () = assert!(size_of::<Tunnel>() <= 72);
 
 /// How a tunnel ends for its two sides.
 #[derive(Clone, Copy, Debug)]
 enum Ends {
     Close,
-    /// The origin was reset: so is the client.
+    /// The origin was reset, so the client is reset.
     ResetClient,
-    /// The client was reset: so is the origin.
+    /// The client was reset, so the origin is reset.
     ResetOrigin,
 }
 
@@ -56,14 +56,14 @@ enum Ends {
 #[derive(Default)]
 pub(in crate::engine) struct Tunnels {
     pub slab: Slab<Tunnel>,
-    /// What the tunnels have under way.
+    /// The relays of busy tunnels.
     pub relays: Relays,
-    /// Of tunnels to upstreams of the gateway: they are requests under way to these.
+    /// Leases of tunnels to upstreams of the gateway, where such a tunnel counts as a request under way.
     leases: BTreeMap<TunnelId, Lease>,
 }
 
 impl Tunnels {
-    /// Takes both connections over from a transaction. What the client sent behind its head goes first.
+    /// Takes both connections over from a transaction. Bytes behind the client's head are sent first.
     pub fn open(&mut self, cx: &mut Context, transaction: &mut Transaction, origin: PeerId) {
         let client = transaction.client;
         transaction.response.release(&mut cx.pool);
@@ -113,7 +113,7 @@ impl Tunnels {
                 tunnel.down.handle_sent(&mut cx.pool, relays, count);
             }
             Event::EndOfStream => tunnel.up.handle_end(),
-            // What it sent before its end still has a way to go.
+            // Bytes that the client sent before its end must still be forwarded.
             Event::SendFailed(_) | Event::Failed(_) if tunnel.up.is_received() => {
                 tunnel.down.abandon(&mut cx.pool, relays);
                 tunnel.down.ended = true;
@@ -159,7 +159,7 @@ impl Tunnels {
         cx.set_timer(client, cx.settings.timeouts.tunnel_ms);
         let mut ends = [(&mut tunnel.up, origin), (&mut tunnel.down, client)];
         if ends.iter().all(|(half, _)| half.ended || half.is_complete(relays)) {
-            // Closing tells the side that was not told yet.
+            // Closing also ends the side that has not got a FIN yet.
             self.end(cx, id, None, Ends::Close);
             return;
         }
@@ -248,13 +248,13 @@ impl Tunnels {
         self.slab[id.0 as usize].down.release_unused(pool, &mut self.relays);
     }
 
-    /// Where bytes of the client may go inside the kernel, and how many.
+    /// The connection that bytes of the client may go to inside the kernel, and their most number.
     pub fn splice_up(&self, id: TunnelId) -> Option<(PeerId, usize)> {
         let tunnel = &self.slab[id.0 as usize];
         Some((tunnel.origin, tunnel.up.splice_allowed(&self.relays)?))
     }
 
-    /// Where bytes of the origin may go inside the kernel, and how many.
+    /// The connection that bytes of the origin may go to inside the kernel, and their most number.
     pub fn splice_down(&self, id: TunnelId) -> Option<(PeerId, usize)> {
         let tunnel = &self.slab[id.0 as usize];
         Some((tunnel.client, tunnel.down.splice_allowed(&self.relays)?))
@@ -268,7 +268,7 @@ impl Tunnels {
         self.slab[id.0 as usize].down.outgoing(pool, &mut self.relays)
     }
 
-    /// Gives back what is not used.
+    /// Releases unused memory.
     pub fn shrink(&mut self) {
         self.slab.shrink_to_fit();
         self.relays.shrink();

@@ -1,4 +1,4 @@
-//! One direction of a tunnel, which is quiet most of the time: it has a relay only while there are bytes for one.
+//! One direction of a tunnel, which is idle most of the time: it has a relay only while it has bytes for one.
 
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::relay::{Relay, SPLICE_BYTES_MAX};
@@ -6,11 +6,11 @@ use crate::http::framing::Body;
 use crate::net::{BLOCK_BYTES, Pool, Purpose, Space};
 use std::num::NonZeroU32;
 
-/// A relay's place among those of all tunnels, counted from 1: a half without one is no larger.
+/// The index of a relay among those of all tunnels, counted from 1, so that an `Option` of it is no larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RelayId(NonZeroU32);
 
-/// The relays of all tunnels. They are used again as they are: to make one anew and drop it costs twice as much.
+/// The relays of all tunnels. They are reused: creating and dropping one costs twice as much.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Relays {
     all: Vec<Relay>,
@@ -43,12 +43,12 @@ impl Relays {
         &mut self.all[place.get() as usize - 1]
     }
 
-    /// Whether no tunnel has one.
+    /// Whether no tunnel has a relay.
     pub fn are_free(&self) -> bool {
         self.free.len() == self.all.len()
     }
 
-    /// Gives their memory back if no tunnel has one.
+    /// Releases the relays if no tunnel has one.
     pub fn shrink(&mut self) {
         if self.are_free() {
             *self = Relays::default();
@@ -56,22 +56,22 @@ impl Relays {
     }
 }
 
-/// One direction of a tunnel. Which of the two, and how much has passed, the tunnel knows.
+/// One direction of a tunnel. The tunnel knows which direction it is, and the number of bytes so far.
 #[derive(Debug)]
 pub(in crate::engine) struct TunnelHalf {
     relay: Option<RelayId>,
     /// Bytes on their way inside the kernel.
     piped: u32,
-    /// As many blocks as the next read may fill; more than one while the direction is busy.
+    /// The number of blocks that the next read may fill; more than one while the direction is busy.
     blocks: u8,
-    /// Nothing more comes from the source.
+    /// The source has ended.
     received_all: bool,
-    /// The sink was told so.
+    /// The sink has got a FIN.
     pub ended: bool,
 }
 
 impl TunnelHalf {
-    /// Takes over what a transaction has left in a relay, to be sent first.
+    /// Takes the unsent bytes of a transaction's relay, to send them first.
     pub fn new(relays: &mut Relays, purpose: Purpose, left: &mut Relay) -> TunnelHalf {
         let mut half = TunnelHalf { relay: None, piped: 0, blocks: 1, received_all: false, ended: false };
         if left.wants_send() {
@@ -93,17 +93,17 @@ impl TunnelHalf {
         self.received_all
     }
 
-    /// Whether there is room for more.
+    /// Whether the half can receive more.
     pub fn wants_bytes(&self, relays: &Relays) -> bool {
         !self.received_all && self.piped == 0 && self.relay.is_none_or(|id| relays.get(id).wants_bytes())
     }
 
-    /// Whether there is anything to send.
+    /// Whether bytes must be sent.
     pub fn wants_send(&self, relays: &Relays) -> bool {
         self.piped > 0 || self.relay.is_some_and(|id| relays.get(id).wants_send())
     }
 
-    /// How many bytes may go from source to sink without being looked at, if that is worth it.
+    /// The number of bytes that may go from source to sink without being read, if splicing is worth it.
     pub fn splice_allowed(&self, relays: &Relays) -> Option<usize> {
         (self.blocks > 1 && self.relay.is_none() && self.wants_bytes(relays)).then_some(SPLICE_BYTES_MAX)
     }
@@ -148,7 +148,7 @@ impl TunnelHalf {
         }
     }
 
-    /// What to send next, in order; nothing while that is inside the kernel.
+    /// The bytes to send next, in order; empty if they are inside the kernel.
     pub fn outgoing<'s>(&self, pool: &'s mut Pool, relays: &'s mut Relays) -> Outgoing<'s> {
         match self.relay {
             Some(id) => relays.get_mut(id).outgoing(pool),
@@ -156,7 +156,7 @@ impl TunnelHalf {
         }
     }
 
-    /// Reports that the first `count` bytes of the slices were sent, or of what is inside the kernel if there were none.
+    /// Reports that the first `count` bytes of the slices were sent, or bytes from the kernel if there were no slices.
     pub fn handle_sent(&mut self, pool: &mut Pool, relays: &mut Relays, count: usize) {
         match self.relay {
             Some(id) => relays.get_mut(id).handle_sent(pool, count),
@@ -165,7 +165,7 @@ impl TunnelHalf {
         self.rest(relays);
     }
 
-    /// Lets go of a relay that carries nothing.
+    /// Gives a relay without bytes back.
     fn rest(&mut self, relays: &mut Relays) {
         if let Some(id) = self.relay.take_if(|id| !relays.get(*id).wants_send()) {
             relays.put(id);
@@ -177,13 +177,13 @@ impl TunnelHalf {
         self.received_all = true;
     }
 
-    /// Nothing more is expected from the source, nor sent to the sink.
+    /// Ends both sides: nothing more is received or sent.
     pub fn abandon(&mut self, pool: &mut Pool, relays: &mut Relays) {
         self.received_all = true;
         self.release(pool, relays);
     }
 
-    /// Gives all memory back; what was waiting is lost.
+    /// Releases all memory; unsent bytes are lost.
     pub fn release(&mut self, pool: &mut Pool, relays: &mut Relays) {
         if let Some(id) = self.relay.take() {
             relays.get_mut(id).release(pool);

@@ -1,12 +1,12 @@
-//! Who is connected, over all loops of the process: the two limits on clients mean the same however many loops there
-//! are.
+//! The numbers of connected clients, over all loops of the process: the two limits on clients are the same for any
+//! number of loops.
 //!
-//! So does the bound on guesses at passwords, which is why the limits have the guesses.
+//! The bound on guesses at passwords is shared too, so the limits contain the guesses.
 //!
-//! Each loop has an engine of its own, and all engines have the same limits on clients. It is asked when a client comes and told when it
-//! goes, never for a request. A shared counter cannot leave clients waiting with a loop that is full while another has
-//! room: all loops are full, or none is. Who waits for room in another loop than the one in which it was made has to be
-//! woken, which is why [`Engine::take_capacity_freed`](super::Engine::take_capacity_freed) tells of it.
+//! Each loop has its own engine, and all engines share the limits on clients. They are used when a client connects and when
+//! it closes, never for a request. A shared counter cannot keep clients waiting in a full loop while another loop has room:
+//! all loops are full, or none is. A loop with waiting clients must be woken when another loop makes room;
+//! [`Engine::take_capacity_freed`](super::Engine::take_capacity_freed) reports that.
 
 use crate::engine::downstream::guesses::Guesses;
 use crate::engine::keyed::Keyed;
@@ -16,8 +16,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Parts of the table of addresses, each with a lock of its own (chosen: more than loops that take a connection at the
-/// same moment).
+/// Parts of the table of addresses, each with its own lock (chosen: more than the loops that accept a connection at
+/// the same moment).
 const SHARDS: usize = 16;
 
 /// Clients of all loops.
@@ -28,8 +28,8 @@ pub struct ClientLimits {
     per_address_max: AtomicUsize,
     prefix6: u8,
     keyed: Keyed,
-    /// Connections by address or, for IPv6, by prefix, those that are being refused included. Counted without a limit, too:
-    /// a reload may set one.
+    /// Connections by address or, for IPv6, by prefix, including those that are being refused. Counted even without a limit,
+    /// because a reload may set one.
     by_address: [Mutex<HashMap<IpAddr, u32, Keyed>>; SHARDS],
     pub(in crate::engine) guesses: Guesses,
 }
@@ -43,7 +43,7 @@ pub(in crate::engine) enum Admission {
 }
 
 impl ClientLimits {
-    /// No client yet. Of the settings, the two limits count, the prefix and the seed.
+    /// Limits without clients, from the two limits, the prefix and the seed of the settings.
     pub fn new(settings: &Settings) -> ClientLimits {
         let keyed = Keyed::new(settings.seed);
         ClientLimits {
@@ -57,8 +57,8 @@ impl ClientLimits {
         }
     }
 
-    /// Has other limits hold from now on. Who is over them already stays. Loops whose clients wait for room look again when
-    /// they are told of the settings.
+    /// Sets other limits. Clients beyond them stay connected. Loops with waiting clients look again when they get the
+    /// settings.
     pub(in crate::engine) fn set_limits(&self, settings: &Settings) {
         self.clients_max.store(settings.clients_max, Ordering::Relaxed);
         self.per_address_max.store(settings.clients_per_address_max, Ordering::Relaxed);
@@ -69,9 +69,9 @@ impl ClientLimits {
         self.clients.load(Ordering::Relaxed) < self.clients_max.load(Ordering::Relaxed) + REFUSALS_MAX
     }
 
-    /// Counts a client, which is to be counted out by `leave` whatever the answer.
+    /// Counts a client in; `leave` must count it out, whatever the answer is.
     pub(in crate::engine) fn enter(&self, address: IpAddr) -> Admission {
-        // The counter's own order decides who is one too many; nothing else hangs on it.
+        // The counter's own order decides which client is one too many; no other memory depends on it.
         let all = self.clients.fetch_add(1, Ordering::Relaxed) + 1;
         let address = accountable(address, self.prefix6);
         let here = {
@@ -90,7 +90,7 @@ impl ClientLimits {
         }
     }
 
-    /// A client has gone. True if there is room again that there was not before.
+    /// Counts a client out. True if there is room that was not there before.
     pub(in crate::engine) fn leave(&self, address: IpAddr) -> bool {
         let address = accountable(address, self.prefix6);
         {
@@ -102,7 +102,7 @@ impl ClientLimits {
                 }
             }
         }
-        // A loop that found no room found that before this very step, and is told of the free place.
+        // A loop that found no room did so before this step, and is told of the free place.
         let full = self.clients_max.load(Ordering::Relaxed) + REFUSALS_MAX;
         self.clients.fetch_sub(1, Ordering::Relaxed) == full
     }

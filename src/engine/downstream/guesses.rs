@@ -1,12 +1,12 @@
 //! Guesses at passwords, over all loops of the process (rule 47).
 //!
-//! A password that has not been right before is a guess. Each client, which for IPv6 is a network, has an allowance of them
-//! that comes back with time; what turns out to be right is given back at once. A client that has none left is not told whether the
-//! next one is right, whatever the form in which passwords are kept: a plain one is compared in no time, so nothing else bounds
-//! how many can be tried.
+//! A password that was not right before is a guess. Each client (for IPv6 a network) has an allowance of guesses that is
+//! restored with time; a guess that is right is given back at once. A client without guesses is refused without a check of
+//! its password, for plain passwords, too: comparing a plain one takes no time, so nothing else bounds the number of
+//! attempts.
 //!
-//! People who share an address share the allowance. So that one who guesses does not lock out the others, credentials that
-//! were right lately from there are no guess: they are judged as ever.
+//! Users who share an address share the allowance. So that one who guesses does not lock out the others, credentials that
+//! were right lately from that address are no guess: they are checked as always.
 
 use crate::engine::keyed::Keyed;
 use crate::engine::settings::{Settings, accountable};
@@ -15,21 +15,21 @@ use hashlink::LruCache;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Guesses that a client may make at once (chosen: many people behind one address mistype theirs, or a page brings as many
+/// Guesses that a client may make at once (chosen: many users behind one address mistype theirs, or a page causes as many
 /// requests with an old password as there are connections).
 pub const GUESSES_MAX: u32 = 64;
 
-/// Time in which one of them comes back, in microseconds (chosen: 86,400 a day, where a plain password could be tried 10,000
+/// Time in which one guess is restored, in microseconds (chosen: 86,400 a day, where a plain password could be tried 10,000
 /// times a second).
 pub const GUESS_EVERY_US: u64 = 1_000_000;
 
-/// Clients whose guesses are counted (chosen: about a megabyte). Who has not guessed for longest is forgotten first.
+/// Clients whose guesses are counted (chosen: about a megabyte). The client whose last guess is the oldest is forgotten first.
 const GUESSERS_MAX: usize = 16_384;
 
-/// Credentials that are remembered as having been right (chosen: twice what the loops remember).
+/// Credentials that are remembered as right (chosen: twice the number that the loops remember).
 const KNOWN_MAX: usize = 8192;
 
-/// For how long, in microseconds (chosen: a lunch break).
+/// How long they are remembered, in microseconds (chosen: a lunch break).
 const KNOWN_FOR_US: u64 = 3_600_000_000;
 
 /// The client for which a guess was counted; `None` for credentials that were no guess.
@@ -40,15 +40,15 @@ pub(in crate::engine) struct Guess(Option<IpAddr>);
 #[derive(Debug)]
 pub(in crate::engine) struct Guesses {
     prefix6: u8,
-    /// When each has its whole allowance again, in microseconds since the loops started.
+    /// The time at which each client has its whole allowance again, in microseconds since the loops started.
     whole_at_us: Mutex<LruCache<IpAddr, u64, Keyed>>,
-    /// Keys of credentials (see `Users::key`) that were right from a client, and until when that counts. Another client is not
-    /// to learn of them: that they are judged at all would tell that they are right.
+    /// Keys of credentials (see `Users::key`) that were right from a client, and the time until which that counts. They do
+    /// not count for another client: the fact that they are checked would show that they are right.
     known: Mutex<LruCache<(IpAddr, u128), u64, Keyed>>,
 }
 
 impl Guesses {
-    /// None yet.
+    /// No guesses.
     pub fn new(settings: &Settings) -> Guesses {
         let keyed = Keyed::new(settings.seed);
         Guesses {
@@ -58,7 +58,7 @@ impl Guesses {
         }
     }
 
-    /// Counts credentials against a client, before it is known whether they are right. `None`: it has no guesses left.
+    /// Counts credentials against a client, before they are checked. `None` if the client has no guesses left.
     pub fn begin(&self, now: Now, client: IpAddr, key: u128) -> Option<Guess> {
         let client = accountable(client, self.prefix6);
         let until_us = lock(&self.known).get(&(client, key)).copied();
@@ -90,7 +90,7 @@ impl Guesses {
         }
     }
 
-    /// Of these clients, how many guesses each has made lately.
+    /// The number of recent guesses of each of these clients.
     pub fn made(&self, now: Now, clients: impl Iterator<Item = IpAddr>) -> impl Iterator<Item = u32> {
         let all = lock(&self.whole_at_us);
         clients.map(move |client| {

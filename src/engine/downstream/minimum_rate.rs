@@ -1,44 +1,44 @@
-//! How fast a client moves its bytes while weir waits for that client only.
+//! The least rate of a client while weir waits for that client only.
 //!
-//! A time-out is for silent peers: a peer that moves a byte now and then renews it for ever. A least rate over a long
-//! window is for these. It is for clients only, in bodies: a client that sends slowly, and one that reads slowly while
-//! bytes wait for it. An origin may be slow (event streams are), and a tunnel may (people type into it): they have their
-//! time-outs for silence.
+//! A time-out is for silent peers: a peer that moves a byte now and then renews it for ever. The least rate over a long
+//! window is for such peers. It applies to clients only, in bodies: a client that sends slowly, and one that reads slowly
+//! while bytes wait for it. An origin may be slow (event streams are), and so may a tunnel (users type into it): they have
+//! their time-outs for silence.
 
-/// What is asked of a client.
+/// The least rate of a client.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Rate {
-    /// Fewest bytes in one window; 0: none are asked for.
+    /// Fewest bytes in one window; 0 for no limit.
     pub bytes_min: u64,
     /// Length of a window, in milliseconds.
     pub window_ms: u64,
 }
 
-/// One window after the other, in one direction.
+/// The windows of one direction, one after the other.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::engine) struct RateMeter {
-    /// The end of the window, in milliseconds since the loop started; 0: none has begun.
+    /// The end of the window, in milliseconds since the loop started; 0 without a window.
     until_ms: u64,
     /// Bytes moved in all when it began.
     bytes: u64,
-    /// Since when nothing more could be taken from the client; 0: it can.
+    /// Since when weir cannot receive from the client; 0 if it can.
     held_since_ms: u64,
 }
 
 impl RateMeter {
-    /// The client was not waited for: another window begins with the next bytes.
+    /// weir does not wait for the client: a new window begins with the next bytes.
     pub fn forget(&mut self) {
         self.until_ms = 0;
     }
 
-    /// Nothing more can be taken from the client for now: this time is not its own.
+    /// weir cannot receive from the client for now: this time does not count.
     pub fn hold(&mut self, now_ms: u64) {
         if self.held_since_ms == 0 {
             self.held_since_ms = now_ms;
         }
     }
 
-    /// There is room again.
+    /// weir can receive again.
     pub fn go_on(&mut self, now_ms: u64) {
         let since_ms = std::mem::take(&mut self.held_since_ms);
         if since_ms > 0 && self.until_ms > 0 {
@@ -46,7 +46,7 @@ impl RateMeter {
         }
     }
 
-    /// It has moved `bytes` in all and is still waited for: whether it moved too few in the window that has ended.
+    /// Whether a client that has moved `bytes` bytes in total, and is waited for, moved too few in the window that has ended.
     pub fn is_below(&mut self, rate: Rate, now_ms: u64, bytes: u64) -> bool {
         if self.until_ms > now_ms {
             return false;

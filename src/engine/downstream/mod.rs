@@ -1,11 +1,11 @@
-//! Client connections: taken, read from, closed, and the limits on them.
+//! Client connections: accepting, reading, closing, and the limits on them.
 //!
 //! # Theory of operation
 //!
-//! A client connection is `Idle` until the first bytes of a head come, then `Reading` until the head is whole. An effect then
-//! begins a transaction, which owns the connection until [`Downstream::go_on`] gives it back: `Idle` again, `Reading` if the next
-//! request has come already, or `Lingering` if the connection is to end but the client may still be sending. CONNECT and
-//! upgrades turn a transaction into a tunnel, which owns the connection to its end.
+//! A client connection is `Idle` until the first bytes of a head arrive, then `Reading` until the head is complete. An effect
+//! then begins a transaction, which owns the connection until [`Downstream::go_on`] takes it back: `Idle` again, `Reading` if
+//! the next request has arrived already, or `Lingering` if the connection is to end but the client may still be sending.
+//! CONNECT and upgrades turn a transaction into a tunnel, which owns the connection to its end.
 
 pub(in crate::engine) mod client_limits;
 pub(in crate::engine) mod guesses;
@@ -30,18 +30,18 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The head of the next request, as far as it has come.
+/// The incomplete head of the next request.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Reading {
     pub input: Linear,
     pub scanner: Scanner,
-    /// When its first byte came, microseconds since the loop started.
+    /// When its first byte arrived, in microseconds since the loop started.
     pub began_us: u64,
 }
 
 /// The client connections of one loop, between requests.
 pub(in crate::engine) struct Downstream {
-    /// Heads that have begun to come.
+    /// Incomplete heads.
     pub readings: Slab<Reading>,
     /// The head that was received last, and from which client: the transaction that begins with it need not read it again.
     head: Message,
@@ -52,7 +52,7 @@ pub(in crate::engine) struct Downstream {
     pub background: usize,
     /// The limits on the clients of all loops.
     pub limits: Arc<ClientLimits>,
-    /// A client has gone, and there was no room before.
+    /// A client has closed, and there was no room before.
     pub capacity_freed: bool,
     /// Clients whose next request has arrived already.
     pub pipelined: VecDeque<PeerId>,
@@ -72,7 +72,7 @@ impl Downstream {
         }
     }
 
-    /// A client has connected. Beyond the limits the client is told so.
+    /// Accepts a client. Beyond the limits it gets a refusal.
     pub fn accept(&mut self, cx: &mut Context, listener: ListenerId, address: SocketAddr) -> PeerId {
         let mut client = Peer::new(address, Role::Client(Client::Idle));
         client.listener = listener;
@@ -97,14 +97,14 @@ impl Downstream {
         id
     }
 
-    /// Whether the program around the proxy allows a connection whose client is known.
+    /// Whether the host program allows a connection whose client is known.
     fn may_connect(&self, cx: &Context, id: PeerId, address: SocketAddr) -> bool {
         let Some(callback) = cx.callbacks.connection.as_deref() else { return true };
         let announced = cx.connections.get(id).is_some_and(|peer| peer.past == Past::Announced);
         announced || callback(address) == ConnectionVerdict::Allow
     }
 
-    /// A trusted proxy says first whose connection it is, where the listener takes that.
+    /// Waits for the PROXY header of a trusted proxy, if the listener accepts one.
     fn await_proxy_header(&self, cx: &mut Context, id: PeerId) {
         let Some(peer) = cx.connections.get_mut(id) else { return };
         let takes = cx.settings.listener(peer.listener).is_some_and(|listener| listener.proxy_protocol);
@@ -127,7 +127,7 @@ impl Downstream {
         cx.connections.insert(client)
     }
 
-    /// The head that is being read from a client, from now on if the client was idle.
+    /// The head that is being read from a client; reading begins if the client was idle.
     pub fn reading(&mut self, cx: &mut Context, id: PeerId) -> Option<&mut Reading> {
         let client = cx.connections.client_mut(id)?;
         let reading = match *client {
@@ -141,7 +141,7 @@ impl Downstream {
         self.readings.get_mut(reading.0 as usize)
     }
 
-    /// Takes what has been read from a client, for a transaction.
+    /// Takes the bytes read from a client, for a transaction.
     pub fn take_reading(&mut self, cx: &Context, id: PeerId) -> Option<Reading> {
         match cx.connections.client(id)? {
             Client::Reading(reading) => self.readings.try_remove(reading.0 as usize),
@@ -189,13 +189,13 @@ impl Downstream {
             reading.began_us = now_us;
         }
         reading.input.commit(count);
-        // Mostly the head is whole, and its transaction has a deadline of its own.
+        // Mostly the head is complete, and its transaction has another deadline.
         if !self.advance(cx, id) && begins {
             cx.set_timer(id, cx.settings.timeouts.head_ms);
         }
     }
 
-    /// Has the next transaction begin if its head is there. False if more of the head has to come.
+    /// Begins the next transaction if its head is complete. False if more of the head must arrive.
     pub fn advance(&mut self, cx: &mut Context, id: PeerId) -> bool {
         let Some(Client::Reading(reading_id)) = cx.connections.client(id) else { return true };
         let Some(Reading { input, scanner, .. }) = self.readings.get_mut(reading_id.0 as usize) else {
@@ -220,7 +220,7 @@ impl Downstream {
         true
     }
 
-    /// The connection is that of another client than the peer: of one that a trusted proxy has named.
+    /// Sets the client of a connection whose peer is a trusted proxy.
     pub fn set_address(&mut self, cx: &mut Context, id: PeerId, address: SocketAddr) -> Admission {
         let Some(peer) = cx.connections.get_mut(id) else { return Admission::Welcome };
         let before = std::mem::replace(&mut peer.address, address.into());
@@ -228,8 +228,8 @@ impl Downstream {
         self.limits.enter(address.ip())
     }
 
-    /// Takes the PROXY header from what has come, and goes on with what is behind it. The connection is from now on that of the
-    /// client that the header names, in every limit. False if more has to come.
+    /// Takes the PROXY header from the received bytes, and continues with those behind it. From now on the connection belongs
+    /// to the client in the header, for every limit. False if more must arrive.
     fn take_proxy_header(&mut self, cx: &mut Context, id: PeerId, reading: ReadingId) -> bool {
         let Some(Reading { input, .. }) = self.readings.get_mut(reading.0 as usize) else { return true };
         let (address, length) = match proxy_header::read(input.bytes(&cx.pool)) {
@@ -263,14 +263,14 @@ impl Downstream {
         true
     }
 
-    /// Hands the head that was received last over in exchange for an emptied one, if it is that of this client.
+    /// Exchanges the head that was received last for an emptied one, if it belongs to this client.
     pub fn swap_head(&mut self, client: PeerId, head: &mut Message) {
         if self.head_of.take() == Some(client) {
             std::mem::swap(&mut self.head, head);
         }
     }
 
-    /// The time is over in which a head had to come, or more than silence from a client that is to close.
+    /// Handles the end of the time for a head, or of the lingering of a client.
     pub fn handle_deadline(&mut self, cx: &mut Context, id: PeerId) {
         let Some(peer) = cx.connections.get(id) else { return };
         let (parking, used) = (peer.parking, peer.past == Past::Used);
@@ -284,7 +284,7 @@ impl Downstream {
             Some(Client::Transaction(_) | Client::Tunnel(_)) | None => return,
         };
         let refusal = match (head_bytes, parking) {
-            // Its request is there, but there was no block to read it into.
+            // The request has arrived, but no block was free to read it into.
             (_, Parking::Queued | Parking::Woken) => {
                 cx.metrics.timeouts_block += 1;
                 Refusal::NoMemory
@@ -299,8 +299,8 @@ impl Downstream {
         cx.send(Effect::RefuseHead { client: id, head_bytes, refusal });
     }
 
-    /// A transaction is over: the next head is read, or the connection ends. `input` is what has come behind the request; a client
-    /// is `silent` if it asked for the close and has said everything.
+    /// Ends a transaction: the next head is read, or the connection ends. `input` has the bytes behind the request; `silent`
+    /// if the client has asked for the close and has sent everything.
     pub fn go_on(&mut self, cx: &mut Context, id: PeerId, mut input: Linear, closes: bool, silent: bool) {
         if cx.connections.client(id).is_none() {
             input.release(&mut cx.pool);
@@ -330,8 +330,8 @@ impl Downstream {
         cx.wake(id);
     }
 
-    /// Says that nothing more will come and throws away what the client still sends, within a bound: a close with unread
-    /// bytes would be a reset, which can destroy the answer on its way (RFC 9112 section 9.6).
+    /// Sends a FIN and drops bytes that the client still sends, within a bound: a close with unread bytes would be a reset,
+    /// which can destroy the response on its way (RFC 9112 section 9.6).
     pub fn linger(&mut self, cx: &mut Context, id: PeerId) {
         cx.send(Effect::EndBinding(id));
         if cx.connections.get(id).is_some_and(|peer| peer.past == Past::Background) {
@@ -347,7 +347,7 @@ impl Downstream {
         cx.wake(id);
     }
 
-    /// Forgets a client whose transaction or tunnel is over.
+    /// Closes a client connection whose transaction or tunnel has ended.
     pub fn close(&mut self, cx: &mut Context, id: PeerId) {
         if self.remove(cx, id) {
             cx.actions.push_back(Action::Close(id));
@@ -361,7 +361,7 @@ impl Downstream {
         }
     }
 
-    /// False if there is no socket to close.
+    /// Removes a client connection. False if it has no socket to close.
     fn remove(&mut self, cx: &mut Context, id: PeerId) -> bool {
         match cx.connections.client(id) {
             Some(Client::Reading(reading)) => {
@@ -372,7 +372,7 @@ impl Downstream {
         }
         let Some(peer) = cx.connections.remove(id) else { return false };
         cx.timers.clear(id);
-        // Before another client can have this index: what is bound to the one must not carry a request of the other.
+        // Before another client can get this index: a connection that is bound to one must not carry a request of the other.
         cx.send_first(Effect::EndBinding(id));
         if peer.past == Past::Background {
             self.background -= 1;
@@ -387,7 +387,7 @@ impl Downstream {
         true
     }
 
-    /// Whether nothing of the next request has come from a client between two transactions.
+    /// Whether no byte of the next request has arrived from a client between two transactions.
     pub fn is_idle(&self, client: Client) -> bool {
         match client {
             Client::Idle => true,
@@ -398,7 +398,7 @@ impl Downstream {
         }
     }
 
-    /// Gives back what is not used.
+    /// Releases unused memory.
     pub fn shrink(&mut self) {
         self.readings.shrink_to_fit();
     }

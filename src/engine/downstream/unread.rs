@@ -1,31 +1,31 @@
-//! What can be told of a request whose head could not be read: its request line, if that has come.
+//! The known facts about a request whose head could not be read: its request line, if that has arrived.
 //!
-//! The log and the page of the refusal name what was asked for as far as it is plain. A line that may be something else is not
-//! repeated: what another protocol sends as a password must not get into a log.
+//! The log and the page of the refusal contain method and target if they are certain. A line that may belong to another
+//! protocol is not repeated: a password of another protocol must not get into a log.
 
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::request::{Method, RequestInfo};
 use crate::http::fields::is_token;
 use crate::http::target::Target;
 
-/// Most bytes of a target that are told of such a request (chosen).
+/// Most bytes of the target of such a request (chosen).
 const TARGET_BYTES_MAX: usize = 512;
 
-/// Longest method that is told (chosen).
+/// Longest method of such a request (chosen).
 const METHOD_BYTES_MAX: usize = 32;
 
-/// What a request line says, as far as it has come.
+/// The received parts of a request line.
 struct Line<'a> {
     method: &'a str,
     target: &'a [u8],
-    /// The target has come to its end.
+    /// The target is complete.
     is_whole: bool,
 }
 
-/// Notes method and target of what was received.
+/// Records method and target of the received bytes.
 pub(in crate::engine) fn note_request_line(received: &[u8], info: &mut RequestInfo, record: &mut LogRecord) {
     let Some(Line { method, target, is_whole }) = read_line(received) else { return };
-    // Without its path, which may have been cut.
+    // Without its path, which may be incomplete.
     let begin = target.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
     let path = target[begin..].iter().position(|byte| matches!(byte, b'/' | b'?')).map(|at| begin + at);
     let parsed = Target::parse(method, &target[..path.unwrap_or(target.len())], false);
@@ -33,7 +33,7 @@ pub(in crate::engine) fn note_request_line(received: &[u8], info: &mut RequestIn
         Ok(Target::Absolute { authority, .. } | Target::Authority(authority)) => Some(authority),
         Ok(Target::Origin { .. } | Target::Asterisk) | Err(_) => None,
     };
-    // What may be a password stands before an @, which may be still to come (rule 7).
+    // A password is before an @, which may not have arrived yet (rule 7).
     let may_be_password = target.contains(&b'@') || target.windows(3).any(|three| three == b"%40");
     if !is_whole && (path.is_none() || authority.is_none()) {
         return;
@@ -48,7 +48,7 @@ pub(in crate::engine) fn note_request_line(received: &[u8], info: &mut RequestIn
     info.authority = authority.unwrap_or(info.authority);
 }
 
-/// The line, if it can be none of another protocol: it ends in a version of HTTP, or has not ended and names a URL.
+/// The line, if it cannot belong to another protocol: it ends in a version of HTTP, or is incomplete and contains a URL.
 fn read_line(received: &[u8]) -> Option<Line<'_>> {
     let begin = received.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let received = &received[begin..];
