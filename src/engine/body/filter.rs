@@ -24,11 +24,9 @@
 //!
 //! | state of the list | what moves it to the next |
 //! | --- | --- |
-//! | *open* | payload; `Leave` takes one filter out, and a list without filters is removed: from then on the body may be
-//! spliced |
+//! | *open* | payload; `Leave` takes one filter out; a list without filters is removed, and the body may be spliced |
 //! | *ended* | the end of the body: the last call of the filters, after which nothing is held |
-//! | *rewound* | the request is sent again: bytes that the filters have seen bypass them, and bytes that they hold are
-//! skipped |
+//! | *rewound* | the request is sent again: bytes that filters have seen bypass them, bytes that they hold are skipped |
 //!
 //! An aborted request is answered with a refusal, or its transaction is aborted if a response has begun. An aborted response
 //! is cut like a truncated one: the client must notice. Held bytes of an aborted or truncated body are dropped.

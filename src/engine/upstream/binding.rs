@@ -1,16 +1,17 @@
 //! Connections that belong to one client: NTLM, Negotiate and Kerberos authenticate a connection, not a request, so
-//! whatever goes over it later is answered as the same user's (RFC 4559 section 6, rule 44).
+//! later requests on it are answered as the same user's (RFC 4559 section 6, rule 44).
 //!
 //! # Theory of operation
 //!
-//! A transaction learns of it from its request, which has credentials of such a scheme, or from the response, which offers one.
-//! From then on its origin connection is bound: it is never pooled, and when the transaction has ended it is pinned, that is, it
-//! waits for the next request that the same client connection makes of the same authority. A client has one pinned connection
-//! at most; what it asks of other authorities goes the usual way meanwhile. Both end together: with the client goes what
-//! is pinned for it, and when the origin ends a bound connection the client is closed, at once or behind the answer that it
-//! is getting. It would take its connection for authenticated otherwise, and its next request would be another user's.
+//! A transaction finds that out from its request, which has credentials of such a scheme, or from the response, which offers
+//! one. From then on its origin connection is bound: it is never pooled, and when the transaction has ended it is pinned,
+//! that is, it waits for the next request of the same client connection to the same authority. A client has one pinned
+//! connection at most; its requests to other authorities use the pool meanwhile. Both connections end together: when the
+//! client closes, its pinned connection is closed, and when the origin ends a bound connection the client is closed, at once
+//! or behind the response that it is receiving. Otherwise the client would take its connection for authenticated, and its
+//! next request could be another user's.
 //!
-//! Nothing of what is asked over a bound connection has to do with the cache (see [`crate::engine::cache::look_up`]).
+//! Requests over a bound connection do not use the cache (see [`crate::engine::cache::look_up`]).
 
 use super::Upstreams;
 use super::bond::{Bond, Pinned};
@@ -34,11 +35,11 @@ impl Upstreams {
         let left_ms = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms());
         cx.set_timer(origin, cx.settings.timeouts.origin_idle_ms.min(left_ms));
         self.shed_excess(cx, group);
-        // The origin may have spoken, or closed, while nothing was read from the connection.
+        // The origin may have sent bytes, or closed, while the connection was not read.
         cx.wake(origin);
     }
 
-    /// The client asks nothing more: what is pinned for it ends with it.
+    /// The client makes no further requests: its pinned connection is closed.
     pub fn end_binding(&mut self, cx: &mut Context, client: PeerId) {
         if let Some(pinned) = self.pool.unpin(client) {
             self.close(cx, pinned.origin);

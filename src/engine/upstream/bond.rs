@@ -1,25 +1,25 @@
-//! Whose an upstream connection is.
+//! The client that an upstream connection belongs to.
 
 use crate::engine::ids::{GroupId, PeerId};
 
-/// The client to which an origin connection belongs, by what was said on it.
+/// Whether an origin connection belongs to one client, by the messages on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum Bond {
-    /// No client's: any transaction may use it.
+    /// Belongs to no client: any transaction may use it.
     None,
-    /// Its origin has offered to authenticate it, and the client may take that up.
+    /// The origin has offered authentication of the connection, and the client may accept.
     Offered,
-    /// A client has authenticated it, or has begun to.
+    /// A client has authenticated the connection, or has begun to.
     Authenticated,
 }
 
 impl Bond {
-    /// Whether it is one client's alone.
+    /// Whether the connection belongs to one client alone.
     pub fn binds(self) -> bool {
         self != Bond::None
     }
 
-    /// The same after a request that authenticates or not, and a response that offers or not.
+    /// The bond after a request with or without authentication, and a response with or without an offer.
     pub fn after(self, authenticates: bool, offers: bool) -> Bond {
         match (authenticates, offers) {
             (true, _) => Bond::Authenticated,
@@ -34,7 +34,7 @@ impl Bond {
 pub(in crate::engine) struct Pinned {
     pub origin: PeerId,
     pub group: GroupId,
-    /// It was asked for with a trailing dot: that makes no other group, but may be another host.
+    /// The name had a trailing dot in the request: that makes no other group, but may be another host.
     pub rooted: bool,
     pub bond: Bond,
     pub opened_ms: u64,

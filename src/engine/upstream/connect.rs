@@ -1,5 +1,5 @@
-//! What a transaction asks of the upstream side and what it gets, and a connect that is under way in between: plain data, which
-//! the files of this folder work on.
+//! The request of a transaction to the upstream machine and its result, and a connect under way in between: plain data, which
+//! the files of this folder use.
 
 use super::bond::Bond;
 use super::route::Hop;
@@ -16,7 +16,7 @@ use slab::Slab;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// What a transaction wants a connection for.
+/// The needs of a transaction that requests a connection.
 pub(in crate::engine) struct Request<'a> {
     pub transaction: TransactionId,
     pub client: PeerId,
@@ -24,11 +24,11 @@ pub(in crate::engine) struct Request<'a> {
     pub info: &'a RequestInfo,
     /// The policy that the transaction began with.
     pub policy: &'a Arc<Policy>,
-    /// No connection of the pool will do.
+    /// No connection of the pool may be used.
     pub fresh: bool,
     /// The request can be sent once more should its connection turn out to be dead.
     pub repeatable: bool,
-    /// The connection that was bound to the client has ended: no other may answer.
+    /// The connection that was bound to the client has ended: no other may carry the request.
     pub binding_lost: bool,
 }
 
@@ -43,17 +43,17 @@ pub(in crate::engine) struct Attached {
     pub bond: Bond,
 }
 
-/// What comes of a request for a connection.
+/// The result of a request for a connection.
 pub(in crate::engine) enum Found {
     Connection(Attached, Timings),
-    /// An effect will tell.
+    /// An effect will have the result.
     Pending(ConnectId),
     Refused(Refusal, Timings),
-    /// The rules do not allow the connection that is bound to the client any more. It is closed.
+    /// The rules no longer allow the connection that is bound to the client. It is closed.
     BindingRefused,
 }
 
-/// What an idle connection has to be good for.
+/// The needs that an idle connection has to meet.
 pub(in crate::engine) struct Need<'a> {
     pub hop: Hop<'a>,
     pub grant: &'a Grant,
@@ -70,7 +70,7 @@ impl ConnectId {
     }
 }
 
-/// How long look-ups and handshakes took, in microseconds, and the address that was tried last. For the log.
+/// The times of look-ups and handshakes, in microseconds, and the address that was tried last. For the log.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::engine) struct Timings {
     pub dns_us: Option<u64>,
@@ -84,14 +84,14 @@ pub(in crate::engine) struct Connect {
     pub serial: u32,
     pub transaction: TransactionId,
     pub client: PeerId,
-    /// What look-ups are counted by: the client's address, or its network.
+    /// The key by which look-ups are counted: the client's address, or its network.
     pub accountable: IpAddr,
     pub authority: Authority,
-    /// The configuration names the authority: nothing is judged.
+    /// The configuration names the authority, so nothing is judged.
     pub configured: bool,
     pub grant: Grant,
     pub policy: Arc<Policy>,
-    /// No connection of the pool will do.
+    /// No connection of the pool may be used.
     pub fresh: bool,
     /// The request can be sent once more should its connection turn out to be dead.
     pub repeatable: bool,
@@ -101,14 +101,14 @@ pub(in crate::engine) struct Connect {
     pub stage: Stage,
 }
 
-/// How far a connect has come.
+/// The stage of a connect.
 // Connects lie in a slab: a box would be an allocation for every request that dials.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) enum Stage {
     Resolving(Resolving),
     Dialling(Dial),
-    /// The transaction is about to be told.
+    /// The transaction is about to get the result.
     Done(Result<Attached, Refusal>),
 }
 
@@ -140,7 +140,7 @@ impl Dial {
         dial
     }
 
-    /// Whether there is no address to try.
+    /// Whether no address is left to try.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -204,9 +204,9 @@ impl Connect {
     }
 }
 
-/// What a step of a connect has come to.
+/// The result of one step of a connect.
 pub(in crate::engine) enum Step {
-    /// An event will come.
+    /// An event will continue the connect.
     Wait,
     Done(Attached),
     Failed(Refusal),
@@ -219,14 +219,14 @@ pub(in crate::engine) struct Resolving {
     pub(super) progress: Progress,
 }
 
-/// How far a connect has come with the candidates of its name.
+/// The progress of a connect with the candidates of its name.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::engine) struct Progress {
     pub(super) walk: Walk,
-    /// What the last candidate came to.
+    /// The failure of the last candidate.
     pub(super) failure: Option<Failure>,
-    /// Why one was passed over.
+    /// The refusal of a candidate that was passed over.
     pub(super) refused: Option<acl::Refusal>,
-    /// What the rules say of the present one, if it is another name than that in the request.
+    /// The grant for the present candidate, if its name differs from the one in the request.
     pub(super) grant: Option<Grant>,
 }

@@ -1,10 +1,12 @@
 //! Dialling: a new connection to one of the addresses that the policy has approved.
 //!
 //! The addresses of a name are tried in the resolver's order, each a little after the last one if that has not come about
-//! (RFC 8305 section 5). The first connection that stands carries the transaction; the others are closed.
-//!
-//! A [`Connect`] is `Resolving` until a look-up has ended, `Dialling` until a connection stands or all attempts have failed, and
-//! `Done` until the transaction is told. Its one timer is that of the client connection, which has nothing else to wait for.
+//! The addresses of a name are tried in the resolver's order, each a little after the last one if that is not
+//! established yet (RFC 8305 section 5). The first established connection carries the transaction; the others are
+//! closed.
+//! A [`Connect`] is `Resolving` until a look-up has ended, `Dialling` until a connection is established or all attempts have
+//! failed, and `Done` until the transaction gets the result. Its one timer is that of the client connection, which waits for
+//! nothing else.
 
 use super::Upstreams;
 use super::bond::Bond;
@@ -23,7 +25,7 @@ use crate::resolver::Failure;
 use std::net::{IpAddr, SocketAddr};
 
 impl Upstreams {
-    /// Whether the client has as many look-ups in flight as one may when there are many.
+    /// Whether the client has its share of look-ups in flight, when there are many.
     pub(super) fn has_exhausted_look_ups(&self, cx: &Context, client: IpAddr) -> bool {
         let accountable = cx.settings.accountable(client);
         let crowded = cx.settings.share_of(LOOK_UPS_CROWDED, LOOK_UPS_LEAST[0]);
@@ -74,7 +76,7 @@ impl Upstreams {
         }
     }
 
-    /// How a connect has ended, of which that was reported.
+    /// The result of a connect whose end was reported.
     pub fn take_connected(&mut self, id: ConnectId) -> Option<Connected> {
         let Connect { transaction, timings, stage: Stage::Done(result), .. } = *id.get(&self.connects)?
         else {
@@ -98,7 +100,7 @@ impl Upstreams {
         self.dial_next(cx, id)
     }
 
-    /// Begins the next attempt, if there is one to begin.
+    /// Begins the next attempt, if an address is left.
     fn dial_next(&mut self, cx: &mut Context, id: ConnectId) -> Step {
         let Upstreams { connects, pool, .. } = self;
         let Some(connect) = id.get_mut(connects) else { return Step::Wait };
@@ -172,7 +174,7 @@ impl Upstreams {
         }
     }
 
-    /// The client's timer has fired: it is time for the next address, or a look-up takes too long.
+    /// Handles the client's timer: the next address is due, or a look-up takes too long.
     pub fn handle_connect_deadline(&mut self, cx: &mut Context, id: ConnectId) {
         let Some(connect) = id.get_mut(&mut self.connects) else { return };
         let step = match connect.stage {
@@ -202,7 +204,7 @@ impl Upstreams {
     }
 }
 
-/// How a connect has ended.
+/// The result of a connect.
 #[derive(Debug)]
 pub(in crate::engine) struct Connected {
     pub transaction: TransactionId,

@@ -1,12 +1,11 @@
-//! Connections to origins: found, dialled, kept for reuse, bound to a client.
+//! Connections to origins: finding, dialling, reuse, binding to a client.
 //!
 //! # Theory of operation
 //!
-//! A transaction asks for a connection ([`Upstreams::find`]). It gets one at once: the connection that is bound to its client
-//! (`binding`), or an idle one of the pool (`reuse`). Otherwise a [`Connect`] begins, which resolves the
-//! name (`resolution`), judges each address, and dials them one after the other (`connecting`); how that ended comes to the
-//! transaction as an effect. A connection that has carried a response goes back to the pool, is bound to its client, or is
-//! closed.
+//! A transaction requests a connection ([`Upstreams::find`]). It gets one at once if there is one: the connection that is
+//! bound to its client (`binding`), or an idle one of the pool (`reuse`). Otherwise a [`Connect`] begins, which resolves the
+//! name (`resolution`), judges each address, and dials them one after the other (`connecting`); the transaction gets its
+//! result as an effect. A connection that has carried a response goes back to the pool, is bound to its client, or is closed.
 
 pub(in crate::engine) mod binding;
 pub(in crate::engine) mod bond;
@@ -38,7 +37,7 @@ use route::Hop;
 use slab::Slab;
 use std::collections::BTreeMap;
 
-/// All upstream connections of one loop, and the resolver that finds addresses for them.
+/// All upstream connections of one loop, and the resolver for their names.
 pub(in crate::engine) struct Upstreams {
     pub pool: Origins,
     pub resolver: Resolver,
@@ -59,7 +58,7 @@ impl Upstreams {
         }
     }
 
-    /// Finds a connection for a transaction that was granted one.
+    /// Finds a connection for a transaction whose request was granted.
     pub fn find(&mut self, cx: &mut Context, request: &Request<'_>) -> Found {
         let hop = request.info.next_hop();
         if request.info.method != Method::Connect && self.pool.is_pinned(request.client, hop) {
@@ -95,7 +94,7 @@ impl Upstreams {
         Attached { connection, opened_ms, reused: true, bond: Bond::None }
     }
 
-    /// The connection that is bound to the client, which leads where the transaction has to go.
+    /// Takes the connection that is bound to the client and leads to the transaction's next hop.
     fn take_pinned(&mut self, cx: &mut Context, request: &Request<'_>) -> Found {
         let Some(Pinned { origin, bond, opened_ms, .. }) = self.pool.unpin(request.client) else {
             return Found::BindingRefused;
@@ -112,17 +111,17 @@ impl Upstreams {
             let attached = Attached { connection: origin, opened_ms, reused: true, bond };
             return Found::Connection(attached, Timings::default());
         }
-        // The rules have changed. The client goes with its connection.
+        // The rules have changed. The client is closed with its connection.
         self.close(cx, origin);
         Found::BindingRefused
     }
 
-    /// Notes what an origin speaks, of which a response head has come.
+    /// Records the HTTP version of an origin, from a response head.
     pub fn note_version(&mut self, cx: &Context, authority: &Authority, http10: bool) {
         self.pool.set_http10(cx.now_ms(), authority, http10);
     }
 
-    /// Closes an upstream connection, whatever it was doing. What it carries must know.
+    /// Closes an upstream connection in any state. Its transaction or tunnel must be told by the caller.
     pub fn close(&mut self, cx: &mut Context, id: PeerId) {
         if self.remove(cx, id) {
             cx.actions.push_back(Action::Close(id));
@@ -158,7 +157,7 @@ impl Upstreams {
         true
     }
 
-    /// Closes all idle connections: their descriptors are needed. False if there were none.
+    /// Closes all idle connections, because descriptors are needed. False if there were none.
     pub fn shed_idle(&mut self, cx: &mut Context) -> bool {
         let any = self.pool.longest_idle().is_some();
         while let Some(oldest) = self.pool.longest_idle() {
@@ -168,7 +167,7 @@ impl Upstreams {
         any
     }
 
-    /// Has other limits hold from now on.
+    /// Sets other limits.
     pub fn set_limits(&mut self, cx: &mut Context, idle_max: usize, idle_per_authority_max: usize) {
         self.pool.set_limits(idle_max, idle_per_authority_max);
         while let Some(excess) = self.pool.any_excess() {

@@ -1,7 +1,7 @@
-//! Connections to origins: who may be reused for what.
+//! The pool of connections to origins.
 //!
-//! Connections are grouped by the next hop that they were opened for. A group lives as long as it has a connection. Idle ones
-//! are reused most recently used first: the younger ones are the likelier to be alive, and the older ones can expire.
+//! Connections are grouped by the next hop that they were opened for. A group lives as long as it has a connection. The idle
+//! connection that was used last is reused first: younger ones are more likely to be alive, and older ones can expire.
 
 use crate::engine::ids::{GroupId, IdleId, PeerId};
 use crate::engine::keyed::Keyed;
@@ -17,34 +17,34 @@ use std::hash::BuildHasher;
 /// Origins remembered as speaking HTTP/1.0 (chosen).
 const HTTP10_MAX: usize = 256;
 
-/// For how long after an answer in HTTP/1.0 an origin is taken to speak that (rule 37). The next answer may come from another
-/// server behind the same name, or from the same one that says 1.0 in its errors only.
+/// How long an origin is treated as HTTP/1.0 after a response with that version (rule 37). The next response may come from
+/// another server behind the same name, or from the same server that uses 1.0 for errors only.
 const HTTP10_MS: u64 = 60_000;
 
-/// An origin keeps connections if one of them has waited for so long, in milliseconds, and was not closed (chosen: of the servers in
-/// common use the most impatient one waits for two seconds, most for five or more).
+/// An origin keeps connections if one of them has been idle for so long, in milliseconds, and was not closed (chosen: of the
+/// servers in common use the most impatient one waits for two seconds, most for five or more).
 pub const KEEPS_MS: u64 = 2_000;
 
-/// Then one that was used so recently is not about to be closed, in milliseconds (chosen: a quarter of that leaves a second
-/// and a half for the way to the origin and back).
+/// With such an origin, a connection that was used this recently is not about to be closed, in milliseconds (chosen: a
+/// quarter of that time leaves a second and a half for the way to the origin and back).
 pub const RECENT_MS: u64 = 500;
 
 /// The connections to one next hop.
 #[derive(Debug)]
 pub(in crate::engine) struct Group {
     authority: Authority,
-    /// The configuration names it.
+    /// Whether the configuration names the next hop.
     configured: bool,
-    /// The keyed hash of the next hop: neither the hop nor the time to hash it is spent twice.
+    /// The keyed hash of the next hop, stored so that it is computed only once.
     hash: u64,
     /// Connections of any state.
     connections: u32,
     idle: List<HERE>,
-    /// One of them has waited for long enough without being closed: the origin does not close them at once.
+    /// A connection of the group was idle for long enough without being closed: the origin does not close them at once.
     keeps: bool,
-    /// When it last closed one early, in milliseconds since the loop started.
+    /// When the origin last closed a connection early, in milliseconds since the loop started.
     doubted_ms: u64,
-    /// The addresses that its name has, and until when that holds, in microseconds since the loop started.
+    /// The present addresses of the name, and the end of their validity in microseconds since the loop started.
     addresses: Option<(Addresses, u64)>,
 }
 
@@ -64,13 +64,13 @@ impl Group {
     }
 }
 
-/// An idle connection. It stands in two lists: that of all, and that of its group.
+/// An idle connection. It is in two lists: of all idle connections, and of its group.
 #[derive(Debug)]
 pub(in crate::engine) struct Idle {
     pub peer: PeerId,
     /// In milliseconds since the loop started.
     pub opened_ms: u64,
-    /// Since when it is idle, likewise.
+    /// When it became idle, in milliseconds since the loop started.
     since_ms: u64,
     group: GroupId,
     links: [Link; 2],
@@ -83,12 +83,12 @@ struct Link {
     younger: Option<IdleId>,
 }
 
-/// Indices of the links: those of the list of all idle connections, and those of the list of one group.
+/// Indices of the links: in the list of all idle connections, and in the list of one group.
 const ALL: usize = 0;
 const HERE: usize = 1;
 
-/// Idle connections in the order in which they became idle. Hashing each connection on its way in and out was a tenth of
-/// what a transaction costs (measured).
+/// Idle connections in the order in which they became idle. A hash table instead took a tenth of the cost of a transaction
+/// (measured).
 #[derive(Debug, Default)]
 struct List<const LINK: usize> {
     oldest: Option<IdleId>,
@@ -129,10 +129,10 @@ pub(in crate::engine) struct Origins {
     seed: Keyed,
     entries: Slab<Idle>,
     idle: List<ALL>,
-    /// Connections that wait for one client, by that client: one for each at most.
+    /// Connections that wait for one client, by that client: at most one for each.
     pinned: HashMap<PeerId, Pinned, Keyed>,
-    /// Origins that have answered as HTTP/1.0: they are never sent chunks (RFC 9112 section 6.1). Such origins mostly
-    /// close, so this outlives their connections. Until when it is believed, in milliseconds.
+    /// Origins that have answered as HTTP/1.0, with the end of this knowledge in milliseconds: they never get chunks
+    /// (RFC 9112 section 6.1). Such origins mostly close, so the table outlives their connections.
     http10: LruCache<Authority, u64, Keyed>,
     idle_max: usize,
     idle_per_group_max: usize,
@@ -184,7 +184,7 @@ impl Origins {
         self.find_group(hop, self.seed.hash_one(hop))
     }
 
-    /// One connection fewer. It must not be idle any more.
+    /// Counts a connection out. It must not be idle any more.
     pub fn leave(&mut self, id: GroupId) {
         let group = &mut self.groups[id.0 as usize];
         group.connections -= 1;
@@ -196,12 +196,12 @@ impl Origins {
         }
     }
 
-    /// The connections to a next hop, if there are any.
+    /// The group of a next hop, if it has a connection.
     pub fn group(&self, hop: Hop<'_>) -> Option<&Group> {
         self.group_id(hop).map(|id| &self.groups[id.0 as usize])
     }
 
-    /// Where the connections of a group lead.
+    /// The next hop of a group.
     pub fn hop(&self, id: GroupId) -> Hop<'_> {
         self.groups[id.0 as usize].hop()
     }
@@ -212,7 +212,7 @@ impl Origins {
         std::iter::successors(group.idle.youngest.map(record), move |idle| idle.links[HERE].older.map(record))
     }
 
-    /// Notes which addresses the name of a next hop has. False if there is no connection to it.
+    /// Records the addresses of the name of a next hop. False if there is no connection to it.
     pub fn note_addresses(&mut self, hop: Hop<'_>, addresses: &Addresses, until_us: u64) -> bool {
         let Some(id) = self.group_id(hop) else { return false };
         self.groups[id.0 as usize].addresses = Some((addresses.clone(), until_us));
@@ -229,12 +229,12 @@ impl Origins {
         self.entries[id.0 as usize].opened_ms
     }
 
-    /// When the connection was opened that waits for a client.
+    /// When the connection that waits for a client was opened.
     pub fn pinned_opened_ms(&self, client: PeerId) -> u64 {
         self.pinned.get(&client).map_or(0, |pinned| pinned.opened_ms)
     }
 
-    /// Makes a connection idle. Then another one may have to go: [`Origins::excess`].
+    /// Makes a connection idle. Another one may then have to be closed: [`Origins::excess`].
     pub fn set_idle(&mut self, group: GroupId, peer: PeerId, opened_ms: u64, now_ms: u64) -> IdleId {
         let record = Idle { peer, opened_ms, since_ms: now_ms, group, links: [Link::default(); 2] };
         let id = IdleId(self.entries.insert(record) as u32);
@@ -243,23 +243,23 @@ impl Origins {
         id
     }
 
-    /// A connection that must be closed because there are too many idle ones in that group, or in all.
+    /// A connection that must be closed because too many are idle in that group, or in all.
     pub fn excess(&self, group: GroupId) -> Option<PeerId> {
         let here = self.groups.get(group.0 as usize).map(|group| &group.idle);
         match here.filter(|here| here.len > self.idle_per_group_max) {
             Some(here) => here.oldest.map(|id| self.entries[id.0 as usize].peer),
-            // Those that are pinned count. But they stay, as long as their clients do.
+            // Pinned connections count, but stay as long as their clients.
             None if self.idle.len + self.pinned.len() > self.idle_max => self.longest_idle(),
             None => None,
         }
     }
 
-    /// Has other limits hold from now on: then some may have to go ([`Origins::any_excess`]).
+    /// Sets other limits: then some connections may have to be closed ([`Origins::any_excess`]).
     pub fn set_limits(&mut self, idle_max: usize, idle_per_group_max: usize) {
         (self.idle_max, self.idle_per_group_max) = (idle_max, idle_per_group_max);
     }
 
-    /// A connection that must be closed because there are too many idle ones, in whichever group.
+    /// A connection that must be closed because too many are idle in any group.
     pub fn any_excess(&self) -> Option<PeerId> {
         let all = (self.idle.len + self.pinned.len() > self.idle_max).then(|| self.longest_idle()).flatten();
         let crowded = || self.groups.iter().find(|(_, group)| group.idle.len > self.idle_per_group_max);
@@ -274,7 +274,7 @@ impl Origins {
         self.entries.remove(id.0 as usize);
     }
 
-    /// It carries another transaction. Returns when it was opened.
+    /// Takes an idle connection for another transaction. Returns when it was opened.
     pub fn reuse(&mut self, id: IdleId, now_ms: u64) -> u64 {
         let Idle { opened_ms, since_ms, group, .. } = self.entries[id.0 as usize];
         self.groups[group.0 as usize].note_wait(since_ms, now_ms);
@@ -282,7 +282,7 @@ impl Origins {
         opened_ms
     }
 
-    /// The origin ends it, or speaks unasked.
+    /// Records that the origin has closed an idle connection, or has sent bytes without a request.
     pub fn note_end(&mut self, id: IdleId, now_ms: u64) {
         let Idle { since_ms, group, .. } = self.entries[id.0 as usize];
         if now_ms - since_ms < KEEPS_MS {
@@ -291,8 +291,8 @@ impl Origins {
         }
     }
 
-    /// Whether an idle connection may carry what cannot be sent twice: its origin has kept one for long enough, and this one
-    /// was used a moment ago.
+    /// Whether an idle connection may carry a request that cannot be sent twice: its origin has kept a connection for long
+    /// enough, and this one was used a moment ago.
     pub fn is_proven(&mut self, id: IdleId, now_ms: u64) -> bool {
         let Idle { since_ms, group, .. } = self.entries[id.0 as usize];
         let group = &mut self.groups[group.0 as usize];
@@ -307,15 +307,15 @@ impl Origins {
         self.groups[group.0 as usize].idle.len > 1
     }
 
-    /// Has a connection wait for that client, for which there is none.
+    /// Pins a connection to a client without one.
     pub fn pin(&mut self, client: PeerId, pinned: Pinned) {
         let before = self.pinned.insert(client, pinned);
         debug_assert!(before.is_none());
     }
 
-    /// It does not wait for the client any more.
+    /// Takes the connection that is pinned to the client.
     pub fn unpin(&mut self, client: PeerId) -> Option<Pinned> {
-        // Mostly there are none, and nothing need be looked for.
+        // Mostly no connection is pinned, and no look-up is needed.
         if self.pinned.is_empty() { None } else { self.pinned.remove(&client) }
     }
 
@@ -326,7 +326,7 @@ impl Origins {
         !self.pinned.is_empty() && self.pinned.get(&client).is_some_and(leads)
     }
 
-    /// Where the connection leads that waits for the client.
+    /// The next hop of the connection that is pinned to the client.
     pub fn pinned_hop(&self, client: PeerId) -> Option<Hop<'_>> {
         if self.pinned.is_empty() { None } else { Some(self.hop(self.pinned.get(&client)?.group)) }
     }
@@ -336,7 +336,7 @@ impl Origins {
         self.pinned.len()
     }
 
-    /// Remembers what the origin speaks, for a while.
+    /// Records for a while whether the origin uses HTTP/1.0.
     pub fn set_http10(&mut self, now_ms: u64, authority: &Authority, speaks_http10: bool) {
         if speaks_http10 {
             self.http10.insert(*authority, now_ms + HTTP10_MS);

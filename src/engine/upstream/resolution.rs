@@ -2,11 +2,11 @@
 //!
 //! # Theory of operation
 //!
-//! A name may mean several: `search` in resolv.conf has other names tried in its place. Each of these candidates is judged by
-//! the name rules before it is asked for, as the name in the request was when the request was examined; one that a rule
-//! blocks is passed over as if it had no address, and is the reason of the refusal if it came first and none has any. The addresses
-//! that a candidate leads to are judged one by one before they are dialled (rules 10 and 42). With `--judge-cnames` so are
-//! the names that CNAMEs lead to on the way.
+//! A name may have several candidates: `search` in resolv.conf adds other names to try. Each candidate is judged by the name
+//! rules before it is looked up, as the name in the request was when the request was examined; a blocked one is passed over
+//! as if it had no address, and becomes the reason of the refusal if it came first and no candidate has an address. The
+//! addresses of a candidate are judged one by one before they are dialled (rules 10 and 42). With `--judge-cnames` the
+//! targets of CNAMEs are judged as well.
 
 use super::Upstreams;
 use super::connect::{Connect, Dial, Need, Progress, Resolving, Stage, Step};
@@ -23,7 +23,8 @@ use crate::time::Now;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Asks the program around the proxy where a name leads, if it wants to be asked, and otherwise the resolver.
+/// Looks a name up: by the callback of the host program, and by the resolver if there is none or it leaves the name
+/// to the resolver.
 fn look_up(callback: Option<&NameCallback>, resolver: &mut Resolver, now: Now, name: &Name) -> LookUp {
     match callback.map_or(NameVerdict::Ask, |callback| callback(name.as_str())) {
         NameVerdict::Addresses(addresses) => LookUp::Ready(outcome_of(addresses)),
@@ -33,7 +34,7 @@ fn look_up(callback: Option<&NameCallback>, resolver: &mut Resolver, now: Now, n
     }
 }
 
-/// What the addresses of a program are to those who wait for a name.
+/// The outcome of a name for which the program gives these addresses.
 fn outcome_of(addresses: Vec<IpAddr>) -> Outcome {
     if addresses.is_empty() {
         return Outcome::Failed(Failure::NoAddress);
@@ -41,7 +42,7 @@ fn outcome_of(addresses: Vec<IpAddr>) -> Outcome {
     Outcome::Addresses(Addresses::new(addresses))
 }
 
-/// What a candidate has come to.
+/// The result of a candidate.
 enum Outlook {
     /// The next one is to be tried.
     Next(Progress),
@@ -49,8 +50,8 @@ enum Outlook {
 }
 
 impl Connect {
-    /// What the rules say of a candidate; `None` if it is the name in the request, which was judged with that. An allow rule
-    /// for the name in the request is one for what it means; a block holds for both.
+    /// Judges a candidate; `None` if it is the name in the request, which was judged with the request. An allow rule for the
+    /// name in the request allows its candidates; a block of either refuses.
     fn judge_candidate(&self, candidate: &Candidate) -> Result<Option<Grant>, acl::Refusal> {
         if candidate.as_is || self.configured {
             return Ok(None);
@@ -74,9 +75,9 @@ impl Connect {
         })
     }
 
-    /// Why the connect fails when no candidate has addresses.
+    /// The refusal when no candidate has addresses.
     fn refusal(&self, failure: Failure, refused: Option<acl::Refusal>) -> Refusal {
-        // With an allowlist, a name that is not on it and leads nowhere is not on it.
+        // With an allowlist, a name that is not on it and has no addresses is refused by the list.
         let undecided = self.grant.undecided && !self.configured;
         let denied = refused.or(undecided.then_some(acl::Refusal::NotOnAllowlist));
         denied.map_or(Refusal::Dns(failure), Refusal::Denied)
@@ -97,7 +98,7 @@ impl Upstreams {
             progress.grant = match connect.judge_candidate(&candidate) {
                 Ok(grant) => grant,
                 Err(refusal) => {
-                    // What is tried after a name that does not exist is not why the request fails.
+                    // A refusal of a candidate behind a name that does not exist is not the reason for the failure.
                     if progress.failure.is_none() {
                         progress.refused.get_or_insert(refusal);
                     }
@@ -125,7 +126,7 @@ impl Upstreams {
         }
     }
 
-    /// The program around the proxy says where a name leads for which it has asked for time.
+    /// Gives the outcome for a name for which the host program has asked for time.
     pub fn tell_name(&mut self, now: Now, name: &Name, verdict: NameVerdict) {
         match verdict {
             NameVerdict::Addresses(addresses) => self.resolver.tell(now, name, outcome_of(addresses)),
@@ -152,7 +153,7 @@ impl Upstreams {
         }
     }
 
-    /// Goes on with what a candidate has come to.
+    /// Continues with the outcome of a candidate.
     fn take_outcome(
         &mut self,
         cx: &mut Context,
@@ -223,30 +224,30 @@ impl Upstreams {
         }
     }
 
-    /// The resolver has said which addresses a name has, by a walk over what the name may mean. Idle connections to others are of
-    /// no use any more.
+    /// Records the addresses of a name that the resolver has found, by a walk over its candidates. Idle connections to other
+    /// addresses are closed.
     fn note_addresses(&mut self, cx: &mut Context, id: ConnectId, addresses: &Addresses, walk: &Walk) {
         let Some(connect) = id.get(&self.connects) else { return };
         let Host::Name(name) = &connect.authority.host else { return };
-        // What was judged on the way by other rules than those of now is for this request only.
+        // An outcome that was judged by outdated rules is for this request only.
         let outdated = !Arc::ptr_eq(&connect.policy, &cx.policy);
         if outdated || self.pool.group(connect.hop()).is_none() || self.may_mean_another(name) {
             return;
         }
         let until_us = self.addresses_hold_until_us(connect, name, walk);
-        // What holds for this request only may be a part of the answer: the other family's is still to come.
+        // Addresses that are valid for this request only may be incomplete: the other family's answer is missing.
         if until_us > cx.now.monotonic_us {
             let (authority, configured) = (connect.authority, connect.configured);
             self.set_addresses(cx, Hop { authority: &authority, configured }, addresses, until_us);
         }
     }
 
-    /// Until when a name has the addresses to which a walk has led, in microseconds since the loop started: as long as all that
-    /// was said on the way holds.
+    /// Until when a name has the addresses of a walk, in microseconds since the loop started: as long as all answers on the
+    /// way are valid.
     fn addresses_hold_until_us(&self, connect: &Connect, name: &Name, walk: &Walk) -> u64 {
         let (mut again, mut until_us) = (Walk::default(), u64::MAX);
         while let Some(candidate) = self.resolver.next_candidate(name, &mut again) {
-            // One that a rule blocks was not asked for.
+            // A blocked candidate was not looked up.
             if again.is_at_candidate_of(walk) || connect.judge_candidate(&candidate).is_ok() {
                 until_us = until_us.min(self.resolver.valid_until_us(&candidate.name));
             }
@@ -257,7 +258,7 @@ impl Upstreams {
         until_us
     }
 
-    /// What the resolver remembers of a name, or of what a search domain makes of it; nothing is asked for it.
+    /// The cached outcome of a name, or of the name in a search domain; sends no query.
     pub fn known_addresses(&mut self, cx: &Context, name: &Name, port: u16) -> Option<Outcome> {
         let mut walk = Walk::default();
         let mut last = None;

@@ -1,16 +1,17 @@
-//! Which idle connection may carry a request (rule 45), and how long one waits for that.
+//! The idle connections that may carry a request (rule 45), and how long a connection waits for one.
 //!
-//! A connection to a name is used again only while its address is among those that the name has now. What the resolver has
-//! said of a name is noted with the connections to it for as long as that holds; then it is asked again before one of
-//! them is used. So there is one look-up for each lifetime of an answer, however many the requests, and none is
-//! answered by a host that the name has left.
+//! A connection to a name is reused only while its address is among the name's present addresses. The resolver's answer for a
+//! name is recorded with the connections to it for as long as it is valid; then the name is looked up again before one of
+//! them is used. So there is one look-up for each lifetime of an answer, for any number of requests, and no request goes to a
+//! host that the name has left.
 //!
-//! An idle connection may be dead, and nothing here can tell: the FIN of its origin is on its way, or was lost. A request that
-//! can be sent twice finds that out at no cost. One that cannot be (a POST; an upload that is too long to be kept) would fail, so
-//! it has a fresh connection. All origins close what is idle for too long, and that is when it happens. So there is one
-//! exception: where an origin has been seen to keep a connection for two seconds, one that was used within the last half second
-//! may carry such a request, if a last look at the socket finds nothing. An origin that ends one earlier loses that credit.
-//! What was passed by is closed where another one is left, as Squid does: a client that only posts would fill the pool.
+//! An idle connection may be dead without any sign: the FIN of its origin is under way, or was lost. A request that can be
+//! sent twice finds that out at no cost. One that cannot (a POST; an upload that is too long to be kept) would fail, so it
+//! gets a fresh connection. All origins close connections that are idle for too long, which is the usual cause. So there is
+//! one exception: if an origin was seen to keep a connection for two seconds, one that was used within the last half second
+//! may carry such a request, if a last look at the socket finds no end. An origin that closes one earlier loses this
+//! exception. A connection that is passed over is closed, as in Squid, if another one is left: a client that only posts would
+//! fill the pool.
 
 use super::Upstreams;
 use super::connect::Need;
@@ -36,11 +37,11 @@ impl Upstreams {
         cx.connections.set_upstream(id, UpstreamState::Idle(idle));
         cx.set_timer(id, cx.settings.timeouts.origin_idle_ms.min(left_ms));
         self.shed_excess(cx, group);
-        // The origin may have spoken, or closed, while nothing was read from the connection.
+        // The origin may have sent bytes, or closed, while the connection was not read.
         cx.wake(id);
     }
 
-    /// Closes what waits beyond the limits.
+    /// Closes idle connections beyond the limits.
     pub(super) fn shed_excess(&mut self, cx: &mut Context, group: GroupId) {
         while let Some(shed) = self.pool.excess(group) {
             cx.metrics.limit_origins_idle += 1;
@@ -48,7 +49,7 @@ impl Upstreams {
         }
     }
 
-    /// Something happened on a connection that waits for a transaction: nothing was asked (rule 33).
+    /// Handles an event of a connection that waits for a transaction: bytes on it are no response (rule 33).
     pub fn handle_unasked(&mut self, cx: &mut Context, id: PeerId, state: UpstreamState) {
         if let UpstreamState::Idle(idle) = state {
             self.pool.note_end(idle, cx.now_ms());
@@ -75,8 +76,8 @@ impl Upstreams {
         self.close(cx, id);
     }
 
-    /// An idle connection, if one will do: to an address that was `told`, or that the name is known to have still. `fresh` is set
-    /// when one is passed by, so that none of the others is taken.
+    /// An idle connection that meets the need: to an address that was `told`, or that the name is known to have. `fresh` is
+    /// set if a connection was passed over, so that no other is taken.
     pub(super) fn take_idle(
         &mut self,
         cx: &mut Context,
@@ -104,11 +105,11 @@ impl Upstreams {
         None
     }
 
-    /// An idle connection to the authority, at an address that policy and guard allow for this very request and that the name has
-    /// now: as was `told`, or as is known still. None if that is not known.
+    /// An idle connection to the authority, at an address that policy and guard allow for this request and that the name has
+    /// now: one of `told`, or of the recorded addresses. `None` if none is known.
     fn find_idle(&self, cx: &Context, need: &Need<'_>, told: Option<&Addresses>) -> Option<PeerId> {
         let group = self.pool.group(need.hop)?;
-        // An address was judged as that of the next hop when the route was chosen, by the same policy.
+        // An address as host was judged when the route was chosen, by the same policy.
         let (addresses, is_judged) = match (&need.hop.authority.host, told) {
             (Host::Address(_), _) => (None, true),
             (Host::Name(_), Some(addresses)) => (Some(addresses), need.hop.configured),
@@ -126,13 +127,13 @@ impl Upstreams {
         self.pool.idle_in(group).find(may_be_used).map(|idle| idle.peer)
     }
 
-    /// Whether a name is another one than what others mean by the same authority: a trailing dot makes no other authority, but
-    /// ends the search.
+    /// Whether a name may lead to another host than for other requests to the same authority: a trailing dot makes no other
+    /// authority, but prevents the search.
     pub(super) fn may_mean_another(&self, name: &Name) -> bool {
         name.is_rooted() && self.resolver.has_search_list()
     }
 
-    /// Notes the addresses that the name of a next hop has, and closes the idle connections to others.
+    /// Records the addresses of the name of a next hop, and closes the idle connections to others.
     pub(super) fn set_addresses(
         &mut self,
         cx: &mut Context,

@@ -1,19 +1,19 @@
-//! Where a request goes.
+//! The destination of a request.
 
 use crate::http::target::{Authority, Host};
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
-/// Where a request goes: what it asks for does not say that everywhere.
-// Most of a route is room for a name; it lies in its transaction and is written there only where it is not direct.
+/// The destination of a request, which may differ from the requested authority.
+// Most of a route is memory for a name; it is in the transaction and is written only for routes other than direct ones.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) enum Route {
-    /// To the authority that it asks for, at an address that the rules allow.
+    /// The requested authority, at an address that the rules allow.
     Direct,
-    /// To another authority in its place: a callback has said so. The rules judge its address.
+    /// Another authority, chosen by a callback. The rules judge its address.
     Chosen(Authority),
-    /// To a server that the configuration names: its address is not judged.
+    /// A server that the configuration names: its address is not judged.
     Configured(Authority),
 }
 
@@ -28,17 +28,17 @@ impl Route {
     }
 }
 
-/// The next server on the way of a request. Connections to it are used again for requests with the same next hop: one that was
-/// judged is no connection for a request that need not be, and the other way round.
+/// The next server on the way of a request. Connections are reused for requests with the same next hop: a judged connection
+/// is not used for a request that need not be judged, and vice versa.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Hop<'a> {
     /// The host that is dialled.
     pub authority: &'a Authority,
-    /// The configuration names it: neither name nor address is judged.
+    /// Whether the configuration names the server: neither name nor address is judged.
     pub configured: bool,
 }
 
-/// In as few pieces as can be: each costs the hash of every request as much as eight bytes.
+/// Hashed in as few pieces as possible: each piece costs every request as much as eight bytes.
 impl Hash for Hop<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let port = u64::from(self.authority.port) << 1 | u64::from(self.configured);

@@ -1,22 +1,22 @@
-//! The way of a request through the gateway: its route, and the upstream that it goes to.
+//! The way of a request through the gateway: its route and its upstream.
 
 use crate::gateway::balance::{Chosen, Lease, Set};
 use crate::gateway::path::PathFault;
 use crate::http::target::Authority;
 use crate::part::guard::{Built, built};
 
-/// Why the gateway has no upstream for a request.
+/// The reason why the gateway has no upstream for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Unrouted {
-    /// No route is for its host.
+    /// No route has the host of the request.
     Host,
-    /// No route of its host is for its path.
+    /// No route of the host has the path of the request.
     Path,
-    /// Its path is refused.
+    /// The path is refused.
     Faulty(PathFault),
     /// A gateway opens no tunnels.
     Connect,
-    /// None of the upstreams can be used. When that may change, in seconds.
+    /// No upstream can be used now. The field has the seconds until that may change.
     NoUpstream { retry_after_s: u16 },
 }
 
@@ -26,21 +26,21 @@ pub(in crate::engine) struct Routing {
     _built: Built,
     /// The number of the route in the gateway of the transaction's settings.
     pub route: usize,
-    /// The path that goes on begins here in the path of the target.
+    /// Index in the path of the target at which the forwarded path begins.
     pub path_at: usize,
     /// Upstreams that were chosen so far.
     pub tried: Set,
-    /// The upstream that the request goes to.
+    /// The upstream of the request.
     pub lease: Option<Lease>,
 }
 
 impl Routing {
-    /// Of a request whose route is found. There is none in a build without a gateway.
+    /// The routing of a request whose route was found. `None` in a build without a gateway.
     pub fn begin(route: usize, path_at: usize) -> Option<Routing> {
         built().map(|_built| Routing { _built, route, path_at, tried: 0, lease: None })
     }
 
-    /// The request goes to an upstream that was chosen. Where that is.
+    /// Takes a chosen upstream for the request. Returns its authority.
     pub fn take(&mut self, chosen: Chosen) -> Authority {
         self.tried |= 1 << chosen.index;
         let authority = *chosen.lease.authority();
@@ -48,7 +48,7 @@ impl Routing {
         authority
     }
 
-    /// The request that is under way to an upstream, for what takes its place.
+    /// Takes the lease of the request, for the tunnel that replaces it.
     pub fn take_lease(self) -> Option<Lease> {
         self.lease
     }
