@@ -109,11 +109,11 @@ impl TrustTable {
     /// The address of the client where nearly all are: alone, or the last of a list in X-Forwarded-For, of a trusted peer of
     /// IPv4. `None` says nothing of the client.
     #[inline]
-    pub fn find_usual(&self, peer: IpAddr, fields: Fields<'_, '_>) -> Option<IpAddr> {
+    pub fn find_usual(&self, peer: &IpAddr, fields: Fields<'_, '_>) -> Option<Ipv4Addr> {
         match peer {
             IpAddr::V4(v4) => {
-                self.line(IpAddr::V4(v4)).filter(|line| line.is_usual)?;
-                fields.x_forwarded_for().next_back().and_then(last_ipv4).map(IpAddr::V4)
+                self.line(IpAddr::V4(*v4)).filter(|line| line.is_usual)?;
+                fields.x_forwarded_for().next_back().and_then(last_ipv4)
             }
             IpAddr::V6(_) => None,
         }
@@ -300,8 +300,8 @@ mod tests {
         let request = RequestHead::parse(head.as_bytes(), &mut message, &Limits::default()).unwrap();
         let (table, peer) = (table(lines), peer.parse().unwrap());
         let found = table.find(peer, request.fields);
-        if let Some(usual) = table.find_usual(peer, request.fields) {
-            assert_eq!(found, ClientAddress { address: usual, spoofed: false }, "{lines}: {fields}");
+        if let Some(usual) = table.find_usual(&peer, request.fields) {
+            assert_eq!(found, ClientAddress { address: usual.into(), spoofed: false }, "{lines}: {fields}");
         }
         (found.address.to_string(), found.spoofed)
     }

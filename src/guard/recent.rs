@@ -61,19 +61,29 @@ impl<V: Default> Recent<V> {
 
     /// The value of a key, which becomes the most recent one; a new key has the default. And what was evicted for it: the
     /// value of the key that was not used for the longest time.
-    #[inline(always)]
     pub(super) fn touch_or_add(&mut self, key: u64) -> (&mut V, Option<V>) {
-        let (at, evicted) = match self.position(key) {
-            Some(at) => {
-                if at != self.newest {
-                    self.unlink(at);
-                    self.link(at);
-                }
-                (at, None)
-            }
+        let (at, evicted) = match self.touch(key) {
+            Some(at) => (at, None),
             None => self.add(key),
         };
-        (&mut self.entries[at as usize].value, evicted)
+        (self.at(at), evicted)
+    }
+
+    /// Where a key is, if it is there; it becomes the most recent one.
+    #[inline]
+    pub(super) fn touch(&mut self, key: u64) -> Option<u32> {
+        let at = self.position(key)?;
+        if at != self.newest {
+            self.unlink(at);
+            self.link(at);
+        }
+        Some(at)
+    }
+
+    /// The value at a place that [`Recent::touch`] or [`Recent::add`] has just told.
+    #[inline]
+    pub(super) fn at(&mut self, place: u32) -> &mut V {
+        &mut self.entries[place as usize].value
     }
 
     /// The same, to be changed.
@@ -82,9 +92,8 @@ impl<V: Default> Recent<V> {
         Some(&mut self.entries[at as usize].value)
     }
 
-    // Apart: mostly the key is there.
-    #[inline(never)]
-    fn add(&mut self, key: u64) -> (u32, Option<V>) {
+    /// Adds a key that is not there, as the most recent one: its place, and what was evicted for it.
+    pub(super) fn add(&mut self, key: u64) -> (u32, Option<V>) {
         let mut evicted = None;
         if self.len() >= self.keys_max {
             evicted = self.oldest().and_then(|oldest| self.remove(oldest));

@@ -137,19 +137,16 @@ impl State {
         self.note_bans(&mut table, now_unix_ms);
     }
 
-    /// The ban of a client: the line of the guard file that has it, 0 if another source has.
+    /// Whether a client has an address of IPv4 in whose part of the net there is no ban: without the lock, which all loops would
+    /// take for each request.
     #[inline]
-    pub fn banned(&self, client: IpAddr, now: Now) -> Option<u32> {
-        match client {
-            // Without the lock, which all loops would take for each request.
-            IpAddr::V4(v4) if !self.parts_v4.may_hold(v4.to_bits()) => None,
-            client => self.search_bans(client, now),
-        }
+    pub fn has_no_ban_near(&self, client: &IpAddr) -> bool {
+        matches!(client, IpAddr::V4(v4) if !self.parts_v4.may_hold(v4.to_bits()))
     }
 
-    #[inline(never)]
-    fn search_bans(&self, client: IpAddr, now: Now) -> Option<u32> {
-        if self.bans_len.load(Ordering::Relaxed) == 0 {
+    /// The ban of a client: the line of the guard file that has it, 0 if another source has.
+    pub fn banned(&self, client: IpAddr, now: Now) -> Option<u32> {
+        if self.has_no_ban_near(&client) || self.bans_len.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let table = self.read_bans();
@@ -353,13 +350,13 @@ impl KeyHasher<'_> {
 
     /// An address without its bits behind the prefix of that length, of its own family.
     #[inline]
-    pub fn write_prefix(&mut self, address: IpAddr, [prefix4, prefix6]: [u8; 2]) {
+    pub fn write_prefix(&mut self, address: &IpAddr, [prefix4, prefix6]: [u8; 2]) {
         match address {
             IpAddr::V4(v4) => {
                 let prefix = prefix4.min(32);
-                let others = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
-                let word = u64::from(v4.to_bits() & !others) | u64::from(prefix) << 32;
-                self.hash = self.keys.hash_word(word, self.hash);
+                let others = 32 - prefix;
+                let network = u64::from(v4.to_bits()) >> others << others;
+                self.hash = self.keys.hash_word(network | u64::from(prefix) << 32, self.hash);
             }
             IpAddr::V6(v6) => {
                 let prefix = prefix6.min(128);

@@ -163,12 +163,14 @@ impl Track {
         now_ms.saturating_sub(self.at_ms) >= window_ms
     }
 
+    /// Records a hit; with the answer, by how many times the heap memory has grown.
     #[inline(always)]
-    fn record(&mut self, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
+    fn record(&mut self, limit: u32, window_ms: u64, now_ms: u64) -> (Answer, isize) {
         // Loops read their clocks on their own: a hit is never before the one that was recorded before it.
         let now_ms = now_ms.max(self.at_ms);
+        let mut grown = 0;
         if self.is_over(window_ms, now_ms) || matches!(self.hits, Hits::Counters { .. }) {
-            self.hits = Hits::default();
+            grown = self.replace(Hits::default());
         }
         self.at_ms = now_ms;
         let most = limit as usize;
@@ -179,14 +181,22 @@ impl Track {
             ring = ring.without_oldest();
         }
         if ring.len == ring.times.len() {
-            self.hits = ring.grown(most);
+            let larger = ring.grown(most);
+            grown += self.replace(larger);
             ring = self.hits.ring();
         }
         let (first, len) = (ring.first, ring.len);
         let oldest = self.hits.push(now_ms as u32, first, len);
         let left = most - len - 1;
         let retry_after_ms = if left > 0 { 0 } else { window_ms.saturating_sub(age(now_ms, oldest)) };
-        Answer::Window { within: before < most, left: left as u32, retry_after_ms }
+        (Answer::Window { within: before < most, left: left as u32, retry_after_ms }, grown)
+    }
+
+    /// Takes other hits; by how many times the heap memory has grown.
+    fn replace(&mut self, hits: Hits) -> isize {
+        let grown = hits.room() as isize - self.hits.room() as isize;
+        self.hits = hits;
+        grown
     }
 
     /// The answer to a hit that is not recorded.
@@ -289,19 +299,13 @@ impl Windows {
     /// `now_ms` is of any clock that does not go back. Nothing passes a limit of 0.
     #[inline(always)]
     pub fn record(&mut self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
-        if limit > LIMIT_EXACT_MAX {
+        if limit == 0 || limit > LIMIT_EXACT_MAX {
+            // Nothing passes a limit of 0 either way.
             return self.record_approximate(key, limit, window_ms, now_ms);
         }
-        let window_ms = window_ms.clamp(1, WINDOW_MS_MAX);
-        if limit == 0 {
-            return nothing_passes(window_ms);
-        }
-        let track = Self::track(&mut self.tracks, &mut self.times, &mut self.dropped, key);
-        let room = track.hits.room();
-        let answer = track.record(limit, window_ms, now_ms);
-        let room_after = track.hits.room();
-        if room != room_after {
-            self.times = self.times + room_after - room;
+        let (answer, grown) = self.track(key).record(limit, window_ms.clamp(1, WINDOW_MS_MAX), now_ms);
+        if grown != 0 {
+            self.times = self.times.saturating_add_signed(grown);
             self.bound_times(key);
         }
         answer
@@ -313,9 +317,10 @@ impl Windows {
         if limit == 0 {
             return nothing_passes(window_ms);
         }
-        let track = Self::track(&mut self.tracks, &mut self.times, &mut self.dropped, key);
-        self.times -= track.hits.room();
-        track.record_approximate(limit, window_ms, now_ms)
+        let track = self.track(key);
+        let (room, answer) = (track.hits.room(), track.record_approximate(limit, window_ms, now_ms));
+        self.times -= room;
+        answer
     }
 
     /// Whether a hit would be within the limit, without recording one. `left` are the hits that would be.
@@ -358,19 +363,21 @@ impl Windows {
     }
 
     /// The track of a key; a new one may cost the least recently used key.
-    #[inline(always)]
-    fn track<'a>(
-        tracks: &'a mut Recent<Track>,
-        times: &mut usize,
-        dropped: &mut u64,
-        key: u64,
-    ) -> &'a mut Track {
-        let (track, evicted) = tracks.touch_or_add(key);
+    #[inline]
+    fn track(&mut self, key: u64) -> &mut Track {
+        let place = self.tracks.touch(key).unwrap_or_else(|| self.add(key));
+        self.tracks.at(place)
+    }
+
+    // Apart: mostly the key is there.
+    #[inline(never)]
+    fn add(&mut self, key: u64) -> u32 {
+        let (place, evicted) = self.tracks.add(key);
         if let Some(evicted) = evicted {
-            *times -= evicted.hits.room();
-            *dropped += 1;
+            self.times -= evicted.hits.room();
+            self.dropped += 1;
         }
-        track
+        place
     }
 
     /// Drops the least recently used keys while the rings are too many; never the key that was just used.

@@ -19,17 +19,28 @@ use crate::http::head::RequestHead;
 use crate::http::message::Fields;
 use crate::http::target::{Host, Target};
 use crate::part::guard::Lent;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 impl Examiner<'_> {
     /// Finds whose request it is, if a trusted proxy has sent it.
     pub(super) fn find_client(&mut self, head: &RequestHead<'_, '_>, record: &mut LogRecord) {
         let Some(guard) = self.guard else { return };
-        let found = guard.client(self.client, head.fields, || self.asked(head, record), self.now);
-        if let Some(client) = found {
-            // Its port is not known.
+        // The port of the client is not known.
+        if let Some(v4) = guard.usual_client(&self.client, head.fields) {
+            (self.client, record.client) = (IpAddr::V4(v4), SocketAddrV4::new(v4, 0).into());
+        } else if let Some(client) = self.find_unusual_client(guard, head, record) {
             (self.client, record.client) = (client, SocketAddr::new(client, 0));
         }
+    }
+
+    #[inline(never)]
+    fn find_unusual_client(
+        &self,
+        guard: Lent<'_, Guard>,
+        head: &RequestHead<'_, '_>,
+        record: &LogRecord,
+    ) -> Option<IpAddr> {
+        guard.client(self.client, head.fields, || self.asked(head, record), self.now)
     }
 
     /// Whether the client is banned, or comes from a cloud that is refused.
@@ -38,13 +49,19 @@ impl Examiner<'_> {
         head: &RequestHead<'_, '_>,
         record: &LogRecord,
     ) -> Result<(), Refusal> {
-        let Some(guard) = self.guard else { return Ok(()) };
-        guard.admit(self.client, || self.asked(head, record), self.now).map_err(Refusal::Guarded)
+        match self.guard {
+            Some(guard) if !guard.is_usual(&self.client) => {
+                guard.admit(self.client, || self.asked(head, record), self.now).map_err(Refusal::Guarded)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
+    // Apart: mostly nothing is told.
     /// The request, for what is told of it.
+    #[inline(never)]
     pub(super) fn asked<'r>(&self, head: &RequestHead<'_, 'r>, record: &'r LogRecord) -> Asker<'r> {
-        asked(self.client, self.now.monotonic_us.saturating_sub(self.began_us), head, record)
+        asked(self.client, self.taken_us(), head, record)
     }
 
     /// Whether the client has asked too often.
@@ -57,32 +74,55 @@ impl Examiner<'_> {
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
         let Some(guard) = self.guard else { return Ok(self.behind_guard(info)) };
-        let (client, taken_us) = (self.client, self.now.monotonic_us.saturating_sub(self.began_us));
-        let by_now = &*record;
-        let asked = || asked(client, taken_us, head, by_now);
         let is_destination = self.gateway.is_none() && !info.is_page;
-        if let (Host::Address(address), true) = (&info.authority.host, is_destination) {
+        if let (Host::Address(address), true) =
+            (&info.authority.host, is_destination && guard.denies_destinations())
+        {
+            let asked = || self.asked(head, record);
             guard.admit_destination(*address, asked, self.now).map_err(Refusal::Guarded)?;
         }
         if !guard.counts() {
             return Ok(self.behind_counting(guard, info));
         }
-        let subject = self.subject(head, target, info, by_now);
-        let counted = guard.count(&subject, asked, self.now, self.breaker, out);
-        out.clear();
-        match counted {
-            Counted::Ask(question) => {
-                // The head is not at hand when the answer comes.
-                record.set(Text::Agent, head.fields.get(AGENT_FIELD).unwrap_or_default());
-                Ok(Step::Decide(Decision::Ask(question)))
-            }
-            Counted::Decided(decided) => {
-                info.quota = decided.quota;
-                decided
-                    .denial
-                    .map_or(Ok(self.behind_counting(guard, info)), |denial| Err(Refusal::Guarded(denial)))
-            }
+        let decided = match guard.count_usual(&self.client, || self.asked(head, record), self.now) {
+            Some(decided) => decided,
+            None => match self.count_unusual(guard, head, target, info, record, out) {
+                Counted::Decided(decided) => decided,
+                Counted::Ask(question) => {
+                    // The head is not at hand when the answer comes.
+                    record.set(Text::Agent, head.fields.get(AGENT_FIELD).unwrap_or_default());
+                    return Ok(Step::Decide(Decision::Ask(question)));
+                }
+            },
+        };
+        info.quota = decided.quota;
+        match decided.denial {
+            Some(denial) => Err(Refusal::Guarded(denial)),
+            None => Ok(self.behind_counting(guard, info)),
         }
+    }
+
+    /// Counts a request by more than its client, or asks the store about it.
+    #[inline(never)]
+    fn count_unusual(
+        &mut self,
+        guard: Lent<'_, Guard>,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &RequestInfo,
+        record: &LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Counted {
+        let subject = self.subject(head, target, info, record);
+        let (client, taken_us) = (self.client, self.taken_us());
+        let counted =
+            guard.count(&subject, || asked(client, taken_us, head, record), self.now, self.breaker, out);
+        out.clear();
+        counted
+    }
+
+    fn taken_us(&self) -> u64 {
+        self.now.monotonic_us.saturating_sub(self.began_us)
     }
 
     // A phase for which nothing is configured is passed over: each costs a request what it takes to find that out.

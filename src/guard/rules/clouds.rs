@@ -49,8 +49,13 @@ impl CloudDenials {
         self.lines.is_empty()
     }
 
-    /// Refuses an address that a client has, or asks for.
+    /// Whether an address is of IPv4, and in its part of the net no address is refused.
     #[inline]
+    pub(super) fn has_none_near(&self, address: &IpAddr) -> bool {
+        matches!(address, IpAddr::V4(v4) if !self.parts_v4.may_hold(v4.to_bits()))
+    }
+
+    /// Refuses an address that a client has, or asks for.
     pub(super) fn judge<'a>(
         &self,
         address: IpAddr,
@@ -58,22 +63,9 @@ impl CloudDenials {
         consequences: &Consequences,
         now: Now,
     ) -> Result<(), Denial> {
-        if let IpAddr::V4(v4) = address {
-            if !self.parts_v4.may_hold(v4.to_bits()) {
-                return Ok(());
-            }
+        if self.has_none_near(&address) {
+            return Ok(());
         }
-        self.judge_lines(address, asked, consequences, now)
-    }
-
-    #[inline(never)]
-    fn judge_lines<'a>(
-        &self,
-        address: IpAddr,
-        asked: impl Fn() -> Asker<'a>,
-        consequences: &Consequences,
-        now: Now,
-    ) -> Result<(), Denial> {
         for rule in &self.lines {
             if let Some((denial, network)) = rule.denial(address, self.cause) {
                 let asked = asked();

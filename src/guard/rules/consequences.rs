@@ -46,7 +46,7 @@ impl Consequences {
         for (identity, rule) in self.ban_after.iter().filter(|(_, rule)| rule.violation == violation) {
             let network = per.network(asked.client);
             let key = self.state.key(*identity, |hasher| {
-                hasher.write_prefix(network.addr(), [per.prefix4, per.prefix6]);
+                hasher.write_prefix(&network.addr(), [per.prefix4, per.prefix6]);
             });
             // The last of so many violations is the first that exceeds one less.
             let answer = match rule.count.checked_sub(1) {

@@ -96,8 +96,12 @@ impl Counter {
         }
     }
 
+    /// Whether the counter is kept for clients alone and counts all their requests.
+    pub(super) fn is_simple(&self) -> bool {
+        self.is_simple
+    }
+
     /// Whether a request is counted.
-    #[inline]
     pub(super) fn covers(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> bool {
         self.is_simple || self.scope.covers(subject, path)
     }
@@ -106,24 +110,19 @@ impl Counter {
         matches!(self.kind, Kind::Escalation(_))
     }
 
-    /// The key of this process's own counter.
+    /// The key of this process's own counter for a client and nothing else.
     #[inline]
-    pub(super) fn key(&self, state: &State, subject: &Subject<'_>, path: Option<&[u8]>) -> u64 {
+    fn client_key(&self, state: &State, client: &IpAddr) -> u64 {
         let Per { prefix4, prefix6, .. } = self.per;
-        if self.is_simple {
-            return state
-                .key(self.identity, |hasher| hasher.write_prefix(subject.client, [prefix4, prefix6]));
-        }
-        self.long_key(state, subject, path)
+        state.key(self.identity, |hasher| hasher.write_prefix(client, [prefix4, prefix6]))
     }
 
-    // Apart: most counters are kept for clients alone.
-    #[inline(never)]
-    fn long_key(&self, state: &State, subject: &Subject<'_>, path: Option<&[u8]>) -> u64 {
+    /// The key of this process's own counter.
+    pub(super) fn key(&self, state: &State, subject: &Subject<'_>, path: Option<&[u8]>) -> u64 {
         let per = self.per;
         state.key(self.identity, |hasher| {
             if per.client {
-                hasher.write_prefix(subject.client, [per.prefix4, per.prefix6]);
+                hasher.write_prefix(&subject.client, [per.prefix4, per.prefix6]);
             }
             if per.user {
                 hasher.write(subject.user);
@@ -144,7 +143,6 @@ impl Counter {
     }
 
     /// This process's own answer, which is kept up to date whether or not a store answers, too.
-    #[inline]
     pub(super) fn record(
         &self,
         state: &State,
@@ -153,37 +151,29 @@ impl Counter {
         now: Now,
     ) -> Answer {
         let key = self.key(state, subject, path);
+        let answer = self.record_key(state, key, now);
+        if self.notes_owners() && answer != Answer::Escalation(EscalationVerdict::Pass) {
+            state.escalations.note_owner(key, || self.owner(subject, path));
+        }
+        answer
+    }
+
+    /// The same of a counter that is kept for clients alone.
+    #[inline]
+    pub(super) fn record_client(&self, state: &State, client: &IpAddr, now: Now) -> Answer {
+        self.record_key(state, self.client_key(state, client), now)
+    }
+
+    #[inline]
+    fn record_key(&self, state: &State, key: u64, now: Now) -> Answer {
         match self.kind {
             Kind::Window { limit, window_ms, approximate: false } => {
                 state.windows.record(key, limit, window_ms, now.common_ms())
             }
-            Kind::Window { approximate: true, .. } | Kind::Escalation(_) => {
-                self.record_otherwise(state, key, subject, path, now)
-            }
-        }
-    }
-
-    // Apart: most counters are exact windows.
-    #[inline(never)]
-    fn record_otherwise(
-        &self,
-        state: &State,
-        key: u64,
-        subject: &Subject<'_>,
-        path: Option<&[u8]>,
-        now: Now,
-    ) -> Answer {
-        match self.kind {
-            Kind::Window { limit, window_ms, approximate: _ } => {
+            Kind::Window { limit, window_ms, approximate: true } => {
                 state.windows.record_approximate(key, limit, window_ms, now.common_ms())
             }
-            Kind::Escalation(constants) => {
-                let answer = escalate(state, key, now, &constants);
-                if self.notes_owners() && answer != Answer::Escalation(EscalationVerdict::Pass) {
-                    state.escalations.note_owner(key, || self.owner(subject, path));
-                }
-                answer
-            }
+            Kind::Escalation(constants) => escalate(state, key, now, &constants),
         }
     }
 

@@ -74,6 +74,8 @@ pub(super) struct Counting {
     counters: Vec<Counter>,
     /// A counter asks for a path in its comparable form.
     uses_path: bool,
+    /// Every counter is kept for clients alone and counts all their requests, and there is no store.
+    is_usual: bool,
     store: Option<StoreRules>,
     quotas: bool,
 }
@@ -82,6 +84,7 @@ impl Counting {
     pub(super) fn new(directives: &Directives) -> Counting {
         let counters = Counter::all(directives);
         Counting {
+            is_usual: directives.store.is_none() && counters.iter().all(Counter::is_simple),
             uses_path: counters.iter().any(|counter| counter.scope.path.is_some() || counter.per.path),
             counters,
             store: directives.store.as_ref().map(|store| StoreRules {
@@ -97,13 +100,34 @@ impl Counting {
         self.counters.is_empty()
     }
 
+    #[inline]
+    pub(super) fn is_usual(&self) -> bool {
+        self.is_usual
+    }
+
     pub(super) fn store(&self) -> Option<StoreRules> {
         self.store
     }
 
+    /// Records a request of a client with counters of which none asks for more than the client.
+    #[inline]
+    pub(super) fn record_client<'a>(
+        &self,
+        client: &IpAddr,
+        asked: impl Fn() -> Asker<'a>,
+        consequences: &Consequences,
+        now: Now,
+    ) -> Decided {
+        let mut tally = Decided::default();
+        for counter in &self.counters {
+            let answer = counter.record_client(&consequences.state, client, now);
+            self.add(&mut tally, counter, answer, &asked, consequences, now);
+        }
+        tally
+    }
+
     /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
     /// for a request that needs it: it lets one through now and then to see whether the store is back.
-    #[inline]
     pub(super) fn count<'a>(
         &self,
         subject: &Subject<'_>,
@@ -143,7 +167,6 @@ impl Counting {
     }
 
     /// What this process says by itself.
-    #[inline]
     fn record<'a>(
         &self,
         subject: &Subject<'_>,
@@ -161,7 +184,6 @@ impl Counting {
     }
 
     /// What the store is asked, and what this process would say, which is kept up to date in parallel.
-    #[inline(never)]
     fn question(
         &self,
         subject: &Subject<'_>,

@@ -41,7 +41,7 @@ use clouds::CloudDenials;
 use consequences::Consequences;
 use counting::Counting;
 use identity::hash_text;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// A guard file over what was counted.
@@ -155,21 +155,18 @@ impl Guard {
         self.trust.trusts(peer)
     }
 
-    /// Whose request it is that has come from a peer with these fields, in canonical form; `None`: the peer's own. Here and below,
-    /// `asked` is what is told of the request, and is called only if something is.
+    // The functions called `usual` decide most requests by themselves, and need nothing that is told of a request.
+
+    /// Whose request it is that has come from a peer with these fields, where nearly all trusted proxies say it. `None`: see
+    /// [`Guard::client`].
     #[inline]
-    pub fn client<'a>(
-        &self,
-        peer: IpAddr,
-        fields: Fields<'_, '_>,
-        asked: impl Fn() -> Asker<'a>,
-        now: Now,
-    ) -> Option<IpAddr> {
-        self.trust.find_usual(peer, fields).or_else(|| self.find_client(peer, fields, asked, now))
+    pub fn usual_client(&self, peer: &IpAddr, fields: Fields<'_, '_>) -> Option<Ipv4Addr> {
+        self.trust.find_usual(peer, fields)
     }
 
-    #[inline(never)]
-    fn find_client<'a>(
+    /// Whose request it is that has come from a peer with these fields, in canonical form; `None`: the peer's own. Here and below,
+    /// `asked` is what is told of the request, and is called only if something is.
+    pub fn client<'a>(
         &self,
         peer: IpAddr,
         fields: Fields<'_, '_>,
@@ -188,8 +185,13 @@ impl Guard {
         !self.consequences.passive && self.consequences.state.banned(client, now).is_some()
     }
 
-    /// Whether a client may ask for anything.
+    /// Whether a client has an address of IPv4 in whose part of the net no address is refused. If not: see [`Guard::admit`].
     #[inline]
+    pub fn is_usual(&self, client: &IpAddr) -> bool {
+        self.consequences.state.has_no_ban_near(client) && self.clients.has_none_near(client)
+    }
+
+    /// Whether a client may ask for anything.
     pub fn admit<'a>(&self, client: IpAddr, asked: impl Fn() -> Asker<'a>, now: Now) -> Result<(), Denial> {
         if let Some(line) = self.consequences.state.banned(client, now) {
             let denial = Denial { cause: Cause::Banned, line, retry_after_s: 0 };
@@ -199,6 +201,12 @@ impl Guard {
             return Ok(());
         }
         self.clients.judge(client, asked, &self.consequences, now)
+    }
+
+    /// Whether any destination is refused.
+    #[inline]
+    pub fn denies_destinations(&self) -> bool {
+        !self.destinations.is_empty()
     }
 
     /// Whether an address may be dialled for a client.
@@ -246,9 +254,26 @@ impl Guard {
         !self.behaviour.is_empty()
     }
 
+    /// Records a request where every counter is kept for clients alone and counts all their requests, without a store. `None`
+    /// otherwise: see [`Guard::count`].
+    #[inline]
+    pub fn count_usual<'a>(
+        &self,
+        client: &IpAddr,
+        asked: impl Fn() -> Asker<'a>,
+        now: Now,
+    ) -> Option<Decided> {
+        if !self.counting.is_usual() {
+            return None;
+        }
+        if self.is_exempt(*client) {
+            return Some(Decided::default());
+        }
+        Some(self.counting.record_client(client, asked, &self.consequences, now))
+    }
+
     /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
     /// for a request that needs it: it lets one through now and then to see whether the store is back.
-    #[inline]
     pub fn count<'a>(
         &self,
         subject: &Subject<'_>,
