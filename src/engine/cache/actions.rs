@@ -1,4 +1,4 @@
-//! What the cache makes of a final response: stores it, renews what it has by it, or forgets by it.
+//! The actions of the cache on a final response: it stores the response, renews the stored one, or removes it.
 
 use crate::cache::fill::streaming_body::StreamingBody;
 use crate::cache::rfc::freshness::Times;
@@ -31,18 +31,18 @@ use crate::net::Purpose;
 use crate::time::Now;
 use std::sync::Arc;
 
-/// What becomes of a response.
+/// The handling of a response.
 pub(in crate::engine) enum ResponseAction {
-    /// It is passed on as if there were no cache.
+    /// The response is forwarded as without a cache.
     Pass,
-    /// It is passed on and stored.
+    /// The response is forwarded and stored.
     Store(Arc<Stored>, StreamingBody),
-    /// The transaction has been answered, or begun anew.
+    /// The transaction was answered, or begun again.
     Settled,
 }
 
 impl Transactions {
-    /// Looks at a response head that may be an interim one, before it is passed on; a refresh ends here.
+    /// Decides on a response head that may be an interim one, before it is forwarded; a refresh ends here.
     pub fn decide_on_final(
         &mut self,
         cx: &mut Context,
@@ -56,7 +56,7 @@ impl Transactions {
         let background = transaction.caching.background;
         match transaction.incoming.message.read_response(bytes, &transaction.settings.head) {
             Ok(head) if head.status < 200 => return ResponseAction::Pass,
-            // It comes once more, repaired.
+            // The head is repaired and decided on again.
             Err(fault) if is_repairable(fault) => return ResponseAction::Pass,
             Ok(_) | Err(_) => {}
         }
@@ -68,7 +68,7 @@ impl Transactions {
         action
     }
 
-    /// Looks at a final response before it is passed on.
+    /// Decides on a final response before it is forwarded.
     fn decide_on_response(
         &mut self,
         cx: &mut Context,
@@ -76,7 +76,7 @@ impl Transactions {
         id: TransactionId,
         head_bytes: usize,
     ) -> ResponseAction {
-        // What cannot be read is refused when its head is taken, and is nothing to those who wait.
+        // A faulty head is refused when it is read, and has no result for waiting requests.
         let Some(verdict) = self.response_verdict(cx, id, head_bytes) else { return ResponseAction::Pass };
         if let Some(transaction) = self.get_mut(id) {
             if let Some(reason) = transaction.caching.not_stored {
@@ -164,7 +164,7 @@ impl Transactions {
         })
     }
 
-    /// The origin has confirmed what is stored: it gets its new fields, and the client its answer (rules 32 and 33).
+    /// The origin has confirmed the stored response: the response gets new fields, and the client its answer (rules 32 and 33).
     fn renew(
         &mut self,
         cx: &mut Context,
@@ -195,7 +195,7 @@ impl Transactions {
         self.serve_after(cx, services, id, stored, how, confirmed.withheld);
     }
 
-    /// The bytes that are missing of a stored part are coming: the client gets both, one behind the other (rule 35).
+    /// The missing bytes of a stored part arrive: the client gets both, one behind the other (rule 35).
     fn complete(
         &mut self,
         cx: &mut Context,
@@ -240,7 +240,7 @@ impl Transactions {
         services.fills.advance_fill(cx, fill);
     }
 
-    /// The 304 was about something else than what is stored, or other bytes came than were missing.
+    /// The 304 was about another response than the stored one, or other bytes than the missing ones arrived.
     fn give_up_outdated(&mut self, cx: &Context, id: TransactionId) {
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
         if let (Some(cache), Some(outdated)) = (cx.settings.caching(), transaction.caching.take_known()) {
@@ -248,7 +248,7 @@ impl Transactions {
         }
     }
 
-    /// Asks once more, without conditions of the cache's.
+    /// Sends the request again, without the cache's conditions.
     fn ask_again(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
         transaction.caching.unconditional = true;
@@ -260,7 +260,7 @@ impl Transactions {
         cx.send(Effect::Examine(id));
     }
 
-    /// The head for the client is written, the response is stored as it comes.
+    /// The head for the client is written; the body is stored as it arrives.
     pub fn begin_storing(
         &mut self,
         cx: &mut Context,
@@ -284,10 +284,10 @@ impl Transactions {
         let fills = &mut services.fills;
         let Some(giver) = transaction.give(head_bytes) else { return };
         let fill = fills.begin_fill(cx, giver, beginning);
-        // Not before: where this comes to nothing, those who wait are told when the transaction ends.
+        // Not earlier: if storing fails, the waiting requests are told when the transaction ends.
         let caching = &mut transaction.caching;
         if is_part {
-            // That is not what they wait for.
+            // The waiting requests need more than the missing bytes.
             fills.conclude(cx, id, caching, CollapseOutcome::LookAgain);
         }
         fills.hand_lock_over(cx, caching, fill, outcome);
@@ -311,7 +311,7 @@ impl Transactions {
 }
 
 impl Transaction {
-    /// What the transaction gives to a fill: its upstream connection, and what has come of the body.
+    /// The parts that the transaction gives to a fill: its upstream connection, and the received bytes of the body.
     fn give(&mut self, head_bytes: usize) -> Option<Giver<'_>> {
         Some(Giver {
             origin: self.origin.take()?,
@@ -339,12 +339,12 @@ impl Transaction {
     }
 }
 
-/// A refresh has done what it could.
+/// Ends a refresh.
 fn finish_background(id: TransactionId) -> Effect {
     Ending::Abandon.with_verdict(id, Allowed, "")
 }
 
-/// Whether those who waited may find an answer in what has come.
+/// The outcome for waiting requests: whether the stored response may answer them.
 fn outcome(stored: &Stored, now: Now) -> CollapseOutcome {
     let fresh = stored.terms.age_s(stored.clock_s(now)) < stored.terms.lifetime_s;
     if fresh && !stored.terms.no_cache { CollapseOutcome::LookAgain } else { CollapseOutcome::NotShareable }

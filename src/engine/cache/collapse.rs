@@ -1,11 +1,11 @@
-//! One request per key at a time (rule 48): who leads, and who waits for what it brings.
+//! One request per key at a time (rule 48): the leader of each key, and the requests that wait for its response.
 //!
-//! A request that finds nothing usable leads a collapse; requests for the same key wait until the leader's response head has
-//! come. If that may be stored and shared it becomes a fill, and they join it; otherwise each of them asks by itself.
-//! Either way they are examined once more, so that every rule applies to each of them by itself.
+//! A request without a usable stored response leads a collapse; requests for the same key wait until the leader's response
+//! head has arrived. If that response may be stored and shared it becomes a fill, and they join it; otherwise each of them
+//! goes to the origin by itself. In both cases they are examined again, so every rule applies to each of them separately.
 //!
-//! Collapses belong to one loop. Where there are several, who leads one fill_locks the key first, in a table that they share; if
-//! it is claimed already, the collapse is led elsewhere (see [`crate::engine::cache::coordination`]).
+//! A collapse belongs to one loop. With several loops, a leader locks the key first, in a table that they share
+//! (`fill_locks`); if another loop has locked it, the collapse is led there (see [`crate::engine::cache::coordination`]).
 
 use crate::engine::ids::{FillId, TransactionId};
 use crate::engine::keyed::Keyed;
@@ -17,43 +17,43 @@ use hashbrown::hash_map::Entry;
 /// themselves).
 pub const WAITERS_MAX: usize = 4096;
 
-/// How long a request waits for a leader before it asks anew (chosen: what nginx has for `proxy_cache_lock_timeout`). The
-/// origin may be silent only because of what the leader has said.
+/// How long a request waits for a leader before it asks the origin itself (chosen: nginx's default of
+/// `proxy_cache_lock_timeout`). The origin may be silent only because of the leader's request.
 pub(in crate::engine) const COLLAPSE_WAIT_MS: u64 = 5000;
 
-/// How often a request waits for a leader before it asks by itself, whatever others do (chosen: a second leader that
-/// fails says more about the origin than about the leaders).
+/// How often a request waits for a leader before it asks the origin itself in any case (chosen: a second leader that
+/// fails is more likely the origin's fault than the leaders').
 pub(in crate::engine) const COLLAPSES_MAX: u8 = 3;
 
-/// A key that is being asked for.
+/// A key for which the origin is being asked.
 #[derive(Debug)]
 pub(in crate::engine) struct Collapse {
     key: Box<[u8]>,
     phase: Phase,
 }
 
-/// How far it is.
+/// The phase of a collapse.
 #[derive(Debug)]
 enum Phase {
-    /// No final response head yet.
+    /// The final response head has not arrived.
     Asking {
-        /// None, if another loop has asked.
+        /// `None` if another loop asks.
         leader: Option<TransactionId>,
         waiters: Vec<TransactionId>,
     },
-    /// Its body is coming.
+    /// The body is arriving.
     Filling(FillId),
 }
 
-/// What is in collapse for a key.
+/// The state of the collapse for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum InProgress {
     Nothing,
-    /// A request is under way; there is room for one more to wait.
+    /// A request is under way, and one more request may wait.
     Asking,
     /// A request is under way, and as many wait as may.
     Crowded,
-    /// It is coming.
+    /// The response is arriving.
     Filling(FillId),
 }
 
@@ -61,7 +61,7 @@ pub(in crate::engine) enum InProgress {
 #[derive(Debug)]
 pub(in crate::engine) struct Collapses {
     by_hash: HashMap<u64, Collapse, Keyed>,
-    /// There are other loops.
+    /// Whether there are other loops.
     pub shared: bool,
 }
 
@@ -75,11 +75,11 @@ impl Collapses {
         self.by_hash.len()
     }
 
-    /// What is in collapse for that key.
+    /// The state of the collapse for that key.
     pub fn find(&self, hash: u64, key: &[u8]) -> InProgress {
         match self.by_hash.get(&hash) {
             None => InProgress::Nothing,
-            // Another key with the same hash: as good as impossible, and asked for by itself.
+            // Another key with the same hash: extremely unlikely, and not collapsed.
             Some(collapse) if *collapse.key != *key => InProgress::Crowded,
             Some(Collapse { phase: Phase::Filling(fill), .. }) => InProgress::Filling(*fill),
             Some(Collapse { phase: Phase::Asking { waiters, .. }, .. }) if waiters.len() < WAITERS_MAX => {
@@ -95,8 +95,8 @@ impl Collapses {
         self.by_hash.insert(hash, Collapse { key: key.into(), phase });
     }
 
-    /// Waits for the leader; if there is none, it is another loop's. Returns whether it is the first to wait for another
-    /// loop.
+    /// Waits for the leader; without one, another loop leads. Returns whether this is the first request that waits for
+    /// another loop.
     pub fn wait(&mut self, hash: u64, key: &[u8], waiter: TransactionId) -> bool {
         let elsewhere =
             || Collapse { key: key.into(), phase: Phase::Asking { leader: None, waiters: Vec::new() } };
@@ -109,18 +109,18 @@ impl Collapses {
         }
     }
 
-    /// The transaction of this loop that asks for a key.
+    /// The transaction of this loop that leads a key.
     pub fn leader(&self, hash: u64) -> Option<TransactionId> {
         self.by_hash.get(&hash).and_then(Collapse::leader)
     }
 
-    /// Whether a transaction waits for what another loop asks for.
+    /// Whether transactions wait for another loop's request for the key.
     pub fn is_elsewhere(&self, hash: u64, key: &[u8]) -> bool {
         self.by_hash.get(&hash).is_some_and(|collapse| collapse.is_elsewhere() && *collapse.key == *key)
     }
 
-    /// What another loop asks for comes from there as this fill. Returns those that waited for it; none if no transaction waits, or
-    /// for another key.
+    /// This fill gets the response that another loop receives. Returns the transactions that waited; `None` if no transaction
+    /// waits, or only for another key.
     pub fn subscribe(&mut self, hash: u64, key: &[u8], fill: FillId) -> Option<Vec<TransactionId>> {
         if !self.is_elsewhere(hash, key) {
             return None;
@@ -140,7 +140,7 @@ impl Collapses {
         }
     }
 
-    /// Another loop is not waited for any more. Returns those who did.
+    /// Ends the wait for another loop. Returns the transactions that waited.
     pub fn give_up_elsewhere(&mut self, hash: u64) -> Vec<TransactionId> {
         match self.by_hash.entry(hash) {
             Entry::Occupied(found) if found.get().is_elsewhere() => match found.remove().phase {
@@ -158,7 +158,7 @@ impl Collapses {
         }
     }
 
-    /// The leader's response becomes a fill. Returns those who waited for it.
+    /// The leader's response becomes a fill. Returns the transactions that waited.
     pub fn turn_into_fill(&mut self, hash: u64, leader: TransactionId, fill: FillId) -> Vec<TransactionId> {
         match self.by_hash.get_mut(&hash) {
             Some(collapse) if collapse.leader() == Some(leader) => {
@@ -171,7 +171,7 @@ impl Collapses {
         }
     }
 
-    /// The leader brings nothing that could be shared. Returns those who waited for it.
+    /// The leader has no response that could be shared. Returns the transactions that waited.
     pub fn give_up(&mut self, hash: u64, leader: TransactionId) -> Vec<TransactionId> {
         match self.by_hash.get(&hash) {
             Some(collapse) if collapse.leader() == Some(leader) => {}
@@ -183,7 +183,7 @@ impl Collapses {
         }
     }
 
-    /// A fill has come to its end: no transaction joins it any more.
+    /// A fill has ended: no transaction joins it any more.
     pub fn end_fill(&mut self, hash: u64, fill: FillId) {
         if let Some(Collapse { phase: Phase::Filling(other), .. }) = self.by_hash.get(&hash) {
             if *other == fill {
@@ -206,15 +206,15 @@ impl Collapse {
     }
 }
 
-/// Why a leader lands.
+/// The result of a leader.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) enum CollapseOutcome {
-    /// What it brought is in the store, or it failed or went without bringing anything: look again, and ask anew if there is
-    /// nothing.
+    /// The response is in the store, or the leader failed or ended without one: look up again, and ask the origin if nothing
+    /// is stored.
     LookAgain,
-    /// What it brought is for itself only.
+    /// The response is for the leader only.
     NotShareable,
-    /// The origin cannot be had: nor can it for the others.
+    /// The origin cannot be reached, which is the result for the others, too.
     Refused(Refusal),
 }
 
@@ -223,6 +223,6 @@ pub(in crate::engine) enum CollapseOutcome {
 pub(in crate::engine) struct Conclusion {
     pub waiters: Vec<TransactionId>,
     pub outcome: CollapseOutcome,
-    /// For how many waits it counts.
+    /// The number of waits that it counts as.
     pub counts: u8,
 }

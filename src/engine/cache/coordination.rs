@@ -1,9 +1,9 @@
-//! One request per key at a time, over all loops (rule 48): waiting for what another loop has asked for.
+//! One request per key at a time, over all loops (rule 48): waiting for another loop's request.
 //!
-//! A collapse of this loop may be led elsewhere: then its leader is none of this loop's transactions, and what the leader learns
-//! comes as a message. A response that is to be stored is told as it comes (see [`crate::engine::cache::publisher`]), to who waits from the
-//! beginning and to who comes later. What is not, each loop asks for by itself, and its own requests share that. Before
-//! there is a head all wait alike, as all would wait for the origin.
+//! A collapse of this loop may be led by another loop: then the leader is no transaction of this loop, and its results arrive
+//! as messages. A response that will be stored is published as it arrives (see [`crate::engine::cache::publisher`]), to loops
+//! that wait from the beginning and to loops that ask later. For a response that will not be stored, each loop asks the
+//! origin by itself, and its own requests share that. Before the head arrives, all wait as they would for the origin.
 
 use crate::engine::cache::Fills;
 use crate::engine::cache::collapse::{CollapseOutcome, Conclusion};
@@ -13,11 +13,11 @@ use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::{FillId, TransactionId};
 
-/// How often a request waits for other loops (chosen: once more, if the first has brought nothing; of a page with many
-/// variants another one is always being asked for).
+/// How often a request waits for other loops (chosen: once more, if the first wait had no result; for a page with
+/// many variants some variant is always being fetched).
 pub(in crate::engine) const WAITS_MAX: u8 = 2;
 
-/// Gives the lock of a key back. Loops that wait for it are told.
+/// Releases the lock of a key, and tells the loops that wait for it.
 fn release(cx: &mut Context, hash: u64, event: FillEvent) {
     let awaited = cx.settings.caching().is_some_and(|cache| cache.store.fill_locks().release(hash));
     if awaited {
@@ -32,7 +32,7 @@ pub(in crate::engine) fn release_lock(cx: &mut Context, caching: &mut Caching, o
     }
 }
 
-/// Has the dispatcher tell transactions that have waited for a leader what has come of that. The wait counts as so many.
+/// Sends transactions that waited for a leader its result. The wait counts as `counts` waits.
 pub(super) fn release_waiters(
     cx: &mut Context,
     waiters: Vec<TransactionId>,
@@ -45,8 +45,8 @@ pub(super) fn release_waiters(
 }
 
 impl Fills {
-    /// Another loop, the one with that number, has got further with a request that this one waits for, or waits for one of
-    /// this loop.
+    /// Handles a message of the loop with that number: about a request there that this loop waits for, or about a wait for a
+    /// request of this loop.
     pub fn handle_message(&mut self, cx: &mut Context, from: usize, message: Message) {
         let Message { hash, event } = message;
         match event {
@@ -63,7 +63,7 @@ impl Fills {
         }
     }
 
-    /// The transactions that wait for another loop wait no longer: one of them asks.
+    /// Ends the wait of transactions for another loop: one of them asks the origin.
     pub fn stop_waiting_elsewhere(&mut self, cx: &mut Context, hash: u64) {
         self.end_waiting(cx, hash, CollapseOutcome::LookAgain, WAITS_MAX);
     }
@@ -74,7 +74,7 @@ impl Fills {
         release_waiters(cx, waiters, outcome, counts);
     }
 
-    /// The response of a transaction is to be stored: its fill holds the lock from now on, if others can wait for it.
+    /// The response of a transaction will be stored: its fill holds the lock from now on, if others can wait for it.
     pub fn hand_lock_over(
         &mut self,
         cx: &mut Context,

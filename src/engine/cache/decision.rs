@@ -1,4 +1,4 @@
-//! The rules of caching on one response: what it says about what is stored, and whether it is stored itself.
+//! The rules of caching for one response: its meaning for the stored response, and whether it is stored itself.
 
 use crate::cache::body::Body;
 use crate::cache::fill::streaming_body::StreamingBody;
@@ -22,37 +22,37 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What is to be done with a response.
+/// The decision about a response.
 pub(in crate::engine) enum Verdict {
-    /// Nothing but to pass it on.
+    /// The response is only forwarded.
     Pass,
-    /// Stored as it is passed on; its body has room to begin.
+    /// The response is stored as it is forwarded; the budget has admitted the beginning of its body.
     Store(Box<(Stored, StreamingBody)>),
     /// The bytes that were missing.
     Completes(Box<Completed>),
-    /// These, but there is no room for them beside the part.
+    /// The missing bytes of a part, but the budget has no room for them.
     NoRoom,
-    /// A 304 that confirms what is stored.
+    /// A 304 that confirms the stored response.
     Confirmed(Box<Confirmed>),
-    /// A 304 about something else, or other bytes than were asked for.
+    /// A 304 about another response, or other bytes than the missing ones.
     Unconfirmed,
-    /// An error; what is stored is better.
+    /// An error; the stored response is the better answer.
     ServeStale(u16),
 }
 
-/// What an answer about a stored response makes of that.
+/// The effect of a response on the stored response that the request was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Fate {
-    /// It gets the new fields.
+    /// The stored response gets the new fields.
     Renewed,
-    /// It must not be stored any longer.
+    /// The stored response must not be stored any longer.
     Removed,
-    /// It stays as it is: the request said no-store, so nothing of what answers it is stored (RFC 9111 section 5.2.1.5), or
-    /// where the answer ends is in doubt.
+    /// The stored response stays unchanged: the request had no-store, so no part of its response is stored (RFC 9111 section
+    /// 5.2.1.5), or the end of the response is doubtful.
     Left,
 }
 
-/// What is stored, with its new fields.
+/// The stored response with its new fields.
 pub(in crate::engine) struct Confirmed {
     pub stored: Stored,
     pub fate: Fate,
@@ -60,10 +60,10 @@ pub(in crate::engine) struct Confirmed {
     pub withheld: Vec<u8>,
 }
 
-/// What is stored, and the bytes that were missing of it.
+/// A stored part, and the bytes that complete it.
 pub(in crate::engine) struct Completed {
     pub stored: Stored,
-    /// For the missing bytes.
+    /// The body for the missing bytes.
     pub stream: StreamingBody,
     /// Lines for this one answer.
     pub withheld: Vec<u8>,
@@ -77,7 +77,7 @@ pub(in crate::engine) struct ResponseDecision<'a> {
     pub times: Times,
     pub now: Now,
     pub asked: &'a RequestHead<'a, 'a>,
-    /// What of it the origin saw: a response is selected by that.
+    /// The request as the origin has got it, by which the response is selected.
     pub forwarded: AsForwarded<'a, 'a>,
     pub response: &'a ResponseHead<'a, 'a>,
     pub caching: &'a mut Caching,
@@ -85,15 +85,15 @@ pub(in crate::engine) struct ResponseDecision<'a> {
     pub scratch: &'a mut Vec<u8>,
     /// weir writes Forwarded and X-Forwarded-For itself.
     pub writes_forwarded: bool,
-    /// Where the response came from.
+    /// The address that the response comes from.
     pub address: Option<IpAddr>,
-    /// Bytes that have come behind its head.
+    /// Received bytes behind its head.
     pub come: usize,
 }
 
 impl ResponseDecision<'_> {
-    /// Forgets what the response to an unsafe method makes worthless (rule 37); the response may be what later GETs get
-    /// (rule 38).
+    /// Removes the stored responses that the response to an unsafe method invalidates (rule 37); the response itself
+    /// may answer later GETs (rule 38).
     pub fn invalidate(&mut self, complete: bool) -> Verdict {
         let (method, response) = (self.asked.method, self.response);
         let store = &self.cache.store;
@@ -120,12 +120,12 @@ impl ResponseDecision<'_> {
         self.store(true)
     }
 
-    /// Whether nothing of the response is stored because of how it is framed.
+    /// Whether the response is not stored because of its framing.
     fn is_doubtful(&self) -> bool {
         forwarding::has_doubtful_framing(self.response.version, self.response.fields)
     }
 
-    /// What the answer to a HEAD says about the stored response (rule 36).
+    /// The effect of the response to a HEAD on the stored response (rule 36).
     pub fn compare(&mut self) -> Verdict {
         if self.is_doubtful() {
             return Verdict::Pass;
@@ -148,7 +148,7 @@ impl ResponseDecision<'_> {
         Verdict::Pass
     }
 
-    /// What a 304 makes of the stored response (rule 32).
+    /// The effect of a 304 on the stored response (rule 32).
     pub fn confirm(&mut self) -> Verdict {
         let Some(stored) = self.caching.to_validate().cloned() else { return Verdict::Pass };
         if !validation::confirms(stored.block(), self.response.fields) {
@@ -163,22 +163,22 @@ impl ResponseDecision<'_> {
         Verdict::Confirmed(Box::new(Confirmed { stored, fate, withheld }))
     }
 
-    /// Whether parts are still the answer, with the fields of a 304: If-Range can be about a date that it has changed. And only
-    /// a strong tag tells that bytes are the same.
+    /// Whether parts still answer the request, with the fields of a 304: If-Range may contain a date that the 304 has
+    /// changed. And only a strong tag shows that bytes are equal.
     fn is_answered_by(&self, parts: &Stored) -> bool {
         let wanted = range::wanted(self.asked.fields, parts.block(), parts.length());
         Validators::read(parts.block()).strong_etag().is_some()
             && wanted.is_some_and(|wanted| parts.contains(wanted))
     }
 
-    /// The stored response with the new fields, and what becomes of it. It is judged as a response with these fields that has
-    /// come with its body (rule 52).
+    /// The stored response with the new fields, and its fate. It is judged like a response with these fields that has arrived
+    /// with its body (rule 52).
     fn updated(&mut self, stored: &Stored) -> (Stored, Fate) {
         let fields = self.response.fields;
         self.text.clear();
         validation::write_updated(self.text, stored.block(), fields, self.times);
         let block_end = self.text.len();
-        // From now on it is selected by what the origin says now.
+        // From now on it is selected by the present fields of the origin.
         let selecting = self.write_selecting(0..block_end);
         let (block, rest) = self.text.split_at(block_end);
         let names_end = selecting.unwrap_or(block_end) - block_end;
@@ -205,19 +205,19 @@ impl ResponseDecision<'_> {
         (Stored::new(memory, stored.hash(), &head, Arc::clone(&stored.body)), fate)
     }
 
-    /// Appends to `text` the names of Vary in the fields at `block` of it, and what the origin saw in these. Returns where the
-    /// names end.
+    /// Appends to `text` the names of Vary in the fields at `block`, and the request's values that the origin has got.
+    /// Returns the end of the names.
     fn write_selecting(&mut self, block: Range<usize>) -> Result<usize, NotStored> {
         self.scratch.clear();
         vary::write_names(self.scratch, FieldBlock::new(&self.text[block]))?;
         self.append_selecting()
     }
 
-    /// Appends the names of Vary that are in `scratch`, and what the origin saw in these. Returns where the names end.
+    /// Appends the names of Vary in `scratch`, and the request's values that the origin has got. Returns the end of the names.
     fn append_selecting(&mut self) -> Result<usize, NotStored> {
         self.text.extend_from_slice(self.scratch);
         let names_end = self.text.len();
-        // What an origin chose by what weir wrote into the request cannot be chosen by what a client sends.
+        // A response that an origin has selected by fields of weir's own cannot be selected by a client's fields.
         let own_conditions = self.caching.to_validate().is_some() || self.caching.to_complete().is_some();
         let chosen_by_weir = (self.writes_forwarded
             && vary::names_one_of(self.scratch, &["forwarded", "x-forwarded-for"]))
@@ -229,7 +229,7 @@ impl ResponseDecision<'_> {
         Ok(names_end)
     }
 
-    /// Stores it, or serves what is stored in its place (rule 25).
+    /// Stores the response, or serves the stored one in its place (rule 25).
     pub fn store(&mut self, own_uri: bool) -> Verdict {
         let response = self.response;
         let stale = self.caching.stale();
@@ -237,7 +237,7 @@ impl ResponseDecision<'_> {
             return Verdict::ServeStale(response.status);
         }
         let stale = stale.map(|stale| Arc::clone(&stale.stored));
-        // A part that was not asked for is not what it seems, and a whole one is not given up for a part.
+        // A part that was not requested is suspect, and a whole response is not replaced by a part.
         let whole = stale.as_ref().is_some_and(|stored| stored.fragment().is_none());
         if response.status == 206 && (whole || !self.asked.fields.contains("range")) {
             self.caching.not_stored = Some(NotStored::Part);
@@ -251,8 +251,8 @@ impl ResponseDecision<'_> {
         match judged {
             Ok(storable) => {
                 if let Some(stored) = self.pending(&storable) {
-                    // It takes the place of what the same requests select. What was asked about and is selected by others is
-                    // not what the origin has now.
+                    // The new response replaces the one that the same requests select. If the validated response is selected
+                    // by others, it is outdated.
                     let same = |old: &&Arc<Stored>| {
                         old.names() == stored.names() && old.selecting() == stored.selecting()
                     };
@@ -267,7 +267,7 @@ impl ResponseDecision<'_> {
             }
             Err(reason) => self.caching.not_stored = Some(reason),
         }
-        // What is stored was asked about, and is not what the origin has now.
+        // The stored response was validated, and is outdated.
         let beside = self.caching.to_complete().map(|(stored, _)| Arc::clone(stored));
         let answered = response.status < 500 && self.caching.not_stored != Some(NotStored::RequestNoStore);
         if let Some(stored) = stale.or(beside).filter(|_| answered) {
@@ -276,7 +276,7 @@ impl ResponseDecision<'_> {
         Verdict::Pass
     }
 
-    /// What the answer to a request for missing bytes is (RFC 9110 section 15.3.7.3).
+    /// The meaning of the response to a request for missing bytes (RFC 9110 section 15.3.7.3).
     pub fn complete(&mut self) -> Verdict {
         match self.response.status {
             206 if self.caching.bound => Verdict::Unconfirmed,
@@ -288,18 +288,18 @@ impl ResponseDecision<'_> {
             },
             // These answer fields that the client did not send.
             304 | 412 | 416 => Verdict::Unconfirmed,
-            // The whole, another one; or what became of it.
+            // The whole representation, another one, or an error.
             _ => self.store(false),
         }
     }
 
-    /// The missing bytes, if they are exactly those and belong to what is stored.
+    /// The missing bytes, if the response has exactly these and belongs to the stored part.
     fn completed(&mut self) -> Option<(Stored, Vec<u8>)> {
         let fields = self.response.fields;
         let (beside, missing) = self.caching.to_complete()?;
         let exact = Fragment::single(missing, beside.length());
         let same = range::may_combine(beside.block(), fields) && Some(beside.address) == self.address;
-        // Others are told how long it is before its end has come.
+        // Other clients get the length before the end has arrived.
         let framed = response_body("GET", self.response).ok() == Some(Framing::Length(missing.len));
         let asked = RequestDirectives::read(self.asked.fields);
         let storable =
@@ -309,14 +309,14 @@ impl ResponseDecision<'_> {
         }
         let beside = Arc::clone(beside);
         let pending = self.pending(&storable)?;
-        // With its fields another part may be wanted: If-Range can be about a date that it has changed.
+        // The new fields may change the wanted part: If-Range may contain a date that they have changed.
         let wanted = range::wanted(self.asked.fields, pending.block(), beside.length())?;
         let mut withheld = Vec::new();
         validation::write_withheld(&mut withheld, beside.block(), self.response.fields);
         (beside.missing(wanted) == Some(missing)).then_some((pending, withheld))
     }
 
-    /// The body of the response, of which nothing is taken yet. None if the store has no room for its beginning.
+    /// An empty streaming body for the response. `None` if the store has no room for its beginning.
     fn begin_body(&self) -> Option<StreamingBody> {
         let expected = match response_body(self.asked.method, self.response).ok()? {
             Framing::None => Some(0),
@@ -342,7 +342,7 @@ impl ResponseDecision<'_> {
         same.then(|| Arc::clone(beside))
     }
 
-    /// What will be stored, without its body.
+    /// The response to store, without its body.
     fn pending(&mut self, storable: &Storable) -> Option<Stored> {
         let beside = self.beside(storable.part);
         let response = self.response;
@@ -351,7 +351,7 @@ impl ResponseDecision<'_> {
         let key_end = self.text.len();
         self.scratch.clear();
         let written = match &beside {
-            // Of a variant no part is for all.
+            // Parts of variants are not combined.
             Some(beside) if !response.fields.contains("vary") => {
                 vary::write_names(self.scratch, beside.block())
             }
@@ -368,7 +368,7 @@ impl ResponseDecision<'_> {
         let text = &mut *self.text;
         let mut terms = storable.terms;
         match &beside {
-            // With the fields of both (RFC 9111 section 3.4).
+            // The fields of both (RFC 9111 section 3.4).
             Some(beside) => {
                 validation::write_updated(text, beside.block(), response.fields, self.times);
                 let block = FieldBlock::new(&text[selecting_end..]);
@@ -380,8 +380,8 @@ impl ResponseDecision<'_> {
                 }
                 terms = updated.terms;
             }
-            // An answer to If-Range need not have the fields that the client knows (RFC 9110 section 15.3.7): no others
-            // should get it without them.
+            // A response to If-Range may lack fields that the client knows (RFC 9110 section 15.3.7): other clients
+            // must not get it without them.
             None if storable.part.is_some() && self.asked.fields.contains("if-range") => {
                 self.caching.not_stored = Some(NotStored::Part);
                 return None;
@@ -391,7 +391,7 @@ impl ResponseDecision<'_> {
                 storable::write_block(text, response.fields, &storable.directives, self.times, part);
             }
         }
-        // Parts are stored as what they are parts of.
+        // A part is stored with the status of the whole response.
         let (status, reason) = match storable.part {
             Some(_) => (200, &b"OK"[..]),
             None => (response.status, response.reason),
@@ -407,7 +407,7 @@ impl ResponseDecision<'_> {
             terms,
             received_us: self.now.monotonic_us,
             address: self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            // A cookie that comes with another part is for the one who asked (rule 52).
+            // A cookie in a further part is for the requesting client only (rule 52).
             set_cookie: match &beside {
                 Some(beside) => beside.set_cookie,
                 None => validation::sets_cookies(response.fields),

@@ -1,14 +1,15 @@
-//! A response on its way into the cache, and from there to all who wait for it.
+//! A response on its way into the cache, and from there to all requests that wait for it.
 //!
-//! When the head of a response that may be stored has come, the transaction that asked for it gives its origin connection to
-//! a fill. The origin's bytes are received straight into the segments of the streaming body; the transaction becomes its
-//! first reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them
-//! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is held, is not
-//! stored: if several read it, it passes through a window (see [`crate::engine::cache::window`]), and one reader alone goes on as if there
-//! were no cache (see [`Transactions::take_over`](crate::engine::transaction::machine::Transactions::take_over)).
+//! When the head of a storable response has arrived, the transaction that requested it gives its origin connection to a fill.
+//! The origin's bytes are received directly into the segments of the streaming body; the transaction becomes its first
+//! reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them delays the
+//! origin or the others (rule 47). A body that is too large for the store, or finds the store full of held bytes, is not
+//! stored: with several readers it passes through a window (see [`crate::engine::cache::window`]), and a single reader
+//! continues as without a cache (see
+//! [`Transactions::take_over`](crate::engine::transaction::machine::Transactions::take_over)).
 //!
-//! All memory of a body is asked for before it is needed, and within the budget of the store (rule 57). A response that finds
-//! no room for its beginning does not become a fill.
+//! All memory of a body is reserved before it is needed, within the budget of the store (rule 57). A response without room
+//! for its beginning does not become a fill.
 
 use crate::cache::body::{Body as Whole, Cursor};
 use crate::cache::fill::streaming_body::StreamingBody;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 /// Readers of one fill (chosen: more than wait for anything but an attack; the next ones fill by themselves).
 pub const READERS_MAX: usize = 4096;
 
-/// With no more than this to come, a fill goes on without readers (chosen, as others do).
+/// With no more than this number of missing bytes a fill continues without readers (chosen, as other caches do).
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 
 impl FillId {
@@ -41,46 +42,46 @@ impl FillId {
     }
 }
 
-/// One of them.
+/// One fill.
 #[derive(Debug)]
 pub(in crate::engine) struct Fill {
     pub serial: u32,
-    /// Until everything has come, or cannot come any more.
+    /// The upstream connection, until the body has ended.
     pub origin: Option<PeerId>,
-    /// The response without its body: what readers are told, and what will be stored.
+    /// The response without its body, for readers and for the store.
     pub pending: Arc<Stored>,
     pub stream: StreamingBody,
-    /// All of it, when it is complete and the readers are about to be told.
+    /// The complete body, until the readers have got it.
     pub(super) whole: Option<Arc<Whole>>,
-    /// What is still to come; `None` while another loop receives it and tells how it ends.
+    /// The rest of the body to receive; `None` while another loop receives it and publishes its end.
     pub(super) intake: Option<Intake>,
-    /// For those who read it while it comes: they are not stored (RFC 9111 section 3.1).
+    /// For present readers: trailers are not stored (RFC 9111 section 3.1).
     pub trailers: Vec<u8>,
-    /// What the head takes out of them.
+    /// The trailers that are removed because of the head.
     pub(super) withheld: Withheld,
     /// Announced length.
     pub length: Option<u64>,
     pub epoch: Epoch,
     pub readers: Slab<FillReader>,
-    /// For how long readers have held up others.
+    /// How long readers have delayed others.
     pub hold: Hold,
-    /// Its origin waits for readers, and is not silent by itself.
+    /// The origin waits for readers, so its silence does not count.
     pub waits: bool,
     /// The origin connection can carry another transaction.
     pub(super) reusable: bool,
-    /// When it was opened.
+    /// When the connection was opened.
     pub opened_ms: u64,
-    /// It will be stored; otherwise the beginning may be gone.
+    /// The body will be stored; otherwise its beginning may have been dropped.
     pub storable: bool,
-    /// It goes on without readers.
+    /// The fill continues without readers.
     pub unread: bool,
-    /// What comes before the end may be stored as a part: it answers a GET (RFC 9111 section 3.3).
+    /// An incomplete body may be stored as a part: it answers a GET (RFC 9111 section 3.3).
     pub(super) keeps_part: bool,
     /// The stored part that it completes: readers get both.
     pub beside: Option<Arc<Stored>>,
     /// The hash of the key that other loops wait for.
     pub lock: Option<u64>,
-    /// What other loops have to do with it.
+    /// The relation to other loops.
     pub coordination: Coordination,
 }
 
@@ -93,45 +94,46 @@ impl Fill {
         self.intake.as_ref().is_some_and(Intake::is_truncated)
     }
 
-    /// Whether all that has come is here, and will be stored as far as is known.
+    /// Whether all received bytes are kept, and will be stored as far as is known.
     pub fn is_kept(&self) -> bool {
         self.storable && !self.has_failed()
     }
 
-    /// Whether a request may begin to read it.
+    /// Whether a request may join as a reader.
     pub fn is_joinable(&self) -> bool {
         self.is_kept() && self.readers.len() < READERS_MAX
     }
 
-    /// Whether more comes from an origin of this loop.
+    /// Whether more is received from an origin of this loop.
     pub fn is_receiving(&self) -> bool {
         self.intake.as_ref().is_some_and(Intake::is_receiving)
     }
 
-    /// Whether there is room for more.
+    /// Whether the body can receive more.
     pub fn wants_bytes(&self) -> bool {
         self.is_receiving() && self.stream.can_receive()
     }
 
-    /// Whether one reader at most needs it, and no stored part is completed by it.
+    /// Whether it has one reader at most, and completes no stored part.
     pub fn is_lone(&self) -> bool {
         self.readers.len() <= 1 && !self.has_subscribers() && self.beside.is_none()
     }
 
-    /// Whether its one reader may go on without it: it is not stored, more is to come, and the reader has all that has come.
+    /// Whether its only reader may continue without it: the body is not stored, more is to arrive, and the reader has sent
+    /// all received bytes.
     pub fn can_be_handed_over(&self) -> bool {
         let has_all = |(_, reader): (usize, &FillReader)| !self.stream.has_more(reader.cursor);
         !self.storable && self.is_receiving() && self.is_lone() && self.readers.iter().all(has_all)
     }
 
-    /// Its reader, if there is one only.
+    /// The reader, if there is exactly one.
     pub fn lone_reader(&self) -> Option<TransactionId> {
         let mut readers = self.readers.iter();
         let (_, reader) = readers.next()?;
         readers.next().is_none().then_some(reader.transaction)
     }
 
-    /// Asks for room for what comes next, if it may have more. False if there is none.
+    /// Reserves memory for the next bytes, if allowed. False if there is none.
     pub fn provide(&mut self, store: &Store, now: Now) -> bool {
         let within = self.storable || (!self.is_lone() && self.stream.held_bytes() < WINDOW_BYTES_MAX);
         !self.is_receiving()
@@ -139,21 +141,21 @@ impl Fill {
             || self.stream.reserve_segment(|bytes| store.admit(now.monotonic_us, bytes))
     }
 
-    /// What is still to come, which of its trailers do not go on, and whether the connection can carry another transaction so far:
-    /// for who goes on without it.
+    /// The rest of the body, the trailers that are not forwarded, and whether the connection can be reused so far: for the
+    /// reader that continues without the fill.
     pub fn into_rest(self) -> Option<(Intake, Withheld, bool)> {
         let rest = self.intake.filter(Intake::is_receiving)?;
         Some((rest, self.withheld, self.reusable))
     }
 
-    /// Whether it is worth finishing without readers.
+    /// Whether the fill is worth finishing without readers.
     pub(super) fn goes_on_unread(&self) -> bool {
         let left = self.intake.as_ref().and_then(Intake::left);
         let nearly = left.is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.stream.len() / 3);
         self.storable && !self.is_subscribed() && (self.unread || nearly)
     }
 
-    /// One that another loop receives and tells of.
+    /// A fill that another loop receives and publishes.
     pub fn subscribed(
         serial: u32,
         now_ms: u64,
@@ -185,18 +187,18 @@ impl Fill {
         }
     }
 
-    /// All of it has come to the loop that tells of it, and was told.
+    /// The publishing loop has the whole body, and has published all of it.
     pub fn end_as_published(&mut self, trailers: &[u8]) {
         self.trailers = trailers.to_vec();
         self.intake = Some(Intake::Done);
     }
 
-    /// The rest will never come.
+    /// Ends a body whose rest will never arrive.
     pub(super) fn truncate(&mut self) {
         self.intake = Some(Intake::Truncated);
     }
 
-    /// Takes bytes that came elsewhere than into its space; returns how many of them were its own.
+    /// Takes bytes from memory outside of its space; returns the number that belong to the body.
     pub fn take(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while taken < bytes.len() && self.wants_bytes() {
@@ -208,8 +210,8 @@ impl Fill {
         taken
     }
 
-    /// Judges `count` bytes fresh from the wire in the streaming body's space. Whether there was anything behind the end, and
-    /// whether the framing was broken, is kept.
+    /// Decodes `count` bytes received into the streaming body's space. Records whether bytes followed the end, and whether
+    /// the framing was faulty.
     pub(super) fn admit(&mut self, count: usize) -> usize {
         let Fill { stream, intake, trailers, withheld, .. } = self;
         let Some(intake) = intake else { return 0 };
@@ -225,28 +227,28 @@ impl Fill {
     }
 }
 
-/// What a fill begins with.
+/// The parts that a fill begins with.
 pub(in crate::engine) struct Beginning {
     pub pending: Arc<Stored>,
     pub epoch: Epoch,
     pub body: Body,
-    /// Holds nothing yet, and has room for what has come.
+    /// An empty body, with room for the bytes received so far.
     pub stream: StreamingBody,
-    /// Goes on when its readers leave.
+    /// Whether the fill continues when its readers leave.
     pub unread: bool,
-    /// What comes before the end may be stored as a part.
+    /// Whether an incomplete body may be stored as a part.
     pub keeps_part: bool,
     /// The stored part that it completes.
     pub beside: Option<Arc<Stored>>,
 }
 
-/// The transaction whose response becomes a fill: what it gives away.
+/// The parts of a transaction that its fill takes over.
 pub(in crate::engine) struct Giver<'a> {
     pub origin: PeerId,
     pub withheld: Withheld,
     pub reusable: bool,
     pub opened_ms: u64,
-    /// What came of the body with the head.
+    /// The bytes received with the head and behind it.
     pub response: &'a mut Linear,
     pub head_bytes: usize,
 }
@@ -256,7 +258,7 @@ pub(in crate::engine) struct Giver<'a> {
 pub(in crate::engine) struct FillReader {
     pub transaction: TransactionId,
     pub client: PeerId,
-    /// How far the transaction has read: bytes of the body, and the place in its segments.
+    /// The position of the transaction: bytes of the body, and the cursor in its segments.
     pub payload: u64,
     pub cursor: Cursor,
 }

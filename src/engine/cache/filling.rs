@@ -1,4 +1,4 @@
-//! The machine of all fills of one loop: begins them, receives what comes, tells the readers, stores what is complete.
+//! The machine of all fills of one loop: begins them, receives bodies, informs readers, stores complete bodies.
 
 use crate::cache::body::{Body as Whole, Cursor};
 use crate::cache::fill::streaming_body::StreamingBody;
@@ -20,7 +20,7 @@ use slab::Slab;
 use std::sync::Arc;
 
 impl Fills {
-    /// Takes the upstream connection of a transaction whose response is to be stored, and what has come of the body.
+    /// Takes the upstream connection and the received bytes of a transaction whose response will be stored.
     pub fn begin_fill(&mut self, cx: &mut Context, giver: Giver<'_>, beginning: Beginning) -> FillId {
         let serial = self.next_serial();
         let Giver { origin, withheld, reusable, opened_ms, response, head_bytes } = giver;
@@ -52,7 +52,7 @@ impl Fills {
             lock: None,
             coordination: Coordination::Nothing,
         };
-        // What came with the head.
+        // The bytes received with the head.
         let rest = &response.bytes(&cx.pool)[head_bytes..];
         let taken = fill.take(rest);
         fill.reusable &= taken == rest.len();
@@ -69,7 +69,7 @@ impl Fills {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         match event {
             Event::Received(count) => {
-                // Never more than the space that was lent for it.
+                // Never more than the lent space.
                 let count = count.min(fill.stream.space().len());
                 fill.admit(count);
                 // A reader that holds the fill up is not forgiven for that.
@@ -110,7 +110,7 @@ impl Fills {
         self.fail_fill(cx, id);
     }
 
-    /// Ends a fill: its readers get what there is, and no proper end.
+    /// Fails a fill: its readers get the received bytes, and no regular end.
     pub fn fail_fill(&mut self, cx: &mut Context, id: FillId) {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         if !fill.has_ended() {
@@ -120,7 +120,7 @@ impl Fills {
         self.advance_fill(cx, id);
     }
 
-    /// Does what follows from what has come: tells the readers, keeps the bounds, stores what is complete.
+    /// Handles new bytes of a body: informs the readers, keeps the bounds, stores a complete body.
     pub fn advance_fill(&mut self, cx: &mut Context, id: FillId) {
         self.judge_storable(cx, id);
         self.publish_progress(cx, id);
@@ -149,7 +149,7 @@ impl Fills {
         }
     }
 
-    /// Judges whether what has come may become an entry, and gets room for more of it: the loop that receives it does.
+    /// Judges whether the body may still become an entry, and reserves memory for more of it: done by the loop that receives it.
     fn judge_storable(&mut self, cx: &mut Context, id: FillId) {
         let Some(cache) = cx.settings.caching() else { return };
         let store = &cache.store;
@@ -166,7 +166,7 @@ impl Fills {
         }
     }
 
-    /// Readers that have nothing left to send must learn of the end now: no event of theirs will come.
+    /// Readers with nothing left to send must be settled at the end now: no event of theirs will follow.
     fn settle_readers(&mut self, cx: &mut Context, id: FillId) {
         if let Some(fill) = id.get(&self.slab) {
             fill.readers.iter().for_each(|(_, reader)| cx.send(Effect::Settle(reader.transaction)));
@@ -174,7 +174,7 @@ impl Fills {
         self.drop_unread(cx, id);
     }
 
-    /// The whole body is here: it becomes an entry, and its readers go on reading there.
+    /// The whole body has arrived: it becomes an entry, and its readers continue there.
     fn store_filled(&mut self, cx: &mut Context, id: FillId) {
         let Some(cache) = cx.settings.caching() else { return };
         let store = Arc::clone(&cache.store);
@@ -185,7 +185,7 @@ impl Fills {
             return self.advance_fill(cx, id);
         };
         let (body, head) = (Arc::new(body), fill.pending.head());
-        // A part that is not as long as its place tells is none.
+        // A part whose length differs from that of its position is invalid.
         let fits = head.fragment.is_none_or(|fragment| fragment.part.len == body.len());
         let fragment = head.fragment.and_then(|fragment| Fragment::partial(fragment.part, fragment.length));
         let stored = fits.then_some(Head { fragment, ..head });
@@ -201,16 +201,16 @@ impl Fills {
         self.complete_fill(cx, id, body, trailers);
     }
 
-    /// The readers of a fill go on in the complete body.
+    /// The readers of a fill continue in the complete body.
     pub fn complete_fill(&mut self, cx: &mut Context, id: FillId, body: Arc<Whole>, trailers: Vec<u8>) {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         (fill.whole, fill.trailers) = (Some(body), trailers);
         self.collapses.end_fill(fill.pending.hash(), id);
-        // Before anything else that could take the fill for one that has ended without more to read.
+        // Before any effect that could take the fill for one that has ended without more to read.
         cx.send_first(Effect::FillCompleted(id));
     }
 
-    /// The readers of a fill that is complete, what they go on with, and the trailers.
+    /// The readers of a complete fill, their new source, and the trailers.
     pub fn take_completed(&mut self, id: FillId) -> Option<(Slab<FillReader>, Arc<Whole>, Vec<u8>)> {
         let body = id.get_mut(&mut self.slab)?.whole.take()?;
         let fill = self.slab.remove(id.index as usize);
@@ -224,7 +224,7 @@ impl Fills {
         Some(fill.readers.insert(reader))
     }
 
-    /// A transaction does not read the fill any more. Others may have waited for it.
+    /// Removes a transaction from the readers of a fill. Others may have waited for it.
     pub fn leave(&mut self, cx: &mut Context, id: FillId, place: usize, transaction: TransactionId) {
         if let Some(fill) = id.get_mut(&mut self.slab) {
             let is_there = fill.readers.get(place).is_some_and(|reader| reader.transaction == transaction);
@@ -283,7 +283,7 @@ impl Fills {
     }
 }
 
-/// Stores what has come of a body whose end has not, if the rest can be asked for later (RFC 9111 section 3.3).
+/// Stores an incomplete body, if the rest can be requested later (RFC 9111 section 3.3).
 fn keep_part(cx: &mut Context, fill: Fill) {
     let Some(cache) = cx.settings.caching() else { return };
     let (store, head) = (&cache.store, fill.pending.head());

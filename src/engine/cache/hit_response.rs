@@ -1,4 +1,4 @@
-//! Answers out of the cache: their heads, and how a transaction is served from what is stored.
+//! Responses from the cache: their heads, and serving a transaction from a stored response.
 
 use crate::cache::rfc::range::{self, Part, Selection};
 use crate::cache::rfc::status::{self, CacheStatus, Forward};
@@ -34,18 +34,18 @@ use crate::net::Purpose;
 use crate::policy::edit::Direction;
 use std::sync::Arc;
 
-/// What an answer out of the cache carries.
+/// The content of a response from the cache.
 #[derive(Clone, Copy, Debug)]
 struct Content {
     status: u16,
-    /// From where and how much of the stored body; `None` for no body.
+    /// Start and length of the bytes of the stored body; `None` for no body.
     span: Option<(u64, u64)>,
-    /// How its length is announced.
+    /// The framing in the head.
     framing: Body,
 }
 
 impl Transactions {
-    /// Answers a transaction from what is stored, or from what is being stored.
+    /// Answers a transaction from a stored response, or from one that is being stored.
     pub fn serve(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, hit: &Hit) {
         self.decide_close(cx, id);
         let fills = &mut services.fills;
@@ -106,8 +106,7 @@ impl Transactions {
         cx.wake(client);
     }
 
-    /// Answers with a stale response in place of the one that the origin could not give (rules 23 and 25). False if there is
-    /// none that may be used.
+    /// Answers with a stale response after a failure of the origin (rules 23 and 25). False if no stale response may be used.
     pub fn serve_stale(
         &mut self,
         cx: &mut Context,
@@ -127,7 +126,7 @@ impl Transactions {
         self.serve_after(cx, services, id, stored, how, Vec::new())
     }
 
-    /// Answers from a stored response after the origin was asked, or could not be. `extra` are lines of this one answer.
+    /// Answers from a stored response after the origin was asked, or could not be. `extra` are lines of this response only.
     pub fn serve_after(
         &mut self,
         cx: &mut Context,
@@ -162,7 +161,7 @@ impl Transactions {
         true
     }
 
-    /// Part of what the cache has to send was sent.
+    /// Records that bytes from the cache were sent.
     pub fn handle_served(
         &mut self,
         cx: &mut Context,
@@ -193,7 +192,7 @@ impl Transactions {
         self.try_settle(cx, services, id);
     }
 
-    /// Readers of a fill go on in the body that is complete now.
+    /// Readers of a fill continue in the complete body.
     pub fn complete_readers(&mut self, cx: &mut Context, services: &mut Services, fill: FillId) {
         let Some((readers, body, trailers)) = services.fills.take_completed(fill) else { return };
         for (_, FillReader { transaction: id, .. }) in readers {
@@ -206,10 +205,10 @@ impl Transactions {
         }
     }
 
-    /// Has the one reader of a fill that is not stored go on without it, if it has everything that has come: the rest of the
-    /// body goes from the origin to that client as it would without a cache, through blocks or inside the kernel.
+    /// Lets the only reader of a fill that is not stored continue without it, if it has sent all received bytes: the rest of
+    /// the body goes from the origin to that client as without a cache, through blocks or inside the kernel.
     ///
-    /// So a slow reader keeps nothing of the cache's memory, and a fast one is served as fast as by any other response.
+    /// So a slow reader keeps no memory of the cache, and a fast one is served as fast as by any other response.
     pub fn take_over(&mut self, cx: &mut Context, services: &mut Services, id: FillId) {
         let fills = &mut services.fills;
         let reader = id.get(&fills.slab).filter(|fill| fill.can_be_handed_over());
@@ -243,18 +242,18 @@ impl Transactions {
     }
 }
 
-/// How an answer from a stored response came about.
+/// The circumstances of an answer from a stored response.
 pub(in crate::engine) struct After {
     pub log: CacheUse,
-    /// Why the origin was asked, if that is another reason than the one noted with the request.
+    /// The reason why the origin was asked, if it differs from the one recorded with the request.
     pub forward: Option<Forward>,
     pub forward_status: Option<u16>,
-    /// What completes the stored part.
+    /// The fill that completes the stored part.
     pub fill: Option<FillId>,
 }
 
 impl Transaction {
-    /// Notes that a request goes to the origin although there is a cache.
+    /// Records that a request goes to the origin although the cache is on.
     pub fn note_forwarding(&mut self) {
         if self.settings.caching().is_none() || self.caching.background {
             return;
@@ -271,8 +270,7 @@ impl Transaction {
     }
 }
 
-/// Tells the client of a response that is passed on what the cache did; `ttl_s` if the response is stored. `head` ends with
-/// its empty line.
+/// Writes Cache-Status for a forwarded response; `ttl_s` if the response is stored. `head` ends with its empty line.
 pub(in crate::engine) fn write_forwarded_status(
     settings: &Settings,
     caching: &Caching,
@@ -294,7 +292,7 @@ pub(in crate::engine) fn write_forwarded_status(
     head.extend_from_slice(b"\r\n");
 }
 
-/// What goes out, by what was asked for.
+/// The content to send for the request.
 fn content(transaction: &Transaction, hit: &Hit, length: Option<u64>) -> Content {
     let stored = &hit.stored;
     let bodiless_method = transaction.info.method == Method::Head;
@@ -385,7 +383,7 @@ fn write_head(
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes what the answers of a gateway carry besides, behind the fields from `begin` on.
+/// Writes the further fields of a gateway's responses, behind the fields from `begin` on.
 fn dress(out: &mut Vec<u8>, begin: usize, transaction: &Transaction) {
     let fields = FieldBlock::new(&out[begin..]).lines();
     let Some(additions) = transaction.additions(Author::Server, fields) else { return };
@@ -396,8 +394,7 @@ fn dress(out: &mut Vec<u8>, begin: usize, transaction: &Transaction) {
     out.extend_from_slice(transaction.cookie());
 }
 
-/// Writes the line and the fields of an answer with another status than that of what is stored. Returns the length of the
-/// line.
+/// Writes the line and the fields of a response whose status differs from the stored one. Returns the length of the line.
 fn write_other(out: &mut Vec<u8>, hit: &Hit, status: u16) -> usize {
     let stored = &hit.stored;
     out.extend_from_slice(b"HTTP/1.1 ");
@@ -412,7 +409,7 @@ fn write_other(out: &mut Vec<u8>, hit: &Hit, status: u16) -> usize {
             let date = stored.block().values("date").next().unwrap_or_default();
             forwarding::write_field(out, "Date", date);
         }
-        // It gets a Content-Range of its own; that of a 200 says nothing (RFC 9110 section 14.4).
+        // It gets its own Content-Range; that of a 200 has no meaning (RFC 9110 section 14.4).
         206 if stored.block().contains("content-range") => {
             out.extend_from_slice(stored.block().as_bytes());
             remove_fields(out, begin, |name| name.eq_ignore_ascii_case("content-range"));

@@ -1,31 +1,31 @@
-//! How long readers of a body may hold up others that read it, too.
+//! How long readers of a body may delay the other readers.
 //!
-//! The sum counts, not the single pause. Of 100 MB that come in one second, one reader that takes 200 ms for each window would make
-//! 81 s for the others if each pause by itself had a second, and 100 readers that never read 101 s; with the sum it is 2.2 s and
-//! 8.3 s (calculated). Pauses of 50 ms and less are always allowed.
+//! The sum counts, not the single pause. Of 100 MB that arrive in one second, one reader that takes 200 ms for each window
+//! would delay the others by 81 s if each pause had its own second, and 100 readers that never read by 101 s; with the sum it
+//! is 2.2 s and 8.3 s (calculated). Pauses of 50 ms and less are always allowed.
 
-/// Readers that are a window behind may hold up the others for so long in all, and for an eighth of the time that the
-/// fill takes (chosen: who has merely not been looked at yet is behind for microseconds).
+/// Readers that are a window behind may delay the others for so long in all, and for an eighth of the duration of the
+/// fill (chosen: a reader that only waits for its turn is behind for microseconds).
 const HOLD_MS_MAX: u64 = 1000;
 
 /// And for so long at a time, whatever others have done before (chosen: longer than a connection waits for a turn).
 const HOLD_MS_MIN: u64 = 50;
 
-/// What is not counted of each time (chosen: with several loops their turns come to that).
+/// The part of each delay that is not counted (chosen: the time of the turns of several loops).
 const HOLD_MS_FREE: u64 = 5;
 
-/// For how long readers of a body have held others up.
+/// How long readers of a body have delayed others.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Hold {
     began_ms: u64,
     /// Since when some do, if they do.
     since_ms: Option<u64>,
-    /// For how long they did before.
+    /// The sum of earlier delays.
     held_ms: u64,
 }
 
 impl Hold {
-    /// No reader does, of a body that began to come then.
+    /// No delay, for a body whose first byte arrived at `began_ms`.
     pub fn new(began_ms: u64) -> Hold {
         Hold { began_ms, ..Hold::default() }
     }
@@ -42,7 +42,7 @@ impl Hold {
         patience_ms.saturating_sub(self.held_ms).max(HOLD_MS_MIN)
     }
 
-    /// No reader does any more.
+    /// The present delay has ended.
     pub fn end(&mut self, now_ms: u64) {
         self.held_ms += self.lasted_ms(now_ms);
     }
@@ -51,8 +51,8 @@ impl Hold {
         self.since_ms.take().map_or(0, |since_ms| now_ms.saturating_sub(since_ms + HOLD_MS_FREE))
     }
 
-    /// The readers that did are cut. Half of the time that they took is not counted: a reader that pauses for a moment is not cut
-    /// for one that never read, and many of those together cannot hold up the rest for more than twice as long.
+    /// The readers that caused the delay are cut. Half of their delay is not counted: a reader with a short pause is not cut
+    /// because of one that never reads, and many of those together cannot delay the rest for more than twice as long.
     pub fn cut(&mut self, now_ms: u64) {
         self.held_ms += self.lasted_ms(now_ms) / 2;
     }

@@ -1,4 +1,4 @@
-//! What a transaction does for those that wait for it: it leads their collapse until its response head has come, or it ends.
+//! The duties of a leader: a transaction leads the collapse of its key until its response head has arrived, or it ends.
 
 use crate::engine::cache::Fills;
 use crate::engine::cache::collapse::CollapseOutcome;
@@ -9,7 +9,7 @@ use crate::engine::context::Context;
 use crate::engine::ids::{FillId, TransactionId};
 
 impl Fills {
-    /// A transaction leads no more: lets those go that have waited for it.
+    /// Ends the lead of a transaction, and releases the transactions that have waited for it.
     pub fn conclude(
         &mut self,
         cx: &mut Context,
@@ -26,13 +26,13 @@ impl Fills {
 
     /// A transaction waits for the leader of that key.
     pub fn wait_for_leader(&mut self, cx: &mut Context, hash: u64, key: &[u8], waiter: TransactionId) {
-        // Where the leader is in another loop, that loop is told when the first begins to wait.
+        // If the leader is in another loop, that loop is told when the first transaction begins to wait.
         if self.collapses.wait(hash, key, waiter) {
             cx.send_to_loops(hash, FillEvent::Wanted);
         }
     }
 
-    /// The response of a leader has become a fill: lets those go that have waited for it.
+    /// The response of a leader has become a fill: releases the transactions that have waited for it.
     pub fn conclude_by_fill(
         &mut self,
         cx: &mut Context,

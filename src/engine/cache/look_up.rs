@@ -1,7 +1,7 @@
-//! What the cache says to a request: answered from memory, joined to a request under way, or sent on, and how.
+//! The decision of the cache about a request: answered from memory, joined to a request under way, or forwarded, and how.
 //!
-//! The cache is asked when the policy has allowed the request, so a hit is judged like any other: by name, port, user, and
-//! by the address that the stored response came from.
+//! The look-up follows the policy's verdict, so a hit is judged like any other request: by name, port, user, and by the
+//! address that the stored response came from.
 
 use crate::cache::fill::fill_locks::LockResult;
 use crate::cache::rfc::control::RequestDirectives;
@@ -42,7 +42,7 @@ pub(in crate::engine) struct Hit {
     pub stored: Arc<Stored>,
     /// Lines of this one answer.
     pub extra: Vec<u8>,
-    /// Its body is still coming.
+    /// The fill, if the body is still arriving.
     pub fill: Option<FillId>,
     pub age_s: u32,
     pub ttl_s: i64,
@@ -51,28 +51,28 @@ pub(in crate::engine) struct Hit {
     /// To be fetched anew in the background.
     pub refresh: bool,
     pub log: CacheUse,
-    /// For Cache-Status, where the origin was asked before.
+    /// For Cache-Status, if the origin was asked before.
     pub forward: Option<Forward>,
     pub forward_status: Option<u16>,
 }
 
-/// What the cache says to a request that does not go to the origin.
+/// The answer of the cache to a request that does not go to the origin.
 pub(in crate::engine) enum CacheAnswer {
     Hit(Hit),
-    /// Another request for the key with this hash is under way.
+    /// Another request for the key with this hash is under way: wait.
     Wait(u64),
-    /// The request is for what is stored only, and nothing of that will do.
+    /// The request accepts only stored responses, and none can be used.
     Refuse,
 }
 
-/// What a stored response is to a request.
+/// The verdict on a stored response for a request.
 enum Judged {
     Hit(Hit),
-    /// It is not the answer: why the origin is asked, and what it is good for.
+    /// The stored response is not the answer: the reason for asking the origin, and the use of the response there.
     Useless(Forward, Known),
 }
 
-/// What a request finds in the cache.
+/// The look-up of one request.
 pub(in crate::engine) struct CacheLookUp<'a> {
     pub settings: &'a CacheSettings,
     pub collapses: &'a Collapses,
@@ -80,20 +80,20 @@ pub(in crate::engine) struct CacheLookUp<'a> {
     pub caching: &'a mut Caching,
     /// Room for the key.
     pub key: &'a mut Vec<u8>,
-    /// Room for what the request has in the fields of Vary.
+    /// A buffer for the request's values of the fields in Vary.
     pub scratch: &'a mut Vec<u8>,
     pub policy: &'a Policy,
     pub guard: Option<Lent<'a, Guard>>,
-    /// What happens to Forwarded and X-Forwarded-For on the way to the origin.
+    /// The handling of Forwarded and X-Forwarded-For towards the origin.
     pub forwarded: ForwardedPolicy,
     pub resolver: &'a Resolver,
-    /// The request has come to the gateway, whose file names where responses come from.
+    /// The request is for the gateway, whose file names the sources of responses.
     pub is_routed: bool,
     pub now: Now,
 }
 
 impl CacheLookUp<'_> {
-    /// Asks the cache. `None`: the request goes to the origin, as `caching` says.
+    /// Looks a request up. `None`: the request goes to the origin, by the state in `caching`.
     pub fn look_up(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -113,7 +113,7 @@ impl CacheLookUp<'_> {
         }
         if let Some(reason) = passed_by(head, info) {
             self.caching.state = CacheState::Bypassing(reason);
-            // Nothing that is stored is for a client that has authenticated the connection.
+            // No stored response is for a client that has authenticated the connection.
             let refused = info.bound && RequestDirectives::read(head.fields).only_if_cached;
             return refused.then_some(CacheAnswer::Refuse);
         }
@@ -133,7 +133,7 @@ impl CacheLookUp<'_> {
         let hash = self.settings.store.hash(self.key);
         let found = self.find(hash, head, info, &asked);
         let judged = match found {
-            // Another client has asked for it, and this one has waited: what sets cookies is not shared in that way.
+            // This request has waited for another client's: a response with cookies is not shared in this way.
             Found::Entry(stored) if self.caching.has_waited() && stored.set_cookie => {
                 self.caching.ask_alone();
                 Judged::Useless(Forward::Miss, Known::Nothing)
@@ -142,7 +142,7 @@ impl CacheLookUp<'_> {
                 None => self.judge(stored, head, &asked),
                 Some(_) => self.judge_part(stored, head, &asked),
             },
-            // Its address is judged again when it is dialled.
+            // The address is judged again when it is dialled.
             Found::Entry(_) => {
                 self.caching.state = CacheState::Bypassing("address");
                 return None;
@@ -154,7 +154,7 @@ impl CacheLookUp<'_> {
             Judged::Hit(hit) => return Some(CacheAnswer::Hit(hit)),
             Judged::Useless(forward, known) => (forward, known),
         };
-        // What is invalidated from now on was before the origin is asked, or after.
+        // From here on an invalidation counts as one after the request.
         let epoch = self.settings.store.epoch(hash);
         if asked.only_if_cached && !self.caching.background {
             return Some(CacheAnswer::Refuse);
@@ -164,7 +164,7 @@ impl CacheLookUp<'_> {
         self.collapse(hash, head, info, &asked)
     }
 
-    /// What the origin is asked, if that is what is stored.
+    /// The question to the origin about the stored response.
     fn question(&self, known: Known, head: &RequestHead<'_, '_>, asked: &RequestDirectives) -> Question {
         if head.method == "HEAD" {
             return Question::Head(known);
@@ -193,7 +193,7 @@ impl CacheLookUp<'_> {
             if vary::selects(stored.names(), stored.selecting(), fields, scratch) {
                 return Some((true, false, stored.receipt_order()));
             }
-            // Or one in the language that is preferred, as long as that needs no asking.
+            // Or a variant in the preferred language, as long as it is fresh.
             let (names, selecting) = (stored.names(), stored.selecting());
             let exact = language::prefers(names, selecting, stored.block(), fields, scratch)?;
             let now_s = stored.clock_s(*now);
@@ -203,15 +203,15 @@ impl CacheLookUp<'_> {
         })
     }
 
-    /// Whether policy and guard let this client connect to where the response came from.
+    /// Whether policy and guard allow this client to connect to the source of the response.
     fn may_have(&self, info: &RequestInfo, stored: &Stored) -> bool {
-        // The configuration names where the response came from.
+        // The configuration names the source of the response.
         if self.is_routed {
             return info.grant.is_some();
         }
         let (acl, port) = (&self.policy.acl, info.authority.port);
         let name = match &info.authority.host {
-            // An address that the request itself names was judged with it.
+            // An address in the request was judged with the request.
             Host::Address(address) if *address == stored.address => return info.grant.is_some(),
             Host::Address(_) => None,
             Host::Name(name) => Some(name),
@@ -221,7 +221,7 @@ impl CacheLookUp<'_> {
             && name.is_none_or(|name| self.may_mean(name, port))
     }
 
-    /// Whether no rule blocks any of the names that may have been asked for in place of this one.
+    /// Whether no rule blocks any of the candidates of this name.
     fn may_mean(&self, name: &Name, port: u16) -> bool {
         if !self.resolver.has_search_list() {
             return true;
@@ -234,7 +234,7 @@ impl CacheLookUp<'_> {
         })
     }
 
-    /// Whether what is stored can be validated. Of parts only a strong tag tells that their bytes are the same.
+    /// Whether the stored response can be validated. For parts only a strong tag shows that their bytes are equal.
     fn can_validate(&self, stored: &Stored) -> bool {
         let has_validators = || {
             let validators = Validators::read(stored.block());
@@ -246,7 +246,7 @@ impl CacheLookUp<'_> {
         !self.caching.unconditional && has_validators()
     }
 
-    /// Whether stored parts are the answer: they are to a Range that lies within one of them (RFC 9111 section 3.3).
+    /// Judges stored parts: they answer a Range within one of them (RFC 9111 section 3.3).
     fn judge_part(
         &self,
         stored: Arc<Stored>,
@@ -259,7 +259,7 @@ impl CacheLookUp<'_> {
         }
     }
 
-    /// The bytes of a representation that a request wants, of which there are parts.
+    /// The bytes that a request wants of a representation with stored parts.
     fn wanted_part(&self, stored: &Stored, head: &RequestHead<'_, '_>) -> Option<Bytes> {
         if head.method != "GET" || self.caching.unconditional {
             return None;
@@ -267,7 +267,7 @@ impl CacheLookUp<'_> {
         range::wanted(head.fields, stored.block(), stored.length())
     }
 
-    /// The bytes that have to be asked for so that a stored part becomes the answer.
+    /// The bytes to request so that a stored part becomes the answer.
     fn missing(
         &self,
         stored: &Stored,
@@ -275,18 +275,18 @@ impl CacheLookUp<'_> {
         asked: &RequestDirectives,
     ) -> Option<Bytes> {
         let wanted = self.wanted_part(stored, head)?;
-        // Not for what answers a condition of the client, may be for one user only, or has no reader.
+        // Not for a response to a client's condition, for one user only, or without a reader.
         let own = ["if-none-match", "if-modified-since", "authorization"];
         let own =
             asked.no_store || self.caching.background || own.iter().any(|name| head.fields.contains(name));
-        // Stale or not: that the missing bytes come under its tag tells that it is still good. That takes a strong one (RFC 9111
-        // section 3.4): without, the client's own question goes to the origin. So it does where there is no room for both.
+        // The part may be stale: missing bytes with the same tag show that it is still valid. That needs a strong tag (RFC
+        // 9111 section 3.4): without one the client's own request goes to the origin, and also if the store has no room.
         let room = self.settings.store.may_admit();
         let certain = !own && room && Validators::read(stored.block()).strong_etag().is_some();
         if certain { stored.missing(wanted) } else { None }
     }
 
-    /// Whether a stored response is the answer, or what else it is good for.
+    /// Judges a stored response: the answer, or its use at the origin.
     fn judge(&self, stored: Arc<Stored>, head: &RequestHead<'_, '_>, asked: &RequestDirectives) -> Judged {
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
@@ -315,7 +315,7 @@ impl CacheLookUp<'_> {
         log: CacheUse,
     ) -> Hit {
         let (answer, selection) = select(head, &stored, times.now_s);
-        // It waited, and then the answer was complete at once.
+        // The request waited, and the response was complete afterwards.
         let collapsed = self.caching.has_waited() && log == CacheUse::Hit;
         let log = if collapsed { CacheUse::Collapsed } else { log };
         Hit {
@@ -333,7 +333,7 @@ impl CacheLookUp<'_> {
         }
     }
 
-    /// Joins what is in collapse for the key, or begins a collapse (rule 48).
+    /// Joins the collapse for the key, or begins one (rule 48).
     fn collapse(
         &mut self,
         hash: u64,
@@ -352,7 +352,7 @@ impl CacheLookUp<'_> {
         }
         match self.collapses.find(hash, self.key) {
             InProgress::Nothing => {
-                // What answers a condition of the client, or goes to one user, is nothing for others to wait for.
+                // A response to a client's condition, or for one user, is no response to wait for.
                 let own = head.fields.contains("authorization")
                     || (self.caching.part() == Part::Store
                         && (head.fields.contains("if-none-match")
@@ -375,7 +375,7 @@ impl CacheLookUp<'_> {
         }
     }
 
-    /// What another loop has stored between the first look and the lock.
+    /// A response that another loop has stored between the look-up and the lock.
     fn find_fresh(
         &mut self,
         hash: u64,
@@ -387,7 +387,7 @@ impl CacheLookUp<'_> {
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         let own = self.caching.background || self.caching.unconditional;
-        // A part is not the answer to this request, as it was not before; and who has waited shares no cookies.
+        // A part was not the answer before, and a request that has waited shares no cookies.
         let odd = stored.fragment().is_some() || (self.caching.has_waited() && stored.set_cookie);
         if own || odd || decision.usage != Use::Fresh || !self.may_have(info, &stored) {
             return None;
@@ -397,7 +397,7 @@ impl CacheLookUp<'_> {
         Some(self.hit(stored, head, times, false, CacheUse::Hit))
     }
 
-    /// The response that is coming, if it is the answer to this request.
+    /// The arriving response, if it answers this request.
     fn join(
         &mut self,
         id: FillId,
@@ -409,7 +409,7 @@ impl CacheLookUp<'_> {
         let stored = Arc::clone(&fill.pending);
         let fields = AsForwarded::new(head, &info.authority.host, self.policy, self.forwarded);
         let selected = vary::selects(stored.names(), stored.selecting(), fields, self.scratch);
-        // Sharing with those who asked meanwhile is a hit in advance: what sets cookies is not shared in that way.
+        // Sharing an arriving response is a hit in advance: a response with cookies is not shared in this way.
         let shareable = selected
             && fill.is_joinable()
             && !stored.set_cookie
@@ -429,8 +429,8 @@ impl CacheLookUp<'_> {
     }
 }
 
-/// Why the cache passes a request by, if it does, whatever is stored. A body is part of the question, and no part of the key; nor
-/// is who has authenticated the connection, nor what filters make of the response.
+/// The reason why a request bypasses the cache, if it does. The key does not contain a request body, the user of an
+/// authenticated connection, or the effect of filters on the response.
 fn passed_by(head: &RequestHead<'_, '_>, info: &RequestInfo) -> Option<&'static str> {
     match info.body {
         Body::Length(_) | Body::Chunked | Body::UntilClose => Some("request-body"),
@@ -441,7 +441,7 @@ fn passed_by(head: &RequestHead<'_, '_>, info: &RequestInfo) -> Option<&'static 
     }
 }
 
-/// Ages at the moment of an answer, in seconds.
+/// Age and remaining freshness at the time of an answer, in seconds.
 #[derive(Clone, Copy)]
 struct Times {
     age_s: u32,
@@ -449,7 +449,7 @@ struct Times {
     now_s: u64,
 }
 
-/// What of a stored response a request gets: its conditions come before its ranges (RFC 9110 section 13.2.2).
+/// The part of a stored response for a request: conditions come before ranges (RFC 9110 section 13.2.2).
 pub(in crate::engine) fn select(
     head: &RequestHead<'_, '_>,
     stored: &Stored,

@@ -1,11 +1,11 @@
-//! What the loops tell each other about keys that they fetch.
+//! The messages between loops about keys that they fetch.
 
 use crate::cache::fill::streaming_body::Portion;
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::publication::{End, Publication, Span};
 use std::sync::{Arc, Weak};
 
-/// What loops tell each other about a key that one of them asks for.
+/// A message about a key that one loop fetches.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub(in crate::engine) hash: u64,
@@ -14,19 +14,19 @@ pub struct Message {
 
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum FillEvent {
-    /// What comes, or the rest of it, is not to be stored: each loop is to ask by itself.
+    /// The response, or its rest, is not stored: each loop must ask the origin by itself.
     Alone,
-    /// It is over.
+    /// The request has ended.
     Over(CollapseOutcome),
-    /// There is a head, this has come of the body, and the rest will be told.
+    /// The head and the first bytes have arrived, and the rest will follow.
     Begins(Arc<Publication>, Arc<Portion>),
-    /// This comes next, and whether all of it is kept.
+    /// The next bytes, and whether the whole body is kept.
     Continues(Weak<Publication>, Arc<Portion>, bool),
-    /// There will be no more.
+    /// The end.
     Ends(Weak<Publication>, End),
-    /// A transaction of another loop has begun to wait: if the response is coming already, that is to be told.
+    /// A transaction of another loop has begun to wait: a response that is arriving already is published.
     Wanted,
-    /// The readers in the loop that sends this are so far; none if that loop has unsubscribed.
+    /// The positions of the readers in the sending loop; `None` if that loop has unsubscribed.
     Read(Weak<Publication>, Option<Span>),
     /// Readers that are not so far hold others up.
     Behind(Weak<Publication>, u64),

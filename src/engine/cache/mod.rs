@@ -1,4 +1,4 @@
-//! What the cache does for a transaction: looks up, answers, fills, and lets others share a fill.
+//! The cache's work for transactions: look-up, answer, fill, and shared fills.
 
 pub(in crate::engine) mod actions;
 pub(in crate::engine) mod collapse;
@@ -30,7 +30,7 @@ use collapse::{Collapses, InProgress};
 use fill::Fill;
 use slab::Slab;
 
-/// What the cache has under way in one loop: responses that are being stored, and requests that wait for them.
+/// The cache's work under way in one loop: responses that are being stored, and requests that wait for them.
 pub(in crate::engine) struct Fills {
     pub slab: Slab<Fill>,
     pub collapses: Collapses,
@@ -42,7 +42,7 @@ impl Fills {
         Fills { slab: Slab::new(), collapses: Collapses::new(keyed, loops), serial: 0 }
     }
 
-    /// Itself, unless this build has no cache: then nothing is under way, and what would be done about it is left out.
+    /// `self`, or `None` in a build without a cache, so that the compiler removes the code for fills.
     pub fn built(&mut self) -> Option<&mut Fills> {
         part::cache::built().map(|_| self)
     }
@@ -52,7 +52,7 @@ impl Fills {
         self.serial
     }
 
-    /// Whether a stale response may be fetched anew in the background: weir goes on, and nothing else fetches it.
+    /// Whether a stale response may be fetched in the background: weir does not drain, and no other request fetches it.
     pub fn may_refresh(&self, cx: &Context, stored: &Stored) -> bool {
         let hash = stored.hash();
         let is_locked =

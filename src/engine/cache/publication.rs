@@ -1,4 +1,4 @@
-//! What loops know of each other's fills: plain data, shared by the machines of both sides.
+//! The knowledge of loops about each other's fills: plain data, shared by the machines of both sides.
 
 use crate::cache::body::{Body, Cursor, SEGMENT_BYTES};
 use crate::cache::store::Epoch;
@@ -6,10 +6,10 @@ use crate::cache::store::stored::Stored;
 use crate::engine::ids::FillId;
 use std::sync::Arc;
 
-/// Bytes that a body may hold that is not to be stored and whose readers are behind (chosen: four segments).
+/// Most bytes of a body that is not stored and whose readers are behind (chosen: four segments).
 pub(in crate::engine) const WINDOW_BYTES_MAX: usize = 256 * 1024;
 
-/// How far readers are, in bytes of the body.
+/// The positions of readers, in bytes of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Span {
     pub slowest: u64,
@@ -17,7 +17,7 @@ pub(in crate::engine) struct Span {
 }
 
 impl Span {
-    /// Of readers that are at these places.
+    /// The span of readers at these positions.
     pub fn of(places: impl Iterator<Item = u64>) -> Option<Span> {
         places.map(|place| Span { slowest: place, fastest: place }).reduce(Span::with)
     }
@@ -26,17 +26,17 @@ impl Span {
         Span { slowest: self.slowest.min(other.slowest), fastest: self.fastest.max(other.fastest) }
     }
 
-    /// Readers in front of this place are as good as the slowest. The fastest is never one of them: where there is room for
-    /// one segment only, all are in the same.
+    /// Readers before this position count as slowest. The fastest is never one of them: with room for one segment only, all
+    /// are in the same segment.
     pub fn too_slow_before(self) -> u64 {
         self.slowest.saturating_add(SEGMENT_BYTES as u64).min(self.fastest)
     }
 }
 
-/// What is told of a response before its body. A loop that subscribes holds on to it.
+/// The facts about a response before its body. A subscribed loop keeps a reference.
 #[derive(Debug)]
 pub struct Publication {
-    /// Where it comes to.
+    /// The fill that receives the response.
     pub(in crate::engine) fill: FillId,
     pub(in crate::engine) pending: Arc<Stored>,
     /// The stored part that it completes.
@@ -46,27 +46,27 @@ pub struct Publication {
     pub(in crate::engine) epoch: Epoch,
 }
 
-/// How a body ends that was told of.
+/// The end of a published body.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum End {
-    /// All of it is here, with its trailers.
+    /// The whole body, with its trailers.
     Whole(Arc<Body>, Arc<[u8]>),
-    /// All of it was told; these are its trailers.
+    /// All bytes were published; these are the trailers.
     Published(Arc<[u8]>),
-    /// The rest will never come.
+    /// The rest will never arrive.
     Broken,
 }
 
-/// What other loops know of a fill.
+/// The part of a fill that other loops know.
 #[derive(Debug)]
 pub(in crate::engine) struct Published {
     pub publication: Arc<Publication>,
-    /// The place behind what they know.
+    /// The position behind the published bytes.
     pub cursor: Cursor,
     pub bytes: u64,
-    /// They know that it is not to be stored.
+    /// The other loops know that the body is not stored.
     pub known_unstored: bool,
-    /// Where the readers are of those who hear of it, by the number of the loop.
+    /// The positions of the subscribers' readers, by the number of the loop.
     pub subscribers: Vec<(usize, Span)>,
 }
 
@@ -75,22 +75,22 @@ impl Published {
         self.subscribers.iter().map(|(_, span)| *span).reduce(Span::with)
     }
 
-    /// Whether all that they may know is told until their slowest readers have taken more, if the body is not kept.
+    /// Whether publishing must wait until the slowest readers have read more, if the body is not kept.
     pub fn has_to_wait(&self) -> bool {
         self.readers().is_some_and(|readers| readers.slowest + WINDOW_BYTES_MAX as u64 <= self.bytes)
     }
 }
 
-/// What other loops have to do with a fill.
+/// The relation of a fill to other loops.
 #[derive(Debug)]
 pub(in crate::engine) enum Coordination {
     Nothing,
-    /// They are told of it.
+    /// This loop publishes the fill.
     Published(Published),
-    /// One of them tells of it.
+    /// Another loop publishes the fill.
     Subscribed {
         publication: Arc<Publication>,
-        /// What that one knows of the readers here.
+        /// The positions of this loop's readers that the publisher knows.
         known: Span,
     },
 }

@@ -1,12 +1,11 @@
-//! A response that comes to one loop, for all that wait for it in others (rule 48): the side that receives it.
+//! A response that one loop receives for requests that wait in other loops (rule 48): the receiving side.
 //!
-//! The loop that receives it tells the others what has come, and each of them that has waiting transactions makes a fill of
-//! that (see [`crate::engine::cache::subscriber`]): it streams to its own clients at their own speeds. What they get are the same pages; only
-//! what has come of the segment at the end is copied. A complete body is handed over as it is.
+//! The receiving loop publishes the received bytes, and each loop with waiting transactions makes a fill of them (see
+//! [`crate::engine::cache::subscriber`]): it streams to its own clients at their own speeds. The other loops get the same
+//! pages; only the bytes of the incomplete last segment are copied. A complete body is handed over as it is.
 //!
-//! As long as the body is to be stored all of it is kept here in any case, and may be told at once. If it is not, it passes
-//! through a window, and those who hear of it tell in turn how far their readers are: the slowest of them counts like one
-//! of this loop.
+//! While the body will be stored, all of it is kept, and may be published at once. Otherwise it passes through a window, and
+//! the subscribers report the positions of their readers: the slowest of them counts like one of this loop.
 
 use crate::cache::body::{Body, Cursor};
 use crate::engine::cache::Fills;
@@ -18,7 +17,7 @@ use crate::engine::ids::FillId;
 use std::sync::{Arc, Weak};
 
 impl Fill {
-    /// Other loops will be told of it.
+    /// Prepares to publish a fill to other loops.
     pub fn prepare_publication(&mut self, id: FillId) {
         let publication = Publication {
             fill: id,
@@ -38,7 +37,7 @@ impl Fill {
 
     fn published(&self) -> Option<&Published> {
         match &self.coordination {
-            // A loop that has not looked at what it was told yet may turn out to listen.
+            // A loop that has not handled the message yet may still subscribe.
             Coordination::Published(told) => {
                 Some(told).filter(|told| Arc::strong_count(&told.publication) > 1)
             }
@@ -46,13 +45,14 @@ impl Fill {
         }
     }
 
-    /// Whether another loop holds on to it.
+    /// Whether another loop has subscribed.
     pub fn has_subscribers(&self) -> bool {
         self.published().is_some()
     }
 
-    /// What has to be kept for other loops: what lies behind these places, so many bytes from the beginning. They do not know
-    /// it yet, or their readers do not have it: the pages are the same, and they are kept where they are paid for.
+    /// The positions from which bytes must be kept for other loops, each with the number of bytes before it: bytes that are
+    /// not published yet, or that their readers have not read. The pages are shared, and are kept in the loop that is charged
+    /// for them.
     pub fn needed_elsewhere(&self) -> impl Iterator<Item = (u64, Cursor)> {
         let told = self.published();
         let unpublished = told.map(|told| (told.bytes, told.cursor));
@@ -60,7 +60,7 @@ impl Fill {
         unpublished.into_iter().chain(unread.map(|place| (place, self.stream.cursor(place))))
     }
 
-    /// Where the readers of other loops are; the fastest is where the body ends, if that one has all that it may have.
+    /// The positions of readers in other loops; the fastest is at the end of the body if it has read all published bytes.
     pub fn subscribed_readers(&self) -> Option<Span> {
         let told = self.published()?;
         let readers = told.readers()?;
@@ -68,7 +68,7 @@ impl Fill {
         Some(Span { fastest: if has_all { self.stream.len() } else { readers.fastest }, ..readers })
     }
 
-    /// What has come of it, for those who know nothing of it yet.
+    /// The received part of the body, for loops without any of it.
     pub fn publish_from_start(&mut self) -> Option<FillEvent> {
         let Coordination::Published(told) = &mut self.coordination else { return None };
         told.cursor = Cursor::default();
@@ -77,7 +77,7 @@ impl Fill {
         Some(FillEvent::Begins(Arc::clone(&told.publication), Arc::new(portion)))
     }
 
-    /// What those do not know yet who listen: more of the body, or how it ends.
+    /// The parts that subscribers do not know: more of the body, or its end.
     pub fn publish_progress(&mut self) -> Option<FillEvent> {
         let (kept, whole) = (self.storable, self.storable && self.has_ended());
         self.published().filter(|told| !whole && (kept || !told.known_unstored || !told.has_to_wait()))?;
@@ -97,14 +97,14 @@ impl Fill {
         Some(FillEvent::Ends(publication, end))
     }
 
-    /// Ends it for those who listen: all of it is here.
+    /// Ends the publication with the whole body.
     pub fn publish_whole(&mut self, body: &Arc<Body>, trailers: &[u8]) -> Option<FillEvent> {
         let publication = Arc::downgrade(&self.published()?.publication);
         self.coordination = Coordination::Nothing;
         Some(FillEvent::Ends(publication, End::Whole(Arc::clone(body), trailers.into())))
     }
 
-    /// What those are told whose readers are not as far as `end`, and hold up others.
+    /// The message to subscribers whose readers are before `end` and delay others.
     pub fn publish_slow_readers(&self, end: u64) -> Option<FillEvent> {
         let told = self.published()?;
         let behind = told.readers()?.slowest < end;
@@ -113,7 +113,7 @@ impl Fill {
 }
 
 impl Fills {
-    /// Tells other loops what they do not know yet of a fill.
+    /// Publishes new bytes of a fill.
     pub(super) fn publish_progress(&mut self, cx: &mut Context, id: FillId) {
         while let Some(fill) = id.get_mut(&mut self.slab) {
             let Some(event) = fill.publish_progress() else { return };
@@ -121,10 +121,10 @@ impl Fills {
         }
     }
 
-    /// A transaction of another loop waits for what may have begun to come.
+    /// A transaction of another loop waits for a response that may be arriving.
     pub(super) fn republish(&mut self, cx: &mut Context, hash: u64) {
         let Some(id) = self.collapses.fill(hash) else { return };
-        // What the subscribers know already is as much as those will know that begin to.
+        // First bring the subscribers up to date, so that new ones begin with the same knowledge.
         self.publish_progress(cx, id);
         let Some(fill) = id.get_mut(&mut self.slab).filter(|fill| fill.is_kept()) else { return };
         if let Some(event) = fill.publish_from_start() {
@@ -132,7 +132,7 @@ impl Fills {
         }
     }
 
-    /// So far are the readers of another loop; `None` if that loop has unsubscribed.
+    /// Records the positions of the readers in another loop; `None` if that loop has unsubscribed.
     pub(super) fn note_subscriber(
         &mut self,
         cx: &mut Context,

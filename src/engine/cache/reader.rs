@@ -1,8 +1,7 @@
-//! A body on its way from the cache to a client: from a stored response, or from one that is still being fetched.
+//! A body on its way from the cache to a client: from a stored response, or from one that is being fetched.
 //!
-//! Nothing is copied: what is to be sent are slices of the stored segments. A body of unknown length goes out in chunks,
-//! one for whatever was there when the chunk was begun. Parts that are being completed are sent from several sources, one
-//! behind the other.
+//! Nothing is copied: slices of the stored segments are sent. A body of unknown length is sent in chunks, one for the bytes
+//! present when the chunk began. Parts that are being completed are sent from several sources, one behind the other.
 
 use crate::cache::body::{Body, Cursor, Filled};
 use crate::cache::rfc::range::Part;
@@ -21,16 +20,16 @@ use crate::engine::body::relay::Relay;
 /// Most bytes of one chunk (chosen: its header is short, and more would not fit into one vectored write).
 const CHUNK_BYTES_MAX: u64 = 0xFFFF;
 
-/// Where the bytes are.
+/// The source of the bytes.
 #[derive(Debug)]
 pub(in crate::engine) enum Source {
-    /// They are all here.
+    /// A complete stored body.
     Stored(Arc<Body>),
-    /// They are coming.
+    /// A body that is being received.
     Streaming(FillId),
 }
 
-/// One client's place in a body.
+/// The position of one client in a body.
 #[derive(Debug)]
 pub(in crate::engine) struct CacheReader {
     pub source: Source,
@@ -40,15 +39,15 @@ pub(in crate::engine) struct CacheReader {
     /// Payload that was sent from this source.
     payload: u64,
     chunk: Option<Frame>,
-    /// The last chunk with trailers, which has no place in the frame.
+    /// The last chunk with trailers, which does not fit into the frame.
     end: Vec<u8>,
-    /// From where it goes on; the length of all is known then.
+    /// The next source; the total length is known then.
     next: Option<Box<Next>>,
-    /// Its place among the readers of the fill.
+    /// The index among the readers of the fill.
     pub place: usize,
 }
 
-/// Another one of several sources: a stored part, or what completes it.
+/// A further source: a stored part, or the bytes that complete it.
 #[derive(Debug)]
 struct Next {
     source: Source,
@@ -73,8 +72,8 @@ impl CacheReader {
         }
     }
 
-    /// `wanted` of a representation of which there are parts, and `missing` is being fetched: what is stored in front of that,
-    /// all of that, and what is stored behind it.
+    /// A reader of `wanted` in a representation with stored parts, of which `missing` is being fetched: first the stored
+    /// bytes before it, then all of it, then the stored bytes behind it.
     pub fn completed(fill: FillId, missing: Part, parts: &Stored, wanted: Part) -> CacheReader {
         let stored = |start: u64, end: u64| Next {
             source: Source::Stored(Arc::clone(&parts.body)),
@@ -110,8 +109,8 @@ impl CacheReader {
         }
     }
 
-    /// A body that is being fetched, from its beginning; in chunks if its length is not known and the client can read
-    /// them.
+    /// A reader of a body that is being fetched, from its beginning; in chunks if its length is not known and the
+    /// client can read chunks.
     pub fn streaming(fill: FillId, length: Option<u64>, chunked: bool) -> CacheReader {
         let chunk = chunked.then(Frame::default);
         let source = Source::Streaming(fill);
@@ -133,7 +132,7 @@ impl CacheReader {
         std::iter::successors(self.next.as_deref(), |next| next.next.as_deref())
     }
 
-    /// How far it has read of what is being fetched.
+    /// The position in the body that is being fetched.
     pub fn position(&self) -> (u64, Cursor) {
         match self.source {
             Source::Streaming(_) => (self.payload, self.cursor),
@@ -141,7 +140,7 @@ impl CacheReader {
         }
     }
 
-    /// The fill is complete: the rest comes from its body, and then the trailers.
+    /// The fill is complete: the rest is read from its body, and then the trailers.
     pub fn complete(&mut self, body: &Arc<Body>, trailers: &[u8]) {
         self.set_trailers(trailers);
         let mut source = &mut self.source;
@@ -168,7 +167,7 @@ impl CacheReader {
         }
     }
 
-    /// Whether everything there will ever be was sent.
+    /// Whether everything was sent.
     pub fn is_done(&self, fills: &Slab<Fill>) -> bool {
         let payload_done = match (&self.source, self.left) {
             (_, Some(left)) => left == 0,
@@ -188,7 +187,7 @@ impl CacheReader {
         !self.end.is_empty() && self.chunk.as_ref().is_some_and(|chunk| chunk.has_ended() && chunk.is_spent())
     }
 
-    /// Whether everything that has come of what is being fetched was sent, and nothing but that is left to send.
+    /// Whether all received bytes of the body were sent, and only that body is left to send.
     pub fn is_drained(&self, fills: &Slab<Fill>) -> bool {
         let drained = match self.source {
             Source::Stored(_) => false,
@@ -198,12 +197,12 @@ impl CacheReader {
         drained && between && self.end.is_empty() && self.next.is_none()
     }
 
-    /// The framing that it goes out in, if it goes out in chunks.
+    /// The frame of the current chunk, if the body is sent in chunks.
     pub fn into_frame(self) -> Option<Frame> {
         self.chunk
     }
 
-    /// Whether the rest will never come.
+    /// Whether the rest will never arrive.
     pub fn is_cut_short(&self, fills: &Slab<Fill>) -> bool {
         let failed = match self.source {
             Source::Stored(_) => false,
@@ -212,7 +211,7 @@ impl CacheReader {
         failed && !self.wants_send(fills)
     }
 
-    /// Whether there is anything to send.
+    /// Whether bytes must be sent.
     pub fn wants_send(&self, fills: &Slab<Fill>) -> bool {
         if self.is_at_trailers() || self.chunk.as_ref().is_some_and(|chunk| !chunk.is_spent()) {
             return true;
@@ -229,7 +228,7 @@ impl CacheReader {
         }
     }
 
-    /// Puts up to `left` bytes of what is there into `out`.
+    /// Puts up to `left` of the present bytes into `out`.
     fn payload<'a>(&'a self, fills: &'a Slab<Fill>, left: u64, out: &mut [&'a [u8]]) -> Filled {
         let left = left.min(self.left.unwrap_or(u64::MAX));
         match &self.source {
@@ -241,7 +240,7 @@ impl CacheReader {
         }
     }
 
-    /// The body of which these slices are all, each of them apart.
+    /// The body, if these slices are the whole body, all in mappings.
     fn whole(&self, filled: Filled) -> Option<&Arc<Body>> {
         match &self.source {
             Source::Stored(body) if filled == Filled { bytes: body.len(), mapped_from: 0 } => Some(body),
@@ -249,7 +248,7 @@ impl CacheReader {
         }
     }
 
-    /// What to send next, behind the head that still waits in `down`.
+    /// The bytes to send next, behind the unsent head in `down`.
     pub fn outgoing<'a>(
         &'a mut self,
         down: &'a Relay,
@@ -281,8 +280,8 @@ impl CacheReader {
         outgoing
     }
 
-    /// Reports that `count` bytes behind the head were sent. Returns the fill of which it has everything and goes on
-    /// elsewhere.
+    /// Reports that `count` bytes behind the head were sent. Returns the fill that it has read completely, if it
+    /// continues with another source.
     pub fn handle_sent(&mut self, fills: &Slab<Fill>, count: usize) -> Option<(FillId, usize)> {
         if self.is_at_trailers() {
             self.end.drain(..count.min(self.end.len()));
@@ -295,7 +294,7 @@ impl CacheReader {
         self.payload += payload;
         self.left = self.left.map(|left| left.saturating_sub(payload));
         self.cursor = match &self.source {
-            // The place is not asked for any more.
+            // The position is not used any more.
             Source::Stored(_) if self.left == Some(0) => self.cursor,
             Source::Stored(body) => body.advance(self.cursor, payload),
             Source::Streaming(fill) => match fill.get(fills) {
@@ -316,7 +315,7 @@ impl CacheReader {
         if self.chunk.as_ref().is_none_or(|chunk| !chunk.is_spent() || chunk.has_ended()) {
             return;
         }
-        // As much as the slices between the framing can hold.
+        // As much as fits into the slices between the framing.
         let mut slices: [&[u8]; SLICES_MAX - 3] = [&[]; SLICES_MAX - 3];
         let payload = self.payload(fills, CHUNK_BYTES_MAX, &mut slices).bytes;
         let whole = match &self.source {

@@ -1,7 +1,7 @@
-//! The fields by which a stored response is selected: those of the request as it goes on to the origin (cache rule 51).
+//! The fields that select a stored response: those of the request as it is forwarded to the origin (cache rule 51).
 //!
-//! A client can take fields out of what the origin sees: Connection names them. If the response were stored under what the
-//! client has sent, the answer to the poorer request would be given to all who send the richer one.
+//! A client can remove fields from the forwarded request: Connection names them. If the response were stored under the
+//! client's fields, the response to the reduced request would be given to all clients that send the full one.
 
 use crate::http::block::FieldLines;
 use crate::http::forwarding::{ForwardedPolicy, RequestFilter};
@@ -10,8 +10,8 @@ use crate::http::target::Host;
 use crate::policy::Policy;
 use crate::policy::edit::{Direction, HostEdits};
 
-/// The fields of one request as the origin sees them, but for those that weir writes for itself: conditions and ranges of
-/// the cache, Forwarded, Via.
+/// The fields of one request as the origin gets them, without those that weir writes for itself: conditions and ranges of the
+/// cache, Forwarded, Via.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct AsForwarded<'s, 'b> {
     fields: Fields<'s, 'b>,
@@ -20,7 +20,7 @@ pub(in crate::engine) struct AsForwarded<'s, 'b> {
 }
 
 impl<'s, 'b> AsForwarded<'s, 'b> {
-    /// Those of a GET or HEAD without a body that asks for no upgrade: no others are answered from the store.
+    /// The fields of a GET or HEAD without a body and without an upgrade: no other requests are answered from the store.
     pub fn new(
         head: &RequestHead<'s, 'b>,
         host: &'b Host,

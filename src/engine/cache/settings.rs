@@ -1,21 +1,21 @@
-//! What the engine is told about caching.
+//! The settings of caching.
 
 use crate::cache::rfc::freshness::Freshness;
 use crate::cache::store::Store;
 use std::sync::Arc;
 
-/// What the engine is told about caching.
+/// The settings of caching.
 #[derive(Clone, Debug)]
 pub struct CacheSettings {
     /// The store of all loops.
     pub store: Arc<Store>,
-    /// What is guessed and what is not.
+    /// The settings of freshness.
     pub freshness: Freshness,
     /// Names of fields that count in place of Cache-Control, the most important first.
     pub targeted: Vec<String>,
-    /// Say in Cache-Status what the cache did.
+    /// Whether to send Cache-Status.
     pub status: bool,
-    /// From where PURGE is taken.
+    /// The networks whose PURGE requests are accepted.
     pub purge_from: Vec<ipnet::IpNet>,
 }
 

@@ -1,16 +1,16 @@
-//! What weir says of itself in what comes out of the cache.
+//! weir's own fields in responses from the cache.
 
 use crate::cache::rfc::status;
 use crate::engine::settings::Settings;
 use crate::http::head::Version;
 
-/// What weir says of itself in every head out of the cache: Via and the name in Cache-Status, as far as they are shown. One
-/// for each version that the origin may have spoken.
+/// weir's own fields in every head from the cache: Via and the name in Cache-Status, as far as they are configured. One for
+/// each version of the origin.
 #[derive(Debug)]
 pub(in crate::engine) struct Signature {
     http10: Vec<u8>,
     http11: Vec<u8>,
-    /// The last line is a Cache-Status that goes on.
+    /// The last line is a Cache-Status to be continued.
     pub status: bool,
 }
 

@@ -1,15 +1,16 @@
-//! What the cache has to do with one transaction, from the look-up to the last byte that is read from it.
+//! The cache's state of one transaction, from the look-up to the last byte that is read from the cache.
 //!
 //! | state | left when |
 //! | --- | --- |
 //! | `Unused` | the request is looked up |
 //! | `LookingUp` | the look-up has found a hit, or the request goes to the origin |
-//! | `Bypassing`, `Invalidating`, `Asking` | the response head has come; `Asking` also when the request has to wait |
-//! | `Waiting` | the leader of the collapse has brought something, or has failed: the request is looked up again |
-//! | `Reading` | the transaction ends, or goes on without the cache (`HandedOver`) |
+//! | `Bypassing`, `Invalidating`, `Asking` | the response head has arrived; `Asking` also when the request has to
+//! wait |
+//! | `Waiting` | the leader of the collapse has a result: the request is looked up again |
+//! | `Reading` | the transaction ends, or continues without the cache (`HandedOver`) |
 //!
-//! A response that is being stored is a [`Fill`](super::fill::Fill), which belongs to no transaction: the transaction that has
-//! asked for it reads it like any other one.
+//! A response that is being stored is a [`Fill`](super::fill::Fill), which belongs to no transaction: the transaction that
+//! requested it reads it like any other reader.
 
 use crate::cache::rfc::freshness::Terms;
 use crate::cache::rfc::range::Part as Bytes;
@@ -22,58 +23,58 @@ use crate::engine::cache::reader::CacheReader;
 use crate::part::cache::built;
 use std::sync::Arc;
 
-/// Where a transaction stands with the cache.
+/// The state of a transaction in the cache.
 #[derive(Debug, Default)]
 pub(in crate::engine) enum CacheState {
-    /// There is no cache, or it has nothing to do with the method.
+    /// No cache, or a method that the cache does not handle.
     #[default]
     Unused,
-    /// The cache is asked, and has not answered.
+    /// The look-up is under way.
     LookingUp,
-    /// The cache passes the request by; why, for the log.
+    /// The request bypasses the cache; the reason is for the log.
     Bypassing(&'static str),
-    /// The method is unsafe: the response may make stored ones worthless. With an epoch if it may be stored itself.
+    /// The method is unsafe: the response may invalidate stored ones. With an epoch if it may be stored itself.
     Invalidating(Option<Epoch>),
-    /// The origin is asked.
+    /// The origin is being asked.
     Asking(Inquiry),
-    /// Another request for the same key is under way; once it has brought something, its outcome. What this request would
-    /// ask is kept: a stale response can be the answer if the other request has failed.
+    /// Another request for the same key is under way; `outcome` is its result. The inquiry of this request is kept: a stale
+    /// response can be the answer if the other request has failed.
     Waiting { inquiry: Inquiry, outcome: Option<CollapseOutcome> },
-    /// The answer is read from the cache, or from what is being stored.
+    /// The answer is read from the cache, or from a fill.
     Reading(CacheReader),
-    /// The rest of the response goes from the origin to the client as it would without a cache.
+    /// The rest of the response goes from the origin to the client as without a cache.
     HandedOver,
 }
 
-/// What the origin is asked.
+/// The question to the origin and its circumstances.
 #[derive(Debug)]
 pub(in crate::engine) struct Inquiry {
     pub question: Question,
-    /// Why it is asked, for Cache-Status.
+    /// The reason for asking, for Cache-Status.
     pub forward: Forward,
-    /// The invalidations before it was asked.
+    /// The epoch of the key before the origin was asked.
     pub epoch: Epoch,
 }
 
-/// The question to the origin, with what is stored.
+/// The question to the origin, with the stored response.
 #[derive(Debug)]
 pub(in crate::engine) enum Question {
-    /// For a response, which may be stored.
+    /// Requests a response, which may be stored.
     Response(Known),
-    /// Whether what is stored is still good.
+    /// Asks whether the stored response is still valid.
     Validation(Stale),
-    /// For the bytes that are missing of a stored part.
+    /// Requests the missing bytes of a stored part.
     Missing { beside: Arc<Stored>, missing: Bytes },
-    /// HEAD: the response says something about what is stored, and is not stored itself.
+    /// HEAD: the response describes the stored one, and is not stored itself.
     Head(Known),
 }
 
-/// What is stored and cannot be used as it is.
+/// A stored response that cannot be used as it is.
 #[derive(Debug)]
 pub(in crate::engine) enum Known {
     Nothing,
     Stale(Stale),
-    /// A part, which what comes may be put to.
+    /// A part that the response may be combined with.
     Beside(Arc<Stored>),
 }
 
@@ -87,31 +88,31 @@ pub(in crate::engine) struct Stale {
     pub if_unreachable: bool,
 }
 
-/// What the cache has to do with the response of a transaction.
+/// The work of the cache on the response of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Part {
-    /// Nothing: there is no cache, or it passes the request by.
+    /// No work: no cache, or the request bypasses it.
     None,
     /// The response may be stored.
     Store,
-    /// The cache asks whether what it has is still good.
+    /// The response confirms or replaces a stale one.
     Validate,
-    /// The cache asks for what is missing of a stored part.
+    /// The response has missing bytes of a stored part.
     Complete,
-    /// The response says something about what is stored, but is not stored itself: HEAD.
+    /// HEAD: the response describes the stored one, but is not stored itself.
     Head,
     /// The response may make stored ones worthless.
     Invalidate,
 }
 
-/// What other requests wait for, as long as this one leads them.
+/// The key that other requests wait for, as long as this transaction leads it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Lead {
     /// The hash of the key.
     pub hash: u64,
     /// The key is locked before the other loops.
     pub locked: bool,
-    /// Requests of this loop may wait: not before the request is forwarded.
+    /// Whether requests of this loop may wait: only after the request was forwarded.
     pub begun: bool,
 }
 
@@ -120,46 +121,46 @@ pub(in crate::engine) struct Lead {
 pub(in crate::engine) struct Caching {
     pub state: CacheState,
     pub lead: Option<Lead>,
-    /// How often it has waited for another request; from [`COLLAPSES_MAX`] on it asks by itself.
+    /// How often the request has waited for another one; from [`COLLAPSES_MAX`] on it asks the origin itself.
     pub waits: u8,
     /// Without conditions of the cache's: the last answer was about something else.
     pub unconditional: bool,
-    /// weir's own request, to refresh what was served stale.
+    /// weir's own request, to refresh a response that was served stale.
     pub background: bool,
-    /// It goes over a connection that is one client's alone, or whose origin offers that: nothing of it is for others.
+    /// The connection belongs to one client, or its origin offers that: the response is for no other client.
     pub bound: bool,
     /// Seconds for which a rule lets its response be fresh at most.
     pub lifetime_max_s: Option<u32>,
-    /// Why the response was not stored.
+    /// The reason why the response was not stored.
     pub not_stored: Option<NotStored>,
-    /// When the request went to the origin, seconds since 1970.
+    /// When the request was sent to the origin, in seconds since 1970.
     pub requested_s: u64,
 }
 
 impl Caching {
-    /// What a stored response says, as far as the rules of its host let it.
+    /// The terms of a stored response, within the limit of its host's rules.
     pub fn terms(&self, stored: &Stored) -> Terms {
         let lifetime_s = stored.terms.lifetime_s.min(self.lifetime_max_s.unwrap_or(u32::MAX));
         Terms { lifetime_s, ..stored.terms }
     }
 
-    /// As of a transaction that has not begun.
+    /// Resets the state for another transaction.
     #[inline]
     pub fn reset(&mut self) {
-        // Nothing else has been set before the state is another one.
+        // No other field is set before the state has changed.
         if !matches!(self.state, CacheState::Unused) {
             *self = Caching::default();
         }
     }
 
-    /// Before the request is looked up, for the first time or once more. `bound`: over a connection that is one client's alone.
+    /// Begins the first or a further look-up. `bound`: over a connection that belongs to one client.
     pub fn begin(&mut self, bound: bool) {
         let Caching { lead, waits, unconditional, background, .. } = *self;
         let state = CacheState::LookingUp;
         *self = Caching { state, lead, waits, unconditional, background, bound, ..Caching::default() };
     }
 
-    /// Before a request of weir's own is looked up.
+    /// Begins the look-up of a request of weir's own.
     pub fn begin_background(&mut self) {
         (self.state, self.background) = (CacheState::LookingUp, true);
     }
@@ -178,7 +179,7 @@ impl Caching {
         };
     }
 
-    /// The wait of the request is over. It counts as so many.
+    /// Ends the wait of the request. It counts as `counts` waits.
     pub fn end_waiting(&mut self, with: CollapseOutcome, counts: u8) {
         if let CacheState::Waiting { outcome, .. } = &mut self.state {
             *outcome = Some(with);
@@ -189,7 +190,7 @@ impl Caching {
         }
     }
 
-    /// What the request that it has waited for has brought, if that has come to an end.
+    /// The result of the request that was waited for, if it has ended.
     pub fn outcome(&self) -> Option<CollapseOutcome> {
         built()?;
         if let CacheState::Waiting { outcome, .. } = self.state { outcome } else { None }
@@ -205,7 +206,7 @@ impl Caching {
         self.waits > 0
     }
 
-    /// What the cache has to do with the response.
+    /// The work of the cache on the response.
     pub fn part(&self) -> Part {
         if built().is_none() {
             return Part::None;
@@ -227,7 +228,7 @@ impl Caching {
         }
     }
 
-    /// What the origin is asked, or would be if the request did not wait for another one.
+    /// The question to the origin, also while the request waits for another one.
     fn inquiry(&self) -> Option<&Inquiry> {
         built()?;
         match &self.state {
@@ -245,7 +246,7 @@ impl Caching {
         self.inquiry().map(|inquiry| &inquiry.question)
     }
 
-    /// Why the cache passes the request by, for the log.
+    /// The reason why the request bypasses the cache, for the log.
     pub fn passed(&self) -> Option<&'static str> {
         match self.state {
             CacheState::Bypassing(reason) => Some(reason),
@@ -259,7 +260,7 @@ impl Caching {
         }
     }
 
-    /// Why the request goes to the origin although there is a cache, for Cache-Status.
+    /// The reason why the request goes to the origin although the cache is on, for Cache-Status.
     pub fn forward(&self) -> Option<Forward> {
         let inquired = self.inquiry().map(|inquiry| inquiry.forward);
         let method = matches!(self.state, CacheState::Invalidating(_));
@@ -267,13 +268,13 @@ impl Caching {
         passed.or(inquired)
     }
 
-    /// The invalidations before the origin was asked for a response that may be stored.
+    /// The epoch before the origin was asked, for a response that may be stored.
     pub fn epoch(&self) -> Option<Epoch> {
         let own = if let CacheState::Invalidating(epoch) = self.state { epoch } else { None };
         own.or(self.inquiry().map(|inquiry| inquiry.epoch))
     }
 
-    /// What is stored, and must not be used without asking.
+    /// The stored response that must be validated before use.
     pub fn stale(&self) -> Option<&Stale> {
         match self.question()? {
             Question::Validation(stale)
@@ -285,7 +286,7 @@ impl Caching {
         }
     }
 
-    /// The stored part that what comes may be put to.
+    /// The stored part that the response may be combined with.
     pub fn beside(&self) -> Option<&Arc<Stored>> {
         match self.question()? {
             Question::Missing { beside, .. }
@@ -300,12 +301,12 @@ impl Caching {
         }
     }
 
-    /// What is stored, and does not answer the request.
+    /// The stored response that does not answer the request.
     pub fn known(&self) -> Option<&Arc<Stored>> {
         self.stale().map(|stale| &stale.stored).or(self.beside())
     }
 
-    /// Takes what is stored; the question is one without it from now on.
+    /// Takes the stored response out of the question.
     pub fn take_known(&mut self) -> Option<Arc<Stored>> {
         built()?;
         let known = Arc::clone(self.known()?);
@@ -315,7 +316,7 @@ impl Caching {
         Some(known)
     }
 
-    /// What the origin is asked about.
+    /// The stored response that the origin validates.
     pub fn to_validate(&self) -> Option<&Arc<Stored>> {
         match self.question()? {
             Question::Validation(stale) => Some(&stale.stored),
@@ -323,7 +324,7 @@ impl Caching {
         }
     }
 
-    /// What the origin is asked to complete, and which bytes of it are missing.
+    /// The stored part that the origin completes, and its missing bytes.
     pub fn to_complete(&self) -> Option<(&Arc<Stored>, Bytes)> {
         match self.question()? {
             Question::Missing { beside, missing } => Some((beside, *missing)),
@@ -331,7 +332,7 @@ impl Caching {
         }
     }
 
-    /// What the transaction reads.
+    /// The reader of the transaction.
     #[inline]
     pub fn reader(&self) -> Option<&CacheReader> {
         built()?;
@@ -344,7 +345,7 @@ impl Caching {
         if let CacheState::Reading(reader) = &mut self.state { Some(reader) } else { None }
     }
 
-    /// Takes the reader of a transaction that goes on without the cache.
+    /// Takes the reader of a transaction that continues without the cache.
     pub fn hand_over(&mut self) -> Option<CacheReader> {
         built()?;
         let state = std::mem::replace(&mut self.state, CacheState::HandedOver);

@@ -1,8 +1,8 @@
-//! A response that comes to another loop (rule 48): the side that hears of it.
+//! A response that another loop receives (rule 48): the subscribing side.
 //!
-//! What is heard becomes a fill of this loop, like one that it receives itself, but for three things: its end is told and
-//! not seen, the loop that receives it stores it, and judges what is too large to be kept. From then on that loop has to
-//! know how far the readers here are.
+//! The published response becomes a fill of this loop, like one that this loop receives, with three differences: its end
+//! arrives as a message, and the receiving loop stores it and decides whether it is too large to be kept. That loop needs the
+//! positions of this loop's readers.
 
 use crate::cache::body::SEGMENT_BYTES;
 use crate::cache::fill::streaming_body::{Portion, StreamingBody};
@@ -18,7 +18,7 @@ use crate::engine::ids::FillId;
 use std::sync::{Arc, Weak};
 
 impl Fill {
-    /// Whether it comes from another loop.
+    /// Whether another loop receives the fill.
     pub fn is_subscribed(&self) -> bool {
         matches!(self.coordination, Coordination::Subscribed { .. })
     }
@@ -32,8 +32,8 @@ impl Fill {
         }
     }
 
-    /// Where its readers are, for the loop that tells of it: if the slowest has come on by a segment since that was last told,
-    /// or the first or the last of them has all there is.
+    /// The positions of this loop's readers, for the publishing loop: if the slowest has moved by a segment since the last
+    /// report, or the first or the last of them has read all published bytes.
     pub fn report_progress(&mut self, readers: Span) -> Option<FillEvent> {
         let len = self.stream.len();
         let Coordination::Subscribed { publication, known } = &mut self.coordination else { return None };
@@ -47,7 +47,7 @@ impl Fill {
         Some(FillEvent::Read(Arc::downgrade(publication), Some(readers)))
     }
 
-    /// It is over here before it is over there.
+    /// This loop does not need the fill any more before its end.
     pub fn unsubscribe(&mut self) -> Option<FillEvent> {
         let Coordination::Subscribed { publication, .. } =
             std::mem::replace(&mut self.coordination, Coordination::Nothing)
@@ -59,7 +59,7 @@ impl Fill {
 }
 
 impl Fills {
-    /// Another loop tells of a response that transactions here wait for: they read it as it comes.
+    /// Subscribes to a response of another loop that transactions wait for: they read it as it arrives.
     pub(super) fn subscribe(
         &mut self,
         cx: &mut Context,
@@ -74,7 +74,7 @@ impl Fills {
         }
         let serial = self.next_serial();
         let id = FillId { index: self.slab.vacant_key() as u32, serial };
-        // What is copied here takes room like anything else; where there is none each loop asks by itself.
+        // Copied bytes are charged like all others; without room each loop asks the origin by itself.
         let copied = StreamingBody::replica_bytes_max(publication.length);
         let Some(reserve) = store.admit(cx.now.monotonic_us, copied) else {
             store.count_refused();
@@ -100,7 +100,7 @@ impl Fills {
         fill.is_subscribed_to(publication).then_some((id, fill))
     }
 
-    /// More of it has come. What is not `kept` there cannot be joined from its beginning any more.
+    /// Handles further bytes. A body that is not `kept` there cannot be joined from its beginning any more.
     pub(super) fn receive_portion(
         &mut self,
         cx: &mut Context,
@@ -118,7 +118,7 @@ impl Fills {
         }
     }
 
-    /// There will be no more.
+    /// Handles the end.
     pub(super) fn end_subscription(
         &mut self,
         cx: &mut Context,

@@ -1,8 +1,7 @@
-//! The window through which a body passes that is not stored and has several readers: what turned out too large, or found the
-//! store full.
+//! The window for a body that is not stored and has several readers: a body that is too large, or found the store full.
 //!
-//! What all its readers have is given up, and the origin waits for them: but not for long for one of many. Where the store has
-//! no room for a window, readers go on together, a segment at a time.
+//! Bytes that all readers have sent are dropped, and the origin waits for the slowest reader, but not for long if others are
+//! faster. If the store has no room for a window, readers continue together, a segment at a time.
 
 use super::Fills;
 use super::publication::Span;
@@ -12,11 +11,11 @@ use crate::engine::effect::Effect;
 use crate::engine::ids::FillId;
 
 impl Fills {
-    /// Gives up what all readers have of a body that is not stored. When the window is full and one reader has everything,
-    /// the slowest hold it up: they may do so for a while.
+    /// Drops the bytes that all readers of an unstored body have sent. If the window is full and one reader has sent
+    /// everything, the slowest delay it: they may do so for a while.
     pub(super) fn keep_window(&mut self, cx: &mut Context, id: FillId) {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
-        // When nothing more comes it is as large as it gets, and may be worth keeping.
+        // A body that has ended does not grow, and may be worth keeping.
         if fill.storable || fill.has_failed() {
             return;
         }
@@ -64,7 +63,7 @@ impl Fills {
         cx.wake(origin);
     }
 
-    /// The slowest readers have held the others up for too long: they are cut, in whatever loop.
+    /// The slowest readers have delayed the others for too long: they are cut, in any loop.
     pub(super) fn cut_slowest(&mut self, cx: &mut Context, id: FillId) {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         fill.hold.cut(cx.now_ms());
