@@ -14,19 +14,19 @@ use crate::http::reply;
 pub(in crate::engine) enum Answer {
     Options,
     Trace,
-    /// So many stored responses were forgotten.
+    /// So many stored responses were removed.
     Purged,
-    /// That of a callback. So many bytes of what was written are field lines.
+    /// The answer of a callback. `fields_bytes` of the written bytes are field lines.
     Callback {
         status: u16,
         fields_bytes: usize,
     },
-    /// That of a page, in the same form.
+    /// The answer of a page, in the same form.
     Page {
         status: u16,
         fields_bytes: usize,
     },
-    /// That of the guard, in the same form.
+    /// The answer of the guard, in the same form.
     Guard {
         status: u16,
         fields_bytes: usize,
@@ -43,7 +43,7 @@ impl Answer {
         }
     }
 
-    /// Its media type; empty if it has no content, or one whose type is noted already.
+    /// The media type; empty without content, or if the type is recorded already.
     pub fn content_type(self) -> &'static [u8] {
         match self {
             Answer::Trace => b"message/http",
@@ -82,13 +82,13 @@ impl Answer {
         out.extend_from_slice(date.as_bytes());
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(fields);
-        // What a session shows is its client's alone.
+        // A response with a session is for its client alone.
         if matches!(self, Answer::Page { .. })
             && !FieldBlock::new(fields).lines().any(|(name, _)| name.eq_ignore_ascii_case("cache-control"))
         {
             out.extend_from_slice(b"Cache-Control: no-store\r\n");
         }
-        // The guard's own answers have said what other origins may do.
+        // The guard's own responses contain the fields for other origins already.
         let is_complete = matches!(self, Answer::Guard { .. });
         if let Some((dressing, settings)) = dressing {
             let has = FieldBlock::new(fields).lines();

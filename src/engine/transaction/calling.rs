@@ -1,4 +1,4 @@
-//! The phase in which the program around the proxy is asked about a request.
+//! The phase in which the request callback is called.
 
 use super::answer::Answer;
 use super::examine::{Decision, Examiner, Step};
@@ -11,8 +11,8 @@ use crate::http::fields::{is_token, is_value_byte};
 use crate::http::head::RequestHead;
 use crate::http::target::{Authority, Host, Target};
 
-/// Fields that say where a message ends or what becomes of its connection (RFC 9110 section 7.6.1, RFC 9112 sections 6 and 9),
-/// and Date: the proxy writes them, or they have no place in an answer of its own.
+/// Fields about the end of a message or its connection (RFC 9110 section 7.6.1, RFC 9112 sections 6 and 9), and Date: the
+/// proxy writes them, or they have no place in its own responses.
 const RESERVED_FIELDS: [&str; 9] = [
     "connection",
     "content-length",
@@ -35,7 +35,7 @@ impl Examiner<'_> {
         Step::Continue(info.phase_behind_guard(self.callback.is_some()))
     }
 
-    /// What the program around the proxy makes of a request that rules and guard allow.
+    /// Calls the callback for a request that rules and guard allow.
     pub(super) fn ask_callback(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -106,7 +106,8 @@ impl Examiner<'_> {
     }
 }
 
-/// Writes field lines and content of an answer, and returns the length of the lines. None if the answer breaks a rule or a bound.
+/// Writes field lines and content of an answer, and returns the length of the lines. `None` if the answer breaks a rule or a
+/// bound.
 pub(super) fn write_answer(answer: &callback::Answer, out: &mut Vec<u8>) -> Option<usize> {
     if !matches!(answer.status, 200..=599) {
         return None;

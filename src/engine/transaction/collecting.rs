@@ -1,7 +1,7 @@
-//! Requests whose body is looked at before anything becomes of them: forms with a token, and reports that weir takes itself.
+//! Requests whose body is read before the decision about them: forms with a token, and reports to weir itself.
 //!
-//! The body is left where it came, behind the head, and nothing of it is taken out: a request that goes on is forwarded as if
-//! all had come at once. There is a bound for what is collected, and a deadline for all of it.
+//! The body stays where it was received, behind the head, and is not consumed: a forwarded request is sent as if all of it
+//! had arrived at once. The collected bytes are bounded, and one deadline covers all of them.
 
 use super::{Stage, Transaction};
 use crate::engine::context::Context;
@@ -17,18 +17,18 @@ pub(super) const COLLECTED_BYTES_MAX: usize = 64 * 1024;
 /// Room for the coding of chunks beside that (chosen: a line for each 256 bytes).
 const CODING_BYTES_MAX: usize = 4 * 1024;
 
-/// How far a body has come.
+/// The received part of a body.
 #[derive(Debug)]
 pub(super) enum Collected<'a> {
-    /// All of it.
+    /// The whole body.
     Whole(Cow<'a, [u8]>),
-    /// More is to come.
+    /// More will arrive.
     Part,
-    /// It is longer than what is collected.
+    /// The body is longer than the bound.
     TooLong,
 }
 
-/// How far a body has come of which these bytes are there.
+/// The received part of a body whose received bytes are `raw`.
 pub(super) fn collected(body: Body, raw: &[u8]) -> Result<Collected<'_>, Fault> {
     match body {
         Body::None => Ok(Collected::Whole(Cow::Borrowed(b""))),
@@ -53,7 +53,7 @@ pub(super) fn collected(body: Body, raw: &[u8]) -> Result<Collected<'_>, Fault> 
 }
 
 impl Transaction {
-    /// Waits for more of the body. A client that waits for a 100 before it sends the body gets one.
+    /// Waits for more of the body. Sends a 100 to a client that waits for one.
     pub(super) fn collect(&mut self, cx: &mut Context) -> bool {
         if self.stage != Stage::Collecting {
             cx.set_timer(self.client, cx.settings.timeouts.exchange_ms);
@@ -71,7 +71,7 @@ impl Transaction {
         matches!(self.stage, Stage::Collecting)
     }
 
-    /// Where to read more of the body into.
+    /// Space for more of the body.
     pub(super) fn collecting_space<'p>(&'p mut self, pool: &'p mut Pool) -> Option<Space<'p>> {
         let bytes_max = self.info.head_bytes + COLLECTED_BYTES_MAX + CODING_BYTES_MAX + 1;
         self.input.space(pool, Purpose::Head, bytes_max).map(Space::one)

@@ -1,4 +1,4 @@
-//! What the answers to requests to a gateway carry besides: security headers, CORS, and cookies of weir's own.
+//! Further fields of responses to requests to a gateway: security headers, CORS, and weir's own cookies.
 
 use super::visit::Visit;
 use crate::engine::settings::Settings;
@@ -8,27 +8,27 @@ use crate::guard::verdict::Quota;
 use crate::http::forwarding::{Edits, write_field};
 use crate::policy::edit::HostEdits;
 
-/// What the guard has to do with the answer to one request.
+/// The guard's part of the response to one request.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct GuardedAnswer {
-    /// What behaviour rules watch of it.
+    /// The watch of the behaviour rules on the response.
     pub watch: Option<Box<Watch>>,
-    /// What it carries besides, if a gateway or a page was asked.
+    /// The further fields of the response, for a gateway or a page.
     pub dressing: Option<Dressing>,
-    /// How far the page has come that is to answer.
+    /// The progress of the page that answers.
     pub visit: Option<Box<Visit>>,
 }
 
-/// What the answer to one request to a gateway depends on.
+/// The facts that decide about the further fields of one response.
 #[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Dressing {
     pub circumstances: Circumstances,
-    /// A line Set-Cookie, if the answer sets one.
+    /// The value of Set-Cookie, if the response sets a cookie.
     pub cookie: Option<Box<[u8]>>,
 }
 
 impl Dressing {
-    /// What an answer with these fields gets besides.
+    /// The further fields of a response that has these fields.
     pub fn additions<'a, 'n>(
         &self,
         settings: &'a Settings,
@@ -44,7 +44,7 @@ impl Dressing {
     }
 }
 
-/// The edits of the configuration, what the client may still ask for, and what the answers of a gateway carry besides.
+/// The edits of the configuration, the client's remaining quota, and the further fields of a gateway's responses.
 #[derive(Debug)]
 pub(in crate::engine) struct ResponseEdits<'a> {
     pub edits: &'a HostEdits<'a>,
@@ -54,7 +54,7 @@ pub(in crate::engine) struct ResponseEdits<'a> {
 }
 
 impl ResponseEdits<'_> {
-    /// Whether there is nothing beside the edits of the configuration.
+    /// Whether only the edits of the configuration apply.
     pub fn is_empty(&self) -> bool {
         self.quota.is_none() && self.additions.is_none() && self.cookie.is_empty()
     }
@@ -85,7 +85,7 @@ impl Edits for ResponseEdits<'_> {
     }
 }
 
-/// Appends what the client may still ask for.
+/// Appends the fields with the client's remaining quota.
 #[inline]
 pub(in crate::engine) fn write_quota(quota: Option<Quota>, out: &mut Vec<u8>) {
     let Some(quota) = quota else { return };

@@ -1,4 +1,4 @@
-//! What a request is given on its way beside what configuration says: by the cache, and by the gateway.
+//! Edits of a forwarded request beside those of configuration: by the cache, and by the gateway.
 
 use crate::cache::rfc::range;
 use crate::cache::rfc::validation::{CONDITIONAL_FIELDS, Validators};
@@ -6,9 +6,9 @@ use crate::cache::store::stored::Stored;
 use crate::http::forwarding::{self, Edits};
 use crate::http::target::Authority;
 
-/// What changes in a request that validates a stored response, or asks for what is missing of it: its conditions and its
-/// range are the cache's own (rules 31 and 35). A part is validated with the client's range: if it is another one by now that
-/// is what the client gets of it (RFC 9110 section 13.2.2: If-None-Match comes first).
+/// Edits of a request that validates a stored response, or asks for its missing bytes: conditions and range are the cache's
+/// own (rules 31 and 35). A part is validated with the client's range: if the representation has changed, the client gets its
+/// range of the new one (RFC 9110 section 13.2.2: If-None-Match comes first).
 #[derive(Debug)]
 pub(super) struct OwnConditions<'a> {
     pub edits: &'a dyn Edits,
@@ -38,36 +38,36 @@ impl Edits for OwnConditions<'_> {
             return;
         };
         range::write_range(out, missing);
-        // If it is another one by now, all of it.
+        // If the representation has changed, the whole new one is sent.
         if let Some(tag) = validators.etag {
             forwarding::write_field(out, "If-Range", tag);
         }
     }
 }
 
-/// What a gateway changes in the fields of a request, beside what configuration says: the client's word about itself is not
-/// passed on, and neither are fields that CGI and WSGI would take for others.
+/// Edits of a request by the gateway, beside those of configuration: the client's claims about itself are not forwarded, and
+/// neither are fields that CGI and WSGI would take for others.
 #[derive(Debug)]
 pub(super) struct GatewayEdits<'a> {
     pub edits: &'a dyn Edits,
-    /// The host that was asked for.
+    /// The requested host.
     pub asked: &'a Authority,
     pub allows_underscores: bool,
-    /// The peer is a proxy that the guard file trusts: what it says of client and path is passed on.
+    /// The peer is a proxy that the guard file trusts: its fields about client and path are forwarded.
     pub is_trusted: bool,
-    /// What the peer says of scheme and host: that of a trusted proxy is passed on where it is given.
+    /// Whether a trusted proxy has sent scheme and host, which are then forwarded.
     pub told: [bool; 2],
 }
 
-/// Fields other than those that weir writes by which proxies speak of a client, or of the path that it asked for: some servers
-/// take the path of the last two for that of the request.
+/// Fields, other than those that weir writes, by which proxies describe a client, or its requested path: some servers read
+/// the path of the last two as that of the request.
 const OF_PROXIES: [&str; 4] = ["x-real-ip", "x-original-url", "x-original-uri", "x-rewrite-url"];
 
-/// What the names of such fields begin with.
+/// The beginning of the names of such fields.
 const FORWARDED: &str = "x-forwarded-";
 
 fn is_of_proxies(name: &str) -> bool {
-    // What becomes of X-Forwarded-For itself is not an edit (`ForwardedPolicy`).
+    // X-Forwarded-For itself is handled by `ForwardedPolicy`, not by an edit.
     if name.eq_ignore_ascii_case("X-Forwarded-For") {
         return false;
     }

@@ -1,7 +1,7 @@
-//! A request head, examined once: what it asks, and what is to be done about it.
+//! A request head, examined once: the meaning of the request, and the decision about it.
 //!
-//! Everything that can be decided from the head, the settings and the policy is decided here, without touching a
-//! connection. The head that goes to the origin is written in the same pass.
+//! Everything that can be decided from the head, the settings and the policy is decided in this file, without using a
+//! connection. The head for the origin is written in the same pass.
 
 use crate::engine::body::filter::{FilterLists, FilterSource, Filters};
 use crate::engine::body::relay::Relay;
@@ -42,7 +42,7 @@ use crate::policy::edit::Direction;
 use crate::time::Now;
 use std::net::IpAddr;
 
-/// What a phase says.
+/// The result of a phase.
 pub(super) enum Step {
     /// The next phase.
     Continue(Phase),
@@ -50,9 +50,9 @@ pub(super) enum Step {
     Decide(Decision),
 }
 
-/// What is to be done.
+/// The decision about a request.
 pub(in crate::engine) enum Decision {
-    /// Find an origin; the head for it is written (nothing, for CONNECT).
+    /// Find an origin; the head for it is written (except for CONNECT).
     Forward,
     /// Answer in place of an origin; the content is written.
     Answer(Answer),
@@ -61,13 +61,13 @@ pub(in crate::engine) enum Decision {
     Hit(Hit),
     /// Ask again when the request under way for that key has an answer.
     Wait(u64),
-    /// Go on when the store has counted the request.
+    /// Continue when the store has counted the request.
     Ask(Question),
     /// Ask again when the store has answered this.
     AskValue(ValueRequest),
-    /// Ask again when more of the body has come.
+    /// Examine again when more of the body has arrived.
     Collect,
-    /// Go on after so many microseconds.
+    /// Continue after so many microseconds.
     Delay(u64),
     /// Ask again when this password has been verified.
     Verify {
@@ -77,10 +77,10 @@ pub(in crate::engine) enum Decision {
     },
 }
 
-/// What a client is told that may not ask, whatever it has sent.
+/// The refusal for a client that may not use the proxy, whatever it has sent.
 pub(in crate::engine) const STRANGER: Refusal = Refusal::Denied(acl::Refusal::Client);
 
-/// What the examination may look_up.
+/// The context of an examination.
 pub(in crate::engine) struct Examiner<'a> {
     /// The cache, if there is one.
     pub cache: Option<CacheLookUp<'a>>,
@@ -88,15 +88,15 @@ pub(in crate::engine) struct Examiner<'a> {
     pub policy: &'a Policy,
     pub origins: &'a Origins,
     pub remembered: &'a mut CredentialCache,
-    /// What clients have been doing; nothing where that decides nothing, as for weir's own requests.
+    /// The guard; `None` if it does not decide, as for weir's own requests.
     pub guard: Option<Lent<'a, Guard>>,
-    /// The program around the proxy, if it is to be asked.
+    /// The request callback, if there is one.
     pub callback: Option<&'a RequestCallback>,
     /// A request of weir's own.
     pub is_refresh: bool,
     /// Whether the store may be asked.
     pub breaker: &'a mut Breaker,
-    /// Where filters come from, if there are any.
+    /// The source of filters, if there is one.
     pub filters: Option<&'a FilterSource>,
     pub up: &'a mut Relay,
     pub down: &'a mut Relay,
@@ -106,24 +106,24 @@ pub(in crate::engine) struct Examiner<'a> {
     pub began_us: u64,
     pub client: IpAddr,
     pub peer: PeerId,
-    /// The address that its connection comes from, which may be that of a proxy.
+    /// The address of the connection's peer, which may be a proxy.
     pub peer_address: Option<IpAddr>,
-    /// The gateway, if the request has come to a listener of that.
+    /// The gateway, if the request arrived at one of its listeners.
     pub gateway: Option<Lent<'a, Gateway>>,
     pub routing: &'a mut Option<Routing>,
-    /// Its own connection has ended meanwhile.
+    /// The client's bound connection has ended meanwhile.
     pub bond_lost: bool,
-    /// What the guard has to do with the answer.
+    /// The guard's part of the response.
     pub guarded: &'a mut GuardedAnswer,
     /// Pages of the program around the proxy.
     pub pages: Option<&'a OwnPages>,
-    /// What has come behind the head: of its body, and perhaps more.
+    /// The received bytes behind the head: of the body, and possibly more.
     pub behind: &'a [u8],
 }
 
 impl Examiner<'_> {
-    /// Takes one whole head through the phases that are to come, into `info`, `record` and `out`: its bytes, and the message that
-    /// it may have been read into.
+    /// Takes one whole head through the remaining phases, into `info`, `record` and `out`: `bytes` of the head, and the
+    /// message that it may have been read into.
     pub fn examine(
         &mut self,
         (bytes, message): (&[u8], &mut Message),
@@ -154,7 +154,7 @@ impl Examiner<'_> {
             self.admit(head, &target, info, record)?;
             info.phase = Phase::Framing;
         }
-        // By reference: most of a target is room for a name.
+        // By reference: a target is large because of its name.
         let target = match &target {
             Ok(target) => target,
             Err(fault) => return Err(Refusal::Fault(*fault)),
@@ -181,8 +181,8 @@ impl Examiner<'_> {
         }
     }
 
-    /// Notes what is asked, and refuses a client that may not ask before anything that is said depends on what is asked, or as
-    /// whom (rule 46).
+    /// Records the request, and refuses a client that may not use the proxy before any text depends on the request or its
+    /// user (rule 46).
     fn admit(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -213,7 +213,7 @@ impl Examiner<'_> {
         Ok(Step::Continue(Phase::Identify))
     }
 
-    /// Finds out what the request is for, and whether it has come through weir before.
+    /// Finds the authority of the request, and detects a loop through weir.
     fn identify(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -222,7 +222,7 @@ impl Examiner<'_> {
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        // Behind framing, so that the connection of a proxy with many clients goes on after the refusal of one.
+        // After framing, so that the connection of a proxy with many clients stays open after the refusal of one.
         self.admit_guarded(head, record)?;
         self.find_authority(head, target, info, record, out)?;
         if info.is_page {
@@ -239,7 +239,7 @@ impl Examiner<'_> {
         Ok(Step::Continue(Phase::Authenticate))
     }
 
-    /// Notes which authority the request is for; none, if it is for weir itself and in order (`OPTIONS *`).
+    /// Records the authority of the request; `None`, if the request is for weir itself and valid (`OPTIONS *`).
     fn find_authority(
         &self,
         head: &RequestHead<'_, '_>,
@@ -295,19 +295,20 @@ impl Examiner<'_> {
         record: &mut LogRecord,
     ) -> Result<Step, Refusal> {
         let next = Step::Continue(Phase::Judge);
-        // Users are those of the forward proxy.
+        // Users belong to the forward proxy.
         let is_for_proxy = self.gateway.is_none() && !info.is_page;
         let Some(users) = self.policy.users.as_ref().filter(|_| is_for_proxy) else {
             return Ok(next);
         };
-        // Two sets of credentials are none: another reader may take the other set.
+        // Two sets of credentials count as none: another reader may use the other set.
         let field = "proxy-authorization";
         let given = head.fields.get(field).filter(|_| head.fields.count(field) == 1).and_then(credentials);
         let Some(given) = given else { return Err(Refusal::CredentialsMissing) };
         let key = users.key(&given);
         let right = match self.remembered.get(self.now, key) {
             Some(false) => false,
-            // From a client that has not said it before it is a guess all the same: an answer tells that it is right.
+            // Credentials that this client has not sent before are a guess in any case: the answer would show that
+            // they are right.
             Some(true) => {
                 let guess = self.guesses.begin(self.now, self.client, key).ok_or(Refusal::TooManyGuesses)?;
                 self.guesses.know(self.now, self.client, guess, key);
@@ -335,7 +336,7 @@ impl Examiner<'_> {
         Ok(next)
     }
 
-    /// Whether the rules allow it, and through which filters it goes. What is for weir itself ends here.
+    /// Applies the rules, and sets the filters. Requests for weir itself end here.
     fn judge(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -378,7 +379,7 @@ impl Examiner<'_> {
         Ok(Step::Continue(Phase::Guard))
     }
 
-    /// Puts filters into the relays. What has no body has none to filter.
+    /// Sets the filters of the relays. A message without a body has no filters.
     fn set_filters(&mut self, lists: FilterLists, info: &mut RequestInfo) {
         if info.method == Method::Connect {
             return;
@@ -395,7 +396,7 @@ impl Examiner<'_> {
         }
     }
 
-    /// What the cache has to say; waits if another request for the same is under way.
+    /// Looks the request up in the cache; waits if another request for the key is under way.
     fn ask_cache(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -410,7 +411,7 @@ impl Examiner<'_> {
             return decision.map(Step::Decide);
         }
         info.authenticates = session_auth::authenticates_connection(head.fields);
-        // Which upstream of a route it will be is not known yet: it is that one (`choose_upstream`).
+        // The upstream of a route is not chosen yet: a pinned one will be chosen (`choose_upstream`).
         let pinned = self.bond_lost
             || match self.gateway {
                 Some(_) => self.origins.pinned_hop(self.peer).is_some(),
@@ -492,7 +493,7 @@ impl Examiner<'_> {
                 Some(_) => self.forwarded_by_gateway(),
                 None => self.settings.forwarded,
             },
-            // The client is what a trusted proxy says, and is in the list already.
+            // The client is the one that a trusted proxy has named, and is in the list already.
             client: self.peer_address.filter(|_| routed.is_some()).unwrap_or(self.client),
             edits,
         };

@@ -1,4 +1,4 @@
-//! What one transaction or tunnel leaves behind: the entry that the access log writes.
+//! The record of one transaction or tunnel, for the access log.
 
 pub use crate::cache::rfc::status::Forward;
 use crate::guard::told::Asker;
@@ -8,36 +8,36 @@ use std::net::SocketAddr;
 /// How a request ended for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Passed on to the origin (or answered by weir as asked, like `OPTIONS *`).
+    /// Forwarded to the origin (or answered by weir as requested, like `OPTIONS *`).
     Allowed,
     /// Refused by a rule, by credentials, or by a limit.
     Refused,
-    /// Not understood: the request broke the grammar.
+    /// Malformed: the request broke the grammar.
     Malformed,
-    /// Allowed, but not carried to its end: the origin or the path to it failed, or the client gave up or did not read.
-    /// The reason says which.
+    /// Allowed, but not completed: the origin or the path to it failed, or the client gave up or did not read. The
+    /// reason tells which.
     Failed,
 }
 
-/// What the cache did.
+/// The use of the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CacheUse {
-    /// It had no part in it.
+    /// The cache was not used.
     #[default]
     None,
     /// Answered from memory.
     Hit,
-    /// Nothing usable was stored.
+    /// No usable response was stored.
     Miss,
     /// Answered from memory although stale.
     Stale,
-    /// Answered from memory after the origin had confirmed it.
+    /// Answered from memory after the origin had confirmed the response.
     Revalidated,
-    /// Answered by what another request brought at the same time.
+    /// Answered with the response to another request under way.
     Collapsed,
     /// The request was none for a cache.
     Bypass,
-    /// weir's own request, to renew what it had served stale.
+    /// weir's own request, to renew a response that was served stale.
     Refresh,
 }
 
@@ -57,30 +57,30 @@ impl CacheUse {
     }
 }
 
-/// What kind of thing the entry is about.
+/// The subject of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// One request and its response.
     Transaction,
     /// A CONNECT tunnel or an upgraded connection, from set-up to its end.
     Tunnel,
-    /// That one has been set up: an entry beside that of its end, where it is asked for. It is counted nowhere.
+    /// The set-up of a tunnel: a record beside that of its end, if configured. It is not counted.
     TunnelStart,
 }
 
-/// What a transaction has waited for, one after the other, in microseconds. `None` is what there was none of.
+/// The waits of a transaction, one after the other, in microseconds. `None` for a wait that did not occur.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
-    /// For the look-up of a name, be it that it failed; 0 if the answer was known.
+    /// The look-up of a name, even a failed one; 0 if the answer was in the cache.
     pub dns_us: Option<u64>,
-    /// For a connection to the origin, however many addresses were tried, and be it that none came about.
+    /// The connection to the origin, for all addresses that were tried, even without success.
     pub connect_us: Option<u64>,
-    /// From then on, or from when a connection was reused, to the first byte of the head of the final response. Of an answer out
-    /// of the cache: what the request took to get there, without the other two. For CONNECT until the 200.
+    /// The time from then on, or from the reuse of a connection, to the first byte of the head of the final response. For an
+    /// answer from the cache: the time of the request, without the other two. For CONNECT until the 200.
     pub ttfb_us: Option<u64>,
 }
 
-/// Longest media type that is noted (RFC 6838 section 4.2: either part has 127 characters at most).
+/// Longest media type in a record (RFC 6838 section 4.2: either part has 127 characters at most).
 const CONTENT_TYPE_BYTES_MAX: usize = 255;
 
 /// A stretch of an entry's text.
@@ -95,11 +95,11 @@ pub struct Span {
 pub struct LogRecord {
     /// Transaction or tunnel.
     pub kind: Kind,
-    /// When the first byte of the request came, microseconds since 1970 UTC.
+    /// When the first byte of the request arrived, in microseconds since 1970 UTC.
     pub started_unix_us: u64,
-    /// From then to the end, microseconds.
+    /// From then to the end, in microseconds.
     pub duration_us: u64,
-    /// The user of the proxy who asked.
+    /// The client's address.
     pub client: SocketAddr,
     /// The status that the client was sent; 0 if it got none.
     pub status: u16,
@@ -109,32 +109,32 @@ pub struct LogRecord {
     pub sent_bytes: u64,
     /// The address dialled, if any was.
     pub upstream: Option<SocketAddr>,
-    /// What it has waited for.
+    /// The waits of the transaction.
     pub phases: Phases,
-    /// How it ended.
+    /// The outcome for the client.
     pub verdict: Verdict,
-    /// It ended before its answer did: the client went away, or the answer broke off.
+    /// The transaction ended before its response was complete: the client closed, or the response broke off.
     pub aborted: bool,
     /// The client connection had carried an earlier request.
     pub client_reused: bool,
     /// The origin connection had carried an earlier transaction.
     pub origin_reused: bool,
-    /// What the cache did.
+    /// The use of the cache.
     pub cache: CacheUse,
-    /// Why it had to ask the origin.
+    /// The reason why the cache asked the origin.
     pub forward: Option<Forward>,
-    /// Why it did not do more: a word; empty if there is nothing to say.
+    /// The reason why the cache did not do more: a word, or empty.
     pub cache_reason: &'static str,
     /// Minor version of the request: 0 for HTTP/1.0, 1 for HTTP/1.1.
     pub minor_version: u8,
     text: Vec<u8>,
-    /// Where each text lies in `text`, in the order of [`Text::ALL`].
+    /// The position of each text in `text`, in the order of [`Text::ALL`].
     spans: [Span; Text::ALL.len()],
 }
 
-/// What a tunnel keeps for its entry while it stands: the texts and the rest that is known at its begin, in as little memory as
-/// can be. A byte of flags, the phases that there were, seven bits in a byte, and for each text that the log will want and that
-/// is not empty: which one it is, its length, and itself. The target is the last and needs no length.
+/// The facts that a tunnel keeps for its record: the texts and the values known at its begin, in as little memory as
+/// possible. A byte of flags, the phases that occurred, seven bits in a byte, and each text that the log writes and that is
+/// not empty: its number, its length, and its bytes. The target is the last and needs no length.
 #[derive(Debug)]
 pub(in crate::engine) struct Note(Box<[u8]>);
 
@@ -142,7 +142,7 @@ pub(in crate::engine) struct Note(Box<[u8]>);
 const CLIENT_REUSED: u8 = 1;
 const ORIGIN_REUSED: u8 = 2;
 const MINOR_VERSION: u8 = 4;
-/// The method, which is not kept then. The status follows from it, and what it took to write that.
+/// The method is CONNECT and not stored. Status and head bytes follow from it.
 const CONNECT: u8 = 8;
 const DNS: u8 = 16;
 const DIALLED: u8 = 32;
@@ -157,7 +157,7 @@ pub enum Text {
     Method,
     /// The target: an absolute URI without userinfo, or `host:port` for CONNECT.
     Target,
-    /// Why it was refused or failed: the rule (`blocklist.txt:12`), or a word such as `dns_error`.
+    /// The reason for a refusal or failure: the rule (`blocklist.txt:12`), or a word such as `dns_error`.
     Reason,
     /// User-Agent of the request.
     Agent,
@@ -165,12 +165,12 @@ pub enum Text {
     Referrer,
     /// The media type of the response, without its parameters.
     ContentType,
-    /// What a callback has said of it.
+    /// The note of a callback.
     Note,
 }
 
 impl Text {
-    /// All of them, in their order.
+    /// All texts, in order.
     pub const ALL: [Text; 8] = [
         Text::User,
         Text::Method,
@@ -183,7 +183,7 @@ impl Text {
     ];
 }
 
-/// A set of texts: a bit for each, because every request asks for some.
+/// A set of texts: a bit for each, because every request tests some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextSet(u8);
 
@@ -201,7 +201,7 @@ impl TextSet {
         TextSet(set)
     }
 
-    /// Whether the text is one of them.
+    /// Whether the set contains the text.
     #[inline]
     pub const fn contains(self, text: Text) -> bool {
         self.0 & 1 << text as u8 != 0
@@ -211,7 +211,7 @@ impl TextSet {
 const _: () = assert!(Text::ALL.len() <= 8);
 
 impl LogRecord {
-    /// The request, for what is told of it.
+    /// The request in the form for events.
     pub(in crate::engine) fn asked(&self) -> Asker<'_> {
         Asker {
             client: self.client.ip(),
@@ -223,8 +223,8 @@ impl LogRecord {
         }
     }
 
-    /// What a tunnel needs to keep, of the texts those that are `noted`. What is longer than 64 KB, as no text is in heads of
-    /// the usual limit, is cut.
+    /// The note of a tunnel, with those of the texts that are `noted`. Texts longer than 64 KB, which heads within the usual
+    /// limit do not contain, are cut.
     pub(in crate::engine) fn note(&self, noted: TextSet, scratch: &mut Vec<u8>) -> Note {
         debug_assert!(matches!(self.status, 101 | 200));
         let connect = self.text(Text::Method) == b"CONNECT";
@@ -260,7 +260,7 @@ impl LogRecord {
         Note(scratch.as_slice().into())
     }
 
-    /// Makes this blank entry one of a tunnel, from what that has kept.
+    /// Turns this blank record into one of a tunnel, from its note.
     pub(in crate::engine) fn restore(&mut self, note: &Note) {
         let Some((&flags, mut rest)) = note.0.split_first() else { return };
         (self.kind, self.status) = (Kind::Tunnel, if flags & CONNECT != 0 { 200 } else { 101 });
@@ -329,7 +329,7 @@ impl LogRecord {
         self.spans[which as usize] = span;
     }
 
-    /// Sets the target, after `front`, in the one form that logs have of it: see [`write_encoded`].
+    /// Sets the target, after `front`, in the form for logs: see [`write_encoded`].
     pub fn set_target(&mut self, front: &[u8], target: &[u8]) {
         let start = self.text.len();
         self.text.extend_from_slice(front);
@@ -351,7 +351,7 @@ impl LogRecord {
     }
 }
 
-/// Appends a number, seven bits in a byte, the lowest first; the upper bit says that there are more.
+/// Appends a number, seven bits in a byte, the lowest first; the upper bit means that more follow.
 fn push_number(out: &mut Vec<u8>, number: u64) {
     let mut rest = number;
     while rest > 0x7F {

@@ -1,7 +1,7 @@
-//! The machine of all transactions of one loop: begins them, examines them, answers in weir's own name.
+//! The machine of all transactions of one loop: begins and examines them, and answers in weir's own name.
 //!
-//! How a transaction sends and receives is in `upload` and `response`, what the cache does for it in the engine's folder `cache`,
-//! and how it ends in `settle`.
+//! Sending and receiving of a transaction are in `upload` and `response`, the cache's work for it in the engine's folder
+//! `cache`, and its end in `settle`.
 
 use super::answer::Answer;
 use super::dressing::{Dressing, GuardedAnswer};
@@ -42,7 +42,7 @@ use std::sync::Arc;
 /// Transactions kept for reuse (chosen: more than begin between two that end, and no great memory after a burst).
 const SPARE_TRANSACTIONS_MAX: usize = 64;
 
-/// What a transaction makes use of: lent with each call.
+/// The services of a transaction: lent with each call.
 pub(in crate::engine) struct Services {
     pub upstreams: Upstreams,
     pub fills: Fills,
@@ -58,31 +58,31 @@ pub(in crate::engine) struct Transactions {
     #[allow(clippy::vec_box)]
     spare: Vec<Box<Transaction>>,
     serial: u32,
-    /// Transactions whose wait for another one is over.
+    /// Transactions whose wait for another one has ended.
     pub concluded: VecDeque<TransactionId>,
     pub signature: Signature,
-    /// For the key of a request, and for the texts of what is to be stored.
+    /// Buffer for the key of a request, and for the texts of a response to store.
     pub cache_text: Vec<u8>,
-    /// For what a request has in the fields that a stored response varies by.
+    /// Buffer for a request's values of the fields in Vary.
     pub cache_scratch: Vec<u8>,
-    /// For bytes that came behind the end of a message.
+    /// Buffer for bytes behind the end of a message.
     pub excess: Vec<u8>,
-    /// What was refused lately, in words.
+    /// Texts of recent refusals.
     refusal_texts: RefusalTexts,
-    /// Where the filters of requests and responses come from; nothing is filtered without.
+    /// The source of filters of requests and responses; `None` for no filters.
     pub filter_source: Option<FilterSource>,
 }
 
-/// What a transaction begins with.
+/// The facts that a transaction begins with.
 pub(in crate::engine) struct Begun {
     pub client: PeerId,
     pub address: SocketAddr,
     /// The client connection has carried another transaction.
     pub reused: bool,
-    /// What was received, and the length of the head in it.
+    /// The received bytes, and the length of the head in them.
     pub input: Linear,
     pub head_bytes: usize,
-    /// When the first byte came, in microseconds since the loop started.
+    /// When the first byte arrived, in microseconds since the loop started.
     pub began_us: u64,
 }
 
@@ -102,7 +102,7 @@ impl Transactions {
         }
     }
 
-    /// Begins a transaction of which nothing is known but the length of what was received.
+    /// Begins a transaction of which only the length of the head is known.
     pub fn begin(&mut self, cx: &mut Context, begun: Begun) -> TransactionId {
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
@@ -125,7 +125,7 @@ impl Transactions {
         TransactionId { index: self.slab.insert(transaction) as u32, serial }
     }
 
-    /// The transaction, if it is still that one.
+    /// The transaction with this id, if it has not ended.
     pub fn get_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
         let transaction = self.slab.get_mut(id.index as usize)?;
         Some(&mut **transaction).filter(|transaction| transaction.serial == id.serial)
@@ -133,10 +133,10 @@ impl Transactions {
 
     /// Ends a transaction that has given everything back: keeps its memory for the next, and hands out its log record.
     pub fn retire(&mut self, cx: &mut Context, mut transaction: Box<Transaction>) -> Box<LogRecord> {
-        // It is made blank when the next transaction begins.
+        // The record is reset when the next transaction begins.
         let blank = cx.take_used_record(transaction.record.client);
         let record = std::mem::replace(&mut transaction.record, blank);
-        // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
+        // A transaction that is kept for reuse must hold nothing of the cache, whose bytes could not be evicted.
         transaction.caching.reset();
         (transaction.routing, transaction.guarded) = (None, GuardedAnswer::default());
         transaction.up.set_filters(None);
@@ -153,21 +153,21 @@ impl Transactions {
         record
     }
 
-    /// Forgets what is kept for reuse: it would begin with an old policy, or old settings.
+    /// Drops transactions that are kept for reuse: they would begin with an old policy, or old settings.
     pub fn clear_spare(&mut self) {
         self.spare.clear();
         self.refusal_texts.clear();
     }
 
-    /// Gives back what is not used.
+    /// Releases unused memory.
     pub fn shrink(&mut self) {
         self.spare = Vec::new();
         self.refusal_texts.clear();
         self.slab.shrink_to_fit();
     }
 
-    /// Takes the request through the phases that are to come, and does what they decide: from the first one, or from the one in
-    /// which it has waited.
+    /// Takes the request through the remaining phases, from the first one or from the one in which it has waited, and carries
+    /// out their decision.
     pub fn examine(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
         let Some(decision) = self.decide(cx, services, id) else { return };
         let Services { fills, verifications, store_waits, throttle_waits, .. } = services;
@@ -181,7 +181,7 @@ impl Transactions {
                 transaction.note_forwarding();
                 self.forward(cx, id);
             }
-            // In a build without the cache there is none.
+            // A build without the cache has no hits.
             Decision::Hit(_) if part::cache::built().is_none() => {}
             Decision::Hit(hit) => {
                 release_lock(cx, &mut transaction.caching, CollapseOutcome::LookAgain);
@@ -191,13 +191,13 @@ impl Transactions {
             Decision::Answer(answer) => self.answer(cx, id, answer),
             Decision::Refuse(refusal) => cx.send(Effect::Refuse(id, refusal)),
             Decision::Ask(question) => {
-                // A guard has asked, so there is one.
+                // A guard has asked, so it exists.
                 if let Some(guard) = transaction.settings.guard.clone() {
                     transaction.stage = Stage::Asking(store_waits.begin(cx, id, guard, question));
                 }
             }
             Decision::AskValue(request) => {
-                // Not for a request of weir's own: no page is asked for those.
+                // Not for a request of weir's own, which has no page.
                 let guard = part::guard::lend(transaction.settings.guard.as_ref());
                 let job = store_waits.begin_value(cx, id, guard, request);
                 transaction.stage = Stage::Asking(job);
@@ -219,7 +219,7 @@ impl Transactions {
         }
     }
 
-    /// What the phases decide.
+    /// The decision of the phases.
     #[inline]
     fn decide(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> Option<Decision> {
         let Transactions { slab, cache_text, cache_scratch, filter_source, .. } = self;
@@ -281,7 +281,7 @@ impl Transactions {
         Some(examiner.examine((bytes, request_head), info, record, &mut cx.scratch))
     }
 
-    /// Takes the rewritten head and what has come of the body, and asks for a connection to the origin.
+    /// Takes the rewritten head and the received part of the body, and requests a connection to the origin.
     fn forward(&mut self, cx: &mut Context, id: TransactionId) {
         let transaction = &mut self.slab[id.index as usize];
         if !transaction.up.head.append(&mut cx.pool, Purpose::Reply, &cx.scratch) {
@@ -291,7 +291,7 @@ impl Transactions {
         let body = transaction.info.body;
         transaction.up.frame(body, transaction.info.body_out == Body::Chunked);
         if body != Body::None {
-            // The client may have gone on sending while nothing was read: while a password was verified.
+            // The client may have sent more while it was not read, during the check of a password.
             cx.wake(transaction.client);
         }
         if self.pump_upload(cx, id) {
@@ -299,7 +299,8 @@ impl Transactions {
         }
     }
 
-    /// The store has counted a request, or has not answered: the request goes on behind the guard's phase, or is refused.
+    /// Handles the answer of the store for a request, or its failure: the request continues behind the guard's phase, or is
+    /// refused.
     pub fn handle_store_answer(
         &mut self,
         cx: &mut Context,
@@ -318,7 +319,7 @@ impl Transactions {
                 return self.conclude_value(cx, waiting.transaction, job, ValueAnswer::Failed(failure));
             }
         };
-        // A store that answers something else than was asked has not answered.
+        // A store whose answers do not fit the question has failed.
         let answers = match answers {
             Ok(answers) if !guard.are_answers(&question, answers) => Err(StoreFailure::Refused),
             other => other,
@@ -342,7 +343,7 @@ impl Transactions {
         });
     }
 
-    /// The next request that goes at a pace goes on, if it is its time. False if there is none.
+    /// Continues the next delayed request, if it is due. False if none is.
     pub fn resume_throttled(&mut self, cx: &mut Context, services: &mut Services) -> bool {
         let Some(id) = services.throttle_waits.next_due(cx.now) else { return false };
         let Some(transaction) = self.get_mut(id).filter(|waiting| waiting.stage == Stage::Throttled) else {
@@ -365,8 +366,8 @@ impl Transactions {
         services.fills.wait_for_leader(cx, hash, &self.cache_text, id);
     }
 
-    /// Notes what has come of the leaders that transactions have waited for. They are examined again when the event of the
-    /// leader has been dealt with.
+    /// Records the result of leaders that transactions have waited for. The transactions are examined again when the leader's
+    /// event has been handled.
     pub fn note_conclusion(&mut self, conclusion: Conclusion) {
         let Conclusion { waiters, outcome, counts } = conclusion;
         for waiter in waiters {
@@ -376,7 +377,7 @@ impl Transactions {
         }
     }
 
-    /// Examines the next transaction again whose wait is over. False if there is none.
+    /// Examines the next transaction again whose wait has ended. False if there is none.
     pub fn resume_concluded(&mut self, cx: &mut Context, services: &mut Services) -> bool {
         let Some(waiter) = self.concluded.pop_front() else { return false };
         let Some(transaction) = self.get_mut(waiter) else { return true };
@@ -384,7 +385,7 @@ impl Transactions {
             return true;
         }
         transaction.stage = Stage::Begun;
-        // What is left of the time to wait is not that of what comes next: a look-up, a password.
+        // The rest of the waiting time does not apply to the next step: a look-up, a password.
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
         match transaction.caching.outcome() {
             Some(CollapseOutcome::Refused(refusal)) => cx.send(Effect::Refuse(waiter, refusal)),
@@ -395,8 +396,8 @@ impl Transactions {
         true
     }
 
-    /// The leader of that key has not got an answer in good time: it goes on for itself, and the first of those that waited
-    /// asks anew (cache rule 53). Where the leader is in another loop, each loop asks for itself.
+    /// The leader of that key has not got a response in time: it continues for itself, and the first transaction that waited
+    /// asks the origin (cache rule 53). If the leader is in another loop, each loop asks for itself.
     pub(super) fn overtake(&mut self, cx: &mut Context, services: &mut Services, hash: u64) {
         let Some(leader) = services.fills.collapses.leader(hash) else {
             return services.fills.stop_waiting_elsewhere(cx, hash);
@@ -405,7 +406,7 @@ impl Transactions {
         self.conclude_collapse(cx, services, leader, CollapseOutcome::LookAgain);
     }
 
-    /// Lets those go that have waited for a leader.
+    /// Releases the transactions that have waited for a leader.
     pub fn conclude_collapse(
         &mut self,
         cx: &mut Context,
@@ -437,8 +438,8 @@ impl Transactions {
         self.reply(cx, id);
     }
 
-    /// Answers with a refusal; what the origin was to do with the request, or was doing, is ended. If a response is
-    /// already on its way, the transaction is aborted instead.
+    /// Answers with a refusal, and ends the request's work at the origin. If a response has begun already, the
+    /// transaction is aborted instead.
     pub fn refuse(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, refusal: Refusal) {
         let Some(transaction) = self.get_mut(id) else { return };
         let under_way = transaction.is_answering();
@@ -457,8 +458,8 @@ impl Transactions {
             return;
         }
         let outcome = match refusal {
-            // Before anything was sent it is the origin that cannot be had. Afterwards it may be what this request has said
-            // that made the origin fail: that is no failure of other requests (cache rule 53).
+            // Before anything was sent, the origin cannot be reached, which holds for all. Afterwards this request may have
+            // made the origin fail, which is no failure of other requests (cache rule 53).
             Refusal::Dns(_) | Refusal::Connect(_) if !sent => CollapseOutcome::Refused(refusal),
             _ => CollapseOutcome::LookAgain,
         };
@@ -483,7 +484,7 @@ impl Transactions {
         let listener = cx.connections.get(transaction.client).map(|peer| peer.listener);
         let listener = listener.and_then(|listener| transaction.settings.listener(listener));
         let is_for_gateway = listener.is_some_and(|listener| listener.gateway);
-        // Also for what is no request at all.
+        // For heads that are no request, too.
         if transaction.guarded.dressing.is_none() && is_for_gateway {
             transaction.guarded.dressing = Some(Dressing::default());
         }
@@ -497,8 +498,8 @@ impl Transactions {
         self.reply(cx, id);
     }
 
-    /// Decides whether the connection ends with an answer of weir's own: if the next request could not be found behind what is
-    /// left of this one. Once a transaction closes it stays so.
+    /// Decides whether the connection ends with a response of weir's own: if the next request could not be found behind the
+    /// rest of this one. Once decided, a close stays decided.
     pub fn decide_close(&mut self, cx: &mut Context, id: TransactionId) {
         let transaction = &mut self.slab[id.index as usize];
         let info = &transaction.info;
@@ -509,7 +510,7 @@ impl Transactions {
             Body::Chunked | Body::UntilClose => u64::MAX,
         };
         let ambiguous = left > 0 && transaction.may_wait();
-        // What a client sends behind a CONNECT is meant for a tunnel, and may still be on its way (rule 11).
+        // Bytes behind a CONNECT are meant for a tunnel, and may still be under way (rule 11).
         let refused_tunnel = info.method == Method::Connect;
         if info.keep_alive && left > DISCARD_BYTES_MAX && !transaction.closes {
             cx.metrics.limit_discard += 1;
@@ -518,7 +519,7 @@ impl Transactions {
             cx.is_draining() || !info.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || refused_tunnel;
     }
 
-    /// Sends what the scratch buffer holds as the final answer.
+    /// Sends the content of the scratch buffer as the final response.
     fn reply(&mut self, cx: &mut Context, id: TransactionId) {
         let transaction = &mut self.slab[id.index as usize];
         let client = transaction.client;
@@ -546,7 +547,7 @@ impl Transactions {
         }
     }
 
-    /// Gives back what was kept of the request for a retry: there is an answer now.
+    /// Releases the part of the request that was kept for a retry: a response has arrived.
     pub fn forget_request(&mut self, cx: &mut Context, id: TransactionId) {
         let transaction = &mut self.slab[id.index as usize];
         transaction.input.consume(&mut cx.pool, transaction.consumed.min(transaction.input.len()));
@@ -568,7 +569,7 @@ impl Transactions {
                 let transaction = &mut self.slab[id.index as usize];
                 transaction.restart_timeout(cx);
                 transaction.up.handle_spliced(count);
-                // Bytes are moved when all that came before has gone on: the client was waited for.
+                // Bytes move when all earlier ones were sent: weir waited for the client.
                 if transaction.is_uploading_slowly(cx) {
                     self.end_slow_upload(cx, services, id);
                     return;
@@ -598,7 +599,7 @@ impl Transactions {
                 self.try_settle(cx, services, id);
             }
             Event::EndOfStream => {
-                // Asked for only while the request's body is incomplete.
+                // Wanted only while the request's body is incomplete.
                 if !self.finish_answered(cx, services, id) {
                     cx.send(Ending::Abandon.with_verdict(id, Verdict::Malformed, "client_closed"));
                 }

@@ -51,30 +51,30 @@ use request::{Method, RequestInfo};
 use slab::Slab;
 use std::sync::Arc;
 
-/// How far it has come.
+/// The stage of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Stage {
     /// Being examined.
     Begun,
     /// The password is being verified off the loop.
     Verifying,
-    /// The store that counts requests has been asked.
+    /// Waits for the store that counts the request.
     Asking(StoreJob),
-    /// More of the body is awaited, because it is looked at before anything becomes of the request.
+    /// Waits for more of the body, which is read before the decision about the request.
     Collecting,
-    /// Its client has broken a behaviour rule, and its requests go at a pace.
+    /// Waits because its client has broken a behaviour rule and its requests are delayed.
     Throttled,
     /// The name is being looked up, or connections to the origin are being tried.
     Connecting(ConnectId),
-    /// The origin has the request, or is getting it; no final response yet.
+    /// The origin has received the request, or receives it; no final response yet.
     Awaiting,
     /// The response is on its way through.
     Relaying,
     /// weir's own answer is on its way.
     Replying,
-    /// Another request for the same is under way; the hash of the key.
+    /// Waits for another request with the same key; contains the hash of the key.
     Waiting(u64),
-    /// An answer out of the cache, or out of what is being stored, is on its way.
+    /// A response from the cache, or from a fill, is being sent.
     Serving,
 }
 
@@ -88,21 +88,21 @@ pub(in crate::engine) struct Transaction {
     pub info: RequestInfo,
     /// The policy it began with.
     pub policy: Arc<Policy>,
-    /// The settings it began with: what was accepted is not measured by other limits later. Only time-outs are those of now.
+    /// The settings at the begin: an accepted request is not measured by later limits. Only time-outs are the present ones.
     pub settings: Arc<Settings>,
     /// From client to origin.
     pub up: Relay,
     /// From origin to client.
     pub down: Relay,
     pub rates: Rates,
-    /// What the client has sent and is not yet part of a body: the head, and what came with it.
+    /// Received bytes of the client that are not part of a body yet: the head, and those received with it.
     pub input: Linear,
-    /// Bytes at the front of that which are done with, or kept for a retry only: the head, and what has gone up of the
-    /// body behind it.
+    /// Bytes at the front of `input` that are done with, or kept for a retry only: the head, and the forwarded part
+    /// of the body behind it.
     pub consumed: usize,
-    /// What the origin has sent and is not yet part of a body.
+    /// Received bytes of the origin that are not part of a body yet.
     pub response: Linear,
-    /// The heads of responses that come.
+    /// The heads of responses.
     pub incoming: Incoming,
     /// The head at the front of `input`, once it has been read.
     pub request_head: Message,
@@ -110,17 +110,17 @@ pub(in crate::engine) struct Transaction {
     pub since: Since,
     /// The client connection ends with this transaction.
     pub closes: bool,
-    /// The client takes the close for the end of the response, so that a truncation must be a reset.
+    /// The client takes the close for the end of the response, so a truncation must be a reset.
     pub ends_at_close: bool,
-    /// What is known of the origin connection.
+    /// The state of the origin connection.
     pub carrier: Carrier,
     /// Whether the request can be sent once more.
     pub repeat: Repeat,
-    /// Its way through the gateway, if it is for that.
+    /// The routing, if the request is for the gateway.
     pub routing: Option<Routing>,
-    /// What the cache has to do with it.
+    /// The state in the cache.
     pub caching: Caching,
-    /// What the guard has to do with the answer.
+    /// The guard's part of the response.
     pub guarded: GuardedAnswer,
 }
 
@@ -159,8 +159,8 @@ impl Transaction {
         }
     }
 
-    /// Makes a used transaction a new one, of which nothing is known but the length of what was received. Policy and settings are
-    /// those of this moment already, the entry is made blank by the caller.
+    /// Makes a used transaction a new one, of which only the length of the head is known. Policy and settings are the present
+    /// ones already, and the caller resets the record.
     fn begin(&mut self, serial: u32, client: PeerId, head_bytes: usize, now: Now) {
         let Transaction {
             serial: own_serial,
@@ -202,7 +202,7 @@ impl Transaction {
         (*routing, *guarded) = (None, GuardedAnswer::default());
     }
 
-    /// What an answer with these fields gets besides; nothing where no gateway was asked.
+    /// The further fields of a response that has these fields; `None` if no gateway was asked.
     pub fn additions<'a, 'n>(
         &'a self,
         author: Author,
@@ -211,7 +211,7 @@ impl Transaction {
         Some(self.guarded.dressing.as_ref()?.additions(&self.settings, author, fields))
     }
 
-    /// Finds out who will look at a refusal: before there is an answer the head of the request is still at hand.
+    /// Records which format the reader of a refusal accepts: before a response the head of the request is still in memory.
     pub fn note_reader(&mut self, pool: &Pool) {
         let head = self.request_head.request(self.input.bytes(pool));
         self.info.html = head.is_some_and(|head| accepts_html(head.fields));
@@ -222,17 +222,17 @@ impl Transaction {
         self.guarded.dressing.as_ref().map_or(b"", Dressing::cookie)
     }
 
-    /// Whether there is room for more of the request's body; what was received with the head goes first.
+    /// Whether more of the request's body can be received; bytes received with the head go first.
     pub fn wants_upload(&self) -> bool {
         matches!(self.stage, Stage::Collecting)
             || (self.up.wants_bytes() && self.input.len() <= self.consumed)
     }
 
-    /// Whether there is room for more of the response. Interim responses that the client does not read stop the origin.
+    /// Whether more of the response can be received. Interim responses that the client does not read stop the origin.
     pub fn wants_download(&self) -> bool {
         match self.stage {
             Stage::Awaiting => self.down.head.len() < BLOCK_BYTES,
-            // After a complete answer the origin may still read; whatever it says is an end.
+            // After a complete response the origin may still read; anything that it sends ends the exchange.
             Stage::Relaying if self.down.is_received() => !self.up.is_complete(),
             Stage::Relaying => self.response.is_empty() && self.down.wants_bytes(),
             Stage::Begun
@@ -247,7 +247,7 @@ impl Transaction {
         }
     }
 
-    /// Whether the client has read too little of what waits for it.
+    /// Whether the client has read too few of the bytes that wait for it.
     pub fn is_read_too_slowly(&mut self, fills: &Slab<Fill>, now: Now) -> bool {
         if !self.wants_send(fills) {
             self.rates.down.forget();
@@ -256,12 +256,12 @@ impl Transaction {
         self.rates.down.is_below(self.settings.rate(), now.monotonic_ms(), self.down.sent)
     }
 
-    /// Whether there is anything to send to the client.
+    /// Whether bytes must be sent to the client.
     pub fn wants_send(&self, fills: &Slab<Fill>) -> bool {
         self.down.wants_send() || self.caching.reader().is_some_and(|reader| reader.wants_send(fills))
     }
 
-    /// What to send to the client next.
+    /// The bytes to send to the client next.
     pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool, fills: &'s Slab<Fill>) -> Outgoing<'s> {
         match self.caching.reader_mut() {
             Some(reader) => reader.outgoing(&self.down, pool, fills),
@@ -312,7 +312,7 @@ impl Transaction {
         self.down.release_unused(pool);
     }
 
-    /// Nothing of the request has gone out: whatever the origin says now is no answer to it (rule 33).
+    /// Nothing of the request was sent: bytes of the origin are no response to it (rule 33).
     pub fn is_unasked(&self) -> bool {
         matches!(self.stage, Stage::Awaiting) && self.up.sent == 0
     }
@@ -322,8 +322,8 @@ impl Transaction {
         self.origin.is_some() || self.repeat.done || self.caching.unconditional
     }
 
-    /// Whether the client may be waiting for a 100. After another answer it may send the body all the same, or may not:
-    /// what comes next cannot be told (rule 30).
+    /// Whether the client may wait for a 100. After a final response it may send the body nevertheless, or not: the
+    /// next bytes are ambiguous (rule 30).
     pub fn may_wait(&self) -> bool {
         self.info.expects_continue && self.up.received == 0
     }
@@ -345,8 +345,8 @@ impl Transaction {
         }
     }
 
-    /// Something moved: the time to be silent begins anew. Before there is an origin other deadlines hold, and a response
-    /// head that has begun must end within its own time, however it trickles.
+    /// Restarts the time-out for silence. Before there is an origin other deadlines apply, and a response head that has begun
+    /// must end within its own time, however slowly it arrives.
     pub fn restart_timeout(&self, cx: &mut Context) {
         let silence_ms = cx.settings.timeouts.exchange_ms;
         let after_ms = match self.stage {
@@ -367,8 +367,8 @@ impl Transaction {
         cx.set_timer(self.client, after_ms);
     }
 
-    /// Whether no idle connection will do: one has failed already, or the connection becomes something else, or is to be
-    /// authenticated and must be one on which nothing was said yet.
+    /// Whether no idle connection may be used: one has failed already, or the connection becomes a tunnel, or it will be
+    /// authenticated and must be unused.
     pub fn needs_fresh(&self) -> bool {
         let info = &self.info;
         info.method == Method::Connect || info.upgrade || info.authenticates || self.repeat.done

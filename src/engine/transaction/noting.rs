@@ -1,4 +1,4 @@
-//! What the log record is told of a request head.
+//! Records facts of a request head in the log record.
 
 use super::examine::Examiner;
 use super::log_record::{LogRecord, Text};
@@ -23,7 +23,7 @@ impl Examiner<'_> {
         }
     }
 
-    /// Notes the target for the log. One that may hold a password is noted without its authority (rule 7).
+    /// Records the target. A target that may contain a password is recorded without its authority (rule 7).
     pub(super) fn note_target(
         &self,
         head: &RequestHead<'_, '_>,

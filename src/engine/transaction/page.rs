@@ -1,5 +1,5 @@
-//! What a client is told of a refusal: what happened and by which limit, the rule and what it says, what was asked for, and in
-//! the reason phrase who has refused a CONNECT, since many clients show nothing else of it (rules 39 and 50).
+//! The response of a refusal: the cause and its limit, the rule and its text, the request, and for a CONNECT the name of the
+//! refusing proxy in the reason phrase, because many clients show nothing else of it (rules 39 and 50).
 
 use crate::engine::settings::Settings;
 use crate::engine::transaction::Transaction;
@@ -22,23 +22,23 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Longest list of ports that is told (chosen).
+/// Longest list of ports in a text (chosen).
 const PORTS_BYTES_MAX: usize = 200;
 
-/// Prepared texts at once (chosen: a proxy has a few reasons to refuse, and there are about a hundred in all).
+/// Prepared texts at once (chosen: a proxy refuses for a few of about a hundred reasons).
 const PREPARED_MAX: usize = 32;
 
-/// What refusals say, as far as it is the same for all requests that are refused for one reason: under one policy and under the
-/// settings of one moment it is put together once.
+/// The texts of refusals that are equal for all requests with one reason: under one policy and one set of settings they are
+/// built once.
 #[derive(Default)]
 pub(in crate::engine) struct RefusalTexts {
     under: Option<(Arc<Policy>, Arc<Settings>)>,
     prepared: Vec<(Reason, Texts)>,
-    /// For what is filled in.
+    /// Buffer for the texts to fill in.
     scratch: Vec<u8>,
 }
 
-/// What the text depends on.
+/// The facts that decide about the text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Reason {
     /// Without the rule.
@@ -62,7 +62,7 @@ impl RefusalTexts {
         (self.under, self.prepared) = (None, Vec::new());
     }
 
-    /// The place of the texts for a refusal. They are prepared if they are not there.
+    /// The index of the texts for a refusal, which are prepared if they are missing.
     fn find(&mut self, transaction: &Transaction, refusal: Refusal) -> usize {
         let (policy, settings) = (&transaction.policy, &transaction.settings);
         let same = |(old, older): &(Arc<Policy>, Arc<Settings>)| {
@@ -98,7 +98,7 @@ impl RefusalTexts {
     }
 }
 
-/// Whether the explanation is about the client (guard semantics, section 6), so that it is another one for each.
+/// Whether the explanation contains the client (guard semantics, section 6), so that it differs for each.
 fn names_client(refusal: Refusal) -> bool {
     match refusal {
         Refusal::Guarded(denial) => matches!(denial.cause, Cause::Over | Cause::Blocked | Cause::Permanent),
@@ -124,7 +124,7 @@ impl Texts {
     }
 }
 
-/// An answer, as far as its reason tells what it says.
+/// The response, as far as its reason decides about it.
 fn of_reason<'t>(transaction: &'t Transaction, refusal: Refusal, wording: &Wording) -> Reply<'t> {
     let (info, pages) = (&transaction.info, &transaction.policy.pages);
     let challenge = &[("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
@@ -140,7 +140,7 @@ fn of_reason<'t>(transaction: &'t Transaction, refusal: Refusal, wording: &Wordi
     }
 }
 
-/// Seconds after which another try is worth it, where they are the same for all.
+/// Seconds after which a retry makes sense, if they are the same for all.
 fn retry_after_s(refusal: Refusal, status: u16) -> Option<u32> {
     match refusal {
         Refusal::Guarded(_) => None,
@@ -149,7 +149,7 @@ fn retry_after_s(refusal: Refusal, status: u16) -> Option<u32> {
     }
 }
 
-/// Writes the answer that says no.
+/// Writes the response of a refusal.
 pub(in crate::engine) fn write_refusal(
     transaction: &mut Transaction,
     texts: &mut RefusalTexts,
@@ -195,7 +195,7 @@ pub(in crate::engine) fn write_refusal(
     transaction.record.set_content_type(media_type.as_bytes());
 }
 
-/// The fields that tell a client when it may ask again, and what for.
+/// The fields with the time of the next attempt and the quota.
 fn write_changing(transaction: &Transaction, refusal: Refusal) -> Vec<u8> {
     let mut out = Vec::new();
     if let Refusal::Guarded(Denial { retry_after_s: seconds @ 1.., .. }) = refusal {
@@ -204,7 +204,7 @@ fn write_changing(transaction: &Transaction, refusal: Refusal) -> Vec<u8> {
         out.extend_from_slice(b"\r\n");
     }
     write_quota(transaction.info.quota, &mut out);
-    // What every page of weir's own has already, and what a page in HTML has.
+    // Fields that every page of weir's own has already, and one that a page in HTML has.
     let own = [("X-Content-Type-Options", &b""[..]), ("Content-Security-Policy", b"")];
     let has = own.into_iter().take(1 + usize::from(transaction.info.html));
     if let Some(additions) = transaction.additions(Author::Own, has) {
@@ -222,12 +222,12 @@ fn pseudonym(transaction: &Transaction) -> &str {
     transaction.settings.via.as_deref().unwrap_or("weir")
 }
 
-/// What is filled in and is not written anywhere yet.
+/// Texts to fill in that are in no other buffer.
 struct Filled<'s> {
     all: &'s str,
     /// The word for the log, or the rule with its file and line.
     reason: Range<usize>,
-    /// What the rule says.
+    /// The text of the rule.
     rule: Range<usize>,
     host: Range<usize>,
     client: Range<usize>,
@@ -236,7 +236,7 @@ struct Filled<'s> {
 impl Filled<'_> {
     fn write<'s>(scratch: &'s mut Vec<u8>, transaction: &Transaction, refusal: Refusal) -> Filled<'s> {
         scratch.clear();
-        // That of a callback is noted already.
+        // The reason of a callback is recorded already.
         let told = transaction.record.text(Text::Reason);
         match refusal {
             Refusal::Callback(_) if !told.is_empty() => scratch.extend_from_slice(told),
@@ -246,7 +246,7 @@ impl Filled<'_> {
         write_rule(transaction, refusal, scratch);
         let rule_end = scratch.len();
         let authority = &transaction.info.authority;
-        // Before the request was understood there is none.
+        // Before the request was understood it has no authority.
         if authority.port != 0 {
             authority.host.write(scratch);
         }
@@ -257,7 +257,7 @@ impl Filled<'_> {
             IpAddr::V6(address) => _ = write!(scratch, "{address}"),
         }
         Filled {
-            // Once for all: it is found to be ASCII many bytes at a time.
+            // Once for all: the check for ASCII handles many bytes at a time.
             all: std::str::from_utf8(scratch).unwrap_or_default(),
             reason: 0..reason_end,
             rule: reason_end..rule_end,
@@ -280,15 +280,15 @@ fn write_rule(transaction: &Transaction, refusal: Refusal, out: &mut Vec<u8>) {
     }
 }
 
-/// The reason phrase of a refused CONNECT, the only thing that many clients show of it; nothing for other methods, of which
-/// they show the page.
+/// The reason phrase of a refused CONNECT, because many clients show nothing else of it; nothing for other methods, whose
+/// page they show.
 fn write_phrase(transaction: &Transaction, refusal: Refusal, out: &mut String) -> fmt::Result {
     let name = pseudonym(transaction);
     match (transaction.info.method, refusal) {
         (Method::Connect, Refusal::Denied(_) | Refusal::Guarded(Denial { cause: Cause::Banned, .. })) => {
             write!(out, "Blocked by {name}")
         }
-        // Of a connection that is refused nothing is known, so that it may be for a tunnel.
+        // The request of a refused connection is not known, so it may be a CONNECT.
         (Method::Connect, _) | (_, Refusal::TooManyConnections | Refusal::TooManyPerClient) => {
             let wording = refusal.wording();
             write!(out, "{} ({name}: {})", reason_phrase(wording.status), wording.reason)
@@ -305,7 +305,7 @@ fn write_explanation(transaction: &Transaction, refusal: Refusal, out: &mut Stri
     write_limit(transaction, refusal, out)
 }
 
-/// Appends the limit that was met, and the option that sets it.
+/// Appends the exceeded limit, and the option that sets it.
 fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) -> fmt::Result {
     let (settings, timeouts) = (&transaction.settings, &transaction.settings.timeouts);
     match refusal {
@@ -313,7 +313,7 @@ fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) ->
         Refusal::Denied(denial) if !is_hidden(transaction, refusal) => write_ports(transaction, denial, out),
         Refusal::HeadTimeout => write_time(timeouts.head_ms, "head-timeout", out),
         Refusal::BodyTimeout => write_time(timeouts.exchange_ms, "timeout", out),
-        // Its head had begun.
+        // The head of the response had begun.
         Refusal::OriginTimeout if transaction.record.phases.ttfb_us.is_some() => {
             write_time(timeouts.head_ms, "head-timeout", out)
         }
@@ -363,7 +363,7 @@ fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) ->
     }
 }
 
-/// Of a fixed window with escalation the client whose it is (guard semantics, section 6).
+/// Appends the client of a fixed window with escalation (guard semantics, section 6).
 fn write_client(transaction: &Transaction, cause: Cause, out: &mut String) -> fmt::Result {
     let client = transaction.record.client.ip().to_canonical();
     match cause {

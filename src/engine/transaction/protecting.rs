@@ -1,4 +1,4 @@
-//! What the guard answers itself where a gateway was asked, and requests that may be forged (guard semantics, sections 7 and 9).
+//! The guard's own responses for a gateway, and requests that may be forged (guard semantics, sections 7 and 9).
 
 use super::answer::Answer;
 use super::collecting::{Collected, collected};
@@ -19,7 +19,7 @@ use crate::http::target::Target;
 use crate::part::guard::Lent;
 
 impl Examiner<'_> {
-    /// Notes what the answer depends on. For a forward proxy there is nothing to note: its answers are other servers'.
+    /// Records the facts for the further fields of the response. A forward proxy needs none: its responses are other servers'.
     pub(super) fn dress(&mut self, fields: Fields<'_, '_>) {
         if self.gateway.is_none() {
             return;
@@ -29,14 +29,14 @@ impl Examiner<'_> {
         self.guarded.dressing = Some(Dressing { circumstances, cookie: None });
     }
 
-    /// Notes what the answer of a page depends on.
+    /// Records the facts for the further fields of a page's response.
     pub(super) fn dress_page(&mut self, fields: Fields<'_, '_>) {
         let secure = self.pages.is_some_and(OwnPages::is_secure) || self.is_secure(fields);
         let circumstances = self.settings.security_headers().circumstances(secure, fields);
         self.guarded.dressing = Some(Dressing { circumstances, cookie: None });
     }
 
-    /// Where forms of this site come from, `scheme://host[:port]`.
+    /// The origin of this site's forms, `scheme://host[:port]`.
     pub(super) fn own_origin(&self, fields: Fields<'_, '_>, info: &RequestInfo, out: &mut Vec<u8>) -> String {
         let secure = self.guarded.dressing.as_ref().is_some_and(|dressing| dressing.circumstances.secure);
         out.clear();
@@ -56,7 +56,7 @@ impl Examiner<'_> {
         said && self.is_peer_trusted()
     }
 
-    /// The answer to a preflight, where the guard file has rules for other origins: an OPTIONS request with Origin and
+    /// The response to a preflight, if the guard file has rules for other origins: an OPTIONS request with Origin and
     /// Access-Control-Request-Method (Fetch standard).
     pub(super) fn answer_preflight(&self, head: &RequestHead<'_, '_>, out: &mut Vec<u8>) -> Option<Step> {
         let dressing = self.guarded.dressing.as_ref()?;
@@ -73,7 +73,7 @@ impl Examiner<'_> {
         Some(Step::Decide(Decision::Answer(Answer::Guard { status: preflight.status, fields_bytes })))
     }
 
-    /// Preflights, reports of browsers, and tokens. May wait for the body.
+    /// Handles preflights, reports of browsers, and tokens. May wait for the body.
     pub(super) fn protect(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -117,7 +117,7 @@ impl Examiner<'_> {
         Ok(self.behind_protection(guard, info))
     }
 
-    /// Whether an unsafe request shows that it comes from a page of this site. `None`: more of the body has to come.
+    /// Whether an unsafe request lacks the proof that it comes from a page of this site. `None`: more of the body must arrive.
     fn is_forged(
         &self,
         key: &Key,
@@ -147,7 +147,7 @@ impl Examiner<'_> {
         }
     }
 
-    /// What a browser reports.
+    /// Takes the report of a browser.
     fn take_report(
         &self,
         guard: Lent<'_, Guard>,

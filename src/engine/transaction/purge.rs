@@ -1,9 +1,9 @@
-//! PURGE: forgets what is stored, for those who may say so (rules 50 and 59).
+//! PURGE: removes stored responses, for clients that may do so (rules 50 and 59).
 //!
-//! Who may is known by the address, which is that of every program there: a browser is one of them, and does what the pages
-//! say that it shows. A page can send PURGE to its own site without permission (Fetch standard, section 4.9), and all of
-//! the cache is what it could name. Browsers tell where such a request comes from, in fields that no page can leave out; other
-//! programs that purge have no reason to send any of these. Where that is not enough, a token has to come along.
+//! Permission is given by address, which all programs of a machine share: a browser is one of them, and follows its pages. A
+//! page can send PURGE to its own site without permission (Fetch standard, section 4.9), and may name anything in the cache.
+//! Browsers name the source of such a request, in fields that no page can leave out; other programs that purge have no reason
+//! to send these fields. If that is not enough, a token can be required.
 
 use crate::cache::rfc::key::{self, Scheme, Uri};
 use crate::engine::transaction::answer::Answer;
@@ -16,8 +16,8 @@ use crate::part::cache::built;
 use crate::policy::cache_rules::PURGE_TOKEN_FIELD;
 
 impl Examiner<'_> {
-    /// All variants of the URI are forgotten, or with `Purge: host` all of its origin, or with `Purge: all` everything. Without
-    /// `--purge-from` PURGE is a method like any other.
+    /// Removes all variants of the URI, or with `Purge: host` all responses of its origin, or with `Purge: all` everything.
+    /// Without `--purge-from` PURGE is a method like any other.
     pub(in crate::engine) fn purge(
         &self,
         head: &RequestHead<'_, '_>,
@@ -33,7 +33,7 @@ impl Examiner<'_> {
         if let Err(refusal) = self.may_purge(head) {
             return Some(Err(refusal));
         }
-        // Of what the listener that was asked has stored: a gateway and a forward proxy have other origins.
+        // Only responses of the same kind of listener: a gateway and a forward proxy have different origins.
         let by_gateway = self.gateway.is_some();
         let uri = Uri { scheme: Scheme::Http, authority: &info.authority, path, by_gateway };
         out.clear();
@@ -64,7 +64,7 @@ impl Examiner<'_> {
             return Err(Refusal::PurgeByBrowser);
         }
         let Some(token) = self.policy.cache_rules.purge_token() else { return Ok(()) };
-        // Two are none, as with credentials.
+        // Two fields count as none, as with credentials.
         let given = head.fields.get(PURGE_TOKEN_FIELD).filter(|_| head.fields.count(PURGE_TOKEN_FIELD) == 1);
         let given = given.ok_or(Refusal::PurgeTokenMissing)?;
         let key = token.key(given);
@@ -77,8 +77,8 @@ impl Examiner<'_> {
     }
 }
 
-/// Whether the request has a field that browsers send with it. No page sets one that begins with `Sec-` (Fetch standard,
-/// section 2.2.2), so no other program has one; whatever its value is, no browser sends PURGE for a user.
+/// Whether the request has a field that browsers add. No page can set one that begins with `Sec-` (Fetch standard, section
+/// 2.2.2), and no other program sends one; with any value, no browser sends PURGE for a user.
 fn is_by_browser(fields: Fields<'_, '_>) -> bool {
     fields.iter().any(|(name, _)| {
         let begins =

@@ -1,4 +1,4 @@
-//! Why a transaction gets an answer from weir instead of from an origin, and what that answer says.
+//! The reasons for a response of weir's own in place of an origin's, and the texts of that response.
 
 use crate::engine::transaction::log_record::Verdict;
 use crate::engine::upstream::routing::Unrouted;
@@ -8,34 +8,34 @@ use crate::policy::{Policy, acl};
 use crate::resolver;
 use std::io::Write as _;
 
-/// What the socket said of a connection that did not come about or broke.
+/// The error of a connection that was not established or broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketError {
-    /// No program listens there.
+    /// No program listens at the address.
     Refused,
-    /// No way to the address.
+    /// The address is unreachable.
     Unreachable,
     /// The system gave up waiting.
     TimedOut,
     /// The other side reset the connection.
     Reset,
-    /// The process or the system has no descriptor, port or memory for it.
+    /// The process or the system has no descriptor, port or memory left.
     Exhausted,
     /// Anything else.
     Other,
 }
 
-/// Every reason, by who is to blame.
+/// Every reason, grouped by the side at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Refusal {
     // The client.
     Fault(Fault),
     Denied(acl::Refusal),
-    /// By the guard: a ban, a limit, a cloud.
+    /// The guard: a ban, a limit, a cloud.
     Guarded(Denial),
-    /// By a callback, with that status.
+    /// A callback, with that status.
     Callback(u16),
-    /// What a trusted proxy has sent is no PROXY header.
+    /// The bytes of a trusted proxy are no PROXY header.
     ProxyHeader,
     CredentialsMissing,
     CredentialsWrong,
@@ -52,25 +52,25 @@ pub(in crate::engine) enum Refusal {
     LengthRequired,
     /// A filter has ended its body; the word for the log.
     Filtered(&'static str),
-    /// The client wants it from the cache only, and it is not there.
+    /// The client accepts only a stored response, and none is usable.
     OnlyIfCached,
-    /// PURGE from where it is not taken.
+    /// PURGE from an address that may not purge.
     PurgeDenied,
     /// PURGE that a page may have had a browser send.
     PurgeByBrowser,
     /// PURGE without the token, or with another one.
     PurgeTokenMissing,
-    /// The gateway has no upstream for it.
+    /// The gateway has no upstream for the request.
     Unrouted(Unrouted),
     // Limits.
     TooManyConnections,
     TooManyPerClient,
     TooManyVerifications,
-    /// Of passwords, by one client.
+    /// Too many wrong passwords of one client.
     TooManyGuesses,
     TooManyLookUps,
     NoMemory,
-    // The origin, or the way to it.
+    // The origin, or the path to it.
     Dns(resolver::Failure),
     Connect(SocketError),
     OriginFault(Fault),
@@ -81,7 +81,7 @@ pub(in crate::engine) enum Refusal {
     TooManyInformational,
 }
 
-/// What a refusal says: status, RFC 9209 error type, the word for the log, an explanation, and what to do.
+/// The texts of a refusal: status, RFC 9209 error type, the word for the log, an explanation, and advice.
 #[derive(Debug)]
 pub(in crate::engine) struct Wording {
     pub status: u16,
@@ -187,8 +187,8 @@ impl Refusal {
         }
     }
 
-    /// Whether the origin could not be asked, or ended the connection before its answer: a stale response may stand in
-    /// for it (RFC 9111 section 4.2.4).
+    /// Whether the origin could not be asked, or closed before its response: a stale response may replace it (RFC
+    /// 9111 section 4.2.4).
     pub fn is_disconnection(self) -> bool {
         match self {
             Refusal::Dns(_)
@@ -318,7 +318,7 @@ impl Refusal {
                 "The origin speaks HTTP/1.0 and cannot take a chunked body.",
                 "Send the body with a Content-Length.",
             ),
-            // What is behind the place where the filter has stopped may be anything.
+            // Bytes behind the point where the filter stopped are unknown.
             Refusal::Filtered(reason) => wording(
                 403,
                 "http_request_denied",
@@ -446,10 +446,10 @@ impl Refusal {
         }
     }
 
-    /// The word for the log and for `details`: the rule with its file and line where there is one.
+    /// The word for the log and for `details`: the rule with its file and line if there is one.
     pub fn write_reason(self, policy: &Policy, out: &mut Vec<u8>) {
         match self {
-            // As most are, and without a formatter.
+            // The usual case, without a formatter.
             Refusal::Denied(acl::Refusal::Rule(rule)) => policy.acl.locate(rule).write(out),
             // Writing into a Vec cannot fail.
             Refusal::Denied(refusal) => _ = write!(out, "{}", refusal.describe(&policy.acl)),

@@ -1,4 +1,4 @@
-//! What filters of bodies have found, handed to the guard.
+//! Hands the reports of body filters to the guard.
 
 use super::Transaction;
 #[cfg(feature = "detection")]
@@ -15,13 +15,13 @@ use crate::guard::rules::Subject;
 use crate::time::Now;
 
 impl Transaction {
-    /// Tells the guard what filters have found in the request's body, and returns the refusal that follows.
+    /// Reports findings in the request's body to the guard, and returns the refusal that follows.
     fn report_upload(&mut self, now: Now) -> Option<Refusal> {
         let reports = self.up.take_reports();
         reports.into_iter().fold(None, |refusal, report| self.report(report, now).or(refusal))
     }
 
-    /// Tells the guard what filters have found in the response's body.
+    /// Reports findings in the response's body to the guard.
     pub(super) fn report_download(&mut self, now: Now) {
         for report in self.down.take_reports() {
             self.report(report, now);
@@ -56,7 +56,7 @@ impl Transaction {
 }
 
 impl Transactions {
-    /// More of the request's body has passed its decoder and its filters, or has not. False if the request goes no further.
+    /// Handles the result of decoder and filters for the request's body. False if the request was refused.
     pub(super) fn conclude_upload(
         &mut self,
         cx: &mut Context,
@@ -66,7 +66,7 @@ impl Transactions {
         let Some(transaction) = self.get_mut(id) else { return false };
         let reported = transaction.report_upload(cx.now);
         let Err(fault) = outcome else { return true };
-        // What is behind the place where the body was ended may be anything.
+        // Bytes behind the point where the body was aborted are unknown.
         transaction.closes |= reported.is_some();
         cx.send(Effect::Refuse(id, reported.unwrap_or(fault.of_request())));
         false

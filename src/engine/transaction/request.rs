@@ -1,4 +1,4 @@
-//! What is known of a request once its head was read.
+//! The facts about a request after its head was read.
 
 use crate::engine::upstream::route::{Hop, Route};
 use crate::guard::verdict::Quota;
@@ -8,7 +8,7 @@ use crate::http::target::{Authority, Host};
 use crate::policy::acl::Grant;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What the engine needs to know of a method (RFC 9110 section 9).
+/// The methods that the engine distinguishes (RFC 9110 section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Method {
     Get,
@@ -42,7 +42,7 @@ impl Method {
         }
     }
 
-    /// As `framing::response_body` wants to know it.
+    /// The name for `framing::response_body`.
     pub fn as_str(self) -> &'static str {
         match self {
             Method::Get => "GET",
@@ -55,78 +55,78 @@ impl Method {
     }
 }
 
-/// The phases of a request before it is forwarded, in their order. A request whose phase has to wait (for a password, for
-/// another request) goes on in that phase: what came before is not done twice.
+/// The phases of a request before it is forwarded, in order. A request whose phase has to wait (for a password, for another
+/// request) continues in that phase: earlier phases are not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Phase {
     /// The client of the request, and whether it may use the proxy at all (rule 46).
     Client,
-    /// How long the request is, and whether the connection goes on behind it.
+    /// The length of the request, and whether the connection can continue behind it.
     Framing,
-    /// Whether the client is banned; what is asked for, and whether the request goes round in circles.
+    /// Bans, the authority of the request, and loops through weir.
     Identify,
-    /// The user of the request. May wait for a password to be verified.
+    /// The user of the request. May wait for the check of a password.
     Authenticate,
-    /// Whether the rules allow it.
+    /// The rules.
     Judge,
-    /// Whether the client has asked too often. May wait for the store that counts it.
+    /// The limits of the client. May wait for the store that counts.
     Guard,
-    /// Whether there is an attack in the head.
+    /// Detection in the head.
     Inspect,
-    /// What the guard answers itself where a gateway was asked, and whether the request may be forged. May wait for the body.
+    /// The guard's own responses for a gateway, and forged requests. May wait for the body.
     Protect,
-    /// What the client has been doing. May wait, because its requests go at a pace.
+    /// The behaviour rules. May wait, because the client's requests are delayed.
     Behaviour,
-    /// What the program around the proxy makes of it.
+    /// The request callback.
     Callback,
-    /// The answer of a page of that program. May wait for the body, and for the store.
+    /// The response of a page. May wait for the body, and for the store.
     Page,
-    /// What the cache has. May wait for another request for the same.
+    /// The cache. May wait for another request with the same key.
     Cache,
     /// The head for the origin is written.
     Route,
 }
 
-/// What is remembered of a request after its head was read.
+/// The facts that are kept of a request after its head was read.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct RequestInfo {
     pub method: Method,
     pub version: Version,
-    /// The origin; of no meaning before the head was understood.
+    /// The requested authority; without meaning before the head was understood.
     pub authority: Authority,
-    /// Where it goes.
+    /// The destination.
     pub route: Route,
-    /// What the policy allowed.
+    /// The grant of the policy.
     pub grant: Option<Grant>,
     pub body: Body,
-    /// How the body goes on.
+    /// The framing of the forwarded body.
     pub body_out: Body,
-    /// The response goes through filters: nothing of it is for others.
+    /// The response passes through filters, so it is not shared.
     pub filters_response: bool,
-    /// The client wants to go on after this transaction.
+    /// The client wants to keep the connection.
     pub keep_alive: bool,
     /// The client may wait for a 100 before it sends the body.
     pub expects_continue: bool,
-    /// The client asked for another protocol.
+    /// The client requests another protocol.
     pub upgrade: bool,
-    /// A page of the program around the proxy answers it.
+    /// A page of the host program answers the request.
     pub is_page: bool,
-    /// It has credentials for its connection, which is the client's alone from then on.
+    /// The request has credentials for its connection, which belongs to the client from then on.
     pub authenticates: bool,
-    /// That is so, or is so already.
+    /// The connection belongs to the client, because of this or an earlier request.
     pub bound: bool,
-    /// What the client may still ask for, if it is to be told.
+    /// The remaining quota of the client, if the response contains it.
     pub quota: Option<Quota>,
-    /// A person will look at the answer, so that a refusal may be HTML. Found out when there is one.
+    /// The client accepts HTML, for the page of a refusal. Set when there is one.
     pub html: bool,
     /// Length of the head in the client's input.
     pub head_bytes: usize,
-    /// The phase that comes next.
+    /// The next phase.
     pub phase: Phase,
 }
 
 impl RequestInfo {
-    /// What is assumed of a request that could not be understood.
+    /// The facts about a request that could not be understood.
     pub fn unknown(head_bytes: usize) -> RequestInfo {
         RequestInfo {
             method: Method::Other,
@@ -155,7 +155,7 @@ impl RequestInfo {
         self.route.next_hop(&self.authority)
     }
 
-    /// The phase behind the guard: that of a page, or of the callback if there is one.
+    /// The phase behind the guard: the page, or the callback if there is one.
     pub fn phase_behind_guard(&self, has_callback: bool) -> Phase {
         match (self.is_page, has_callback) {
             (true, _) => Phase::Page,
@@ -164,10 +164,10 @@ impl RequestInfo {
         }
     }
 
-    /// The same in place: most of a info is room for a name.
+    /// Resets the facts in place: the struct is large because of the name.
     pub fn reset(&mut self, head_bytes: usize) {
         (self.method, self.version) = (Method::Other, Version::Http11);
-        // No more than the host's kind is written, and not the room for a name.
+        // Writes only the kind of the host, and not the memory of the name.
         self.authority.port = 0;
         self.authority.host = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.route = Route::Direct;

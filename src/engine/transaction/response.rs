@@ -31,11 +31,11 @@ use crate::net::{BLOCK_BYTES, Pool, Purpose};
 use crate::part::guard::built;
 use crate::policy::edit::Direction;
 
-/// What a response head turned out to be.
+/// The kind of a response head.
 enum Head {
     /// 1xx, relayed or not.
     Interim,
-    /// 101, as asked for.
+    /// 101, as requested.
     Switching,
     Final {
         body: Body,
@@ -43,10 +43,10 @@ enum Head {
     },
 }
 
-/// What becomes of both connections behind a final response.
+/// The handling of both connections after a final response.
 struct Ends {
     bond: Bond,
-    /// The client takes its end for that of the response.
+    /// The client takes the end of the connection for that of the response.
     at_close: bool,
     origin_reusable: bool,
     /// The client's ends.
@@ -54,7 +54,7 @@ struct Ends {
 }
 
 impl Ends {
-    /// The response has that body; its origin keeps the connection, or offers to authenticate it, or does not.
+    /// For a response with that body, whose origin keeps the connection or not, and may offer to authenticate it.
     fn of(
         transaction: &Transaction,
         body: Body,
@@ -65,10 +65,10 @@ impl Ends {
         let bond = transaction.carrier.bond.after(info.authenticates, offers);
         let at_close = transaction.client_body(body) == Body::UntilClose;
         let received = transaction.up.is_received();
-        // An origin that closes will not read the rest of the request, so the client's next one cannot be found.
+        // An origin that closes will not read the rest of the request, so the client's next request cannot be found.
         let origin_reusable = keeps && (received || !transaction.may_wait());
         let cut_short = !origin_reusable && !received;
-        // What is bound ends together.
+        // Bound connections end together.
         let alone = bond.binds() && (!origin_reusable || aged());
         Ends { bond, at_close, origin_reusable, closes: !info.keep_alive || at_close || cut_short || alone }
     }
@@ -95,7 +95,7 @@ impl Transactions {
                 transaction.restart_timeout(cx);
                 transaction.up.handle_sent(&mut cx.pool, count);
                 if transaction.up.wants_bytes() {
-                    // If not before, it was the origin that was waited for.
+                    // If not before, weir now waits for the origin.
                     transaction.rates.up.go_on(cx.now_ms());
                 }
                 let client = transaction.client;
@@ -109,7 +109,7 @@ impl Transactions {
                 self.handle_origin_end(cx, services, id, Refusal::Connect(SocketError::Reset));
             }
             Event::SendFailed(_) => {
-                // The origin does not read any more; perhaps it said why.
+                // The origin does not read any more; it may have sent the reason.
                 let untouched = transaction.up.sent == 0;
                 if untouched && self.retry(cx, services, id) {
                     return;
@@ -134,7 +134,7 @@ impl Transactions {
         let transaction = &mut slab[id.index as usize];
         transaction.restart_timeout(cx);
         match transaction.stage {
-            // An answer to nothing: it was meant for another request (rule 33).
+            // A response without a request was meant for another request (rule 33).
             Stage::Awaiting if transaction.is_unasked() => {
                 if !self.retry(cx, services, id) {
                     cx.send(Effect::Refuse(id, Refusal::OriginClosed));
@@ -219,7 +219,7 @@ impl Transactions {
                 Ok(Head::Interim) => {
                     transaction.response.consume(&mut cx.pool, head_bytes);
                     transaction.incoming.scanner = Scanner::default();
-                    // Not that of the final response, unless that has begun behind it.
+                    // Not the time of the final response, unless that has begun behind the interim one.
                     match transaction.response.is_empty() {
                         true => transaction.record.phases.ttfb_us = None,
                         false => transaction.note_first_byte(cx.now),
@@ -269,7 +269,7 @@ impl Transactions {
         self.try_settle(cx, services, id);
     }
 
-    /// Moves what arrived with a large response head into the download, as far as there is room.
+    /// Moves bytes received with a large response head into the download, as far as they fit.
     pub(super) fn pump_download(&mut self, cx: &mut Context, id: TransactionId) {
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
         if !matches!(transaction.stage, Stage::Relaying) {
@@ -346,8 +346,8 @@ impl Transactions {
         self.try_settle(cx, services, id);
     }
 
-    /// The origin's connection is gone before anything of the response came: it had been idle, and the origin was free to
-    /// close it. Sent again once, on a fresh connection, if nothing was sent yet, or if sending twice does no harm
+    /// The origin closed the connection before any byte of the response: it had been idle, and the origin was free to close
+    /// it. Sends the request again once, on a fresh connection, if nothing was sent yet, or if sending twice does no harm
     /// (RFC 9110 section 9.2.2). Never if the connection was authenticated: another one is not (rule 44).
     fn retry(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> bool {
         let Some(transaction) = self.get_mut(id) else { return false };
@@ -387,7 +387,7 @@ fn tap(down: &mut Relay, watch: Box<Watch>, fields: Fields<'_, '_>) {
 fn tap(_: &mut Relay, _: Box<Watch>, _: Fields<'_, '_>) {}
 
 impl Transaction {
-    /// The body broke its own framing, or a filter has ended it: the client gets what was good of it, and then no proper end.
+    /// The body has faulty framing, or a filter has aborted it: the client gets the valid part, and no regular end.
     fn fail_download(&mut self, cx: &mut Context, fault: BodyFault) {
         match fault {
             BodyFault::Framing(fault) => cx.metrics.count_fault(fault),
@@ -397,7 +397,7 @@ impl Transaction {
         self.down.truncate();
     }
 
-    /// How the body of its response goes on (rule 22). The length of a body that filters may replace is not known.
+    /// The framing of the response's body for the client (rule 22). The length of a body that filters may replace is not known.
     fn client_body(&self, body: Body) -> Body {
         let body = match body {
             Body::Length(1..) if self.down.replaces() => Body::UntilClose,
@@ -406,14 +406,14 @@ impl Transaction {
         client_body(body, self.info.version)
     }
 
-    /// Puts right what can be in a response head that could not be read; false if that was nothing.
+    /// Repairs a response head that could not be read; false if nothing was repaired.
     fn repair(&mut self, cx: &mut Context, head_bytes: usize) -> bool {
         self.incoming.scanner = Scanner::default();
         repair_response(&mut self.response.bytes_mut(&mut cx.pool)[..head_bytes])
     }
 
-    /// Parses one response head and writes the one for the client: a final one into the scratch buffer, where `begin_relaying`
-    /// and `begin_storing` find it.
+    /// Parses one response head and writes the one for the client: a final one into the scratch buffer, where
+    /// `begin_relaying` and `begin_storing` read it.
     fn take_head(
         &mut self,
         cx: &mut Context,
@@ -430,7 +430,7 @@ impl Transaction {
         let (info, policy) = (&self.info, &self.policy);
         let interim = head.status < 200;
         let switching = head.status == 101;
-        // Before the request is complete the client has not switched, either.
+        // Before its request is complete the client has not switched, either.
         if switching && !(info.upgrade && self.up.is_complete()) {
             return Err(Refusal::UpgradeUnasked);
         }
@@ -469,7 +469,7 @@ impl Transaction {
         };
         let route = ResponseRoute {
             body: match body {
-                // A length would be that of the content that filters have not replaced.
+                // A length would be that of the content without the filters' changes.
                 Body::None if self.down.replaces() => Body::UntilClose,
                 Body::None | Body::Length(_) | Body::Chunked | Body::UntilClose => self.client_body(body),
             },
@@ -505,7 +505,7 @@ impl Transaction {
         self.relay_interim(pool, scratch, status)
     }
 
-    /// Passes on a head that is not the final one.
+    /// Forwards a head that is not the final one.
     fn relay_interim(&mut self, pool: &mut Pool, head: &[u8], status: u16) -> Result<Head, Refusal> {
         if !self.down.head.append(pool, Purpose::Reply, head) {
             return Err(Refusal::NoMemory);
@@ -521,12 +521,12 @@ impl Transaction {
     /// The origin agreed to another protocol; the head for the client is written.
     fn switch(&mut self, cx: &mut Context, id: TransactionId, head_bytes: usize) {
         let Some(origin) = self.origin else { return };
-        // They look at bodies: what comes now is none.
+        // Filters are for bodies, and no body follows.
         self.up.set_filters(None);
         self.down.set_filters(None);
         let rest = self.response.bytes(&cx.pool)[head_bytes..].to_vec();
         if !self.down.head.append(&mut cx.pool, Purpose::Reply, &rest) {
-            // The 101 is on its way: nothing can be said behind it.
+            // The 101 was sent: no response can follow.
             return cx.send(Effect::End(Ending::Abort.of(id, "buffers_max")));
         }
         cx.send(Effect::OpenTunnel(id, origin));
@@ -553,7 +553,7 @@ impl Transaction {
     }
 }
 
-/// How a body goes on to a client of that version (rule 22).
+/// The framing of a body for a client of that version (rule 22).
 fn client_body(body: Body, version: Version) -> Body {
     match (body, version) {
         (Body::Chunked | Body::UntilClose, Version::Http11) => Body::Chunked,

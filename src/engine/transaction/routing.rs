@@ -1,4 +1,4 @@
-//! Requests to the gateway: which route one has, which upstream gets it, and which one is tried when that has failed.
+//! Requests to the gateway: the route of a request, its upstream, and the next upstream after a failure.
 //!
 //! | state of a [`Routing`] | what moves it on |
 //! | --- | --- |
@@ -7,8 +7,8 @@
 //! | *leased* | `Route` has chosen an upstream, or a failed one had a successor |
 //! | *answered*, with the lease | the final head: the upstream has succeeded or failed; the lease ends with the transaction |
 //!
-//! A request goes to another upstream while nothing of it was sent, or if sending it twice means the same (RFC 9110 section
-//! 9.2.2) and all of its body is still there; so often as its route says.
+//! A request is sent to another upstream while nothing of it was sent, or if sending it twice has the same effect (RFC 9110
+//! section 9.2.2) and its whole body is still in memory; as often as its route allows.
 
 use super::Transaction;
 use super::edits::{HOST, PROTO};
@@ -35,7 +35,7 @@ use crate::policy::acl;
 use std::net::IpAddr;
 
 impl<'a> Examiner<'a> {
-    /// Finds the route of a request that has come to a listener of the gateway.
+    /// Finds the route of a request that arrived at a listener of the gateway.
     pub(super) fn find_route(
         &mut self,
         gateway: Lent<'_, Gateway>,
@@ -61,8 +61,8 @@ impl<'a> Examiner<'a> {
         Ok(())
     }
 
-    /// What the rules say of a request to the gateway. Its configuration says already where requests may go, so rules hold that
-    /// block a host, and none of those that are there for a forward proxy: allowlists, ports, what is built in.
+    /// Judges a request to the gateway. The gateway file already names the possible destinations, so only rules that block a
+    /// host apply, and none that exist for a forward proxy: allowlists, ports, built-in blocks.
     pub(super) fn judge_routed(&self, authority: &Authority) -> Result<acl::Grant, Refusal> {
         let (acl, port) = (&self.policy.acl, authority.port);
         let judged = match &authority.host {
@@ -87,7 +87,7 @@ impl<'a> Examiner<'a> {
     /// Chooses the upstream that gets a request, unless one was chosen in place of one that has failed.
     pub(super) fn choose_upstream(&mut self, info: &mut RequestInfo) -> Result<(), Refusal> {
         let (Some(gateway), Some(routing)) = (self.gateway, self.routing.as_mut()) else { return Ok(()) };
-        // A callback may have said where to.
+        // A callback may have chosen the destination.
         if routing.lease.is_some() || matches!(info.route, Route::Chosen(_)) {
             return Ok(());
         }
@@ -103,13 +103,13 @@ impl<'a> Examiner<'a> {
         Ok(())
     }
 
-    /// The route that a request has, if it is one to the gateway.
+    /// The route of a request to the gateway.
     pub(super) fn routed(&self) -> Option<(Lent<'a, Gateway>, &'a GatewayRoute, &Routing)> {
         let (gateway, routing) = (self.gateway?, self.routing.as_ref()?);
         Some((gateway, lasting(gateway).route(routing.route)?, routing))
     }
 
-    /// What is written about the client: what strangers say is not passed on, what a trusted proxy says is.
+    /// The handling of X-Forwarded-For and Forwarded: values of an untrusted peer are dropped, those of a trusted proxy are kept.
     pub(super) fn forwarded_by_gateway(&self) -> ForwardedPolicy {
         match self.is_peer_trusted() {
             true => ForwardedPolicy::Append,
@@ -117,7 +117,7 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    /// Scheme and host, as far as a trusted proxy has told them.
+    /// Whether a trusted proxy has sent scheme and host.
     pub(super) fn told_by_peer(&self, head: &RequestHead<'_, '_>) -> [bool; 2] {
         let trusted = self.is_peer_trusted();
         [PROTO, HOST].map(|name| trusted && head.fields.get(name).is_some())
@@ -128,7 +128,7 @@ impl<'a> Examiner<'a> {
     }
 }
 
-/// How an upstream has failed, if a refusal says that it has.
+/// The failure of an upstream that caused a refusal, if one did.
 fn failure(refusal: Refusal, was_sent: bool) -> Option<Failed> {
     match refusal {
         Refusal::Connect(_) | Refusal::Dns(_) if !was_sent => Some(Failed::Connect),
@@ -139,13 +139,14 @@ fn failure(refusal: Refusal, was_sent: bool) -> Option<Failed> {
         | Refusal::UpgradeUnasked
         | Refusal::TooManyInformational => Some(Failed::Reset),
         Refusal::OriginTimeout => Some(Failed::Timeout),
-        // What is not the upstream's doing.
+        // Failures that are not the upstream's.
         _ => None,
     }
 }
 
 impl Transactions {
-    /// Has another upstream of the route tried, if there is one and the request may go there. Before a refusal is written.
+    /// Tries another upstream of the route, if there is one and the request may be sent to it. Called before a refusal is
+    /// written.
     pub(super) fn fail_over(
         &mut self,
         cx: &mut Context,
@@ -181,7 +182,7 @@ impl Transactions {
 }
 
 impl Transaction {
-    /// Whether what was sent may be sent once more, to whichever server, and is still here.
+    /// Whether the sent bytes may be sent again, to any server, and are still in memory.
     pub(super) fn may_be_sent_again(&self) -> bool {
         self.info.method.is_idempotent() && self.has_body_in_hand()
     }
@@ -230,15 +231,14 @@ impl Transaction {
         }
     }
 
-    /// Writes the Host of another upstream into the head that waits to be sent, where it is to have that. False if there is no
-    /// room for it.
+    /// Writes the Host of another upstream into the waiting head, if the route rewrites it. False if memory is short.
     fn rewrite_host(&mut self, cx: &mut Context) -> bool {
         let rewrites = self.route().is_some_and(|(route, _)| route.host_field == HostField::Rewrite);
         if !rewrites {
             return true;
         }
         let head = self.up.head.bytes(&cx.pool);
-        // The request line, and Host behind it: that is how heads are written.
+        // The request line, and Host behind it: the order in which heads are written.
         let mut lines = memchr::memmem::find_iter(head, b"\r\n").map(|at| at + 2);
         let (Some(line_end), Some(host_end)) = (lines.next(), lines.next()) else { return false };
         let out = &mut cx.scratch;
@@ -252,14 +252,14 @@ impl Transaction {
         self.up.head.append(&mut cx.pool, Purpose::Reply, out)
     }
 
-    /// Takes back what was sent of the request: its head is written again, and its body begins anew.
+    /// Undoes the sending of the request: its head will be written again, and its body begins anew.
     pub(super) fn take_back(&mut self, cx: &mut Context) {
         self.up.rewind(&mut cx.pool);
         (self.up.sent, self.up.received) = (0, 0);
         self.rates.up.forget();
-        // What has come of the body is still there.
+        // The received part of the body is still in memory.
         self.consumed = self.info.head_bytes;
-        // What is stored may be another answer by now, and the head has to be written again.
+        // The stored response may have changed, and the head has to be written again.
         self.info.phase = Phase::Cache;
     }
 }

@@ -1,5 +1,5 @@
-//! How a transaction ends: settled when both directions are done, aborted when one cannot go on, abandoned with its client, or
-//! out of time.
+//! The end of a transaction: settled when both directions are done, aborted when one cannot continue, abandoned with its
+//! client, or timed out.
 
 use super::log_record::{Text, Verdict};
 use super::machine::{Services, Transactions};
@@ -14,8 +14,8 @@ use crate::engine::ids::TransactionId;
 use crate::http::framing::Body;
 
 impl Transactions {
-    /// Ends the transaction if both directions are done, or neither can go on. The rules that join the two directions live
-    /// here (RFC 9112 sections 9.3 to 9.6).
+    /// Ends the transaction if both directions are done, or neither can continue. The rules that join the two directions are
+    /// in this function (RFC 9112 sections 9.3 to 9.6).
     pub fn try_settle(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
         let fills = &services.fills.slab;
         let Some(transaction) = self.get_mut(id).filter(|transaction| transaction.is_answering()) else {
@@ -37,7 +37,7 @@ impl Transactions {
             return;
         }
         if !transaction.up.is_complete() {
-            // A complete answer to an incomplete request: the origin may go on reading as long as it stays.
+            // A complete response to an incomplete request: the origin may continue to read as long as its connection stays.
             let goes_on = transaction.origin.is_some() && transaction.carrier.reusable;
             if goes_on || (transaction.stage == Stage::Replying && !transaction.closes) {
                 return;
@@ -47,7 +47,7 @@ impl Transactions {
         self.finish(cx, services, id);
     }
 
-    /// Settles a transaction whose answer is complete, although its request never will be. False if there is more to send.
+    /// Settles a transaction whose response is complete, although its request never will be. False if more must be sent.
     pub fn finish_answered(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> bool {
         let fills = &services.fills.slab;
         let Some(transaction) = self.get_mut(id) else { return false };
@@ -72,7 +72,7 @@ impl Transactions {
         let binds = bond.binds();
         let aged = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms()) == 0;
         let reusable = transaction.carrier.reusable && !cx.is_draining() && !(binds && aged);
-        // What is bound ends with its client, and the client with it.
+        // Bound connections end together.
         transaction.closes |= binds && !(reusable && origin.is_some());
         let upstreams = &mut services.upstreams;
         match origin {
@@ -87,8 +87,8 @@ impl Transactions {
         transaction.leave_fill(cx, services, id);
         let mut input = std::mem::take(&mut transaction.input);
         input.consume(&mut cx.pool, transaction.consumed.min(input.len()));
-        // A client that asked for the close and sent no body has said everything; any other client may still be talking, be it
-        // only the CRLF that old clients put behind a body (RFC 9112 sections 2.2 and 9.6).
+        // A client that asked for the close and sent no body has sent everything; any other client may still send, for
+        // example the CRLF that old clients put behind a body (RFC 9112 sections 2.2 and 9.6).
         let info = &transaction.info;
         let silent = !info.keep_alive && info.grant.is_some() && info.body == Body::None;
         cx.send(Effect::GoOn { client, input, closes: transaction.closes, silent });
@@ -96,7 +96,7 @@ impl Transactions {
         cx.log(record);
     }
 
-    /// Ends a transaction for a client that has given up or does not read: what it was allowed did not come to its end.
+    /// Ends a transaction whose client has given up or does not read: an allowed request was not completed.
     pub fn abandon_client(&mut self, cx: &mut Context, id: TransactionId, reason: &'static str) {
         let verdict = match self.slab[id.index as usize].record.verdict {
             Verdict::Allowed => {
@@ -128,7 +128,7 @@ impl Transactions {
             transaction.record.set(Text::Reason, reason.as_bytes());
         }
         transaction.leave_fill(cx, services, id);
-        // Where a close would pass for the proper end of the response, it has to be a reset.
+        // If a close would pass for the regular end of the response, a reset is needed.
         cx.send(match ending {
             _ if transaction.ends_at_close => Effect::ResetClient(transaction.client),
             Ending::Abort => Effect::Linger(transaction.client),
@@ -156,7 +156,7 @@ impl Transactions {
                 }
                 return;
             }
-            // The store's own deadline is shorter, and goes by another clock, as does the pace of a client.
+            // The store's own deadline is shorter, and uses another timer, as does the delay of a client.
             Stage::Asking(_) | Stage::Throttled => return,
             Stage::Begun | Stage::Verifying => {
                 cx.metrics.timeouts_verification += 1;
@@ -166,14 +166,14 @@ impl Transactions {
                 Refusal::OriginTimeout
             }
             Stage::Awaiting | Stage::Collecting => Refusal::BodyTimeout,
-            // Those that began to wait together are due together, and the first has let all of them go.
+            // Transactions that began to wait together are due together, and the first has released all of them.
             Stage::Waiting(_) if transaction.caching.outcome().is_some() => return,
             Stage::Waiting(hash) => return self.overtake(cx, services, hash),
         };
         cx.send(Effect::Refuse(id, refusal));
     }
 
-    /// Lets go of everything that was to bring a response: the connect, the connection, the wait for another transaction.
+    /// Releases everything that was to produce a response: the connect, the connection, the wait for another transaction.
     pub fn detach(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
         let Some(transaction) = self.get_mut(id) else { return };
         match std::mem::replace(&mut transaction.stage, Stage::Begun) {

@@ -1,7 +1,8 @@
-//! Requests that wait for a store: for one that several processes share to count them, or for a value of a page.
+//! Requests that wait for a store: for a shared one to count them, or for a value of a page.
 //!
-//! A request waits for its answer, or until its deadline; then the guard file says what is done without. A store that has
-//! failed several times is not asked (see [`Breaker`]), so that an outage costs a few requests their deadline, and not all.
+//! A request waits for its answer, or until its deadline; then the guard file decides how to continue without. A store that
+//! has failed several times is not asked (see [`Breaker`]), so that an outage costs a few requests their deadline, and not
+//! all.
 
 use crate::engine::Action;
 use crate::engine::context::Context;
@@ -14,10 +15,10 @@ use crate::time::Now;
 use slab::Slab;
 use std::collections::VecDeque;
 
-/// How long a value is waited for that no shared store has, in microseconds (chosen: a disk that is busy).
+/// How long to wait for a value of the store in this process, in microseconds (chosen: for a busy disk).
 const OWN_DEADLINE_US: u64 = 2_000_000;
 
-/// What a request waits for.
+/// The answer that a request waits for.
 #[derive(Debug)]
 pub(in crate::engine) enum Awaited {
     /// To be counted.
@@ -28,18 +29,18 @@ pub(in crate::engine) enum Awaited {
     },
     /// A value.
     Value {
-        /// The store that has it is one that several processes share.
+        /// Whether the store is shared by several processes.
         is_shared: bool,
     },
 }
 
-/// One request that waits.
+/// One waiting request.
 #[derive(Debug)]
 pub(in crate::engine) struct Waiting {
     job: StoreJob,
     pub transaction: TransactionId,
     pub awaited: Awaited,
-    /// When it has, in microseconds since the loop started.
+    /// When the question was asked, in microseconds since the loop started.
     pub asked_us: u64,
 }
 
@@ -54,7 +55,7 @@ pub(in crate::engine) struct StoreWaits {
 }
 
 impl StoreWaits {
-    /// Has a request wait.
+    /// Lets a request wait for its counters.
     pub fn begin(
         &mut self,
         cx: &mut Context,
@@ -70,7 +71,7 @@ impl StoreWaits {
         job
     }
 
-    /// Has a request wait for a value.
+    /// Lets a request wait for a value.
     pub fn begin_value(
         &mut self,
         cx: &mut Context,
@@ -102,7 +103,7 @@ impl StoreWaits {
         job
     }
 
-    /// What a request waits for.
+    /// The answer that a request waits for.
     pub fn awaited(&self, job: StoreJob) -> Option<&Awaited> {
         let waiting = self.waiting.get(job.index()).filter(|waiting| waiting.job == job)?;
         Some(&waiting.awaited)
@@ -119,7 +120,7 @@ impl StoreWaits {
         Some(taken)
     }
 
-    /// A shared store has answered what it was asked then, or has not.
+    /// Records whether a shared store has answered the question of that time.
     pub fn note(&mut self, cx: &mut Context, asked_us: u64, has_answered: bool) {
         if has_answered {
             self.breaker.succeeded();

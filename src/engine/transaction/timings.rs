@@ -1,4 +1,4 @@
-//! How long a transaction takes, phase by phase: it waits for a look-up, for a connection, and for the answer, one after the other.
+//! The durations of a transaction's phases: it waits for a look-up, for a connection, and for the response, one after the other.
 
 use crate::engine::transaction::Transaction;
 use crate::engine::upstream::connect::Timings;
@@ -18,7 +18,7 @@ impl Transaction {
         self.record.upstream = timings.address.or(self.record.upstream);
     }
 
-    /// Notes that the first byte of a response head is there.
+    /// Records the arrival of the first byte of a response head.
     pub fn note_first_byte(&mut self, now: Now) {
         self.record.phases.ttfb_us = Some(now.monotonic_us.saturating_sub(self.since.phase_us));
     }
@@ -31,12 +31,12 @@ impl Transaction {
         phases.ttfb_us.get_or_insert(after_us.saturating_sub(before_us));
     }
 
-    /// What the log says of a transaction that is over.
+    /// Records the totals of a transaction that has ended.
     pub fn note_end(&mut self, now: Now) {
         let duration = now.monotonic_us.saturating_sub(self.since.began_us);
         self.record.duration_us = duration;
         self.record.started_unix_us = now.unix_us.saturating_sub(duration);
-        // The request of a refresh is that of another transaction, whose entry has these bytes.
+        // A refresh has the request of another transaction, whose record has these bytes.
         let head_bytes = if self.caching.background { 0 } else { self.info.head_bytes as u64 };
         self.record.client_bytes = head_bytes + self.up.received;
         self.record.sent_bytes = self.down.sent;

@@ -1,4 +1,4 @@
-//! The client's side of a transaction: its body on the way up.
+//! The client's side of a transaction: the body on its way to the origin.
 
 use crate::engine::body::filter::FilterFault;
 use crate::engine::body::relay::BodyFault;
@@ -12,14 +12,14 @@ use crate::http::framing::Body;
 use crate::net::{BLOCK_BYTES, Pool, Purpose, Space};
 
 impl Transaction {
-    /// Whether what has come of the request's body is kept behind its head, all of it, and can be sent from there once more:
-    /// not if filters may have replaced it.
+    /// Whether the whole received part of the request's body is kept behind its head, and can be sent from there again: not
+    /// if filters may have replaced it.
     pub fn has_body_in_hand(&self) -> bool {
         !self.up.replaces() && self.up.received == self.consumed.saturating_sub(self.info.head_bytes) as u64
     }
 
-    /// Whether the request can be sent once more should its connection turn out to be dead: that means the same (RFC 9110
-    /// section 9.2.2), and what is still to come of its body finds room behind its head.
+    /// Whether the request can be sent again if its connection turns out to be dead: sending twice has the same effect (RFC
+    /// 9110 section 9.2.2), and the rest of its body fits behind its head.
     pub fn can_be_repeated(&self) -> bool {
         let fits = match self.info.body {
             Body::None => true,
@@ -33,12 +33,12 @@ impl Transaction {
         self.info.method.is_idempotent() && fits && self.has_body_in_hand()
     }
 
-    /// Whether what comes of the request's body is kept behind its head.
+    /// Whether the received part of the request's body is kept behind its head.
     pub fn keeps_body(&self) -> bool {
         self.repeat.keeps_body && matches!(self.stage, Stage::Awaiting)
     }
 
-    /// Where to read the request's body into.
+    /// Space for the request's body.
     pub fn upload_space<'p>(&'p mut self, pool: &'p mut Pool) -> Option<Space<'p>> {
         if self.keeps_body() {
             return self.input.space(pool, Purpose::Head, BLOCK_BYTES).map(Space::one);
@@ -55,7 +55,7 @@ impl Transaction {
 }
 
 impl Transactions {
-    /// Moves what the client sent behind the head into the upload. False if that ended the transaction.
+    /// Moves bytes behind the client's head into the upload. False if that ended the transaction.
     pub fn pump_upload(&mut self, cx: &mut Context, id: TransactionId) -> bool {
         loop {
             let Some(transaction) = self.slab.get_mut(id.index as usize) else { return false };
@@ -63,7 +63,7 @@ impl Transactions {
             if transaction.input.len() <= begin || !transaction.up.wants_bytes() {
                 return true;
             }
-            // The relay writes into the pool: what lies there is copied out first.
+            // The relay writes into the pool, so bytes of the pool are copied out first.
             let mut bytes = [0; BLOCK_BYTES];
             let count = (transaction.input.len() - begin).min(BLOCK_BYTES);
             bytes[..count].copy_from_slice(&transaction.input.bytes(&cx.pool)[begin..begin + count]);
@@ -93,7 +93,7 @@ impl Transactions {
         }
         transaction.restart_timeout(cx);
         excess.clear();
-        // All that it gave has gone on: it is the client that is waited for.
+        // All received bytes were sent, so weir waits for the client.
         let awaited = !transaction.up.wants_send();
         if transaction.keeps_body() {
             transaction.input.commit(count);
@@ -109,7 +109,7 @@ impl Transactions {
         let Transactions { slab, excess, .. } = self;
         let transaction = &mut slab[id.index as usize];
         if let Stage::Connecting(connect) = transaction.stage {
-            // What comes before there is a connection is not kept.
+            // Bytes received before the connection is established are not kept.
             services.upstreams.set_repeatable(connect, transaction.can_be_repeated());
         }
         if awaited && transaction.is_uploading_slowly(cx) {
@@ -137,7 +137,7 @@ impl Transactions {
 }
 
 impl BodyFault {
-    /// What the client is told of its request's body.
+    /// The refusal for a fault of the request's body.
     pub(super) fn of_request(self) -> Refusal {
         match self {
             BodyFault::Framing(fault) => Refusal::Fault(fault),
@@ -148,19 +148,19 @@ impl BodyFault {
 }
 
 impl Transaction {
-    /// Whether too little has come of the request's body, although the client was waited for.
+    /// Whether too little of the request's body has arrived while weir waited for the client.
     pub(super) fn is_uploading_slowly(&mut self, cx: &Context) -> bool {
         !self.up.is_received() && self.rates.up.is_below(self.settings.rate(), cx.now_ms(), self.up.received)
     }
 
-    /// Stops the client's clock while there is no room for more.
+    /// Stops the client's clock while weir cannot receive more.
     pub(super) fn hold_rate(&mut self, cx: &Context) {
         if !self.up.wants_bytes() {
             self.rates.up.hold(cx.now_ms());
         }
     }
 
-    /// The request goes no further: the origin has stopped reading.
+    /// Ends the upload: the origin has stopped reading.
     pub(super) fn abandon_upload(&mut self, cx: &mut Context) {
         self.carrier.reusable = false;
         if !self.up.is_complete() {

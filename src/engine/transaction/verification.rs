@@ -1,8 +1,8 @@
 //! Passwords with slow hashes: verified by the shell, away from the loop.
 //!
-//! The same name and password is verified once, however many requests bring it. Few are verified at a time. The next one is
-//! that of the client with the fewest guesses lately (see `guesses`), and where the queue is full, that of the one with the
-//! most makes room. So a flood of wrong passwords waits for all other clients, and not the other way round.
+//! The same name and password is verified once, for any number of requests. Few are verified at a time. The next one is that
+//! of the client with the fewest recent guesses (see `guesses`); in a full queue, the client with the most makes room. So a
+//! flood of wrong passwords waits for all other clients, and not the other way round.
 
 use crate::engine::Action;
 use crate::engine::context::Context;
@@ -18,16 +18,16 @@ use crate::time::Now;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Verifications waiting or under way, of all loops (chosen: seconds of work). There is one shell for them all.
+/// Verifications waiting or under way, of all loops (chosen: seconds of work). All loops share one verifier.
 const VERIFICATIONS_MAX: usize = 128;
 
-/// Of those, for one client address (chosen: there may be many people behind it).
+/// Of those, for one client address (chosen: many users may share it).
 const PER_ADDRESS_MAX: usize = 16;
 
-/// What is left of these two for one of many loops (chosen).
+/// Least values of these two for one of many loops (chosen).
 const PER_ADDRESS_LEAST: usize = 4;
 
-/// Given to the shell at once (chosen: it works on one, the next is at hand).
+/// Given to the verifier at once (chosen: it works on one, and the next is ready).
 const RUNNING_MAX: usize = 2;
 
 #[derive(Debug)]
@@ -36,19 +36,19 @@ struct Verification {
     key: u128,
     address: IpAddr,
     guess: Guess,
-    /// Until it is given to the shell.
+    /// The job, until it is given to the verifier.
     work: Option<SlowJob>,
     waiting: Vec<TransactionId>,
 }
 
-/// What a verification has found out. Loops tell each other, so that none verifies what another has.
+/// The result of a verification. Loops send each other their findings, so that none repeats a verification.
 #[derive(Clone, Copy, Debug)]
 pub struct Finding {
     key: u128,
     right: bool,
 }
 
-/// All verifications, in the order in which they were asked for, and what they have found out.
+/// All verifications, in the order of their requests, and the known results.
 #[derive(Debug)]
 pub(in crate::engine) struct Verifications {
     pub remembered: CredentialCache,
@@ -61,7 +61,7 @@ pub(in crate::engine) struct Verifications {
 }
 
 impl Verifications {
-    /// None yet, within this loop's share of the limits.
+    /// No verifications, within this loop's share of the limits.
     pub fn new(settings: &Settings, limits: Arc<ClientLimits>) -> Verifications {
         Verifications {
             remembered: CredentialCache::default(),
@@ -73,7 +73,7 @@ impl Verifications {
         }
     }
 
-    /// Those that are not with the shell yet, each with its place and the guesses made lately from where it came.
+    /// Verifications that are not with the verifier yet, each with its index and the recent guesses of its client.
     fn waiting(&self, now: Now, guesses: &Guesses) -> Vec<(usize, u32)> {
         let waiting = self.pending.iter().enumerate().filter(|(_, verification)| verification.work.is_some());
         let (places, addresses): (Vec<usize>, Vec<IpAddr>) =
@@ -81,19 +81,20 @@ impl Verifications {
         places.into_iter().zip(guesses.made(now, addresses.into_iter())).collect()
     }
 
-    /// The one to be given to the shell next, and the guesses made lately from where it came.
+    /// The verification to give to the verifier next, and the recent guesses of its client.
     fn next(&self, now: Now, guesses: &Guesses) -> Option<(usize, u32)> {
         self.waiting(now, guesses).into_iter().min_by_key(|(_, made)| *made)
     }
 
-    /// The one that makes room for another of that client: the latest of the worst one, if that is worse.
+    /// The verification that makes room for another of that client: the latest of the client with the most guesses,
+    /// if those are more.
     fn worst(&self, now: Now, guesses: &Guesses, address: IpAddr) -> Option<usize> {
         let own = guesses.made(now, std::iter::once(address)).next().unwrap_or(0);
         let (place, worst) = self.waiting(now, guesses).into_iter().max_by_key(|(_, made)| *made)?;
         (worst > own).then_some(place)
     }
 
-    /// `guess` is what the credentials were counted against; it is given back unless they turn out to be wrong.
+    /// `guess` is the guess that the credentials were counted as; it is given back unless they are wrong.
     pub fn begin(
         &mut self,
         cx: &mut Context,
@@ -151,7 +152,7 @@ impl Verifications {
         }
     }
 
-    /// What the answer to a job means; nothing if no transaction waits for it any more.
+    /// The finding of a finished job; `None` if no transaction waits for it any more.
     pub fn finish(&self, now: Now, job: JobId, right: bool) -> Option<Finding> {
         let verification = self.pending.iter().find(|verification| verification.id == job)?;
         if right {
@@ -160,7 +161,7 @@ impl Verifications {
         Some(Finding { key: verification.key, right })
     }
 
-    /// Remembers what was found out. Returns the transactions that wait for it.
+    /// Stores a result. Returns the transactions that wait for it.
     pub fn learn(&mut self, cx: &mut Context, finding: Finding) -> Vec<TransactionId> {
         let Finding { key, right } = finding;
         self.remembered.put(cx.now, key, right);

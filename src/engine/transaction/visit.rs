@@ -1,4 +1,4 @@
-//! How far a request for a page of the program around the proxy has come.
+//! The progress of a request for a page of the host program.
 //!
 //! | stage of a [`Visit`] | what moves it on |
 //! | --- | --- |
@@ -12,14 +12,14 @@ use crate::engine::pages::{OwnPages, Session};
 use crate::guard::sessions::Loaded;
 use crate::guard::values::{ValueAnswer, ValueRequest};
 
-/// How far a request for a page has come.
+/// The progress of a request for a page.
 #[derive(Debug)]
 pub(in crate::engine) struct Visit {
     pub stage: VisitStage,
     pub session: Session,
-    /// What the store has said to what was asked last; nothing while it is asked.
+    /// The store's answer to the last question; `None` while it is under way.
     pub said: Option<ValueAnswer>,
-    /// So often the handler has asked.
+    /// Number of the handler's questions.
     pub asked: u8,
 }
 
@@ -30,14 +30,14 @@ pub(in crate::engine) enum VisitStage {
     Asking,
     Saving {
         answer: Answer,
-        /// What is still to be written, the last one first.
+        /// Requests to write, the last one first.
         writes: Vec<ValueRequest>,
-        /// The client is told of a failure of what is being written.
+        /// Whether the client gets an error if writing fails.
         must_succeed: bool,
     },
 }
 
-/// What comes next of a visit.
+/// The next step of a visit.
 pub(in crate::engine) enum Next {
     Ask(ValueRequest),
     Answer(Answer),
@@ -49,7 +49,7 @@ impl Visit {
         Visit { stage: VisitStage::Begun, session, said: None, asked: 0 }
     }
 
-    /// Has the session saved, and what is of no use deleted, before the client has the answer. None if the session is too long.
+    /// Saves the session, and deletes old data, before the client gets the answer. `None` if the session is too long.
     pub fn end(&mut self, answer: Answer, now_unix_ms: u64) -> Option<Next> {
         let writes = self.session.writes(now_unix_ms).ok()?;
         Some(self.save(answer, writes))

@@ -27,10 +27,10 @@ use crate::http::target::{Authority, Target};
 /// The word for a page that breaks a rule or a bound.
 const WRONG_ANSWER: &[u8] = b"page_answer";
 
-/// The word for a body that is longer than what is collected.
+/// The word for a body that is longer than the bound.
 const TOO_LONG: &[u8] = b"page_body_too_long";
 
-/// The store has not answered: another try may succeed.
+/// The store has not answered: a retry may succeed.
 const STORE_FAILED: Refusal =
     Refusal::Guarded(Denial { cause: Cause::StoreFailed, line: 0, retry_after_s: 1 });
 
@@ -40,7 +40,7 @@ struct Asked<'a, 'h> {
     body: &'a [u8],
     subject: Subject<'a>,
     host: &'a str,
-    /// What forms of these pages come from, `scheme://host[:port]`.
+    /// The origin of forms of these pages, `scheme://host[:port]`.
     own_origin: &'a str,
     pages: &'a OwnPages,
 }
@@ -56,7 +56,7 @@ impl Examiner<'_> {
         is_named || self.is_own(authority)
     }
 
-    /// What a page has to say; waits for the body, and for the store.
+    /// Runs a page; waits for the body, and for the store.
     pub(super) fn visit(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -114,13 +114,13 @@ impl Examiner<'_> {
         Ok(Step::Decide(Decision::Answer(Answer::Page { status: answer.status, fields_bytes })))
     }
 
-    /// Whether the store may be asked now, if it is one that several processes share.
+    /// Whether a shared store may be asked now.
     fn may_ask_store(&mut self) -> bool {
         let is_shared = self.guard.is_some_and(|guard| guard.store().is_some());
         !is_shared || self.breaker.may_ask(self.now.monotonic_us)
     }
 
-    /// Takes a visit as far as it comes without the store. An error without a refusal is a fault of the handler.
+    /// Takes a visit as far as possible without the store. An error without a refusal is a fault of the handler.
     fn advance(&self, visit: &mut Visit, asked: &Asked<'_, '_>) -> Result<Next, Option<Refusal>> {
         let cookie = csrf::cookie(asked.head.fields.all("cookie"), sessions::COOKIE);
         let presented = cookie.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
@@ -134,7 +134,7 @@ impl Examiner<'_> {
                 }
                 None => self.begin_page(visit, asked),
             },
-            // The contract has an empty session then, for which any form would be forged.
+            // By the contract the session is then empty, and any form would count as forged.
             VisitStage::Loading
                 if matches!(said, ValueAnswer::Failed(_)) && !csrf::is_safe(asked.head.method) =>
             {
@@ -153,7 +153,7 @@ impl Examiner<'_> {
         }
     }
 
-    /// Asks the handler for the first time, unless the request may be forged.
+    /// Calls the handler for the first time, unless the request may be forged.
     fn begin_page(&self, visit: &mut Visit, asked: &Asked<'_, '_>) -> Result<Next, Option<Refusal>> {
         if !csrf::is_safe(asked.head.method) {
             if let Err(forged) = judge(&visit.session, asked) {
@@ -200,7 +200,7 @@ impl Examiner<'_> {
 }
 
 impl Transactions {
-    /// The store has answered what a page has asked, or has not.
+    /// Handles the store's answer to the question of a page, or its failure.
     pub fn handle_value_answer(
         &mut self,
         cx: &mut Context,
@@ -218,7 +218,7 @@ impl Transactions {
         self.conclude_value(cx, waiting.transaction, job, answer);
     }
 
-    /// The page that waits goes on.
+    /// Continues a waiting page.
     pub(super) fn conclude_value(
         &mut self,
         cx: &mut Context,
@@ -237,7 +237,7 @@ impl Transactions {
     }
 }
 
-/// Whether an unsafe request shows that it comes from a page of this session.
+/// Whether an unsafe request proves that it comes from a page of this session.
 fn judge(session: &Session, asked: &Asked<'_, '_>) -> Result<(), Forged> {
     let fields = asked.head.fields;
     csrf::judge_origin(asked.own_origin, fields.get("origin"), fields.get("referer"))?;
@@ -246,7 +246,7 @@ fn judge(session: &Session, asked: &Asked<'_, '_>) -> Result<(), Forged> {
     csrf::judge_kept(session.get(csrf::FORM_FIELD).unwrap_or_default().as_bytes(), again)
 }
 
-/// What is no UTF-8 is no path that a page knows.
+/// A path that is not UTF-8 is a path of no page.
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
