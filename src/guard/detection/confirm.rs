@@ -57,8 +57,82 @@ pub(super) fn is_last_word(text: &[u8], range: Range<usize>) -> bool {
     let parts = text.split(is_separator).filter(|part| !part.trim_ascii().is_empty()).count();
     let lead = text[..range.start].split(|byte| is_separator(byte) || byte.is_ascii_whitespace());
     let words = lead.filter(|word| !word.is_empty()).count();
-    parts <= 2 && words <= 1 && leads_shortly(text, range)
+    parts <= 2 && words <= 1 && leads_shortly(text, range.clone()) && !is_pair(text, range)
 }
+
+/// Commands that are words of every day.
+const EVERYDAY: [&[u8]; 12] = [
+    b"date", b"set", b"who", b"last", b"top", b"free", b"history", b"tree", b"groups", b"finger", b"jobs",
+    b"echo",
+];
+
+/// Two words of every day with a sign between: `time & date`. Behind an address or a file name it is a command.
+fn is_pair(text: &[u8], range: Range<usize>) -> bool {
+    let lead = text[..range.start].trim_ascii();
+    let command = text[range].trim_ascii_start();
+    let is_spaced = command.get(1) == Some(&b' ');
+    let command = command.get(1..).unwrap_or_default().trim_ascii();
+    is_spaced && lead.len() > 2 && lead.iter().all(u8::is_ascii_alphabetic) && EVERYDAY.contains(&command)
+}
+
+/// A sentence that begins with an object shows one: what a database would take ends with the object.
+pub(super) fn is_no_example(text: &[u8], _: Range<usize>) -> bool {
+    let text = text.trim_ascii();
+    let is_object = matches!(text.first(), Some(b'{' | b'['));
+    let is_sentence =
+        text.last().is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'.' | b'?' | b'!'));
+    !(is_object && is_sentence)
+}
+
+/// A sentence that names the element (`how do I add <script> to a page?`) has words before it, and no code in it.
+pub(super) fn is_no_mention(text: &[u8], range: Range<usize>) -> bool {
+    let (lead, rest) = (&text[..range.start], &text[range.start..]);
+    let words = lead.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
+    let is_prose =
+        words >= MENTION_WORDS && !lead.iter().any(|byte| matches!(byte, b'"' | b'>' | b'=' | b';'));
+    if rest.starts_with(b"</") {
+        // The end of an element that was judged by its beginning.
+        return memchr::memmem::find(lead, b"<script").is_none();
+    }
+    let Some(end) = memchr::memchr(b'>', rest) else { return true };
+    let (tag, inside) = (&rest[..end], &rest[end + 1..]);
+    let inside = &inside[..memchr::memchr(b'<', inside).unwrap_or(inside.len())];
+    let inside_code = inside.strip_prefix(b"`").filter(|_| is_quoted_name(lead, inside)).unwrap_or(inside);
+    let is_code = |byte: &u8| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'{');
+    let is_remark =
+        words_of(inside) >= REMARK_WORDS && tag.ends_with(b"script") || is_quoted_name(lead, inside);
+    if !(is_prose || is_remark) {
+        return true;
+    }
+    memchr::memmem::find(tag, b"//").is_some()
+        || tag.contains(&b':')
+        || tag.contains(&b'\\')
+        || inside_code.iter().any(is_code)
+}
+
+/// A name between the marks of code in a text: `` `<script>` ``.
+fn is_quoted_name(lead: &[u8], behind: &[u8]) -> bool {
+    lead.ends_with(b"`") && behind.starts_with(b"` ")
+}
+
+fn words_of(text: &[u8]) -> usize {
+    text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count()
+}
+
+/// A path or an address is the whole of a value, or its end. A sentence goes on behind it with words.
+pub(super) fn is_no_remark(text: &[u8], range: Range<usize>) -> bool {
+    let behind = &text[range.end..];
+    let Some(end) = behind.iter().position(u8::is_ascii_whitespace) else { return true };
+    let is_word = |word: &&[u8]| word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'\'');
+    let words = behind[end..].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.take(REMARK_WORDS).filter(is_word).count() < REMARK_WORDS
+}
+
+/// Fewest words of a remark behind what it is about (chosen).
+const REMARK_WORDS: usize = 3;
+
+/// Fewest words before an element that is mentioned (chosen).
+const MENTION_WORDS: usize = 2;
 
 /// No comparison or condition comes before: a tautology follows a value and no formula.
 pub(super) fn is_no_comparison(text: &[u8], range: Range<usize>) -> bool {

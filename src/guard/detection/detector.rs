@@ -144,7 +144,8 @@ impl Detector {
         let on = self.categories_for(name, findings);
         let granted = findings.spend(context, value.len());
         let value = &value[..granted];
-        match leaves(value, JSON_DEPTH_MAX) {
+        let unescaped = escaped_json(context, value);
+        match leaves(unescaped.as_deref().unwrap_or(value), JSON_DEPTH_MAX) {
             Some(texts) => {
                 for text in &texts {
                     self.scan_text(context, name, text, on, scratch, findings);
@@ -227,6 +228,35 @@ impl Detector {
             findings.add_value(found.into_iter().map(|(_, finding)| finding).collect());
         }
     }
+}
+
+/// JSON as queries and cookies have it: escaped. `None` if it is none.
+fn escaped_json(context: Context, value: &[u8]) -> Option<Vec<u8>> {
+    let (begin, end) = (value.get(..3)?, value.get(value.len() - 3..)?);
+    let is_json = begin.eq_ignore_ascii_case(b"%7b") && end.eq_ignore_ascii_case(b"%7d")
+        || begin.eq_ignore_ascii_case(b"%5b") && end.eq_ignore_ascii_case(b"%5d");
+    let is_escaped = is_json
+        || matches!((value[0], value[value.len() - 1]), (b'{', b'}') | (b'[', b']')) && value.contains(&b'%');
+    match context {
+        Context::Query | Context::Header if is_escaped => Some(unescaped(value, context == Context::Query)),
+        Context::Query | Context::Header | Context::Path | Context::Body => None,
+    }
+}
+
+/// Percent escapes taken off once, and plus signs where they are blanks.
+fn unescaped(value: &[u8], plus_is_blank: bool) -> Vec<u8> {
+    let digit = |at: usize| value.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let (mut out, mut at) = (Vec::with_capacity(value.len()), 0);
+    while at < value.len() {
+        let (byte, len) = match (value[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => ((high << 4 | low) as u8, 3),
+            (b'+', _, _) if plus_is_blank => (b' ', 1),
+            (byte, _, _) => (byte, 1),
+        };
+        out.push(byte);
+        at += len;
+    }
+    out
 }
 
 /// Of numbers, dates and versions no attack is made.

@@ -35,6 +35,9 @@ impl Detector {
         for segment in path.split(|byte| *byte == b'/').filter(|segment| !is_plain(segment)) {
             self.scan(Context::Path, b"", segment, scratch, findings);
         }
+        if let Some(inner) = inner_address(path) {
+            self.scan(Context::Query, b"", inner, scratch, findings);
+        }
         for (name, value) in fields {
             if SKIPPED_FIELDS.iter().any(|skipped| name.eq_ignore_ascii_case(skipped)) {
                 continue;
@@ -70,6 +73,14 @@ impl Detector {
 fn is_file_name(field: &[u8]) -> bool {
     let letters = field.iter().filter(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase);
     letters.eq(*b"xfilename")
+}
+
+/// What stands in a path as an address or a path of its own: `/fetch/http://...`, `/files//etc/...`.
+fn inner_address(path: &[u8]) -> Option<&[u8]> {
+    let slashes = memchr::memmem::find(path.get(1..)?, b"//")? + 1;
+    let is_scheme = path[..slashes].last() == Some(&b':');
+    let segment = path[..slashes].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    Some(&path[if is_scheme { segment } else { slashes }..])
 }
 
 /// Whether a segment of a path is a name as most are.

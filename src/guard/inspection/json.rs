@@ -76,6 +76,8 @@ pub(super) struct Json {
     window: Window,
     /// The last key.
     key: Name,
+    /// What was opened last is the value of a key `constructor`.
+    is_constructor: bool,
     /// The first half of a character beyond U+FFFF; 0 if there is none.
     high: u16,
     /// What came last, as it came.
@@ -209,6 +211,7 @@ impl Json {
         self.depth += 1;
         let bit = 1 << self.depth;
         let is_object = piece[at] == b'{';
+        self.is_constructor = is_object && self.key.as_bytes() == b"constructor";
         self.objects = if is_object { self.objects | bit } else { self.objects & !bit };
         self.expects_key = is_object;
         at + 1
@@ -233,6 +236,10 @@ impl Json {
 
     fn end_string(&mut self, out: &mut Sink<'_>) {
         if self.in_key {
+            // A key below a key is the same as a path of both.
+            if std::mem::take(&mut self.is_constructor) && self.window.bytes() == b"prototype" {
+                out(Part { kind: PartKind::Name, field: b"", bytes: b"constructor.prototype" });
+            }
             self.key.set(self.window.bytes());
             if is_operator(self.window.bytes()) && !self.window.is_cut() {
                 let key = self.key.as_bytes();

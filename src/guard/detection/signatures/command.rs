@@ -78,6 +78,7 @@ const SYSTEM: &[&str] = &[
     "^chmod",
     "^chown",
     "^mkfifo",
+    "^mknod",
     "^dd",
     "^xxd",
     "^passwd",
@@ -221,13 +222,13 @@ pub(super) const TABLE: &[Signature] = &[
     command(
         "cmd_of_system",
         SEPARATORS,
-        r"(?:[;|&`\n]|\$\(|[<>]\()[\s({!]*(?:\$\w{1,8}\s+)?(?:sudo\s+|nohup\s+|exec\s+|command\s+|eval\s+|time\s+|env\s+|busybox\s+)*(?:/(?:usr/)?(?:local/)?s?bin/)?(?:whoami|ifconfig|ipconfig|uname|netstat|nslookup|systeminfo|tasklist|lsb_release|printenv|lsof|lsblk|lscpu|ps\s+(?:-|aux)|nc\s+(?:-|[\w.]+\s+\d)|ncat\s|netcat\s|telnet\s+\S+\s+\d|socat\s|crontab\s|useradd\s|net\s+(?:user|localgroup|view|group)\b|wmic\s|reg\s+(?:add|query)\b|schtasks\b|certutil\s|bitsadmin\s|mshta\s|rundll32|regsvr32|cmd(?:\.exe)?\s*/|powershell|pwsh\b|(?:ba|da|z|k|c|tc)?sh\s+-[ci]|python[23.]*\s+-c|perl\s+-e|php\s+-r|ruby\s+-e|node\s+-e|ping6?\s+-?[\w\s-]*[\d.]|sleep\s+[\d.$]+|usleep\s+\d|timeout\s+(?:/t\s*)?\d|curl\s|wget\s|fetch\s+http|lwp-download|tftp\s|dig\s+\S+\.|host\s+\S+\.\S|traceroute\s|reboot\b|shutdown\s+[-/]|poweroff\b|halt\b|killall\s|kill\s+-9|chmod\s+[-+0-7ugoarwxs]|chown\s+\w|mkfifo\s|dd\s+if=|xxd\b|passwd\s*$|hostname\s*(?:$|[;|&`)#])|getent\s|iptables\s|tcpdump\b|nmap\s|sqlite3\s|mysql\s+-|mysqldump\b|systemctl\s|service\s+\w+\s+(?:start|stop|restart)|apt(?:-get)?\s+install|ssh\s+\S+@|scp\s|openssl\s|gcc\s|make\s*$|set\s*$|ver\s*$|vol\s*$)",
+        r"(?:[;|&`\n]|\$\(|[<>]\()[\s({!]*(?:\$\w{1,8}\s+)?(?:sudo\s+|nohup\s+|exec\s+|command\s+|eval\s+|time\s+|env\s+|busybox\s+)*(?:/(?:usr/)?(?:local/)?s?bin/)?(?:whoami|ifconfig|ipconfig|uname|netstat|nslookup|systeminfo|tasklist|lsb_release|printenv|lsof|lsblk|lscpu|ps\s+(?:-|aux)|nc\s+(?:-|[\w.]+\s+\d)|ncat\s|netcat\s|telnet\s+\S+\s+\d|socat\s|crontab\s|useradd\s|net\s+(?:user|localgroup|view|group)\b|wmic\s|reg\s+(?:add|query)\b|schtasks\b|certutil\s|bitsadmin\s|mshta\s|rundll32|regsvr32|cmd(?:\.exe)?\s*/|powershell|pwsh\b|(?:ba|da|z|k|c|tc)?sh\s+-[ci]|python[23.]*\s+-c|perl\s+-e|php\s+-r|ruby\s+-e|node\s+-e|ping6?\s+-?[\w\s-]*[\d.]|sleep\s+[\d.$]+|usleep\s+\d|timeout\s+(?:/t\s*)?\d|curl\s|wget\s|fetch\s+http|lwp-download|tftp\s|dig\s+\S+\.|host\s+\S+\.\S|traceroute\s|reboot\b|shutdown\s+[-/]|poweroff\b|halt\b|killall\s|kill\s+-9|chmod\s+[-+0-7ugoarwxs]|chown\s+\w|mkfifo\s|mknod\s|dd\s+if=|xxd\b|passwd\s*$|hostname\s*(?:$|[;|&`)#])|getent\s|iptables\s|tcpdump\b|nmap\s|sqlite3\s|mysql\s+-|mysqldump\b|systemctl\s|service\s+\w+\s+(?:start|stop|restart)|apt(?:-get)?\s+install|ssh\s+\S+@|scp\s|openssl\s|gcc\s|make\s*$|set\s*$|ver\s*$|vol\s*$)",
     ).with(SYSTEM)
     .confirmed(leads_shortly),
     command(
         "cmd_of_files",
         SEPARATORS,
-        r"(?:[;|&`\n]|\$\(|[<>]\()[\s({!]*(?:sudo\s+|exec\s+|command\s+|busybox\s+)*(?:/(?:usr/)?s?bin/)?(?:cat|tac|nl|head|tail|more|less|strings|od|base64|base32|rev|cp|mv|rm|ls|dir|type|find|grep|egrep|awk|sed|cut|sort|uniq|tee|touch|mkdir|rmdir|ln|tar|zip|unzip|gzip|vi|vim|nano|ed|source|wc|paste|fold|diff|iconv|copy|del|erase|attrib|tree|fmt|pr|locate|which|whereis|cd)\s*(?:(?:-{1,2}[\w=-]+|/[a-z]\b)\s+)*(?:<\s*)?(?:\.{0,2}[/\\~*$]|[a-z]:[/\\%]|%\w+%|['\x22]/|\S*(?:passwd|shadow|\.php|\.conf|\.ini|\.env|flag|\.log|\.txt|\.bak|\.ssh|id_rsa|\*)|-[a-z]{1,5}\s*(?:$|[;|&`)#]))",
+        r"(?:[;|&`\n]|\$\(|[<>]\()[\s({!]*(?:sudo\s+|exec\s+|command\s+|busybox\s+)*(?:/(?:usr/)?s?bin/)?(?:cat|tac|nl|head|tail|more|less|strings|od|base64|base32|rev|cp|mv|rm|ls|dir|type|find|grep|egrep|awk|sed|cut|sort|uniq|tee|touch|mkdir|rmdir|ln|tar|zip|unzip|gzip|vi|vim|nano|ed|source|wc|paste|fold|diff|iconv|copy|del|erase|attrib|tree|fmt|pr|locate|which|whereis|cd)\s*(?:(?:-{1,2}[\w=-]+|/[a-z]\b)\s+(?:\d+\s+)?)*(?:<\s*)?(?:\.{0,2}[/\\~*$]|[a-z]:[/\\%]|%\w+%|['\x22]/|\S*(?:passwd|shadow|\.php|\.conf|\.ini|\.env|flag|\.log|\.txt|\.bak|\.ssh|id_rsa|\*)|-[a-z]{1,5}\s*(?:$|[;|&`)#]))",
     ).with(FILES)
     .confirmed(leads_shortly),
     command(
@@ -249,12 +250,12 @@ pub(super) const TABLE: &[Signature] = &[
         r#"/dev/(?:tcp|udp)/[\w.$]+/\d|\b(?:ba|da|z|k)?sh\s+-i\b|/bin/(?:ba|da|z|k|c|tc)?sh\s+-[ci]\b|\bmkfifo\s+/tmp|\b(?:nc|ncat|netcat)(?:\.\w+)?\s+[^;|&\n]*-\w*[ec]\s+\S*(?:sh|cmd)|\bcmd(?:\.exe)?\s*/[ckr]\s*\S|\bpowershell(?:\.exe)?\s+[-/](?:e|ec|enc\w*|nop\w*|noni\w*|w|windowstyle|c|command|exec\w*|ep|sta|version)\b|\|\s*/bin/(?:ba|da|z)?sh\b"#,
     ),
     command("cmd_shellshock", &["() {", "(){", "()\t{", "()  {"], r"^\s*\(\)\s*\{|\(\)\s*\{\s*(?::|_)\s*;?\s*\}?\s*;"),
-    command("cmd_blank_substitute", &["ifs", "$@", "$*", "$"], r"\$\{?ifs\b|\$\{ifs[%,:]|(?:^|[\s;|&`(=/])\w{0,8}[a-z]\$[@*][a-z]\w{0,8}(?:\$[@*]\w{0,8})*(?:$|[\s;|&`)/])|[;&|]\s*\w{1,8}=[^;&\s]*[;&]\s*(?:[^\n]{0,60}[;&]\s*)?\$\w+"),
+    command("cmd_blank_substitute", &["ifs", "$@", "$*", "$", "``"], r"\$\{?ifs\b|\$\{ifs[%,:]|(?:^|[\s;|&`(=/])\w{0,8}[a-z]\$[@*][a-z]\w{0,8}(?:\$[@*]\w{0,8})*(?:$|[\s;|&`)/])|[;|&`]\s*\w{1,8}(?:\$\(\)|``)[a-z]|[;&|]\s*\w{1,8}=[^;&\s]*[;&]\s*(?:[^\n]{0,60}[;&]\s*)?\$\w+"),
     command("cmd_substring", &["${"], r"\$\{[#!]?\w+:\d+:\d+\}|\$\{\w+%%?[^}]*\}.{0,40}\$\{\w+"),
-    command("cmd_glob_path", &["?", "*", "["], r"(?:[;|&`\n]|\$\(|^)\s*/[a-z?*\[\]]{2,}/[a-z?*\[\]\d]*[?*\]][a-z?*\[\]\d]*(?:\s+[/-]|\s*$)").only_in(NOT_PATH).confirmed(leads_shortly),
+    command("cmd_glob_path", &["?", "*", "["], r"(?:[;|&`\n]|\$\(|^)\s*(?:/[a-z?*\[\]]{2,}){1,3}/[a-z?*\[\]\d]*[?*\]][a-z?*\[\]\d]*(?:\s+[/-]|\s*$)").only_in(NOT_PATH).confirmed(leads_shortly),
     command("cmd_brace_list", &["{"], r"\{(?:cat|ls|curl|wget|nc|bash|sh|ping|echo|id|whoami|uname|python\d?|perl|sleep),[^{}]*\}"),
     command("cmd_reader_of_files", &["^cat", "^tac", "^less", "^more", "^head", "^tail", "^nl", "^strings"], r"\b(?:cat|tac|less|more|head|tail|nl|strings)\s*(?:-\w+\s+|<\s*)?/+(?:etc|proc|root|var|home)/+[\w.*?/]+\s*(?:$|[;|&`)#'\x22])").with(&["etc", "proc", "root", "var", "home"]).confirmed(leads_shortly),
-    command("cmd_at_start", &["wget", "curl", "whoami", "cat ", "ls ", "bash", "nc ", "ping", "uname", "ifconfig", "id", "rm ", "nslookup", "sleep", "chmod", "python", "perl"], r"^\s*(?:/(?:usr/)?s?bin/)(?:cat|ls|id|whoami|bash|sh|uname|nc|curl|wget|ping|ps|rm|python\d?|perl|sleep|echo)\b|^\s*(?:cat|tac|less|head|tail)\s+/etc/|^\s*ls\s+-\w+\s+/|^\s*rm\s+-rf?\s+[/*~.]|^\s*(?:uname\s+-a|whoami|ifconfig)\s*$|^\s*ping\s+-[cn]\s*\d|^\s*nc\s+-|^\s*nslookup\s+\S+\.\S+$").only_in(NOT_PATH),
+    command("cmd_at_start", &["wget", "curl", "whoami", "cat ", "ls ", "bash", "nc ", "ping", "uname", "id", "rm ", "sleep", "chmod", "python", "perl", "tac ", "head ", "tail ", "less ", "/sh", "/ps", "echo"], r"^\s*(?:/(?:usr/)?s?bin/)(?:(?:cat|ls|id|whoami|uname|nc|curl|wget|ping|ps|rm|python\d?|perl|sleep|echo)\b|(?:ba|da|z|k)?sh\s+\S)|^\s*(?:cat|tac|less|head|tail)\s+/etc/|^\s*ls\s+-\w+\s+/|^\s*rm\s+-rf?\s+(?:/(?:\s|$|\*|etc|var|home|bin|usr|root)|[*~.]\s*$)|^\s*uname\s+-a\s*$|^\s*ping\s+-[cn]\s*\d|^\s*nc\s+-").only_in(NOT_PATH),
     command("cmd_windows", &["&", "|"], r"(?:&|\|)\s*(?:dir|type|copy|del|ren|move|start|net|ver|vol|set|echo|whoami|ipconfig|find|findstr|more|tree)\s+(?:[a-z]:\\|%\w+%|/[a-z]\b|\\\\|user\b|\*|\.)").with(WINDOWS).confirmed(leads_shortly),
     command("cmd_variable_windows", &["%comspec%", "%systemroot%", "%windir%", "%programfiles", "%userprofile%", "%temp%"], r"%(?:comspec|systemroot|windir|programfiles(?::~\d+,-?\d+)?)%").and_raw(),
 ];

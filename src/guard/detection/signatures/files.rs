@@ -5,7 +5,7 @@ use crate::guard::detection::category::Category::{
     DirTraversal, FileInclusion, FileUpload, PathTraversal, SensitiveFile,
 };
 use crate::guard::detection::category::Context;
-use crate::guard::detection::confirm::{is_no_import, is_no_prose, is_path_whole};
+use crate::guard::detection::confirm::{is_no_import, is_no_prose, is_no_remark, is_path_whole};
 
 const PATH: u8 = Context::Path.bit();
 const PATH_QUERY: u8 = in_contexts(&[Context::Path, Context::Query]);
@@ -13,12 +13,12 @@ const BODY: u8 = Context::Body.bit();
 
 pub(super) const TABLE: &[Signature] = &[
     Signature::new(DirTraversal, "traversal_deep", &["..", "..\\"], r"(?:\.{2,}[;\x00]?[/\\]+){3,}").confirmed(is_no_import),
-    Signature::new(DirTraversal, "traversal_start", &[".."], r"^[/\\]*(?:\.{2,}[;\x00]?[/\\]+){2,}[^\s]|^[\w./-]{1,60}[/\\](?:\.\.[;\x00]?[/\\]+){2,}\S").confirmed(is_no_import),
+    Signature::new(DirTraversal, "traversal_start", &[".."], r"^[/\\]*(?:\.{2,}[;\x00]?[/\\]+){2,}[^\s]|^[\w./-]{1,60}[/\\](?:\.\.[;\x00]?[/\\]+){2,}\S|\.\.;/+\w").confirmed(is_no_import),
     Signature::new(
         DirTraversal,
         "traversal_to_file",
         &[".."],
-        r"\.\.[;\x00]?[/\\]+(?:[^\s'\x22<>]*[/\\])?(?:etc[/\\]|proc[/\\]|windows[/\\]|winnt[/\\]|boot\.ini|win\.ini|passwd|shadow|\.ssh|\.env\b|\.git\b|\.htaccess|\.htpasswd|wp-config|web\.config|web-inf|config\.php|config\.inc|configuration\.php|settings\.py|database\.yml|id_rsa|secret|access\.log|error\.log|var[/\\]log|system32|autoexec|php\.ini|my\.cnf|httpd\.conf|flag\b)",
+        r"\.\.[;\x00]?[/\\]+(?:[^\s'\x22<>]*[/\\])?(?:etc[/\\]|proc[/\\]|windows[/\\]|winnt[/\\]|boot\.ini|win\.ini|passwd|shadow|\.ssh|\.env\b|\.git\b|\.htaccess|\.htpasswd|wp-config|web\.config|web-inf|config\.php|config\.inc|configuration\.php|settings\.py|database\.yml|parameters\.yml|appsettings|application\.properties|id_rsa|secret|access\.log|error\.log|var[/\\]log|system32|autoexec|php\.ini|my\.cnf|httpd\.conf|flag\b)",
     ),
     Signature::new(DirTraversal, "traversal_windows", &["..\\", "..%5c"], r"(?:\.\.\\+){2,}|^\.\.\\+\w").confirmed(is_no_import),
     Signature::new(DirTraversal, "traversal_in_path", &[".."], r"(?:^|[/\\])\.\.;?(?:[/\\]|$)").only_in(PATH).and_raw(),
@@ -26,8 +26,8 @@ pub(super) const TABLE: &[Signature] = &[
     Signature::new(
         PathTraversal,
         "path_escaped_twice",
-        &["%252e", "%252f", "%255c", "%25252", "%c0%a", "%c1%9", "%e0%80%a", "%u2215", "%u2216", "%uff0e", "%uff0f", "%c0%2", "%c0.", "%ef%bc%8f", "%%32"],
-        r"(?:\.|%(?:25)+2e){2}(?:[/\\]|%(?:25)+(?:2f|5c))|%c0%(?:ae|af|2e|2f|5c|9v|qf)|%c1%(?:9c|1c|af|pc|8s)|%e0%80%(?:ae|af)|%u(?:2215|2216|ff0e|ff0f)|%(?:25)*ef%(?:25)*bc%(?:25)*(?:8f|8e)|%%32%",
+        &["%252e", "%252f", "%255c", "%25252", "%c0%a", "%c1%9", "%e0%80%a", "%u2215", "%u2216", "%uff0e", "%uff0f", "%c0%2", "%c0.", "%ef%bc%8f", "%%32", "..0x2f", "..0x5c"],
+        r"(?:\.|%(?:25)+2e){2}(?:[/\\]|%(?:25)+(?:2f|5c))|%c0%(?:ae|af|2e|2f|5c|9v|qf)|%c1%(?:9c|1c|af|pc|8s)|%e0%80%(?:ae|af)|%u(?:2215|2216|ff0e|ff0f)|%(?:25)*ef%(?:25)*bc%(?:25)*(?:8f|8e)|%%32%|\.\.0x(?:2f|5c)",
     )
     .and_raw(),
     Signature::new(PathTraversal, "path_escaped_dots", &["%2e", "%2f", "%5c"], r"(?:\.|%2e){2}(?:[/\\]|%2f|%5c)").only_in(PATH).and_raw(),
@@ -43,9 +43,10 @@ pub(super) const TABLE: &[Signature] = &[
     Signature::new(
         SensitiveFile,
         "file_of_system",
-        &["etc/", "etc\\", "proc/", "var/", "root/", "opt/", "usr/", "sys/", "dev/", "home/"],
-        r"^(?:file:)?(?:(?:\.{1,2})?[/\\]+)+(?:etc[/\\]+[\w.-]|proc[/\\]+(?:self|\d+|version|cpuinfo|meminfo|net|mounts|cmdline|sched_debug|config)|var[/\\]+(?:log|mail|spool|run|lib/mysql|www|backups?|lib/mlocate)[/\\]*[\w.]*|root[/\\]+\.?\w|opt[/\\]+(?:lampp|xampp|tomcat)|usr[/\\]+local[/\\]+(?:apache|etc|nginx|tomcat|app|zend|pgsql|mysql)|sys[/\\]+class|dev[/\\]+(?:fd|random|null|stdin|shm)|home[/\\]+[\w.$-]+[/\\]+\.\w|boot[/\\]+grub|apache\d?[/\\]+(?:logs|conf)|xampp[/\\]|inetpub[/\\]|program files)",
-    ),
+        &["etc/", "etc\\", "proc/", "var/", "root/", "opt/", "usr/", "sys/", "dev/", "home/", "tmp/"],
+        r"^(?:file:)?(?:(?:\.{1,2})?[/\\]+)+(?:etc[/\\]+[\w.-]|proc[/\\]+(?:self|\d+|version|cpuinfo|meminfo|net|mounts|cmdline|sched_debug|config)|var[/\\]+(?:log|mail|spool|run|lib[/\\]+(?:mysql|php|jenkins|tomcat|postgresql|mongodb|redis|docker|kubelet)|www|backups?|lib/mlocate)[/\\]*[\w.]*|root[/\\]+\.?\w|opt[/\\]+(?:lampp|xampp|tomcat)|usr[/\\]+share[/\\]+(?:tomcat|nginx|apache|php|mysql)|usr[/\\]+local[/\\]+(?:lib[/\\]+php|apache|etc|nginx|tomcat|app|zend|pgsql|mysql)|sys[/\\]+class|tmp[/\\]+sess_\w|dev[/\\]+(?:fd|random|null|stdin|shm)|home[/\\]+[\w.$-]+[/\\]+\.\w|boot[/\\]+grub|apache\d?[/\\]+(?:logs|conf)|xampp[/\\]|inetpub[/\\]|program files)",
+    )
+    .confirmed(is_no_remark),
     Signature::new(SensitiveFile, "file_of_process", &["/proc/"], r"[/\\]proc[/\\]+self[/\\]+(?:environ|cmdline|maps|fd|status|mem|exe|cwd|root|mounts|stat|net)\b").confirmed(is_no_prose),
     Signature::new(
         SensitiveFile,
@@ -64,7 +65,7 @@ pub(super) const TABLE: &[Signature] = &[
         SensitiveFile,
         "file_of_deployment",
         &[".env", ".git", ".svn", ".hg", ".ht", "web.config", "wp-config", "web-inf", "meta-inf", ".ds_store", "config.php", "settings.py", "database.yml", "docker-compose", "dockerfile", "backup", ".bak", ".sql", ".swp", "~", "credentials", "secrets", "composer.", "package-lock", "phpinfo", ".idea", ".vscode", "appsettings", "parameters.yml", "localsettings", "configuration.php", "terraform", "jenkinsfile", ".bzr", "cvs/", "dump."],
-        r"(?:^|[/\\])(?:\.env(?:\.\w+|~)?$|\.git[/\\]+(?:config|head|index|logs|refs|objects|description|hooks|info|packed-refs)|\.git$|\.gitignore$|\.gitconfig$|\.svn[/\\]+(?:entries|wc\.db)|\.hg[/\\]|\.bzr[/\\]|cvs/(?:entries|root)$|\.ht(?:access|passwd|group)\b|web\.config(?:\.\w+)?$|wp-config(?:-sample)?\.(?:php|txt|inc|bak|old)[\w.~-]*$|(?:web|meta)-inf[/\\]|\.ds_store$|config(?:uration)?(?:\.inc)?\.php(?:~|\.\w+)$|settings\.py$|database\.(?:yml|sql)$|docker-compose\.ya?ml$|dockerfile$|(?:backup|dump|database|db|site|www|users|data)\.(?:sql|zip|tar|tar\.gz|tgz|rar|7z|bak|gz)$|\w+\.(?:php|asp|aspx|jsp|inc|conf|config|py|js|rb|yml)(?:\.(?:bak|old|orig|save|swp|swo|txt|copy|tmp)|~)$|\.\w+\.swp$|secrets?\.(?:yml|yaml|json|txt)$|credentials(?:\.\w+)?$|phpinfo\.php|\.idea[/\\]|\.vscode[/\\](?:sftp|settings)|appsettings(?:\.\w+)?\.json$|parameters\.yml$|localsettings\.php|terraform\.tfstate|jenkinsfile$)",
+        r"(?:^|[/\\])(?:\.env(?:\.(?:local|dev\w*|prod\w*|stag\w*|test\w*|bak|backup|old|orig|save|swp|php|txt|docker|aws|live|\d)|~)?$|\.git[/\\]+(?:config|head|index|logs|refs|objects|description|hooks|info|packed-refs)|\.git$|\.gitignore$|\.gitconfig$|\.svn[/\\]+(?:entries|wc\.db)|\.hg[/\\]|\.bzr[/\\]|cvs/(?:entries|root)$|\.ht(?:access|passwd|group)\b|web\.config(?:\.\w+)?$|wp-config(?:-sample)?\.(?:php|txt|inc|bak|old)[\w.~-]*$|(?:web|meta)-inf[/\\]|\.ds_store$|config(?:uration)?(?:\.inc)?\.php(?:~|\.\w+)$|settings\.py$|database\.(?:yml|sql)$|docker-compose\.ya?ml$|dockerfile$|(?:backup|dump|database|db|site|www|users|data)\.(?:sql|zip|tar|tar\.gz|tgz|rar|7z|bak|gz)$|\w+\.(?:php|asp|aspx|jsp|inc|conf|config|py|js|rb|yml)(?:\.(?:bak|old|orig|save|swp|swo|txt|copy|tmp)|~)$|\.\w+\.swp$|secrets?\.(?:yml|yaml|json|txt)$|credentials(?:\.\w+)?$|phpinfo\.php|\.idea[/\\]|\.vscode[/\\](?:sftp|settings)|appsettings(?:\.\w+)?\.json$|parameters\.yml$|localsettings\.php|terraform\.tfstate|jenkinsfile$)",
     )
     .only_in(PATH_QUERY)
     .confirmed(is_path_whole),
@@ -72,10 +73,10 @@ pub(super) const TABLE: &[Signature] = &[
         FileInclusion,
         "inclusion_wrapper",
         &["://", "data:", "compress.", "zlib:"],
-        r"\b(?:php://(?:input|filter|fd|memory|temp|stdin|output)|phar://|expect://|zip://\S+(?:#|%23)|zlib:|compress\.(?:zlib|bzip2)://|glob://|ogg://|rar://|ssh2\.(?:exec|shell|sftp|tunnel)://|data://text|data:text/plain\s*;\s*base64|data:;base64|data:text/plain,\s*<\?|convert\.base64-encode|string\.rot13)",
+        r"\b(?:php://(?:filter/|fd/|(?:input|memory|temp|stdin|output)(?:$|[^\w\s]))|phar://|expect://|zip://\S+(?:#|%23)|zlib:|compress\.(?:zlib|bzip2)://|glob://|ogg://|rar://|ssh2\.(?:exec|shell|sftp|tunnel)://|data://text|data:text/plain\s*;\s*base64|data:;base64|data:text/plain,\s*<\?|convert\.base64-encode|string\.rot13)",
     ).with(&["php:", "phar", "expect", "zip:", "zlib", "compress", "glob", "ogg", "rar:", "ssh2", "data:", "convert.", "string.rot"]),
     Signature::new(FileInclusion, "inclusion_filter", &["resource=", "convert."], r"(?:read|write)=(?:convert|string|zlib)\.|convert\.(?:base64|iconv|quoted)"),
-    Signature::new(FileInclusion, "inclusion_file_address", &["file:"], r"(?:^|[\s='\x22(,@])file:/{1,4}(?:etc|proc|var|root|home|[a-z]:|c\||windows|localhost|\w|\.\.|$)").confirmed(is_no_prose),
+    Signature::new(FileInclusion, "inclusion_file_address", &["file:"], r"(?:^|[\s='\x22(,@])file:/{1,4}(?:etc|proc|var|root|home|[a-z]:|c\||windows|localhost|\w|\.\.|$)").confirmed(is_no_remark),
     Signature::new(
         FileInclusion,
         "inclusion_remote_code",
@@ -87,7 +88,7 @@ pub(super) const TABLE: &[Signature] = &[
         FileUpload,
         "upload_server_code",
         &["filename"],
-        r#"filename\*?\s*=\s*["']?[^"';\r\n]*\.(?:php\d*|phps|phpt|phtml|phar|pht|pgif|shtml|jspx?|jspf|jsw|aspx?|ashx|asmx|ascx|cer|asa|cfm|cgi|pl|htaccess|config|war)(?:[.;%\x00\s/:~]|["']|$)"#,
+        r#"filename\*?\s*=\s*["']?[^"';\r\n]*\.(?:php\d*|phps|phpt|phtml|phar|pht|pgif|shtml|jspx?|jspf|jsw|aspx?|ashx|asmx|ascx|cer|asa|cfm|cgi|pl|htaccess|config|war|user\.ini)(?:[.;%\x00\s/:~]|["']|$)"#,
     )
     .only_in(BODY),
     Signature::new(

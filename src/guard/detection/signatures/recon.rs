@@ -13,7 +13,7 @@ pub(super) const TABLE: &[Signature] = &[
         Recon,
         "recon_scanner",
         &["sqlmap", "nikto", "nmap", "masscan", "zgrab", "acunetix", "nessus", "openvas", "wpscan", "dirbuster", "gobuster", "feroxbuster", "fuzz faster", "wfuzz", "hydra", "arachni", "w3af", "skipfish", "whatweb", "nuclei", "netsparker", "havij", "zmeu", "joomscan", "jorgee", "commix", "dirsearch", "xsser", "webinspect", "paros", "grendel", "n-stealth", "bsqlbf", "morfeus", "absinthe", "pangolin", "sqlninja", "vega/", "jaeles", "metis", "wapiti", "cgichk", "brutus", "whisker", "appscan", "detectify", "l9explore", "censysinspect", "ffuf"],
-        r"^(?:[^?&=]*[\s;(+/])?(?:sqlmap|nikto|nmap|masscan|zgrab|acunetix|nessus|openvas|wpscan|dirbuster|gobuster|feroxbuster|fuzz faster|ffuf|wfuzz|hydra|arachni|w3af(?:\.\w+)?|skipfish|whatweb|nuclei|netsparker|havij|zmeu|joomscan|jorgee|commix|dirsearch|xsser|webinspect|paros|grendel-scan|n-stealth|bsqlbf|morfeus|absinthe|pangolin|sqlninja|vega|jaeles|metis|wapiti|cgichk|brutus|whisker|appscan|detectify|l9explore|censysinspect)\b",
+        r"^(?:[^?&=]*[\s;(+/])?(?:sqlmap|nikto|nmap|masscan|zgrab|acunetix|nessus|openvas|wpscan|dirbuster|gobuster|feroxbuster|fuzz faster|ffuf|wfuzz|hydra|arachni|w3af(?:\.\w+)?|skipfish|whatweb|nuclei|netsparker|havij|zmeu|joomscan|jorgee|commix|dirsearch|xsser|webinspect|paros|grendel-scan|n-stealth|bsqlbf|morfeus|absinthe|pangolin|sqlninja|vega|jaeles|metis|wapiti|cgichk|brutus|whisker|appscan|detectify|l9explore|censysinspect)(?:$|[/.:;,)_-]|\s*\(|\s+(?:v?\d|-|soap|scripting|scan|security|web|http|u fool|agent|bot|project))",
     )
     .only_in(HEADER),
     Signature::new(
@@ -27,7 +27,7 @@ pub(super) const TABLE: &[Signature] = &[
         CmsProbing,
         "cms_file",
         &["wp-", "xmlrpc", "timthumb", "revslider", "sites/default", "administrator/", "components/com_", "magmi", "downloader/", "readme.html", "changelog.txt", "install.php", "license.txt", "typo3"],
-        r"/wp-config|/wp-content/(?:debug\.log|uploads/[^\s]*\.(?:php\d?|phtml|sql|zip|bak)|plugins/[\w-]+/(?:readme\.txt|[\w/.-]*(?:upload|shell|timthumb|download|file)[\w.-]*\.php)|backup)|/wp-includes/(?:wlwmanifest\.xml|[\w/.-]+\.bak)|/timthumb\.php|revslider[\w/.-]*(?:show_image|update)|/sites/default/(?:settings|files/\.ht|services)|/administrator/(?:manifests|components/[\w/.-]+\.xml|backups)|/magmi/web|/(?:wp-)?admin/(?:install|setup-config)\.php|/wlwmanifest\.xml|/typo3conf/",
+        r"/wp-config[\w-]*\.|/wp-content/(?:debug\.log|uploads/[^\s]*\.(?:php\d?|phtml|sql|zip|bak)|plugins/[\w-]+/(?:readme\.txt|[\w/.-]*(?:upload|shell|timthumb|download|file)[\w.-]*\.php)|backup)|/wp-includes/(?:wlwmanifest\.xml|[\w/.-]+\.bak)|/timthumb\.php|revslider[\w/.-]*(?:show_image|update)|/sites/default/(?:settings|files/\.ht|services)|/administrator/(?:manifests|components/[\w/.-]+\.xml|backups)|/magmi/web|/(?:wp-)?admin/(?:install|setup-config)\.php|/wlwmanifest\.xml|/typo3conf/",
     )
     .only_in(PATH),
     Signature::new(CmsProbing, "cms_users", &["wp-json", "xmlrpc"], r"/wp-json/wp/v2/users|/xmlrpc\.php").only_in(PATH).worth(50),

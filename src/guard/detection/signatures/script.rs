@@ -2,14 +2,14 @@
 
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Xss;
-use crate::guard::detection::confirm::{breaks_out, is_no_empty_link, runs_in_markup};
+use crate::guard::detection::confirm::{breaks_out, is_no_empty_link, is_no_mention, runs_in_markup};
 
 const fn xss(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
     Signature::new(Xss, name, literals, pattern)
 }
 
 pub(super) const TABLE: &[Signature] = &[
-    xss("xss_script_element", &["script"], r"<\s*/?\s*(?:\w+:)?script(?:[\s/>:\x0b]|$)").with(&["<"]),
+    xss("xss_script_element", &["script"], r"<\s*/?\s*(?:\w+:)?script(?:[\s/>:\x0b]|$)").with(&["<"]).confirmed(is_no_mention),
     xss(
         "xss_event_handler",
         &["^on"],
@@ -41,7 +41,7 @@ pub(super) const TABLE: &[Signature] = &[
     xss(
         "xss_active_element",
         &["<object", "<embed", "<applet", "<base", "<meta", "<isindex", "<link", "<portal", "<xss", "<bgsound", "<layer", "<ilayer", "<form", "<button", "<input"],
-        r#"<(?:object\b[^>]*\b(?:data|type|classid|codebase)\s*=|embed\b[^>]*\b(?:src|code|type)\s*=|applet\b|base\b[^>]*\bhref\s*=|meta\b[^>]*http-equiv\s*=\s*["'`]?\s*(?:refresh|set-cookie|link|content-security)|isindex\b|link\b[^>]*href\s*=\s*["'`]?\s*(?:javascript|data:|//)|portal\b[^>]*src|xss\b|bgsound\b|i?layer\b[^>]*src|form\b[^>]*action\s*=\s*["'`]?\s*(?:javascript|data:|//|http)|(?:button|input)\b[^>]*formaction\s*=)"#,
+        r#"<(?:object\b[^>]*\b(?:data\s*=\s*["'`]?\s*(?:\w+:|//|\\|[^\s"'>]*\.swf)|type\s*=\s*["'`]?text|classid\s*=|codebase\s*=)|embed\b[^>]*\b(?:src\s*=\s*["'`]?\s*(?:\w+:|//|\\|[^\s"'>]*\.swf)|code\s*=|type\s*=\s*["'`]?text)|applet\b|base\b[^>]*\bhref\s*=|meta\b[^>]*http-equiv\s*=\s*["'`]?\s*(?:refresh|set-cookie|link|content-security)|isindex\b|link\b[^>]*(?:href\s*=\s*["'`]?\s*(?:javascript|data:|//)|rel\s*=\s*["'`]?\s*import)|portal\b[^>]*src|xss\b|bgsound\b|i?layer\b[^>]*src|form\b[^>]*action\s*=\s*["'`]?\s*(?:javascript|data:|//|http)|(?:button|input)\b[^>]*formaction\s*=)"#,
     ),
     xss(
         "xss_svg_script",
@@ -84,6 +84,6 @@ pub(super) const TABLE: &[Signature] = &[
     ),
     xss("xss_error_handler", &["onerror"], r"\bonerror\s*=\s*(?:alert|eval|confirm|prompt)\b|\bthrow\s*(?:onerror|/\w)"),
     xss("xss_utf7", &["+adw-", "+ad4-"], r"\+adw-\s*/?(?:script|img|svg|iframe|body)").and_raw(),
-    xss("xss_markup_oddity", &["<!--", "<![", "<?", "<%", "<x", "<a", "<svg", "<img", "<image", "<math", "<video", "<body"], r#"<svg[^>]*>\s*<(?:script|animate|set|a\s|style)|<(?:img|image|body|input|table|td)\b[^>]*\b(?:src|background|dynsrc|lowsrc|href)\s*=\s*["'`]?\s*(?:javascript|vbscript|data:text|\\)|<a\b[^>]*href\s*=\s*["'`]?\s*(?:\x01|data:text|vbscript:)|<!--\[if[^>]*>\s*<script|<x\s+on|<math>\s*<(?:mtext|mi|mglyph|annotation)|<noscript>\s*<p\s+title"#),
+    xss("xss_markup_oddity", &["<!--", "<![", "<?", "<%", "<x", "<a", "<svg", "<img", "<image", "<math", "<video", "<body", "ng-", "data-bind"], r#"<svg[^>]*>\s*<(?:script|animate|set|a\s|style)|<(?:img|image|body|input|table|td)\b[^>]*\b(?:src|background|dynsrc|lowsrc|href)\s*=\s*["'`]?\s*(?:javascript|vbscript|data:text|\\)|<a\b[^>]*href\s*=\s*["'`]?\s*(?:\x01|data:text|vbscript:)|<!--\[if[^>]*>\s*<script|<x\s+on|<math>\s*<(?:mtext|mi|mo|mn|ms)[^>]*>\s*<(?:table|mglyph|style|img|svg|script|malignmark)|<math[^>]*>\s*<(?:mglyph|annotation-xml)|<img\b[^>]*\bsrc\s*=\s*["'][^"'>]*[?&=]$|<noscript>\s*<p\s+title|<[^>]*\s(?:ng-\w+|data-bind)\s*=\s*["']?[^"'>]*(?:alert|constructor|\$event|eval)\b"#),
     xss("xss_script_loader", &["getscript", "createelement", "import(", "appendchild", "innerhtml"], r#"\$\.getscript\s*\(|createelement\s*\(\s*["'`]script|\bimport\s*\(\s*["'`](?:https?:)?//|\.innerhtml\s*=\s*["'`]?\s*<(?:img|svg|script|iframe)"#).confirmed(runs_in_markup),
 ];

@@ -91,7 +91,15 @@ pub(super) const TABLE: &[Signature] = &[
     command("cmd_changes_folder", &["cd "], r"(?:^|[;&|\n])\s*cd\s+/\S*?\s*(?:;|&&|\|)\s*\w").confirmed(is_one_command).only_in(NOT_PATH),
     command("cmd_expanded_braces", &["{"], r"^\{[a-z]*(?:,[a-z-]*)*,-[a-z]+\}[a-z]*$|^[a-z]{1,6}\{[a-z]+(?:,[a-z]+)+\}[a-z]{1,6}$|^\{(?:,[a-z][\w-]*)+\}$|^\{[a-z]\w*,\}$").and_raw(),
     command("cmd_expanded_tilde", &["~+", "~-"], r"^~[-+]\d?$|[;|&`(<>]\s*~[-+]\d*[`)]?$"),
-    command("cmd_history", &["!"], r"^!-?\d+(?:!-?\d+)+$"),
+    command("cmd_history", &["!"], r"^!-?\d+(?:!-?\d+)+$|^!\s*(?:id|ls|whoami|uname|cat\s+/\S*)\s*$"),
+    command(
+        "cmd_interpreter",
+        &["^python", "^perl", "^ruby", "^php", "^node", "^lua"],
+        r"(?:^|[;&|`(])\W{0,3}(?:python[\d.]*|perl|ruby|php\d?|node|lua)\s+-\w*[cemr]\w*\s*['\x22]?.{0,200}(?:socket|subprocess|os\.|system|exec|/bin/|spawn|popen|http)",
+    )
+    .confirmed(is_one_command),
+    command("cmd_here_string", &["<<<"], r"(?:^|[;|&`(])\s*[$\w/]{1,20}\s*<<<\s*[^<\s]").confirmed(leads_shortly),
+    command("cmd_argument", &["--checkpoint-action", "--to-command", "proxycommand", "--upload-pack", "--open-files-in-pager", "--output"], r"--output(?:-document)?=\S*\.(?:php\d?|jspx?|aspx?|sh|cgi)\b|--(?:checkpoint-action|to-command|upload-pack|open-files-in-pager)\s*=\s*\S|-o\s*proxycommand\s*=").confirmed(is_one_command),
     command("cmd_substitution_alone", &["$(", "<(", ">("], r"^[$<>]\([a-z][\w ./|-]{0,60}\)$"),
     command("cmd_for_windows", &["%"], r"(?:^|[&|]\s*)for\s+(?:/[dflr]\s+)*(?:\x22[^\x22]*\x22\s+|\S{1,40}\s+)?%{1,2}\S{1,12}\s+in\s*\([^)]*\)\s*do\b").with(&["^for$"]).confirmed(leads_shortly),
     command(

@@ -15,7 +15,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_union_select",
         &["union"],
-        r#"\bunion[\s(]+(?:all|distinct|distinctrow)?[\s(]*select[\s(]*(?:all\s+|distinct\s+)?(?:[\s(]*(?:null|[-+~]?\d|\*|@|'|"|`|0x|char\s*\(|concat|unhex|load_file|user\s*\(|version\s*\(|database\s*\(|group_concat|\$|x')|[\w.$`]+\s*[,(]|[\w.,$`*\s]+\sfrom\s+[\w.`\[\]]+\s*(?:$|--|#|;|/\*|where\b|limit\b|order\b|group\b|\)|,|union\b))"#,
+        r#"(?:\b|[\d_])union[\s(]+(?:all|distinct|distinctrow)?[\s(]*select[\s(]*(?:all\s+|distinct\s+)?(?:[\s(]*(?:null|[-+~]?\d|\*|@|'|"|`|0x|char\s*\(|concat|unhex|load_file|user\s*\(|version\s*\(|database\s*\(|group_concat|\$|x')|[\w.$`]+\s*[,(]|[\w.,$`*\s]+\sfrom\s+[\w.`\[\]]+\s*(?:$|--|#|;|/\*|where\b|limit\b|order\b|group\b|\)|,|union\b))"#,
     ),
     sql(
         "sqli_number_tautology",
@@ -31,7 +31,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_break_out_condition",
         QUOTES,
-        r#"['"`][\s)]*(?:or|and|xor|\|\||&&|having|where)\b?[\s(]+['"`]?[\w.@]+['"`]?[\s)]*(?:={1,3}|<=>|<>|!=|<|>|\blike\s*\(?['"%]|\bis\s+(?:not\s+)?null|\bin\s*\(|\bbetween\s|\brlike\b|\bregexp\b|@>|<@)"#,
+        r#"(?:['"`][\s)]*(?:or|and|xor|\|\||&&|having)|['"][\s)]*where)\b?[\s(]+['"`]?[\w.@]+['"`]?[\s)]*(?:={1,3}|<=>|<>|!=|<|>|\blike\s*\(?['"%]|\bis\s+(?:not\s+)?null|\bin\s*\(|\bbetween\s|\brlike\b|\bregexp\b|@>|<@)"#,
     ).with(&["^or$", "^and$", "^xor$", "||", "&&", "^having$", "^where$"])
     .confirmed(breaks_out),
     sql(
@@ -43,15 +43,15 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_number_constant",
         &["^or$", "^xor$", "||"],
-        r"^-?\d+[\s)]*\s(?:or|xor|\|\|)\s+(?:not\s+)?(?:\d+|true|false)[\s)]*(?:--|#|/\*|;|$)",
+        r"^-?\d+[\s)]*\s(?:or|xor|\|\|)\s+(?:not\s+)?(?:(?:true|false)[\s)]*(?:--|#|/\*|;|$)|\d+[\s)]*(?:--|#|/\*|;\s*$))",
     ),
     sql(
         "sqli_comment_end",
         QUOTES,
-        r#"^[\w.@%*() -]{0,60}['"`][\s)]*;?\s*(?:--\s*\w{0,6}\s*$|--\s*[-+'"]|#\s*$|/\*|;?%00|;\x00)"#,
+        r#"^[\w.@%*()= -]{0,60}['"`][\s)]*;?\s*(?:--\s*(?:\w{0,6}\s*$|&)|--\s*[-+'"]|#\s*$|/\*|;?%00|;\x00)"#,
     ).with(&["--", "#", "/*", "\0", "%00"])
     .confirmed(breaks_out),
-    sql("sqli_quote_operator", &["'"], r#"^\s*'+\s*(?:[-&^*|+%/]|=|<|>|<=>|\blike\b|\bdiv\b|\bmod\b)\s*(?:'|\d|0x|"|--|#|$)"#),
+    sql("sqli_quote_operator", &["'"], r#"^\s*'+\s*(?:[-&^*|+%/]|=|<|>|<=>|\blike\b|\bglob\b|\bdiv\b|\bmod\b)\s*(?:'|\d|0x|"|--|#|$)"#),
     sql(
         "sqli_order_by_number",
         &["^by$"],
@@ -60,7 +60,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_stacked",
         &[";"],
-        r#"^[\w\s.@%-]{0,60}['"`]?[\s)]*;\s*(?:select\s*\(|select\s+(?:[@*'\x22\d]|null\b|[^;]*\bfrom\b|\w+\s*\()|insert\s+into|update\s+\S+\s+set|delete\s+from|drop\s+(?:table|database|schema|view|index|user|role|login|procedure|function|trigger)\b|create\s+(?:table|user|database|function|procedure|or)|alter\s+(?:table|user|database|login)|truncate\s|exec(?:ute)?[\s(]+\S|declare\s+[@\w]|shutdown\b|grant\s|revoke\s|merge\s+into|waitfor\s|if\s*\(|set\s+@|copy\s+\S+\s+(?:from|to)\b|begin\s|call\s+\w+\s*\(|rename\s+table|attach\s+database|dbms_|backup\s+database|union\b|replace\s+into|vacuum\b)"#,
+        r#"^[\w\s.@%-]{0,60}['"`]?[\s)]*;\s*(?:select\s*\(|select\s+(?:[@*'\x22\d]|null\b|[^;]*\bfrom\s+[\w.`"\[\]]+\s*(?:$|[;#,/)]|--|where\s+\S+\s*(?:=|<|>|like\b|in\b|is\b)|limit\s+\d|order\s+by|join\b|union\b|group\s+by)|\w+\s*\()|insert\s+into|update\s+\S+\s+set|delete\s+from|drop\s+(?:table|database|schema|view|index|user|role|login|procedure|function|trigger)\b|create\s+(?:table|user|database|function|procedure|or)|alter\s+(?:table|user|database|login)|truncate\s|exec(?:ute)?[\s(]+\S|declare\s+[@\w]|shutdown\b|grant\s|revoke\s|merge\s+into|waitfor\s|if\s*\(|set\s+@|copy\s+\S+\s+(?:from|to)\b|begin\s|call\s+\w+\s*\(|rename\s+table|attach\s+database|dbms_|backup\s+database|union\b|replace\s+into|vacuum\b)"#,
     ).with(&["select", "insert", "update", "delete", "drop", "create", "alter", "truncate", "exec", "declare", "shutdown", "grant", "revoke", "merge", "waitfor", "^if$", "^set$", "copy", "begin", "call", "rename", "attach", "dbms_", "backup", "union", "replace", "vacuum"]),
     sql(
         "sqli_break_out_stacked",
@@ -78,7 +78,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_time_function",
         &["benchmark", "pg_sleep", "waitfor", "dbms_", "randomblob", "generate_series"],
-        r#"\bbenchmark\s*\(\s*\d+\s*,|\bpg_sleep(?:_for|_until)?\s*\(|\bwaitfor\s+(?:delay|time)\s*[\s('"@]|\bdbms_(?:pipe\.receive_message|lock\.sleep|session\.sleep|ldap\.init|xmlgen|utility)|\brandomblob\s*\(\s*\d{4}|\bgenerate_series\s*\(\s*1\s*,\s*\d{5}"#,
+        r#"\bbenchmark\s*\(\s*\d+\s*,|\bpg_sleep(?:_for|_until)?\s*\(|\bwaitfor\s+(?:delay|time)\s*[('"@0]|\bdbms_(?:pipe\.receive_message|lock\.sleep|session\.sleep|ldap\.init|xmlgen|utility)|\brandomblob\s*\(\s*\d{4}|\bgenerate_series\s*\(\s*1\s*,\s*\d{5}"#,
     ),
     sql(
         "sqli_error_function",
@@ -87,13 +87,13 @@ pub(super) const TABLE: &[Signature] = &[
     ),
     sql(
         "sqli_file_function",
-        &["load_file", "outfile", "dumpfile", "load_extension", "lo_import", "lo_export", "pg_read_file", "openrowset", "bulk insert", "load data"],
-        r#"\bload_file\s*\(|\binto\s+(?:out|dump)file\s+['"]|\bload_extension\s*\(|\blo_(?:im|ex)port\s*\(|\bpg_(?:read_file|ls_dir|read_binary_file)\s*\(|\bopenrowset\s*\(|\bbulk\s+insert\s+\w+\s+from|\bload\s+data\s+(?:local\s+)?infile"#,
+        &["load_file", "outfile", "dumpfile", "load_extension", "lo_import", "lo_export", "pg_read_file", "openrowset", "bulk insert", "load data", "into @"],
+        r#"\bload_file\s*\(|\binto\s+(?:out|dump)file\s+['"]|\bload_extension\s*\(|\blo_(?:im|ex)port\s*\(|\bpg_(?:read_file|ls_dir|read_binary_file)\s*\(|\bopenrowset\s*\(|\bbulk\s+insert\s+\w+\s+from|\binto\s+@\w|\bload\s+data\s+(?:local\s+)?infile"#,
     ),
     sql(
         "sqli_server_procedure",
         &["xp_", "sp_", "exec"],
-        r"\b(?:exec(?:ute)?\s*\(?\s*)?(?:master\s*\.+\s*(?:dbo\s*\.\s*)?)?xp_(?:cmdshell|dirtree|regread|regwrite|fileexist|subdirs|servicecontrol|availablemedia|loginconfig|enumdsn|terminate_process)\b|\bexec(?:ute)?\s*\(?\s*(?:master\b|sp_(?:executesql|oacreate|configure|makewebtask|password|addsrvrolemember|addlogin)|\(?0x|\(?char\s*\(|immediate\b)",
+        r"\b(?:exec(?:ute)?\s*\(?\s*)?(?:master\s*\.+\s*(?:dbo\s*\.\s*)?)?xp_(?:cmdshell|dirtree|regread|regwrite|fileexist|subdirs|servicecontrol|availablemedia|loginconfig|enumdsn|terminate_process)\s*(?:n?['\x22(@;]|$|--)|\b(?:exec(?:ute)?\s*\(?\s*|master\s*\.+\s*(?:dbo\s*\.\s*)?)xp_\w+|\bexec(?:ute)?\s*\(?\s*(?:master\b|sp_(?:executesql|oacreate|configure|makewebtask|password|addsrvrolemember|addlogin)|\(?0x|\(?char\s*\(|immediate\b)",
     ),
     sql(
         "sqli_subquery",
