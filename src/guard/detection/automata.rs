@@ -54,16 +54,18 @@ pub(super) struct Automata {
 #[derive(Clone, Copy, Debug)]
 struct Need {
     signature: u16,
-    /// [`ONE`] or [`OTHER`]: for which of its two lists.
+    /// [`FIRST`], [`SECOND`] or [`THIRD`]: for which of its lists.
     list: u8,
     /// No letter before the literal, and none behind it.
     alone: (bool, bool),
 }
 
 /// A literal of the first list was found.
-const ONE: u8 = 1;
+const FIRST: u8 = 1;
 /// A literal of the second list was found.
-const OTHER: u8 = 2;
+const SECOND: u8 = 2;
+/// A literal of the third list was found.
+const THIRD: u8 = 4;
 
 /// What a loop keeps for the automata: states of the patterns that were tried.
 #[derive(Debug, Default)]
@@ -94,13 +96,15 @@ impl Automata {
         let (mut wanted, mut always) = (Vec::new(), Vec::new());
         for signature in tables.iter().copied().flatten() {
             let place = signatures.len() as u16;
-            for (list, literals) in [(ONE, signature.literals), (OTHER, signature.also)] {
+            let [second, third] = signature.also;
+            for (list, literals) in [(FIRST, signature.literals), (SECOND, second), (THIRD, third)] {
                 for literal in literals {
                     let (literal, need) = needed(literal, place, list);
                     by_literal.entry(literal).or_default().push(need);
                 }
             }
-            wanted.push(ONE | if signature.also.is_empty() { 0 } else { OTHER });
+            let has = |list: &[&str], bit| if list.is_empty() { 0 } else { bit };
+            wanted.push(FIRST | has(second, SECOND) | has(third, THIRD));
             signatures.push(Compiled {
                 name: signature.name.into(),
                 category: signature.category,
@@ -190,12 +194,15 @@ impl Automata {
     }
 }
 
-/// A literal of a table, without its marks: `^` before it and `$` behind it ask for no letter there.
+/// A literal of a table, without its marks: `^` before it and `$` or `~` behind it ask for no letter there.
 fn needed(literal: &str, signature: u16, list: u8) -> (&str, Need) {
     let (bare, before) = literal.strip_prefix('^').map_or((literal, false), |bare| (bare, true));
     let (bare, behind) = match bare.strip_suffix('$') {
         Some(bare) if before && !bare.is_empty() => (bare, true),
-        Some(_) | None => (bare, false),
+        Some(_) | None => match bare.strip_suffix('~') {
+            Some(bare) if !bare.is_empty() => (bare, true),
+            Some(_) | None => (bare, false),
+        },
     };
     (bare, Need { signature, list, alone: (before, behind) })
 }

@@ -10,7 +10,13 @@ pub(super) type Confirm = fn(&[u8], Range<usize>) -> bool;
 pub(super) fn breaks_out(text: &[u8], range: Range<usize>) -> bool {
     let quote = text[range.clone()].iter().position(|byte| matches!(byte, b'\'' | b'"' | b'`'));
     let Some(at) = quote.map(|quote| range.start + quote) else { return true };
-    text[..at].iter().filter(|byte| **byte == text[at]).count() % 2 == 0
+    let is_letter =
+        |place: Option<usize>| place.and_then(|place| text.get(place)).is_some_and(u8::is_ascii_alphabetic);
+    // An apostrophe within a word begins nothing.
+    let is_quote = |place: &usize| {
+        text[*place] == text[at] && !(is_letter(place.checked_sub(1)) && is_letter(Some(place + 1)))
+    };
+    (0..at).filter(is_quote).count() % 2 == 0
 }
 
 /// The statement is not one that the value has begun: a text that shows SQL, or says what it does, is no injection.

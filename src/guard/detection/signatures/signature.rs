@@ -32,10 +32,10 @@ pub(in crate::guard::detection) struct Signature {
     pub(in crate::guard::detection) name: &'static str,
     pub(in crate::guard::detection) category: Category,
     /// One of these literals is in every match. `^` before a literal asks for no letter before it, and with that `$` behind
-    /// it for none behind it.
+    /// it for none behind it; `~` behind a literal asks for no letter behind it.
     pub(in crate::guard::detection) literals: &'static [&'static str],
-    /// If there are any, one of these is in every match, too.
-    pub(in crate::guard::detection) also: &'static [&'static str],
+    /// One of each of these lists that is not empty is in every match, too.
+    pub(in crate::guard::detection) also: [&'static [&'static str]; 2],
     pub(in crate::guard::detection) pattern: &'static str,
     pub(in crate::guard::detection) score: u16,
     pub(in crate::guard::detection) contexts: u8,
@@ -53,12 +53,13 @@ impl Signature {
     ) -> Signature {
         let views = bit(View::Decoded) | bit(View::Processed);
         let (score, contexts, confirm) = (THREAT_SCORE, ANY_CONTEXT, None);
-        Signature { name, category, literals, also: &[], pattern, score, contexts, views, confirm }
+        Signature { name, category, literals, also: [&[], &[]], pattern, score, contexts, views, confirm }
     }
 
-    /// Only with one of these literals as well.
-    pub(super) const fn with(self, also: &'static [&'static str]) -> Signature {
-        Signature { also, ..self }
+    /// Only with one of these literals as well, and with one of another list if that is said again.
+    pub(super) const fn with(self, list: &'static [&'static str]) -> Signature {
+        let [first, second] = self.also;
+        Signature { also: if first.is_empty() { [list, second] } else { [first, list] }, ..self }
     }
 
     /// Worth less than a threat.

@@ -9,7 +9,13 @@ const fn sql(name: &'static str, literals: &'static [&'static str], pattern: &'s
 }
 
 const AND_OR: &[&str] = &["^or$", "^and$", "^xor$", "||", "&&", "^having$"];
-const QUOTES: &[&str] = &["'", "\"", "`"];
+/// A quote that ends something: one in a word of a language has a letter behind it that begins no operator.
+const QUOTES: &[&str] = &[
+    "'~", "\"~", "`~", "'or", "\"or", "`or", "'and", "\"and", "`and", "'xor", "\"xor", "`xor", "'having",
+    "\"having", "`having", "'where", "\"where",
+];
+/// What compares.
+const COMPARISONS: &[&str] = &["=", "<", ">", "like", "between", "in(", "in ("];
 
 pub(super) const TABLE: &[Signature] = &[
     sql(
@@ -22,17 +28,20 @@ pub(super) const TABLE: &[Signature] = &[
         AND_OR,
         r#"(?:^|['"`)\s\d*/;])(?:or|and|xor|\|\||&&|having|where)[\s(]*(?:not[\s(]+|!)?['"]?-?\d+(?:\.\d+)?(?:\s*[-+*/%]\s*\d+)*['"]?[\s)]*(?:={1,3}|<=>|<>|!=|<|>|\blike\b|\bin\s*\(|\brlike\b|\bbetween\b)[\s(]*['"]?-?\d"#,
     )
+    .with(COMPARISONS)
     .confirmed(is_no_comparison),
     sql(
         "sqli_string_tautology",
         AND_OR,
         r#"(?:^|['"`)\s\d*/])(?:or|and|xor|\|\||&&|having)[\s(]*(?:not[\s(]+)?['"][^'"]*['"][\s)]*(?:=|<=>|<>|!=|<|>|\blike\b|\brlike\b|\bbetween\b)[\s(]*['"]"#,
-    ),
+    )
+    .with(COMPARISONS),
     sql(
         "sqli_break_out_condition",
         QUOTES,
         r#"(?:['"`][\s)]*(?:or|and|xor|\|\||&&|having)|['"][\s)]*where)\b?[\s(]+['"`]?[\w.@]+['"`]?[\s)]*(?:={1,3}|<=>|<>|!=|<|>|\blike\s*\(?['"%]|\bis\s+(?:not\s+)?null|\bin\s*\(|\bbetween\s|\brlike\b|\bregexp\b|@>|<@)"#,
     ).with(&["^or$", "^and$", "^xor$", "||", "&&", "^having$", "^where$"])
+    .with(&["=", "<", ">", "like", "between", "in(", "in (", "^is$", "regexp", "@"])
     .confirmed(breaks_out),
     sql(
         "sqli_break_out_constant",
@@ -144,5 +153,5 @@ pub(super) const TABLE: &[Signature] = &[
     sql("sqli_limit_union", &["rlike", "regexp", "sounds like"], r#"['"\d)]\s*(?:and\s+\S+\s+|or\s+\S+\s+)?(?:rlike|regexp|sounds\s+like)\s*(?:\(\s*select|binary|['"(]|\d)"#),
     sql("sqli_having_group", &["having", "group by"], r#"['"`\d)]\s*(?:having\s+(?:\d|['"])|group\s+by\s+[\w.,\s]+having\s+)"#).confirmed(is_no_statement),
     sql("sqli_versioned_comment", &["/*!"], r"/\*!\d{0,6}\s*(?:union|select|and|or|from|where|insert|update|delete|all|concat|order|sleep|if)\b").and_raw(),
-    sql("sqli_insert_tuple", &["'"], r#"'\s*\)\s*,\s*\(\s*'?\w+|'\s*,\s*\(\s*select\b|'\s*,\s*(?:version|user|database|now|sleep)\s*\(|'\s*,\s*'[^']*'\s*\)\s*(?:--|#|;)"#).with(&["(", ")"]).confirmed(breaks_out),
+    sql("sqli_insert_tuple", &["'~"], r#"'\s*\)\s*,\s*\(\s*'?\w+|'\s*,\s*\(\s*select\b|'\s*,\s*(?:version|user|database|now|sleep)\s*\(|'\s*,\s*'[^']*'\s*\)\s*(?:--|#|;)"#).with(&["(", ")"]).confirmed(breaks_out),
 ];

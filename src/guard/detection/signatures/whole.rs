@@ -41,8 +41,8 @@ pub(super) const TABLE: &[Signature] = &[
         r#"^div\s*\(\s*-?[\d.]+\s*,|^\W*find_in_set\s*\(|\blikelihood\s*\(\s*[\d.]|\blo_(?:get|put|from_bytea)\s*\(|^\s*case\s+when\s+\S+\s+then\b|^\s*if\(\s*\d+\s*=|^['"]?\w*\W?\s*;\s*sleep\s*\(|\bsleep\s*\(\s*\d+\.to_i|\b\d+\.e(?:\(\w|\.[a-z])|^\)\s*like\s*\(|^\d\.\d{10,}e-308$|^['"`]\s*(?:regexp|rlike)\b"#,
     ),
     Signature::new(Sqli, "sqli_definition_alone", &["create table", "alter table", ";"], r#"^/?create\s+table\s+[\w.`]+\s*$|^alter\s+table\s.*\scharacter\s+set\s+\w+\s*$|^[^'"\n]{0,60};\s*truncate\s*[\[(`"]"#),
-    Signature::new(Sqli, "sqli_quote_end", &["'", "\"", "`"], r#"^[\w.@%+-]{2,60}['"`]\s*;\s*$"#),
-    Signature::new(Sqli, "sqli_break_out_call", &["'", "\""], r#"['"][\s)]*(?:and|or|xor|&&|\|\|)\s+\w+\([^()]*\)(?:::\w+)?\s*(?:--|#|=|<|>|;|$)"#).with(&["^or$", "^and$", "^xor$", "||", "&&"]).confirmed(breaks_out),
+    Signature::new(Sqli, "sqli_quote_end", &["'~", "\"~", "`~"], r#"^[\w.@%+-]{2,60}['"`]\s*;\s*$"#),
+    Signature::new(Sqli, "sqli_break_out_call", &["'~", "\"~", "'or", "\"or", "'and", "\"and", "'xor", "\"xor"], r#"['"][\s)]*(?:and|or|xor|&&|\|\|)\s+\w+\([^()]*\)(?:::\w+)?\s*(?:--|#|=|<|>|;|$)"#).with(&["^or$", "^and$", "^xor$", "||", "&&"]).confirmed(breaks_out),
     Signature::new(Sqli, "sqli_hint", &["/*"], r"\b(?:or|and)\s*/\*\s*\+[^*]*\*/\s*(?:true|\d)").and_raw(),
     Signature::new(
         Xss,
@@ -72,8 +72,8 @@ pub(super) const TABLE: &[Signature] = &[
     Signature::new(
         CodeInjection,
         "code_php_call_alone",
-        &["_decode", "decompress", "call_user_func", "fsockopen", "gzinflate", "gzuncompress", "posix_", "shell_exec", "get_defined_", "curl_init", "curl_exec", "str_rot13", "gzdecode", "array_map", "proc_open", "pcntl_", "ini_set", "create_function", "base64_", "zlib_"],
-        r"^\W{0,3}[a-z]{0,4}?(?:(?:base64|zlib|json|hex|rawurl)_decode|bzdecompress|call_user_func(?:_array)?|p?fsockopen|gz(?:inflate|uncompress|decode)|posix_\w+|shell_exec|get_defined_(?:functions|vars|constants)|curl_(?:init|exec)|str_rot13|array_map|proc_open|pcntl_\w+|ini_set|create_function)\s*(?:=\s*)?\([^\n)][^\n]{0,80}$",
+        &["_decode", "decompress", "call_user_func", "fsockopen", "gzinflate", "gzuncompress", "posix_", "shell_exec", "get_defined_", "curl_init", "curl_exec", "print_r", "str_rot13", "gzdecode", "array_map", "proc_open", "pcntl_", "ini_set", "create_function", "base64_", "zlib_"],
+        r"^\W{0,3}[a-z]{0,4}?(?:(?:base64|zlib|json|hex|rawurl)_decode|bzdecompress|call_user_func(?:_array)?|p?fsockopen|gz(?:inflate|uncompress|decode)|posix_\w+|shell_exec|get_defined_(?:functions|vars|constants)|curl_(?:init|exec)|str_rot13|array_map|proc_open|pcntl_\w+|ini_set|create_function)\s*(?:=\s*)?\([^\n)][^\n]{0,80}$|^\W{0,3}(?:posix_\w+|get_defined_(?:functions|vars|constants))\s*\(|^\W{0,3}print_r\s*\(\s*\$(?:globals|_)",
     ),
     Signature::new(
         CodeInjection,
