@@ -1,4 +1,4 @@
-//! What the guard has to say of a request: whose it is, whether that client may ask, whether it has asked too often.
+//! The guard's decisions about a request: its client, the admission of that client, and its limits.
 
 use super::examine::{Decision, Examiner, Step};
 use super::log_record::{LogRecord, Text};
@@ -22,7 +22,7 @@ use crate::part::guard::Lent;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 impl Examiner<'_> {
-    /// Finds whose request it is, if a trusted proxy has sent it.
+    /// Finds the client of a request from a trusted proxy.
     pub(super) fn find_client(&mut self, head: &RequestHead<'_, '_>, record: &mut LogRecord) {
         let Some(guard) = self.guard else { return };
         // The port of the client is not known.
@@ -43,7 +43,7 @@ impl Examiner<'_> {
         guard.client(self.client, head.fields, || self.asked(head, record), self.now)
     }
 
-    /// Whether the client is banned, or comes from a cloud that is refused.
+    /// Refuses banned clients, and clients of refused clouds.
     pub(super) fn admit_guarded(
         &self,
         head: &RequestHead<'_, '_>,
@@ -57,14 +57,14 @@ impl Examiner<'_> {
         }
     }
 
-    // Apart: mostly nothing is told.
-    /// The request, for what is told of it.
+    // A separate function: mostly no event is recorded.
+    /// The request in the form for events.
     #[inline(never)]
     pub(super) fn asked<'r>(&self, head: &RequestHead<'_, 'r>, record: &'r LogRecord) -> Asker<'r> {
         asked(self.client, self.taken_us(), head, record)
     }
 
-    /// Whether the client has asked too often.
+    /// Counts the request in the client's limits.
     pub(super) fn count(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -89,7 +89,7 @@ impl Examiner<'_> {
             None => match self.count_unusual(guard, head, target, info, record, out) {
                 Counted::Decided(decided) => decided,
                 Counted::Ask(question) => {
-                    // The head is not at hand when the answer comes.
+                    // The head is not available when the answer arrives.
                     record.set(Text::Agent, head.fields.get(AGENT_FIELD).unwrap_or_default());
                     return Ok(Step::Decide(Decision::Ask(question)));
                 }
@@ -125,7 +125,7 @@ impl Examiner<'_> {
         self.now.monotonic_us.saturating_sub(self.began_us)
     }
 
-    // A phase for which nothing is configured is passed over: each costs a request what it takes to find that out.
+    // A phase without configuration is skipped: each costs a request a check.
 
     fn behind_counting(&self, guard: Lent<'_, Guard>, info: &RequestInfo) -> Step {
         if guard.inspects() { Step::Continue(Phase::Inspect) } else { self.behind_inspection(guard, info) }
@@ -162,7 +162,7 @@ impl Examiner<'_> {
         }
     }
 
-    /// Whether there is an attack in the head.
+    /// Looks for an attack in the head.
     pub(super) fn inspect(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -182,12 +182,12 @@ impl Examiner<'_> {
         Ok(self.behind_inspection(guard, info))
     }
 
-    /// Puts the detector before the request's body, if it has one.
+    /// Inserts the detector before the request's body, if it has one.
     #[cfg(feature = "detection")]
     fn inspect_body(&mut self, path: Option<&[u8]>, head: &RequestHead<'_, '_>, info: &RequestInfo) {
         let has_body = !matches!(info.body, Body::None | Body::Length(0))
             && info.method != Method::Connect
-            // That of a page is looked at as a whole, before its handler is asked.
+            // The body of a page is scanned as a whole, before its handler is called.
             && !info.is_page;
         let (Some(guard), Some(path), true) = (&self.settings.guard, path, has_body) else { return };
         if let Some(inspection) = Inspection::new(guard, path, head.fields) {
@@ -195,7 +195,7 @@ impl Examiner<'_> {
         }
     }
 
-    /// Whether there is an attack in the body that has come for a page.
+    /// Looks for an attack in the body for a page.
     pub(super) fn inspect_page(
         &self,
         subject: &Subject<'_>,
@@ -214,7 +214,7 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    /// What the behaviour rules say of the request, and what they want to see of its response.
+    /// Applies the behaviour rules to the request, and sets their watch on its response.
     pub(super) fn behave(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -226,7 +226,7 @@ impl Examiner<'_> {
         let Some(guard) = self.guard else { return Ok(self.behind_guard(info)) };
         let met = guard.meet(&self.subject(head, target, info, record), self.now, out);
         out.clear();
-        // What others may have as well does not pass the tap.
+        // A response that others may share does not pass the tap.
         info.filters_response |= met.watch.as_ref().is_some_and(|watch| watch.wants_body());
         self.guarded.watch = met.watch;
         if let Some(denial) = met.denial {
@@ -239,7 +239,7 @@ impl Examiner<'_> {
     }
 }
 
-/// The log need not want the field User-Agent.
+/// The request in the form for events. Its User-Agent is not taken from the record, which need not have it.
 fn asked<'r>(client: IpAddr, taken_us: u64, head: &RequestHead<'_, 'r>, record: &'r LogRecord) -> Asker<'r> {
     let user_agent = head.fields.get(AGENT_FIELD).unwrap_or_default();
     Asker { client, user_agent, taken_us: Some(taken_us), ..record.asked() }
