@@ -22,6 +22,9 @@ mod limits;
 #[path = "../stores/redis_server.rs"]
 mod redis_server;
 #[cfg(feature = "redis")]
+#[path = "../stores/sentinels.rs"]
+mod sentinels;
+#[cfg(feature = "redis")]
 mod shared;
 
 use common::{Origin, Raw, Scratch, Weir};

@@ -2,8 +2,9 @@
 
 use super::ask;
 use super::redis_server::RedisServer;
-use crate::cluster::{cluster, cluster_url};
+use crate::cluster::{cluster, cluster_url, finally};
 use crate::common::{Origin, Run, Scratch, Weir, eventually, run};
+use crate::sentinels::Watched;
 use rustix::process::Signal;
 
 /// Daemons with the same guard file, and the store that they share.
@@ -178,6 +179,36 @@ fn ours_3_exactly_n_of_n_pass_and_bans_cross_over_a_cluster() {
     assert_eq!(paths.iter().filter(|path| fleet.get_path(0, "192.0.2.7", path) == 200).count(), 9);
     // Those of others are not.
     assert_eq!(fleet.get_path(1, "192.0.2.77", &paths[0]), 429);
+}
+
+/// The master dies, and the sentinels put its replica in its place: what was counted and banned stays, and goes on.
+#[test]
+fn ours_3_limits_and_bans_go_on_after_a_failover_of_the_sentinels() {
+    let Some(mut watched) = Watched::start(3) else { return };
+    let fleet = Daemons::start(&watched.url(), "limit 50/10m per client", "on-failure closed deadline 5s");
+    let (before, banned, fresh, late) = ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4");
+    assert_eq!(fleet.passed(before), 50);
+    assert_eq!(fleet.ctl(0, &["ban", banned, "for", "1h"]).code, 0);
+    // Replication is asynchronous.
+    finally("the replica has what was counted and banned", || {
+        let keys = ["guard_core:rate_limit:rate:192.0.2.1", "guard_core:banned_ips:192.0.2.2"];
+        let exists = |key: &str| watched.replica.query::<u64>(&["EXISTS", key]);
+        (keys.map(exists) == [1, 1] && watched.replica.query::<u64>(&["ZCARD", keys[0]]) == 51).then_some(())
+    });
+    watched.master.kill();
+    for weir in [0, 1] {
+        finally("the new master refuses who was at the limit", || {
+            (fleet.get(weir, before) == 429).then_some(())
+        });
+        finally("and passes others", || (fleet.get(weir, late) == 200).then_some(()));
+        assert_eq!(fleet.get(weir, banned), 403);
+    }
+    assert!(watched.replica_is_master());
+    assert_eq!(fleet.passed(fresh), 50);
+    assert_eq!(fleet.ctl(1, &["ban", late, "for", "1h"]).code, 0);
+    finally("a ban crosses", || (fleet.get(0, late) == 403).then_some(()));
+    assert_eq!(fleet.ctl(0, &["unban", banned]).code, 0);
+    finally("so does the end of one", || (fleet.get(1, banned) == 200).then_some(()));
 }
 
 #[test]

@@ -27,6 +27,8 @@ mod outages;
 #[cfg(feature = "redis")]
 mod redis_server;
 #[cfg(feature = "redis")]
+mod sentinels;
+#[cfg(feature = "redis")]
 mod steps;
 #[cfg(feature = "redis")]
 mod topologies;

@@ -4,8 +4,8 @@ use crate::bans;
 use crate::cluster::{cluster, cluster_url, finally, run};
 use crate::common::Scratch;
 use crate::node::{Node, exactly_the_limit, patient, window};
-use crate::redis_server::{RedisServer, free_port, is_installed};
-use std::process::{Child, Command, Stdio};
+use crate::redis_server::{RedisServer, is_installed};
+use crate::sentinels::Watched;
 use std::time::Duration;
 use weir::guard::store::Answer;
 use weir::shell::stores::StoreSettings;
@@ -75,54 +75,21 @@ fn a_cluster_that_loses_a_master_goes_on_with_its_replica() {
     });
 }
 
-/// A sentinel, killed when dropped.
-struct Sentinel(Child, Scratch);
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        let _ = &self.1;
-    }
-}
-
 #[test]
 fn ours_3_sentinels_lead_to_the_new_master() {
-    let Some(mut master) = RedisServer::start() else { return };
-    let master_port = master.port.to_string();
-    let options = ["--replicaof", &format!("127.0.0.1 {master_port}"), "--repl-diskless-sync-delay", "0"];
-    let replica = RedisServer::start_with(&options).expect("a replica");
-    let (scratch, port) = (Scratch::new(), free_port());
-    let config = scratch.file(
-        "sentinel.conf",
-        format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master_port} 1\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
-        ),
-    );
-    let child = Command::new("redis-server").args([&config, "--sentinel"]).stdout(Stdio::null()).spawn();
-    let _sentinel = Sentinel(child.expect("a sentinel"), scratch);
-    finally("the replica is in step", || {
-        replica.query::<String>(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
-    });
-    let mut settings = patient(&format!("redis-sentinel://127.0.0.1:{port},127.0.0.1:1/main"));
+    let Some(mut watched) = Watched::start(1) else { return };
+    let mut settings = patient(&watched.url());
     settings.resync_every = Duration::from_millis(200);
     let node = Node::reaching(settings);
     let mut jobs = 1..;
     node.answered(&mut jobs, &window("w", 1, HOUR_MS));
-    assert_eq!(master.query::<u32>(&["DBSIZE"]), 1, "the master was asked, not the replica");
-    finally("the sentinel knows the replica", || {
-        let sentinel = redis::Client::open(format!("redis://127.0.0.1:{port}")).ok()?;
-        let mut connection = sentinel.get_connection().ok()?;
-        let info: String = redis::cmd("INFO").arg("sentinel").query(&mut connection).ok()?;
-        info.contains("slaves=1").then_some(())
-    });
-    master.kill();
+    assert_eq!(watched.master.query::<u32>(&["DBSIZE"]), 1, "the master was asked, not the replica");
+    watched.master.kill();
     finally("the new master answers", || {
         node.ask(jobs.next().expect("a number"), vec![window("w", 1, HOUR_MS)]).ok()
     });
-    assert!(replica.query::<String>(&["INFO", "replication"]).contains("role:master"));
-    bans::heard_by_others(&format!("redis-sentinel://127.0.0.1:{port}/main"));
+    assert!(watched.replica_is_master());
+    bans::heard_by_others(&watched.url());
 }
 
 /// An authority of its own, and a server's certificate for 127.0.0.1, made with `openssl`.
