@@ -4,7 +4,7 @@ mod common;
 
 use common::rights::{NOBODY, is_root};
 use common::weir::{Run, finish};
-use common::{Origin, Raw, Weir, eventually, run};
+use common::{Origin, Raw, Scratch, Weir, eventually, run};
 use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -367,10 +367,22 @@ fn clients_of_the_proxy_do_not_reach_it() {
     assert_eq!(weir.connect().ask(request).status(), 403);
 }
 
-/// The parsers of others read both forms: that of Prometheus' client for Python, and promtool, where they are installed.
+/// The parsers of others read both forms, of everything that can be counted: that of Prometheus' client for Python, and
+/// promtool, where they are installed.
 #[test]
 fn real_parsers_read_it() {
-    let (_weir, address) = start(&["--cache"]);
+    let scratch = Scratch::new();
+    let mut options = vec!["--cache".to_owned()];
+    if cfg!(all(feature = "cloud", feature = "detection", feature = "redis")) {
+        let guard = "limit 5/1m per client\nescalate 5/1m block 15m after 3\nban 192.0.2.1\ndetect block\n\
+                     cloud deny client aws\ncloud refresh off\nstore redis://127.0.0.1:1\n\
+                     behaviour usage 5 in 1h action log\n";
+        let (guard, gateway) =
+            (scratch.file("guard.conf", guard), scratch.file("gateway.conf", "*/ -> 127.0.0.1:1\n"));
+        options.extend(["--guard", &guard, "--gateway", &gateway].map(str::to_owned));
+    }
+    let (weir, address) = start(&options.iter().map(String::as_str).collect::<Vec<_>>());
+    weir.connect().ask("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
     let url = format!("http://{address}/metrics");
     let script = "import sys\n\
         from prometheus_client.openmetrics.parser import text_string_to_metric_families\n\
