@@ -15,6 +15,11 @@ use std::net::IpAddr;
 /// Longest user and path that are noted with a key that has violated its limit, in bytes (chosen: what a line shows).
 const OF_BYTES_MAX: usize = 100;
 
+/// Room for the key of a counter in a store: one that names a client by its IPv4 address, or by an IPv6 network and the hash of
+/// the rest (chosen: so that the text need not grow).
+const PLAIN_KEY_BYTES: usize = 32;
+const LONG_KEY_BYTES: usize = 128;
+
 /// A limit, or a fixed window with escalation.
 #[derive(Debug)]
 pub(super) struct Counter {
@@ -217,7 +222,9 @@ impl Counter {
 
     /// `rate_limit:rate:ADDRESS`, with `:HASH` for what else the counter is kept for and counts (guard semantics, section 3).
     pub(super) fn store_key(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Box<str> {
-        let mut key = String::from(if self.escalates() { "escalation:" } else { "rate_limit:rate:" });
+        let kind = if self.escalates() { "escalation:" } else { "rate_limit:rate:" };
+        let mut key = String::with_capacity(if self.plain { PLAIN_KEY_BYTES } else { LONG_KEY_BYTES });
+        key.push_str(kind);
         if self.per.client {
             // Writing into a string cannot fail.
             let _ = write_client(&mut key, self.per.network(subject.client));

@@ -17,6 +17,9 @@ use std::net::IpAddr;
 /// Keys of a client that are found at once (chosen: what a terminal shows).
 const OWNED_MAX: usize = 1000;
 
+/// Room for the checks of a request, before it is known how many there are (chosen).
+const CHECKS_AT_FIRST: usize = 2;
+
 /// What counting a request has come to.
 #[derive(Debug)]
 pub enum Counted {
@@ -191,7 +194,9 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) -> Question {
-        let (mut checks, mut own) = (Vec::new(), Vec::new());
+        // A request is counted by one or two of them as a rule, and memory is asked for once.
+        let most = self.counters.len().min(CHECKS_AT_FIRST);
+        let (mut checks, mut own) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let counters = self.counters.iter().enumerate();
         for (place, counter) in counters.filter(|(_, counter)| counter.covers(subject, path)) {
             own.push((place, counter.record(&consequences.state, subject, path, now)));

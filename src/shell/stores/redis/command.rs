@@ -59,23 +59,24 @@ enum Name {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     name: Name,
-    key: Option<String>,
-    /// The arguments in their sent form (RESP), one behind the other, and their number.
-    arguments: Vec<u8>,
+    /// The key and the arguments in their sent form (RESP), one behind the other, and their number.
+    words: Vec<u8>,
     count: usize,
+    /// The place of the key in these words.
+    key: Option<(usize, usize)>,
 }
 
-/// Room for the arguments of a check of a request (chosen).
-const ARGUMENTS_BYTES: usize = 96;
+/// Room for the key and the arguments of a check of a request (chosen).
+const WORDS_BYTES: usize = 160;
 
 impl Command {
     pub fn new(name: &'static str) -> Command {
-        Command { name: Name::Plain(name), key: None, arguments: Vec::new(), count: 0 }
+        Command { name: Name::Plain(name), words: Vec::new(), count: 0, key: None }
     }
 
     pub fn script(script: Script) -> Command {
-        let arguments = Vec::with_capacity(ARGUMENTS_BYTES);
-        Command { name: Name::Script(script), key: None, arguments, count: 0 }
+        let words = Vec::with_capacity(WORDS_BYTES);
+        Command { name: Name::Script(script), words, count: 0, key: None }
     }
 
     /// Makes a server keep all scripts.
@@ -83,49 +84,83 @@ impl Command {
         [WINDOW, ESCALATION].map(|text| Command::new("SCRIPT").arg("LOAD").arg(text))
     }
 
-    /// Sets the key, which decides the server in a cluster.
-    pub fn key(mut self, key: String) -> Command {
-        self.key = Some(key);
-        self
+    /// Sets the key, which decides the server in a cluster and goes before all arguments.
+    pub fn key(self, key: impl AsRef<str>) -> Command {
+        self.prefixed_key("", key.as_ref())
+    }
+
+    /// Sets a key of two parts.
+    pub fn prefixed_key(mut self, prefix: &str, key: &str) -> Command {
+        debug_assert_eq!(self.count, 0, "a key goes before all arguments");
+        let key_bytes = prefix.len() + key.len();
+        write_length(b'$', key_bytes, &mut self.words);
+        let start = self.words.len();
+        self.words.extend_from_slice(prefix.as_bytes());
+        self.words.extend_from_slice(key.as_bytes());
+        self.key = Some((start, start + key_bytes));
+        self.ended()
     }
 
     pub fn arg(mut self, argument: impl Display) -> Command {
-        let start = self.arguments.len();
+        let start = self.words.len();
         // Writing into a Vec cannot fail.
-        let _ = write!(self.arguments, "{argument}");
-        let value_bytes = self.arguments.len() - start;
+        let _ = write!(self.words, "{argument}");
+        let value_bytes = self.words.len() - start;
         // The length goes before the value, and is known only now.
-        write_length(b'$', value_bytes, &mut self.arguments);
-        self.arguments[start..].rotate_left(value_bytes);
-        self.arguments.extend_from_slice(b"\r\n");
+        write_length(b'$', value_bytes, &mut self.words);
+        self.words[start..].rotate_left(value_bytes);
+        self.ended()
+    }
+
+    /// An argument that is a number.
+    pub fn number(mut self, number: impl Into<u64>) -> Command {
+        let number = number.into();
+        write_length(b'$', decimal_bytes(number), &mut self.words);
+        write_decimal(&mut self.words, number);
+        self.ended()
+    }
+
+    /// The argument `NAME:NUMBER`.
+    pub fn numbered(mut self, name: &str, number: u64) -> Command {
+        write_length(b'$', name.len() + 1 + decimal_bytes(number), &mut self.words);
+        self.words.extend_from_slice(name.as_bytes());
+        self.words.push(b':');
+        write_decimal(&mut self.words, number);
+        self.ended()
+    }
+
+    fn ended(mut self) -> Command {
+        self.words.extend_from_slice(b"\r\n");
         self.count += 1;
         self
     }
 
     /// The slot of the key, if the command has one.
     pub fn slot(&self) -> Option<u16> {
-        self.key.as_ref().map(|key| slot(key.as_bytes()))
+        self.key.map(|(start, end)| slot(&self.words[start..end]))
     }
 
     /// Writes the command (RESP). With `whole`, a script is sent as text, and the server keeps it from then on.
     pub fn write(&self, hashes: &Hashes, whole: bool, out: &mut Vec<u8>) {
-        let key = usize::from(self.key.is_some());
-        let words = match self.name {
-            Name::Plain(_) => 1 + key,
-            Name::Script(_) => 3 + key,
+        let before = match self.name {
+            Name::Plain(_) => 1,
+            Name::Script(_) => 3,
         };
-        write_length(b'*', words + self.count, out);
+        write_length(b'*', before + self.count, out);
         match self.name {
             Name::Plain(name) => write_word(name, out),
             Name::Script(script) => {
                 write_word(if whole { "EVAL" } else { "EVALSHA" }, out);
                 write_word(if whole { script.text() } else { hashes.of(script) }, out);
-                write_word(if key == 1 { "1" } else { "0" }, out);
+                write_word(if self.key.is_some() { "1" } else { "0" }, out);
             }
         }
-        self.key.iter().for_each(|key| write_word(key, out));
-        out.extend_from_slice(&self.arguments);
+        out.extend_from_slice(&self.words);
     }
+}
+
+fn decimal_bytes(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |digits| digits as usize + 1)
 }
 
 fn write_word(word: &str, out: &mut Vec<u8>) {
@@ -183,12 +218,18 @@ mod tests {
     fn commands_are_written_as_arrays_of_words() {
         let hashes = Hashes::new();
         let mut out = Vec::new();
-        Command::new("SET").key("k".to_owned()).arg("ä").arg("EX").arg(60).write(&hashes, false, &mut out);
+        let set = Command::new("SET").prefixed_key("p:", "k").arg("ä").arg("EX").number(60u32);
+        set.numbered("n", 1234567890).write(&hashes, false, &mut out);
         assert_eq!(
             String::from_utf8_lossy(&out),
-            "*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\nä\r\n$2\r\nEX\r\n$2\r\n60\r\n"
+            "*6\r\n$3\r\nSET\r\n$3\r\np:k\r\n$2\r\nä\r\n$2\r\nEX\r\n$2\r\n60\r\n$12\r\nn:1234567890\r\n"
         );
-        let command = Command::script(Script::Window).key("k".to_owned()).arg(1);
+        for (number, text) in [(0, "0"), (9, "9"), (10, "10"), (u64::MAX, "18446744073709551615")] {
+            assert_eq!(Command::new("X").number(number), Command::new("X").arg(text));
+            assert_eq!(decimal_bytes(number), text.len());
+        }
+        assert_eq!(Command::new("GET").prefixed_key("{foo}", "bar").arg("x").slot(), Some(12182));
+        let command = Command::script(Script::Window).key("k").arg(1);
         for (whole, begin) in [(false, "*5\r\n$7\r\nEVALSHA\r\n$40\r\n"), (true, "*5\r\n$4\r\nEVAL\r\n$")] {
             out.clear();
             command.write(&hashes, whole, &mut out);

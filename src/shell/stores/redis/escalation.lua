@@ -1,7 +1,7 @@
 -- One step of a fixed window with escalation (guard semantics, section 6). The violations' times stand in the hash as text,
 -- so that all that is known of a client is one key, in one slot of a cluster. KEYS[1] the hash; ARGV: requests_max,
 -- window_ms, block_after, block_ms, permanent_after (0: never), permanent_window_ms, and for tests the time in ms.
--- Answers: 0 passes, 1 over, 2 blocked, 3 for ever; and milliseconds to wait.
+-- Answers one number: four times the milliseconds to wait, and 0 passes, 1 over, 2 blocked, 3 for ever.
 local requests_max, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local block_after, block = tonumber(ARGV[3]), tonumber(ARGV[4])
 local permanent_after, permanent_window = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -13,12 +13,12 @@ end
 local stored = redis.call('HMGET', KEYS[1], 'count', 'window_start', 'violations', 'blocked_until',
   'permanent_blocked', 'violation_events')
 if stored[5] == '1' then
-  return {3, 0}
+  return 3
 end
 local count, start = tonumber(stored[1] or 0), tonumber(stored[2] or now)
 local violations, blocked_until = tonumber(stored[3] or 0), tonumber(stored[4] or 0)
 if blocked_until > now then
-  return {2, blocked_until - now}
+  return 4 * (blocked_until - now) + 2
 end
 local events = {}
 for event in string.gmatch(stored[6] or '', '%d+') do
@@ -61,4 +61,4 @@ if violations > 0 then
 elseif not ARGV[7] then
   redis.call('PEXPIRE', KEYS[1], window + 1000)
 end
-return {verdict, wait}
+return 4 * wait + verdict

@@ -15,6 +15,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// Longest time between two attempts (chosen: a little shorter than the interval of the guard's breaker).
 const RETRY_LAST: Duration = Duration::from_millis(800);
 
+/// Memory for the commands of one pipeline that is kept for the next (chosen: as many questions as go together).
+const PIPELINE_KEPT_BYTES: usize = 64 * 1024;
+
 /// A command without effect.
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
@@ -44,6 +47,8 @@ pub struct Server {
     info: ConnectionInfo,
     timeouts: Timeouts,
     connection: Option<Connection>,
+    /// The commands of one pipeline in their sent form.
+    pipeline: Vec<u8>,
     /// Whether replies are outstanding, since when, and how many.
     is_behind: bool,
     behind_since: Instant,
@@ -59,6 +64,7 @@ impl Server {
             info,
             timeouts,
             connection: None,
+            pipeline: Vec::new(),
             is_behind: false,
             behind_since: Instant::now(),
             owed: 0,
@@ -135,14 +141,15 @@ impl Server {
         end: Instant,
     ) -> Result<(), Silence> {
         self.catch_up(end)?;
-        let mut bytes = Vec::new();
+        self.pipeline.clear();
+        self.pipeline.shrink_to(PIPELINE_KEPT_BYTES);
         for (command, whole) in commands {
-            command.write(hashes, whole, &mut bytes);
+            command.write(hashes, whole, &mut self.pipeline);
         }
         let Some(connection) = &mut self.connection else {
             return Err(Silence::Gone("no connection".to_owned()));
         };
-        match connection.send_packed_command(&bytes) {
+        match connection.send_packed_command(&self.pipeline) {
             Ok(()) => Ok(()),
             Err(error) if error.is_connection_dropped() => {
                 self.disconnect();

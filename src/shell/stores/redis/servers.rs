@@ -325,10 +325,10 @@ impl Servers {
 
     /// The server that has the key of a command; any, if it has none.
     fn server_of(&self, command: &Command) -> Option<usize> {
-        match (&self.slots, command.slot()) {
-            (Some(slots), Some(slot)) => slots.get(usize::from(slot)).map(|server| usize::from(*server)),
-            (Some(_), None) => self.servers.iter().position(|server| server.is_connected()).or(Some(0)),
-            (None, _) => Some(0),
+        let Some(slots) = &self.slots else { return Some(0) };
+        match command.slot() {
+            Some(slot) => slots.get(usize::from(slot)).map(|server| usize::from(*server)),
+            None => self.servers.iter().position(|server| server.is_connected()).or(Some(0)),
         }
     }
 
