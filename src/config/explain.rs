@@ -196,6 +196,9 @@ impl Verdicts<'_> {
             path,
             method: &self.request.method,
         };
+        if let Some(line) = guard.exempting(self.client) {
+            return format!("  not counted, by guard:{line}: the client is exempt\n");
+        }
         let covering = guard.covering(&subject, &mut Vec::new());
         covering.iter().fold(String::new(), |mut text, (line, directive)| {
             let _ = writeln!(text, "  counted by guard:{line}: {directive}");

@@ -30,8 +30,8 @@ use std::path::PathBuf;
 pub struct Directives {
     /// The peers whose word about the client counts.
     pub trust: Vec<Trust>,
-    /// Clients that are never limited. Bans still hold.
-    pub exempt: Vec<IpNet>,
+    /// Clients that are never limited, and the lines that say so. Bans still hold.
+    pub exempt: Vec<(IpNet, u32)>,
     /// Sliding windows.
     pub limits: Vec<Limit>,
     /// Fixed windows with escalation.

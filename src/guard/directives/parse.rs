@@ -267,7 +267,8 @@ fn exempt(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
         found.extend(networks(words)?);
     }
     draft.networks_once("exempt", &found)?;
-    draft.directives.exempt.extend(found);
+    let line = draft.line;
+    draft.directives.exempt.extend(found.into_iter().map(|network| (network, line)));
     Ok(())
 }
 

@@ -45,7 +45,7 @@ fn the_lines_of_the_issue_load_as_they_stand() {
     let network = |text: &str| text.parse::<IpNet>().unwrap();
     assert_eq!(found.trust[0].networks, [network("10.0.0.0/8")]);
     assert_eq!((found.trust[0].depth, found.trust[0].fields.len(), found.trust[0].place.line), (1, 0, 2));
-    assert_eq!(found.exempt, [network("192.0.2.0/24")]);
+    assert_eq!(found.exempt, [(network("192.0.2.0/24"), 3)]);
     assert_eq!(
         (found.limits[0].limit, found.limits[0].window_ms, found.limits[0].per),
         (600, 60_000, PER_CLIENT)
@@ -406,7 +406,9 @@ const SAMPLE: &str = include_str!("../../../config/guard.conf");
 #[test]
 fn the_sample_is_harmless_as_it_is() {
     let loopback = ["127.0.0.0/8", "::1/128"].map(|text| text.parse().unwrap());
-    assert_eq!(read(SAMPLE), Directives { exempt: loopback.to_vec(), ..Directives::default() });
+    let found = read(SAMPLE);
+    assert_eq!(found.exempt.iter().map(|(network, _)| *network).collect::<Vec<_>>(), loopback);
+    assert_eq!(Directives { exempt: Vec::new(), ..found }, Directives::default());
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Guard {
     consequences: Consequences,
     trust: TrustTable,
     exempt: AddressSteps,
+    /// The line of each of those networks.
+    exempt_lines: Box<[u32]>,
     counting: Counting,
     clients: CloudDenials,
     destinations: CloudDenials,
@@ -74,7 +76,8 @@ impl Guard {
             detector: detecting::compiled(&directives.detect),
             consequences: Consequences::new(state, directives.passive, &directives.ban_after),
             trust: TrustTable::new(&directives.trust),
-            exempt: AddressSteps::new(directives.exempt.iter().copied()),
+            exempt: AddressSteps::new(directives.exempt.iter().map(|(network, _)| *network)),
+            exempt_lines: directives.exempt.iter().map(|(_, line)| *line).collect(),
             counting: Counting::new(directives),
             clients: CloudDenials::new(&directives.clouds, CloudSide::Client, clouds),
             destinations: CloudDenials::new(&directives.clouds, CloudSide::Destination, clouds),
@@ -231,6 +234,11 @@ impl Guard {
     #[inline]
     fn is_exempt(&self, client: IpAddr) -> bool {
         self.exempt.find(client).is_some()
+    }
+
+    /// The line because of which a client is never limited.
+    pub fn exempting(&self, client: IpAddr) -> Option<u32> {
+        self.exempt.find(client).and_then(|number| self.exempt_lines.get(number as usize)).copied()
     }
 
     /// Whether requests are counted at all.
