@@ -8,6 +8,12 @@
 //! instructions COUNT NAME        warms one up, then does it so often within `counted`
 //! instructions                   nanoseconds of each: the best of some batches
 //! ```
+//!
+//! ENTRIES=1000000 in the environment is how many bans or keys the operations `guard/...` begin with, in place of 20,000:
+//!
+//! ```text
+//! ENTRIES=1000000 valgrind --tool=callgrind --toggle-collect='*counted*' instructions 1000 guard/window
+//! ```
 
 mod drive;
 #[allow(dead_code)]
@@ -128,9 +134,10 @@ fn operations() -> Vec<(String, Make)> {
 /// What the guard does for a request, each time with the next of a thousand addresses or keys.
 fn guarded() -> Vec<(&'static str, Make)> {
     const NOW: u64 = 1_700_000_000_000;
-    let find = |lengths: &'static [u8], salt: u64| {
+    let entries = std::env::var("ENTRIES").map_or(RULES, |count| count.parse().expect("a number of entries"));
+    let find = move |lengths: &'static [u8], salt: u64| {
         let make = move || {
-            let (bans, addresses) = (guard::bans(RULES, lengths), guard::addresses(RULES, salt));
+            let (bans, addresses) = (guard::bans(entries, lengths), guard::addresses(entries, salt));
             let next = move |turn: usize| {
                 black_box(bans.find(addresses[turn % guard::ASKED], NOW));
             };
@@ -138,16 +145,16 @@ fn guarded() -> Vec<(&'static str, Make)> {
         };
         Box::new(make) as Make
     };
-    let escalation = || {
-        let (escalations, keys) = (guard::escalations(RULES, 1), guard::keys(RULES));
+    let escalation = move || {
+        let (escalations, keys) = (guard::escalations(entries, 1), guard::keys(entries));
         let step = move |turn: usize| {
             let key = keys[turn % guard::ASKED];
             black_box(escalations.step(key, NOW + turn as u64, &guard::CONSTANTS));
         };
         in_turn(step)
     };
-    let window = || {
-        let (windows, keys) = (guard::windows(RULES, 20, 20), guard::keys(RULES));
+    let window = move || {
+        let (windows, keys) = (guard::windows(entries, 20, 20), guard::keys(entries));
         let hit = move |turn: usize| {
             black_box(windows.record(keys[turn % guard::ASKED], 20, 60_000, 20 + turn as u64));
         };
