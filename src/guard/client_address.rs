@@ -492,6 +492,20 @@ mod tests {
         expect(lines, "X-Real-IP: x", "10.0.0.1");
     }
 
+    /// A client that cannot be told is its peer: there is no bucket that all such clients share, and no way into another one's.
+    #[test]
+    fn fault_13_9_a_client_that_cannot_be_told_is_its_peer() {
+        for lines in
+            ["trust 10.0.0.0/8", "trust 10.0.0.0/8 fields CF-Connecting-IP,X-Real-IP,X-Forwarded-For"]
+        {
+            for fields in
+                ["", "X-Forwarded-For: unknown", "X-Forwarded-For: ,", "CF-Ray: 1|X-Forwarded-For: 1.2.3"]
+            {
+                expect(lines, fields, "10.0.0.1");
+            }
+        }
+    }
+
     #[test]
     fn guard_2_long_fields_are_read_entry_that_counts() {
         let many = format!("X-Forwarded-For: {}192.0.2.1, 10.0.0.2", "203.0.113.1, ".repeat(1000));

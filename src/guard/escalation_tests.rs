@@ -132,7 +132,7 @@ fn guard_6_exact_edges_of_window_block_and_events() {
 }
 
 #[test]
-fn ours_6_every_429_says_when_to_come_back() {
+fn ours_6_and_fault_13_9_every_429_says_when_to_come_back() {
     let mut key = Key::new();
     for now in (NOW..NOW + 20 * MINUTE).step_by(700) {
         match key.ask(now) {

@@ -26,7 +26,7 @@ fn guard_2_the_address_found_is_that_of_log_and_acl() {
 }
 
 #[test]
-fn the_proxy_protocol_conveys_the_client() {
+fn ours_2_the_address_of_a_proxy_header_replaces_the_peer() {
     let guarded = Guarded::with_options("ban 203.0.113.0/24", &["--proxy-protocol"]);
     for (client, status) in [("203.0.113.5", 403), ("192.0.2.5", 200)] {
         let mut raw = guarded.weir.connect();

@@ -1,7 +1,7 @@
 //! Bodies before the detector: what is refused, and what reaches the origin.
 
 use super::Guarded;
-use crate::common::{Origin, Raw, bytes::contains};
+use crate::common::{Origin, Raw, Scratch, Weir, bytes::contains};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use std::io::Write as _;
@@ -82,6 +82,29 @@ fn guard_11_bodies_are_looked_at_by_their_type() {
     assert_eq!(post(&guarded, &of_type(JSON), br#"{"user":"a","password":{"$ne":null}}"#), 400);
     let line = guarded.weir.wait_for_log(|line| line.contains(" 400 "));
     assert!(line.contains("suspicious:guard:2") && line.contains("192.0.2.1"), "{line}");
+}
+
+/// A reload counts from the next request on, whole.
+#[test]
+fn ours_1_a_request_keeps_the_guard_with_which_it_began() {
+    let scratch = Scratch::new();
+    let (with, without) = ("trust 127.0.0.0/8\ndetect block\n", "trust 127.0.0.0/8\n");
+    for (before, after, status) in [(with, without, 400), (without, with, 200)] {
+        let (weir, origin) =
+            (Weir::start(&["--workers", "1", "--guard", &scratch.file("guard.conf", before)]), Origin::ok());
+        let (body, mut raw) = (attack_in(FORM), weir.connect());
+        let fields = format!("{}Content-Length: {}\r\n", of_type(FORM), body.len());
+        raw.send([head(&origin, &fields).as_bytes(), &body.as_bytes()[..4]].concat());
+        // Another connection's answer: the head before it has been read.
+        assert_eq!(post_over(&mut weir.connect(), &origin, &of_type(FORM), b"a=b"), 200);
+        scratch.file("guard.conf", after);
+        weir.signal(rustix::process::Signal::HUP);
+        weir.wait_for_error(|line| line.contains("reloaded"));
+        let next = post_over(&mut weir.connect(), &origin, &of_type(FORM), body.as_bytes());
+        assert_eq!(next, if status == 400 { 200 } else { 400 }, "the next request");
+        raw.send(&body.as_bytes()[4..]);
+        assert_eq!(raw.read_response().status(), status);
+    }
 }
 
 #[test]

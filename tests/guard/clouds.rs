@@ -158,7 +158,7 @@ fn guard_8_destinations_in_clouds_are_refused() {
 }
 
 #[test]
-fn guard_8_a_reload_reads_the_files_again() {
+fn ours_8_networks_come_from_files_and_a_reload_reads_them_again() {
     let scene = Scene::start("cloud deny client aws,gcp", &[("aws.json", &sample())], &[]);
     let statuses = || ["192.0.2.1", "198.51.100.1", "203.0.113.1"].map(|client| scene.status(client));
     assert_eq!(statuses(), [403, 200, 200]);

@@ -182,3 +182,11 @@ fn guard_12_events_have_the_request_without_its_secrets() {
     }
     assert!(!told.contains("s3cret") && !told.contains("c2VjcmV0"), "{told}");
 }
+
+#[test]
+fn ours_12_a_request_that_passes_is_no_event() {
+    let on = Controlled::start("limit 2/10m per client");
+    assert_eq!([(); 3].map(|()| on.guarded.get("192.0.2.1", "/").0), [200, 200, 429]);
+    let told = on.ctl(&["--json", "events"]).out;
+    assert_eq!(told.lines().filter(|line| line.contains("192.0.2.1")).count(), 1, "{told}");
+}

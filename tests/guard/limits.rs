@@ -64,6 +64,50 @@ fn guard_6_a_fixed_window_escalates() {
 }
 
 #[test]
+fn ours_6_only_listed_methods_are_counted() {
+    let guarded = Guarded::start("escalate 1/10m block 15m after 3 methods POST");
+    for (method, status) in
+        [("GET", 200), ("GET", 200), ("POST", 200), ("GET", 200), ("POST", 429), ("GET", 200)]
+    {
+        assert_eq!(guarded.ask("192.0.2.9", method, "/", "").0, status, "{method}");
+    }
+}
+
+/// Each limit has counters of its own, and its event has its own numbers.
+#[test]
+fn fault_13_6_limits_count_apart_and_events_name_their_own() {
+    let scratch = Scratch::new();
+    let control = scratch.join("control");
+    let lines =
+        "limit 1/10m per client path /a\nlimit 3/20m per client path /a\nlimit 2/30m per client path /b";
+    let guarded = Guarded::with_options(lines, &["--control", &control]);
+    for (path, status) in [("/b", 200), ("/b", 200), ("/a", 200), ("/b", 429), ("/a", 429)] {
+        assert_eq!(guarded.get("192.0.2.1", path).0, status, "{path}");
+    }
+    let told = run(&["ctl", "--control", &control, "--json", "events"]).out;
+    let events: Vec<&str> = told.lines().filter(|line| line.contains("\"rate_limited\"")).collect();
+    let expected = [
+        ("/b", "\"rate_limit\":\"2\",\"window\":\"1800\""),
+        ("/a", "\"rate_limit\":\"1\",\"window\":\"600\""),
+    ];
+    assert_eq!(events.len(), expected.len(), "{told}");
+    for (event, (path, numbers)) in events.iter().zip(expected) {
+        assert!(event.contains(&guarded.origin.url(path)) && event.contains(numbers), "{event}");
+    }
+}
+
+/// The one answer to a check that could not be made.
+#[test]
+fn ours_1_a_store_that_fails_is_503_with_a_retry_after_of_one_second() {
+    if !cfg!(feature = "redis") {
+        return;
+    }
+    let guarded = Guarded::start("limit 9/10m per client\nstore redis://127.0.0.1:1 on-failure closed");
+    let (status, head) = guarded.get("192.0.2.1", "/");
+    assert_eq!((status, retry_after(&head)), (503, 1), "{head}");
+}
+
+#[test]
 fn guard_4_bans_of_the_file_are_403_and_named() {
     let guarded = Guarded::start("ban 203.0.113.0/24 for 7d reason \"abuse report\"\nban 2001:db8:bad::/48");
     for client in ["203.0.113.9", "203.0.113.255", "2001:db8:bad::1", "::ffff:203.0.113.1"] {
@@ -159,7 +203,7 @@ fn a_kept_connection_is_judged_request_by_request() {
 #[test]
 fn explain_says_which_directive_decides() {
     let scratch = Scratch::new();
-    let lines = "limit 600/1m per client\nban 203.0.113.0/24 for 7d\nlimit 20/10s per client+host path /api/ methods POST,PUT\n";
+    let lines = "limit 600/1m per client\nban 203.0.113.0/24 for 7d\nlimit 20/10s per client+host path /api/ methods POST,PUT\nexempt 198.51.100.0/24\n";
     let file = scratch.file("guard.conf", lines);
     let explain = |client: &str, words: &[&str]| {
         let mut all = vec!["--guard", &file, "--allow", "127.0.0.0/8", "--client", client, "explain"];
@@ -175,4 +219,9 @@ fn explain_says_which_directive_decides() {
     assert!(allowed.out.contains("counted by guard:3: limit 20/10s per client+host"), "{allowed:?}");
     let allowed = explain("192.0.2.4", &["http://127.0.0.1/api/x"]);
     assert!(!allowed.out.contains("guard:3"), "{allowed:?}");
+    let exempt = explain("198.51.100.7", &["POST", "http://127.0.0.1/api/x"]);
+    assert!(
+        exempt.out.contains("not counted, by guard:4") && !exempt.out.contains("counted by"),
+        "{exempt:?}"
+    );
 }

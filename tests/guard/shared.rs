@@ -111,6 +111,23 @@ fn a_ban_of_one_daemon_stops_the_client_in_the_other() {
     assert!(until.parse::<f64>().is_ok_and(|until| until > 1.7e9), "{until}");
 }
 
+/// Bans are in every process, so that a request which is not counted asks the store for nothing.
+#[test]
+fn ours_4_bans_are_looked_up_without_the_store() {
+    let Some(fleet) = Fleet::start("limit 9/10m per client path /counted", "deadline 5s") else { return };
+    assert_eq!(fleet.get(1, "192.0.2.1"), 200);
+    assert_eq!(fleet.ctl(0, &["ban", "192.0.2.0/24", "for", "1h"]).code, 0);
+    eventually("the ban has crossed", || (fleet.get(1, "192.0.2.1") == 403).then_some(()));
+    for weir in [0, 1] {
+        let told = fleet.ctl(weir, &["stats"]).out;
+        let asked = told.lines().find(|line| line.starts_with("guard_store_questions "));
+        assert!(asked.is_none_or(|line| line.ends_with(" 0")), "{told}");
+    }
+    // What a server has is scanned, and never listed at once.
+    let commands = fleet.redis.query::<String>(&["INFO", "commandstats"]);
+    assert!(commands.contains("cmdstat_scan:") && !commands.contains("cmdstat_keys:"), "{commands}");
+}
+
 #[test]
 fn escalation_is_shared() {
     let Some(fleet) = Fleet::start("escalate 4/10m block 15m after 3", "deadline 5s") else { return };
@@ -119,7 +136,7 @@ fn escalation_is_shared() {
 }
 
 #[test]
-fn ours_3_without_the_store_the_policy_holds() {
+fn ours_3_and_fault_13_9_without_the_store_the_policy_holds_at_the_deadline() {
     for (policy, expected) in
         [("local", [200, 200, 429]), ("open", [200, 200, 200]), ("closed", [503, 503, 503])]
     {

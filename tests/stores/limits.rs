@@ -34,7 +34,7 @@ fn guard_5_a_window_says_what_is_left_and_when_the_next_hit_passes() {
 }
 
 #[test]
-fn all_checks_of_a_request_are_answered_together_and_in_order() {
+fn ours_3_all_checks_of_a_request_are_answered_together_and_in_order() {
     let Some(server) = RedisServer::start() else { return };
     let node = Node::start(patient(&server.url()));
     let constants = EscalationConstants {

@@ -148,7 +148,12 @@ fn guard_7_sessions_keep_their_contract_in_redis() {
     sessions_keep_the_contract(&node, |key, payload| {
         server.query::<()>(&["SET", &format!("guard_core:{key}"), payload]);
     });
-    // The server drops them itself as well.
+}
+
+#[test]
+fn ours_7_the_server_drops_what_has_expired_itself_as_well() {
+    let Some(server) = RedisServer::start() else { return };
+    let node = Node::reaching(patient(&server.url()));
     let request =
         ValueRequest::Save { key: "sess:s".into(), payload: serde_json::json!({}), ttl_s: Some(60) };
     node.client.value(request, |_| {});

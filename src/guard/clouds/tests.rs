@@ -36,7 +36,7 @@ fn details(clouds: &Clouds, address: &str) -> Option<String> {
 
 /// The table of look-ups: each row of cloud-ranges/README.md, with other addresses.
 #[test]
-fn guard_8_what_a_look_up_gives() {
+fn ours_8_the_longest_match_is_what_a_look_up_gives() {
     let clouds = clouds();
     for (address, expected) in [
         ("198.51.100.1", Some("aws 198.51.100.0/25 eu-central-1")),
