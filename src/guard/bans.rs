@@ -1,16 +1,16 @@
 //! Banned addresses and networks, found by the longest prefix.
 //!
-//! One hash table, keyed by prefix length and network bits, and for each family the lengths that are in use, the longest
-//! first: a look-up asks the table once for each length, whatever the number of bans. An address is a network of one.
-//! IPv4-mapped addresses and networks are IPv4, of which most are found to be in none by one bit.
+//! One hash table, keyed by prefix length and network bits, and for each family the lengths in use, the longest first: a
+//! look-up makes one probe for each length, whatever the number of bans. An address is a network of one. IPv4-mapped
+//! addresses and networks are IPv4; for most of them one bit shows that no ban covers them.
 //!
-//! A network has at most one ban in each [`Layer`]: that of the guard file, that of the ban files, and that of what happens at
-//! run time (control, automatic, store). So a reload replaces what the files said, and leaves the others alone; of several bans
-//! of one network the one that lasts the longest counts. Within a layer the newer word counts: an operator may shorten a ban.
+//! A network has at most one ban in each [`Layer`]: the guard file, the ban files, and run time (control, automatic, store).
+//! So a reload replaces the bans of files, and leaves the others; of several bans of one network the one that lasts the
+//! longest counts. Within a layer the newer ban counts: an operator may shorten a ban.
 //!
-//! The table is bounded. When it is full, the ban that is the soonest to expire makes room and is counted; bans for ever do not
-//! make room, so a table that is full of them refuses another ban, and counts that. Expiry is a heap with places: durations are
-//! not cut, and whatever is due is found without a scan.
+//! The table is bounded. If it is full, the ban that expires first makes room and is counted; permanent bans do not make
+//! room, so a table that is full of them refuses another ban, and counts that. Expiry uses a heap whose items know their
+//! places: durations are not cut, and due bans are found without a scan.
 
 use hashbrown::HashTable;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -23,13 +23,13 @@ use super::keyed::Keys;
 use super::networks::canonical;
 use super::store::StoreNews;
 
-/// Bytes of a reason; what is longer is cut (chosen: a line on a screen, twice).
+/// Longest reason in bytes; longer ones are cut (chosen: a line on a screen, twice).
 pub const REASON_BYTES_MAX: usize = 256;
 
-/// Not in the heap: for ever.
+/// The place of a permanent ban, which is not in the heap.
 const NOWHERE: u32 = u32::MAX;
 
-/// Who has banned.
+/// The source of a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BanOrigin {
     /// A line of the guard file.
@@ -65,13 +65,13 @@ impl BanOrigin {
 /// A ban.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
-    /// Until then, in milliseconds since 1970; at that time it has ended. `None`: for ever.
+    /// The end in milliseconds since 1970, exclusive. `None` for a permanent ban.
     pub until_unix_ms: Option<u64>,
     /// Why.
     pub reason: Box<str>,
-    /// Who has banned.
+    /// The source of the ban.
     pub origin: BanOrigin,
-    /// The line of the guard file that has it, or names the file that has it, or has banned by itself; 0: none.
+    /// The line of the guard file that contains the ban, names its file, or caused it; 0 for none.
     pub line: u32,
 }
 
@@ -81,14 +81,14 @@ impl Ban {
     }
 }
 
-/// Why a ban is refused.
+/// The reason why a ban is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BanError {
-    /// It would end before it begins: a duration of 0.
+    /// The duration is 0.
     NoDuration,
-    /// It overlaps 127.0.0.0/8 or ::1.
+    /// The network overlaps 127.0.0.0/8 or ::1.
     Loopback,
-    /// It overlaps the network of a trusted proxy, which sends the requests of many clients.
+    /// The network overlaps that of a trusted proxy, which sends the requests of many clients.
     Trusted(IpNet),
     /// The table is full of bans for ever.
     Full,
@@ -107,18 +107,18 @@ impl std::fmt::Display for BanError {
 
 impl std::error::Error for BanError {}
 
-/// A ban and where it is.
+/// A ban and its network.
 #[derive(Debug)]
 struct Entry {
     network: IpNet,
     ban: Ban,
-    /// Its place in the heap.
+    /// The index of the ban in the heap.
     place: u32,
-    /// In which round of [`Bans::replace`] it was last said.
+    /// The last round of [`Bans::replace`] that contained the ban.
     round: u32,
 }
 
-/// What is banned.
+/// All bans.
 #[derive(Debug)]
 pub struct Bans {
     keys: Keys,
@@ -136,7 +136,7 @@ pub struct Bans {
 }
 
 impl Bans {
-    /// For at most so many bans, at least one. The seed keys the hash.
+    /// A table for at most `bans_max` bans, at least one. The seed keys the hash.
     pub fn new(bans_max: usize, seed: u64) -> Bans {
         Bans {
             keys: Keys::new(seed),
@@ -153,13 +153,13 @@ impl Bans {
         }
     }
 
-    /// Which parts of IPv4 may have bans: for look-ups without the table.
+    /// The parts of IPv4 that may have bans, for look-ups without the table.
     pub(super) fn parts_v4(&self) -> Arc<Ipv4Parts> {
         Arc::clone(&self.parts_v4)
     }
 
-    /// Another bound, at least one: after a reload. Beyond a smaller one the soonest to expire are dropped and counted, and
-    /// bans for ever stay.
+    /// Sets another bound, at least one, after a reload. Beyond a smaller bound the bans that expire first are dropped and
+    /// counted, and permanent bans stay.
     pub fn set_bans_max(&mut self, bans_max: usize) {
         self.bans_max = bans_max.clamp(1, NOWHERE as usize);
         while self.len() > self.bans_max {
@@ -169,7 +169,7 @@ impl Bans {
         }
     }
 
-    /// The networks of trusted proxies, which are not banned. Bans that overlap them end; their number.
+    /// Sets the networks of trusted proxies, which are not banned. Removes bans that overlap them; returns their number.
     pub fn set_trusted(&mut self, trusted: &[IpNet]) -> usize {
         self.trusted = trusted.iter().map(|network| plain(*network)).collect();
         let protected = |(at, entry): (usize, &Entry)| {
@@ -180,8 +180,8 @@ impl Bans {
         ended.len()
     }
 
-    /// The ban of an address: of the longest prefix, and for one network of the ban that lasts the longest. Bans that have
-    /// expired are not found.
+    /// The ban of an address: of the longest prefix, and for one network the ban that lasts the longest. Expired bans are not
+    /// found.
     pub fn find(&self, address: IpAddr, now_unix_ms: u64) -> Option<(IpNet, &Ban)> {
         match address.to_canonical() {
             IpAddr::V4(v4) if !self.parts_v4.may_hold(v4.to_bits()) => None,
@@ -243,7 +243,7 @@ impl Bans {
         found
     }
 
-    /// Everything that an origin says, in place of what it said before; other origins keep their bans. How many were refused.
+    /// Replaces all bans of an origin; other origins keep theirs. Returns the number of refused bans.
     pub fn replace(
         &mut self,
         origin: BanOrigin,
@@ -264,7 +264,7 @@ impl Bans {
         refused
     }
 
-    /// What the store tells of bans. How many bans were refused.
+    /// Applies news of the store about bans. Returns the number of refused bans.
     pub fn hear(&mut self, news: &StoreNews, now_unix_ms: u64) -> usize {
         match news {
             StoreNews::Banned { network, until_unix_ms, reason } => {
@@ -286,7 +286,7 @@ impl Bans {
         }
     }
 
-    /// Removes bans that have expired, `at_most` so many. How many there were: if as many, there may be more.
+    /// Removes at most `at_most` expired bans. Returns their number: if it is `at_most`, there may be more.
     pub fn expire(&mut self, now_unix_ms: u64, at_most: usize) -> usize {
         let mut expired = 0;
         while let Some(&(until, at)) = self.heap.first() {
@@ -299,7 +299,7 @@ impl Bans {
         expired
     }
 
-    /// All bans, in no order, expired ones that are still there included.
+    /// All bans, in no order, including expired ones that were not removed yet.
     pub fn iter(&self) -> impl Iterator<Item = (IpNet, &Ban)> {
         self.entries.iter().map(|(_, entry)| (entry.network, &entry.ban))
     }
@@ -395,7 +395,7 @@ impl Bans {
         }
     }
 
-    /// Where the ban of a network is: in one layer, or in any.
+    /// The index of a network's ban in one layer, or in any.
     fn position(&self, network: &IpNet, layer: Option<Layer>) -> Option<u32> {
         let is_it = |&at: &u32| {
             self.entries.get(at as usize).is_some_and(|entry| {
@@ -489,12 +489,12 @@ impl Lengths {
     }
 }
 
-/// As a network is in the table: without host bits, and an IPv4-mapped one as IPv4.
+/// The form of a network in the table: without host bits, and an IPv4-mapped one as IPv4.
 fn plain(network: IpNet) -> IpNet {
     canonical(network).trunc()
 }
 
-/// Whether it is a network of private use, which is banned with a warning (RFC 1918, RFC 4193, link-local).
+/// Whether a network is for private use, so that its ban causes a warning (RFC 1918, RFC 4193, link-local).
 pub fn is_private(network: IpNet) -> bool {
     match plain(network) {
         IpNet::V4(v4) => {

@@ -1,8 +1,8 @@
 //! A circuit breaker: a store that fails is not asked for every request.
 //!
-//! *Closed*: every request asks. After [`FAILURES_MAX`] failures without a success between them it is *open*: one request a
-//! second asks, as a probe, and the others are decided without the store. So an outage costs one deadline, not one for each
-//! request. A success closes it: also a late one, because the store has answered. A probe whose result is never told costs
+//! *Closed*: every request asks. [`FAILURES_MAX`] failures without a success between them *open* it: one request a second
+//! asks, as a probe, and the others are decided without the store. So an outage costs one deadline, not one for each request.
+//! A success closes it, even a late one, because the store has answered. A probe whose result is never reported costs
 //! nothing: the next second has its own.
 
 /// Failures in a row that open the circuit (guard semantics, section 3).
@@ -11,7 +11,7 @@ pub const FAILURES_MAX: u32 = 3;
 /// Between two probes (guard semantics, section 3).
 pub const PROBE_EVERY_US: u64 = 1_000_000;
 
-/// Whether a store is asked.
+/// The state of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
     /// Every request asks.
@@ -21,7 +21,7 @@ pub enum BreakerState {
     },
     /// Only probes ask.
     Open {
-        /// From then on the next one may.
+        /// Time from which on the next probe is allowed.
         probe_at_us: u64,
     },
 }
@@ -40,7 +40,7 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Whether the store may be asked now. True takes the probe of this second, if the circuit is open: the caller asks.
+    /// Whether the store may be asked now. If the circuit is open, true takes the probe of this second, so the caller must ask.
     pub fn may_ask(&mut self, now_us: u64) -> bool {
         match &mut self.state {
             BreakerState::Closed { .. } => true,
@@ -67,12 +67,12 @@ impl Breaker {
                     self.opened += 1;
                 }
             }
-            // Requests that were under way when it opened, and probes: their second is already set.
+            // Requests that were under way when it opened, and probes: the time of the next probe is set already.
             BreakerState::Open { .. } => {}
         }
     }
 
-    /// For metrics.
+    /// The state, for metrics.
     pub fn state(&self) -> BreakerState {
         self.state
     }
@@ -82,7 +82,7 @@ impl Breaker {
         matches!(self.state, BreakerState::Open { .. })
     }
 
-    /// How often it has opened.
+    /// How often the circuit has opened.
     pub fn opened(&self) -> u64 {
         self.opened
     }

@@ -1,9 +1,9 @@
-//! The address that a client is known by (guard semantics, section 2).
+//! The address that identifies a client (guard semantics, section 2).
 //!
-//! A field is never evidence by itself, because every client can send it: the peer decides. Fields of trusted peers are read
-//! in the order of the `trust` line. X-Forwarded-For and Forwarded are chains: each proxy adds the address of its own peer at
-//! the right, so the entry that counts is found from the right, and what a client has made up stands left of it. Other fields
-//! have one address.
+//! A field alone is no evidence, because every client can send it: the peer decides. Fields of trusted peers are read in the
+//! order of the `trust` line. X-Forwarded-For and Forwarded are chains: each proxy appends the address of its own peer, so
+//! the entry that counts is found from the right, and entries invented by a client are left of it. Other fields have one
+//! address.
 //!
 //! With PROXY protocol the conveyed address is the peer.
 
@@ -13,11 +13,11 @@ use crate::http::head::Fields;
 use crate::net::AddressSteps;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Longest entry that is read, in bytes (chosen): an IPv6 address with brackets and port has 47, and Forwarded has the
-/// protocol and the host beside it.
+/// Longest entry that is read, in bytes (chosen): an IPv6 address with brackets and port has 47, and Forwarded
+/// contains the protocol and the host beside it.
 const ENTRY_BYTES_MAX: usize = 512;
 
-/// What a client is known by.
+/// The identity of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
     /// In canonical form.
@@ -26,7 +26,7 @@ pub struct ClientAddress {
     pub spoofed: bool,
 }
 
-/// The peers whose word about the client counts.
+/// The trusted peers, whose fields name the client.
 #[derive(Debug, Default)]
 pub struct TrustTable {
     networks: AddressSteps,
@@ -40,7 +40,7 @@ struct Line {
     depth: usize,
     /// X-Forwarded-For where the line names none.
     fields: Vec<Field>,
-    /// Its proxies add the address that counts at the end of X-Forwarded-For.
+    /// The proxies append the address that counts to X-Forwarded-For.
     is_usual: bool,
 }
 
@@ -74,7 +74,7 @@ impl Field {
 }
 
 impl TrustTable {
-    /// Compiles the lines of a guard file. A peer in several of their networks is trusted as the most specific one says.
+    /// Compiles the lines of a guard file. For a peer in several networks the most specific network counts.
     pub fn new(trusts: &[Trust]) -> TrustTable {
         let networks = trusts.iter().flat_map(|trust| &trust.networks).copied();
         let numbered = trusts.iter().zip(0..);
@@ -95,7 +95,7 @@ impl TrustTable {
         }
     }
 
-    /// Whether the word of this peer counts: for PROXY headers, too.
+    /// Whether this peer is trusted: for PROXY headers, too.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.line(peer.to_canonical()).is_some()
     }
@@ -106,8 +106,8 @@ impl TrustTable {
         self.lines.get(usize::from(*self.line_of.get(number as usize)?))
     }
 
-    /// The address of the client where nearly all are: alone, or the last of a list in X-Forwarded-For, of a trusted peer of
-    /// IPv4. `None` says nothing of the client.
+    /// The address of the client in the usual case: the only entry, or the last of a list, in X-Forwarded-For of a trusted
+    /// IPv4 peer. `None` decides nothing.
     #[inline]
     pub fn find_usual(&self, peer: &IpAddr, fields: Fields<'_, '_>) -> Option<Ipv4Addr> {
         match peer {
@@ -145,14 +145,14 @@ impl TrustTable {
             Field::Single(name) => {
                 let mut found = Entries::of(fields.all(name));
                 let address = node(found.next()?);
-                // Of two it is not known which one the proxy has set.
+                // Of two fields it is unknown which one the proxy has set.
                 if found.next().is_none() { address } else { None }
             }
         }
     }
 
-    /// The entry that counts: the one at `depth`, or the first from the right that is not of a trusted proxy. `None` if there
-    /// are too few, or if it is no address. What stands left of it is not read.
+    /// The entry that counts: the one at `depth`, or the first from the right that is not a trusted proxy's. `None` if there
+    /// are too few, or if the entry is no address. Entries left of it are not read.
     fn entry_that_counts(
         &self,
         mut entries: impl Iterator<Item = Option<IpAddr>>,
@@ -168,11 +168,11 @@ impl TrustTable {
     }
 }
 
-/// The entries of all lines of a field, from the right. Commas separate also within quotes: a quote that a client has left
-/// open must not swallow what a proxy has added behind it. Empty entries are none (RFC 9110 5.6.1).
+/// The entries of all lines of a field, from the right. Commas separate also within quotes: a quote that a client left open
+/// must not hide the entry that a proxy has appended. Empty entries are skipped (RFC 9110 5.6.1).
 struct Entries<'f, L> {
     lines: L,
-    /// What is left of the line that is being read.
+    /// The unread rest of the current line.
     rest: Option<&'f [u8]>,
 }
 
@@ -203,8 +203,8 @@ impl<'f, L: DoubleEndedIterator<Item = &'f [u8]>> Iterator for Entries<'f, L> {
     }
 }
 
-/// `v4`, `v6` or `[v6]`, each with an optional port behind a colon (of IPv6 only behind brackets), in canonical form. `None` for
-/// names, `unknown`, and addresses with a zone: they mean something on one machine only.
+/// Reads `v4`, `v6` or `[v6]`, each with an optional port behind a colon (for IPv6 only behind brackets), in canonical form.
+/// `None` for names, `unknown`, and addresses with a zone, which have a meaning on one machine only.
 fn node(entry: &[u8]) -> Option<IpAddr> {
     if entry.len() > ENTRY_BYTES_MAX {
         return None;
@@ -231,8 +231,8 @@ fn node(entry: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// The last entry of a list, if it is an address in dotted decimal without a port: what nearly all entries are is read in one
-/// pass over its bytes.
+/// The last entry of a list, if it is an address in dotted decimal without a port: this usual form is read in one pass over
+/// its bytes.
 #[inline]
 fn last_ipv4(list: &[u8]) -> Option<Ipv4Addr> {
     let (mut before, mut bits) = (list, 0);

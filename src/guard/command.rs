@@ -1,5 +1,5 @@
-//! What an operator asks of the guard while it runs (`weir ctl`), and what comes of it. Who has the bans and the counts
-//! carries it out. Values are written as in the guard file.
+//! Commands of operators for the running guard (`weir ctl`), and their answers. The owner of bans and counters
+//! carries them out. Values are written as in the guard file.
 
 use super::directives::{TEXT_BYTES_MAX, duration, network};
 use ipnet::IpNet;
@@ -13,7 +13,7 @@ pub enum Command {
     Ban {
         /// An address is a network with one address.
         network: IpNet,
-        /// `None` is for ever.
+        /// `None` for a permanent ban.
         lasts: Option<Duration>,
         /// Empty if none is given.
         reason: String,
@@ -22,31 +22,31 @@ pub enum Command {
     Unban(IpNet),
     /// `bans`.
     Bans,
-    /// `limits ADDRESS`: what is counted of a client, and how much of it is left.
+    /// `limits ADDRESS`: the counters of a client, and the requests that are left.
     Limits(IpAddr),
     /// `unblock ADDRESS`: forgets the violations of a client and ends its block.
     Unblock(IpAddr),
 }
 
-/// What came of a command.
+/// The answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is done: a sentence.
+    /// The command was carried out; the text is a sentence.
     Done(String),
-    /// What was asked for, in rows.
+    /// The rows that were requested.
     Rows(Rows),
-    /// There is nothing of the kind.
+    /// The object of the command does not exist.
     NotFound(String),
-    /// It cannot be done: why.
+    /// The command cannot be carried out; the text has the reason.
     Refused(String),
-    /// There is no guard.
+    /// No guard file is loaded.
     NoGuard,
 }
 
 /// A table: each row has a text for each column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
-    /// The names of the columns, which are the names in JSON, too.
+    /// The names of the columns, also used in JSON.
     pub columns: &'static [&'static str],
     /// The rows.
     pub rows: Vec<Vec<String>>,
@@ -57,7 +57,7 @@ pub const FORMS: &str = "ban ADDRESS|NETWORK [for DURATION] [reason TEXT], unban
                          unblock ADDRESS";
 
 impl Command {
-    /// Reads the words of a command. `None` if the first one is none of the guard's; an error says what was expected.
+    /// Reads the words of a command. `None` if the first word is no command of the guard; an error contains what was expected.
     pub fn read(words: &[&str]) -> Option<Result<Command, String>> {
         let (first, rest) = words.split_first()?;
         Some(match *first {
@@ -71,7 +71,7 @@ impl Command {
         })
     }
 
-    /// Whether it changes anything, so that the log says who did it.
+    /// Whether the command changes anything, so that the log names the operator.
     pub fn changes(&self) -> bool {
         match self {
             Command::Ban { .. } | Command::Unban(_) | Command::Unblock(_) => true,
@@ -110,7 +110,7 @@ fn ban(words: &[&str]) -> Result<Command, String> {
     Ok(Command::Ban { network, lasts, reason })
 }
 
-/// Addresses of IPv4 that are written as IPv6 are those of IPv4, as they are everywhere in the guard.
+/// An IPv4 address in IPv6 form counts as IPv4, as everywhere in the guard.
 fn address(text: &str) -> Result<IpAddr, String> {
     let address = text.parse::<IpAddr>().map_err(|_| format!("{text:?}: expected an address"))?;
     Ok(address.to_canonical())

@@ -1,12 +1,12 @@
-//! Tokens against forged requests (guard semantics, section 7): a page of another site can have a browser send a request with
-//! the user's cookies, but can read none of them.
+//! Tokens against forged requests (guard semantics, section 7): a page of another site can make a browser send a request with
+//! the user's cookies, but cannot read them.
 //!
-//! A token is a value of its own with a signature of the key's (HMAC-SHA256, RFC 2104). The signature covers the session as well, so
-//! that a token of one session is worth nothing in another: a site that can plant cookies (a sibling domain) cannot plant its own
-//! token. The token lies in a cookie that pages can read, and comes again in a field or in a form: the *signed double submit*.
-//! A page that keeps a session may keep a token in it instead ([`judge_kept`]).
+//! A token is a unique value with a signature by the key (HMAC-SHA256, RFC 2104). The signature covers the session as well,
+//! so a token of one session is worthless in another: a site that can plant cookies (a sibling domain) cannot plant its own
+//! token. The token is in a cookie that pages can read, and is repeated in a field or a form: the *signed double submit*. A
+//! page with a session may keep the token in the session instead ([`judge_kept`]).
 //!
-//! Origin and Referer are looked at first: browsers send them with every unsafe request, and no page can forge them.
+//! Origin and Referer are checked first: browsers send them with every unsafe request, and no page can forge them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -23,7 +23,7 @@ pub const FIELD: &str = "X-CSRF-Token";
 /// The field of a form that has it again.
 pub const FORM_FIELD: &str = "csrf_token";
 
-/// Bytes of the value that tells tokens apart (chosen: 128 bits). It need not be secret: the signature is.
+/// Bytes of the value that distinguishes tokens (chosen: 128 bits). It need not be secret: the signature protects it.
 const UNIQUE_BYTES: usize = 16;
 
 /// Bytes of the signature (SHA-256).
@@ -35,7 +35,7 @@ pub const TOKEN_BYTES: usize = (UNIQUE_BYTES + SIGNATURE_BYTES) / 3 * 4;
 /// The shortest key in bytes (chosen, as RFC 2104 section 3 advises: no shorter than the hash).
 pub const KEY_BYTES_MIN: usize = 32;
 
-/// What signs tokens.
+/// The key that signs tokens.
 #[derive(Clone)]
 pub struct Key(Hmac<Sha256>);
 
@@ -45,12 +45,12 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// Why a request is not believed.
+/// The reason why a request counts as forged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forged {
-    /// It comes from a page of another origin.
+    /// The request comes from a page of another origin.
     Origin,
-    /// It has no token, or has it once only.
+    /// The token is missing, in the cookie or in its repetition.
     Missing,
     /// The token is not one of this session, or the two are not the same.
     Wrong,
@@ -76,7 +76,7 @@ impl Key {
         Hmac::new_from_slice(bytes).ok().map(Key)
     }
 
-    /// The token of a session, from a value that no other token has. The session is empty where there is none.
+    /// The token of a session, from a value that no other token has. `session` is empty without a session.
     pub fn token(&self, session: &[u8], unique: u128) -> String {
         let unique = unique.to_be_bytes();
         let signature = self.signed(session, &unique).finalize().into_bytes();
@@ -85,7 +85,7 @@ impl Key {
 
     fn signed(&self, session: &[u8], unique: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
-        // With its length: another session cannot be the beginning of this one.
+        // With its length, so that another session cannot be a prefix of this one.
         mac.update(&(session.len() as u64).to_be_bytes());
         mac.update(session);
         mac.update(unique);
@@ -102,7 +102,7 @@ impl Key {
         self.signed(session, unique).verify_slice(signature).is_ok()
     }
 
-    /// Judges the token of the cookie and the one that came again.
+    /// Judges the token of the cookie and its repetition.
     pub fn judge(&self, session: &[u8], cookie: Option<&[u8]>, again: Option<&[u8]>) -> Result<(), Forged> {
         let (Some(cookie), Some(again)) = (cookie, again) else { return Err(Forged::Missing) };
         let same = bool::from(cookie.ct_eq(again));
@@ -110,17 +110,17 @@ impl Key {
     }
 }
 
-/// Judges a token that a session keeps itself, without a cookie of its own.
+/// Judges a token that the session itself contains, without a cookie of its own.
 pub fn judge_kept(kept: &[u8], again: Option<&[u8]>) -> Result<(), Forged> {
     let Some(again) = again else { return Err(Forged::Missing) };
     if !kept.is_empty() && bool::from(kept.ct_eq(again)) { Ok(()) } else { Err(Forged::Wrong) }
 }
 
-/// Judges where an unsafe request comes from. `own` is the origin that the browser asked, `scheme://host[:port]`. Without Origin and
-/// without Referer nothing is known, and the token decides.
+/// Judges the source of an unsafe request. `own` is the requested origin, `scheme://host[:port]`. Without Origin and Referer
+/// the source is unknown, and the token decides.
 pub fn judge_origin(own: &str, origin: Option<&[u8]>, referer: Option<&[u8]>) -> Result<(), Forged> {
     let is_own = match (origin, referer) {
-        // `null` is what a page in a sandbox has, and belongs to no site.
+        // `null` is the origin of a page in a sandbox, and belongs to no site.
         (Some(origin), _) => origin.eq_ignore_ascii_case(own.as_bytes()),
         (None, Some(referer)) => {
             let rest = referer.get(own.len()..);
@@ -133,8 +133,8 @@ pub fn judge_origin(own: &str, origin: Option<&[u8]>, referer: Option<&[u8]>) ->
     if is_own { Ok(()) } else { Err(Forged::Origin) }
 }
 
-/// The value of a cookie, in the values of the fields Cookie. `None` if there is none of the name, or more than one: it is not
-/// known which of them a server would take.
+/// The value of a cookie, in the values of the fields Cookie. `None` if the name is missing, or occurs more than once: it is
+/// unknown which of them a server would use.
 pub fn cookie<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a [u8]> {
     let pairs = fields.flat_map(|value| value.split(|byte| *byte == b';'));
     let mut found = pairs.filter_map(|pair| {
@@ -145,8 +145,8 @@ pub fn cookie<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<
     found.next().filter(|_| found.next().is_none())
 }
 
-/// The value of a field of a form (`application/x-www-form-urlencoded`); as [`cookie`], `None` if there are several. Tokens have no
-/// characters that are escaped, so that an escaped one is none.
+/// The value of a field of a form (`application/x-www-form-urlencoded`); like [`cookie`], `None` if there are several. Tokens
+/// have no characters that are escaped, so an escaped value is no token.
 pub fn form_field<'a>(form: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut found = form.split(|byte| *byte == b'&').filter_map(|pair| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
@@ -155,7 +155,7 @@ pub fn form_field<'a>(form: &'a [u8], name: &str) -> Option<&'a [u8]> {
     found.next().filter(|_| found.next().is_none())
 }
 
-/// Whether a method may change nothing (RFC 9110 section 9.2.1), so that it needs no token.
+/// Whether a method must not change anything (RFC 9110 section 9.2.1), so that it needs no token.
 pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }

@@ -1,15 +1,15 @@
 //! A fixed window with escalation: a pure state machine, and its memory store (guard semantics, section 6).
 //!
-//! A key has a count of requests in a window that begins with a request. What is beyond the maximum is a *violation*. From
-//! `block_after` violations on each one blocks for `block_ms`: violations never decay, so after the first block every later one
-//! blocks at once. `permanent_after` violations within `permanent_window_ms` block for ever. While a key is blocked nothing is
-//! counted and the window does not move.
+//! A key has a count of requests in a window that begins with a request. Each request beyond the maximum is a *violation*.
+//! From `block_after` violations on each one blocks for `block_ms`: violations never decay, so after the first block every
+//! later violation blocks at once. `permanent_after` violations within `permanent_window_ms` block permanently. While a key
+//! is blocked nothing is counted and the window does not move.
 //!
-//! [`step`] is the whole of it. The stores of Redis and MongoDB do the same in one atomic operation, and tests compare each of
-//! them with the model in `tests/guard/model.rs`.
+//! [`step`] is the whole machine. The stores of Redis and MongoDB do the same in one atomic operation, and tests compare each
+//! of them with the model in `tests/guard/model.rs`.
 //!
-//! The memory store has two bounded tables: keys that are blocked for ever are in one of their own, where no number of other
-//! keys drops them.
+//! The memory store has two bounded tables: permanently blocked keys are in a separate one, from which other keys cannot drop
+//! them.
 
 use super::recent::Recent;
 use super::shards::Shards;
@@ -20,10 +20,10 @@ use std::net::IpAddr;
 /// The most violations that `permanent_after` can ask for (chosen: 8 KB for one key). More are taken as so many.
 pub const PERMANENT_AFTER_MAX: u32 = 1000;
 
-/// What is known of a key. The default is a key of which nothing is known.
+/// The state of a key. The default is the state of an unknown key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EscalationState {
-    /// Requests in the current window, with those beyond the maximum; 0: nothing is known.
+    /// Requests in the current window, including those beyond the maximum; 0 for an unknown key.
     pub count: u32,
     /// When the current window began, in milliseconds.
     pub window_start_ms: u64,
@@ -31,29 +31,29 @@ pub struct EscalationState {
     pub offences: Option<Box<Offences>>,
 }
 
-/// What is known of a key that has violated its limit.
+/// The state of a key that has violated its limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offences {
     /// Violations ever.
     pub violations: u32,
     /// The end of the last block, in milliseconds.
     pub blocked_until_ms: Option<u64>,
-    /// Blocked for ever, since then, in milliseconds.
+    /// Time of a permanent block, in milliseconds.
     pub permanent_at_ms: Option<u64>,
-    /// When the newest violations were, the oldest first: at most `permanent_after`.
+    /// Times of the newest violations, the oldest first: at most `permanent_after`.
     pub events_ms: Vec<u64>,
-    /// Whose key it is, where that cannot be told from the client alone.
+    /// The owner of the key, if it is more than the client.
     pub owner: Option<Box<Owner>>,
 }
 
-/// Whose key it is, and what for: a key itself is a hash, and tells neither.
+/// The owner and subject of a key: the key itself is a hash, and shows neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The identity of the counter.
     pub identity: u64,
-    /// What is counted as one client.
+    /// The network that counts as one client.
     pub client: IpNet,
-    /// User, host, path and method, as far as the counter is kept for them.
+    /// User, host, path and method, as far as the counter distinguishes them.
     pub of: Box<str>,
 }
 
@@ -63,12 +63,12 @@ impl EscalationState {
         self.offences.as_ref().is_some_and(|offences| offences.permanent_at_ms.is_some())
     }
 
-    /// Until when the key is blocked, if it is at this time and not for ever.
+    /// The end of the present block; `None` without one, and for a permanent block.
     pub fn blocked_until(&self, now_ms: u64) -> Option<u64> {
         self.offences.as_ref()?.blocked_until_ms.filter(|until| *until > now_ms)
     }
 
-    /// What the state says of the last request.
+    /// The verdict on the last request.
     pub fn verdict(&self, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
         if self.is_permanent() {
             EscalationVerdict::Permanent
@@ -83,8 +83,7 @@ impl EscalationState {
     }
 }
 
-/// One request: the state after it, and what it says of the request. `now_ms` is milliseconds since 1970, which is what the
-/// stores keep.
+/// Handles one request: the state after it, and the verdict on it. `now_ms` is milliseconds since 1970, as in the stores.
 pub fn step(
     mut state: EscalationState,
     now_ms: u64,
@@ -105,7 +104,7 @@ pub fn step(
 }
 
 fn count(state: &mut EscalationState, now_ms: u64, constants: &EscalationConstants) {
-    // A window that is exactly as old as it may be is not over. Without a count there is no window yet.
+    // A window of exactly the maximal age is not over. Without a count there is no window yet.
     if state.count == 0 || state.window_start_ms < now_ms.saturating_sub(constants.window_ms) {
         (state.window_start_ms, state.count) = (now_ms, 1);
     } else {
@@ -119,7 +118,7 @@ fn violate(offences: &mut Offences, now_ms: u64, constants: &EscalationConstants
         offences.blocked_until_ms = Some(now_ms.saturating_add(constants.block_ms));
     }
     let Some(permanent_after) = constants.permanent_after else {
-        // Nothing asks for them.
+        // These times are not needed.
         offences.events_ms = Vec::new();
         return;
     };
@@ -143,13 +142,13 @@ pub struct Escalations {
 }
 
 impl Escalations {
-    /// For at most so many keys, and as many besides that are blocked for ever; at least one of each.
+    /// Tables for at most `keys_max` keys, and as many permanently blocked ones; at least one of each.
     pub fn new(keys_max: usize) -> Escalations {
         let (states, permanent) = (Recent::new(keys_max), Recent::new(keys_max));
         Escalations { states, permanent, dropped: 0, permanent_dropped: 0 }
     }
 
-    /// One request. `key` is a keyed hash of everything that tells keys apart; `now_ms` is milliseconds since 1970.
+    /// Handles one request. `key` is a keyed hash of everything that distinguishes keys; `now_ms` is milliseconds since 1970.
     pub fn step(&mut self, key: u64, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
         if self.permanent.len() > 0 && self.permanent.peek(key).is_some() {
             self.permanent.touch_or_add(key);
@@ -168,12 +167,12 @@ impl Escalations {
         verdict
     }
 
-    /// What is known of a key, without counting a request.
+    /// The state of a key; counts no request.
     pub fn state(&self, key: u64) -> Option<&EscalationState> {
         self.permanent.peek(key).or_else(|| self.states.peek(key))
     }
 
-    /// Notes whose key it is that has violated its limit, unless that is noted already.
+    /// Records the owner of a key that has violated its limit, unless it is recorded already.
     pub fn note_owner(&mut self, key: u64, owner: impl FnOnce() -> Owner) {
         let state = self.permanent.peek_mut(key).or_else(|| self.states.peek_mut(key));
         if let Some(offences) = state.and_then(|state| state.offences.as_mut()) {
@@ -181,7 +180,7 @@ impl Escalations {
         }
     }
 
-    /// The keys that are noted for a client, at most so many.
+    /// At most `at_most` keys with a recorded owner, of one client.
     pub fn owned(&self, client: IpAddr, at_most: usize) -> Vec<(u64, EscalationState)> {
         let all = self.permanent.iter().chain(self.states.iter());
         let is_owner = |state: &EscalationState| {
@@ -212,12 +211,12 @@ impl Escalations {
         self.permanent.len()
     }
 
-    /// Keys that were dropped because there were too many.
+    /// Keys dropped because there were too many.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Blocks for ever that were dropped because there were too many of them: the least recently asked for.
+    /// Permanent blocks dropped because there were too many: the least recently used ones.
     pub fn permanent_dropped(&self) -> u64 {
         self.permanent_dropped
     }
@@ -244,8 +243,7 @@ pub struct SharedEscalations {
 }
 
 impl SharedEscalations {
-    /// For at most about so many keys, and as many besides that are blocked for ever: each of the parts has its share, and room
-    /// for one key at least.
+    /// Tables for about `keys_max` keys, and as many permanently blocked ones: each part gets a share, at least one key.
     pub fn new(keys_max: usize) -> SharedEscalations {
         SharedEscalations { shards: Shards::new(keys_max, Escalations::new) }
     }
@@ -255,7 +253,7 @@ impl SharedEscalations {
         self.shards.of(key).step(key, now_ms, constants)
     }
 
-    /// What is known of a key, without counting a request.
+    /// The state of a key; counts no request.
     pub fn state(&self, key: u64) -> Option<EscalationState> {
         self.shards.of(key).state(key).cloned()
     }
@@ -265,7 +263,7 @@ impl SharedEscalations {
         self.shards.of(key).note_owner(key, owner);
     }
 
-    /// As [`Escalations::owned`]; looks at all keys, part by part.
+    /// As [`Escalations::owned`]; searches all keys, part by part.
     pub fn owned(&self, client: IpAddr, at_most: usize) -> Vec<(u64, EscalationState)> {
         let mut own = Vec::new();
         self.shards.each(|part| own.extend(part.owned(client, at_most - own.len())));

@@ -1,7 +1,7 @@
-//! What the guard tells of what it did: events with the fields of section 12, a bounded ring of them, lines of JSON.
+//! Events of the guard with the fields of section 12, a bounded ring of them, and their form as lines of JSON.
 //!
-//! Each reader of the ring (a file, a socket, an operator) has a cursor of its own. A reader that is too slow loses the oldest
-//! events and is told how many: no reader holds the loops up.
+//! Each reader of the ring (a file, a socket, an operator) has its own cursor. A reader that is too slow loses the oldest
+//! events and gets their number: no reader delays the loops.
 
 use crate::http::date::civil;
 use crate::time::Now;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Longest text of an event in bytes; the rest is cut off (chosen: a long URL).
 pub const TEXT_BYTES_MAX: usize = 2048;
 
-/// What stands for a secret.
+/// Replaces a secret.
 const REDACTED: &str = "[redacted]";
 
 /// Fields whose whole value is a secret (section 12).
@@ -98,16 +98,16 @@ impl EventType {
     }
 }
 
-/// One event. Texts may hold secrets, and bytes of clients: [`Event::json`] removes and escapes them.
+/// One event. Texts may contain secrets, and bytes of clients: [`Event::json`] removes and escapes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// When it happened, microseconds since 1970 UTC.
     pub unix_us: u64,
-    /// Its type.
+    /// The type of the event.
     pub kind: EventType,
     /// The client; `None` is an event of weir's own, `system`.
     pub client: Option<IpAddr>,
-    /// What was done: `banned`, `request_blocked`, ...
+    /// The action: `banned`, `request_blocked`, ...
     pub action: &'static str,
     /// Why.
     pub reason: String,
@@ -117,11 +117,11 @@ pub struct Event {
     pub endpoint: String,
     /// The field User-Agent, or empty.
     pub user_agent: String,
-    /// From when the request was there to the decision, in microseconds, if there was a request.
+    /// Time from the arrival of the request to the decision, in microseconds, if there was a request.
     pub response_time_us: Option<u64>,
-    /// The directive, as the guard file has it, or empty.
+    /// The directive as in the guard file, or empty.
     pub rule: String,
-    /// What the type has besides.
+    /// Further fields of the type.
     pub metadata: Vec<(&'static str, String)>,
 }
 
@@ -146,7 +146,7 @@ impl Event {
         }
     }
 
-    /// One line for people, without its end: time, type, client, what was done, why, and what else there is.
+    /// One line for a reader, without its end: time, type, client, action, reason, and the rest.
     pub fn line(&self) -> String {
         let (kind, _) = self.kind.words();
         let client = self.client.map_or("system".to_owned(), |client| client.to_string());
@@ -226,7 +226,7 @@ fn is_secret(name: &str) -> bool {
     SECRET_FIELDS.contains(&name.as_str()) || SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// A text without secrets: values of fields and parameters with a telling name, and what stands before the `@` of a URL.
+/// A text without secrets: without values of fields and parameters with a telling name, and user info of URLs.
 pub fn redacted(text: &str) -> String {
     let mut end = text.len().min(TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
@@ -234,7 +234,7 @@ pub fn redacted(text: &str) -> String {
     }
     let text = &text[..end];
     let mut out = String::with_capacity(text.len());
-    // All before it is in `out`.
+    // The text before this position is in `out`.
     let mut done = 0;
     while let Some(at) = text[done..].find(['=', ':']).map(|at| at + done) {
         out.push_str(&text[done..=at]);
@@ -256,7 +256,7 @@ pub fn redacted(text: &str) -> String {
         if is_secret(name) {
             let value = rest.trim_start_matches([' ', '"', '\'']);
             let quote = rest[..rest.len() - value.len()].chars().next_back();
-            // A quoted value ends with its quote, that of a field with its line.
+            // A quoted value ends with its quote, the value of a field with its line.
             let ends = match quote {
                 Some('"') => "\"",
                 Some('\'') => "'",
@@ -280,7 +280,7 @@ pub struct Ring {
     events_max: usize,
     /// The number of the next event; the first is 0.
     next: u64,
-    /// A bit for each type that is not told.
+    /// A bit for each muted type.
     muted: u32,
 }
 
@@ -290,7 +290,7 @@ impl Ring {
         Ring { events: VecDeque::new(), events_max: events_max.max(1), next: 0, muted: 0 }
     }
 
-    /// Tells no events of these types any more, and all others.
+    /// Mutes these types, and unmutes all others.
     pub fn set_muted(&mut self, muted: &[EventType]) {
         self.muted = muted.iter().fold(0, |bits, kind| bits | 1 << *kind as u32);
     }
@@ -312,8 +312,8 @@ impl Ring {
         self.next
     }
 
-    /// The events from a cursor on, so many at most, and how many before them were dropped because the reader was too slow. The
-    /// cursor goes on; it begins with 0.
+    /// At most `at_most` events from a cursor on, and the number of events before them that were dropped because the reader
+    /// was too slow. Moves the cursor, which begins with 0.
     pub fn read(&self, cursor: &mut u64, at_most: usize) -> (Vec<Arc<Event>>, u64) {
         let oldest = self.next - self.events.len() as u64;
         let dropped = oldest.saturating_sub(*cursor);

@@ -1,7 +1,7 @@
-//! Which parts of the addresses of IPv4 may hold a network of a set: one bit for each /16.
+//! The parts of IPv4 that may contain a network of a set: one bit for each /16.
 //!
-//! Most clients come from where no network of a set is at all, and one bit says so, without a lock. Networks are added only: a
-//! bit may stay when its network has gone, which costs a look-up and is never wrong.
+//! For most clients no network of a set is near, and one bit shows that, without a lock. Bits are only set: a bit may stay
+//! when its network was removed, which costs a look-up and is never wrong.
 
 use ipnet::Ipv4Net;
 use std::sync::atomic::{AtomicU64, Ordering};

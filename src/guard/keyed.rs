@@ -1,7 +1,7 @@
-//! A keyed hash of a few words, for tables that are asked for each request.
+//! A keyed hash of a few words, for tables with a look-up for each request.
 //!
-//! Clients choose the addresses that are looked up, so the hash has a key. Each word is mixed in by one multiplication of 64
-//! to 128 bits, whose halves are folded together, as for the names of the policy's rules.
+//! Clients choose the addresses in the tables, so the hash has a key. Each word is mixed in by one multiplication of 64 to
+//! 128 bits, whose halves are folded together, as for the names of the policy's rules.
 
 /// The key.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +22,13 @@ impl Keys {
         Keys { start: word(1), word: word(2) | 1, finish: word(3) | 1 }
     }
 
-    /// The hash of one word and of another number beside it.
+    /// The hash of one word and of another number.
     #[inline]
     pub(super) fn hash_word(self, word: u64, beside: u64) -> u64 {
         fold(fold(self.start ^ word, self.word) ^ self.start ^ beside, self.finish)
     }
 
-    /// The hash of bits and of a small number beside them.
+    /// The hash of bits and of a small number.
     #[inline]
     pub(super) fn hash(self, bits: u128, beside: u64) -> u64 {
         let low = fold(self.start ^ bits as u64, self.word);

@@ -1,8 +1,8 @@
-//! The guard: what clients have been doing decides what they may do next.
+//! The guard: the history of a client decides what the client may do next.
 //!
-//! A guard file says what is counted, banned and refused ([`directives`]). What was counted and banned is bounded, is kept
-//! across reloads, and is one for all loops of a process; a store ([`store`]) may share it between processes. No function
-//! here waits for anything: what a store has to say comes as an event.
+//! A guard file defines what is counted, banned and refused ([`directives`]). Counters and bans are bounded, survive reloads,
+//! and are shared by all loops of a process; a store ([`store`]) may share them between processes. No function in this room
+//! waits: the answer of a store arrives as an event.
 
 pub mod ban_file;
 pub mod bans;
@@ -35,7 +35,7 @@ pub mod window;
 
 pub use crate::http::path;
 
-/// What the tests of each store compare with; the tests against a running daemon have it, too.
+/// The model that the tests of each store use, as do the tests against a running daemon.
 #[cfg(test)]
 #[path = "../../tests/guard/model.rs"]
 mod model;

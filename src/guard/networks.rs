@@ -1,19 +1,19 @@
-//! Networks as they are written in the guard file, in files of bans, and in the files of cloud providers.
+//! Networks in the guard file, in files of bans, and in the files of cloud providers.
 
 use ipnet::{IpNet, Ipv4Net};
 use std::net::IpAddr;
 
-/// Why a text is no network.
+/// The reason why a text is no network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetworkError {
     /// Neither an address nor a network.
     Malformed,
-    /// Bits behind the prefix are set; the network that it would be without them.
+    /// Bits behind the prefix are set; contains the network without them.
     HostBits(IpNet),
 }
 
-/// Reads an address or a network. An address is a network of one; IPv4-mapped ones are IPv4 (section 2: canonical form
-/// everywhere).
+/// Reads an address or a network. An address is a network of one; an IPv4-mapped one is IPv4 (section 2: canonical
+/// form everywhere).
 pub fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
     let malformed = |_| NetworkError::Malformed;
     let network = match text.contains('/') {
@@ -38,7 +38,7 @@ pub fn canonical(network: IpNet) -> IpNet {
     }
 }
 
-/// The text of a network: an address alone if it is a network of one.
+/// The text of a network; a network of one is written as its address.
 pub fn network_text(network: IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() {
         network.addr().to_string()

@@ -1,7 +1,7 @@
 //! The PROXY protocol, versions 1 and 2: the first bytes of a connection name the client (HAProxy's proxy-protocol.txt).
 //!
-//! A listener that expects the header from its trusted peers waits until it is whole. Nothing is guessed: bytes that are no
-//! header, or one that is wrong in any part, close the connection.
+//! A listener that expects the header from its trusted peers waits until it is complete. Nothing is guessed: bytes that are
+//! no header, and a header with any fault, close the connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -21,7 +21,7 @@ const V2_FIXED_BYTES: usize = 16;
 /// A CRC32C over the whole header (section 2.2.4).
 const TLV_CRC32C: u8 = 0x03;
 
-/// What stands at the beginning of a connection.
+/// The beginning of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// A header so far; more bytes are needed.
@@ -30,10 +30,10 @@ pub enum ProxyHeader {
     Done {
         /// The client, in canonical form. `None` if the header names none (LOCAL, UNKNOWN, no TCP): the peer is the client.
         address: Option<SocketAddr>,
-        /// Bytes of the header; what follows is the client's.
+        /// Length of the header in bytes; the client's bytes follow.
         length: usize,
     },
-    /// No header, or a wrong one; what was expected.
+    /// No header, or a faulty one; contains what was expected.
     Malformed(&'static str),
 }
 
@@ -43,7 +43,7 @@ pub fn read(bytes: &[u8]) -> ProxyHeader {
     let found = match (begins(V1_START), begins(V2_SIGNATURE)) {
         (true, false) => version_1(bytes),
         (false, true) => version_2(bytes),
-        // Nothing has come yet.
+        // No byte has arrived yet.
         (true, true) => Ok(None),
         (false, false) => Err("expected a PROXY header at the beginning of the connection"),
     };
@@ -80,7 +80,7 @@ fn version_1(bytes: &[u8]) -> Found {
     Ok(Some((address, end + 2)))
 }
 
-/// The source, with the destination and both ports checked.
+/// The source address, after a check of the destination and both ports.
 fn addresses<'t, A: std::str::FromStr + Into<IpAddr>>(
     mut words: impl Iterator<Item = &'t str>,
 ) -> Result<SocketAddr, &'static str> {
@@ -94,7 +94,7 @@ fn addresses<'t, A: std::str::FromStr + Into<IpAddr>>(
     }
 }
 
-/// Decimal digits without zeros before them.
+/// Decimal digits without leading zeros.
 fn port(text: &str) -> Option<u16> {
     let is_decimal =
         text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
@@ -122,14 +122,14 @@ fn version_2(bytes: &[u8]) -> Found {
         return Err("expected a known family and protocol in the PROXY header");
     }
     let Some(header) = bytes.get(..length) else { return Ok(None) };
-    // Of the proxy itself, such as a health check; or of no family that the sender knows: the rest is to be ignored.
+    // A connection of the proxy itself, such as a health check, or of an unknown family: the rest must be ignored.
     if is_local || family & 0xF0 == 0 {
         return Ok(Some((None, length)));
     }
     Ok(Some((version_2_address(header, family)?, length)))
 }
 
-/// The source address, if it is one of TCP, in a header that is whole.
+/// The source address, if it is one of TCP, in a complete header.
 fn version_2_address(header: &[u8], family: u8) -> Result<Option<SocketAddr>, &'static str> {
     const EXPECTED: &str = "expected a PROXY header that is long enough for its addresses";
     let body = &header[V2_FIXED_BYTES..];
@@ -150,7 +150,7 @@ fn version_2_address(header: &[u8], family: u8) -> Result<Option<SocketAddr>, &'
             let port = addresses.get(32..34).map(|port| u16::from_be_bytes([port[0], port[1]]));
             source.zip(port).map(|(source, port)| canonical(Ipv6Addr::from(source).into(), port))
         }
-        // Unix sockets have no address, and datagrams are not what this connection carries.
+        // Unix sockets have no address, and this connection carries no datagrams.
         _ => None,
     })
 }
@@ -173,8 +173,8 @@ fn check_values(header: &[u8], mut values: &[u8]) -> Result<(), &'static str> {
     if values.is_empty() { Ok(()) } else { Err("expected values within the PROXY header") }
 }
 
-/// CRC32C (RFC 3720 appendix B.4) of a header whose checksum counts as zeros. Bit by bit: there is one for each connection at
-/// most, and few senders add one.
+/// CRC32C (RFC 3720 appendix B.4) of a header whose checksum counts as zeros. Bit by bit: computed at most once for each
+/// connection, and few senders add one.
 fn crc32c(before: &[u8], zeros: usize, behind: &[u8]) -> u32 {
     let bytes = before.iter().copied().chain(std::iter::repeat_n(0, zeros)).chain(behind.iter().copied());
     !bytes.fold(u32::MAX, |crc, byte| {

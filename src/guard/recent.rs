@@ -1,8 +1,9 @@
-//! A table of at most so many keys, in the order of their last use.
+//! A table with a bounded number of keys, in the order of their last use.
 //!
-//! A key is a keyed hash of 64 bits that the caller computed from everything that tells keys apart: the key itself is not
-//! kept. Two keys of a million share a hash with a probability of 1 in 30 million, and a client cannot look for a pair.
-//! Entries lie in one array and are linked by index: 16 bytes beside the value, and an index of 32 bits in the hash table.
+//! A key is a keyed hash of 64 bits that the caller computes from everything that distinguishes keys: the text of the key is
+//! not stored. Two keys of a million share a hash with a probability of 1 in 30 million, and a client cannot search for a
+//! pair. Entries lie in one array and are linked by index: 16 bytes beside the value, and an index of 32 bits in the hash
+//! table.
 
 use hashbrown::HashTable;
 
@@ -30,7 +31,7 @@ pub(super) struct Recent<V> {
 }
 
 impl<V: Default> Recent<V> {
-    /// For at most so many keys, at least one.
+    /// A table for at most `keys_max` keys, at least one.
     pub(super) fn new(keys_max: usize) -> Recent<V> {
         let keys_max = keys_max.clamp(1, NONE as usize);
         Recent {
@@ -48,19 +49,19 @@ impl<V: Default> Recent<V> {
         self.table.len()
     }
 
-    /// Bytes of the arrays, without what values own elsewhere.
+    /// Bytes of the arrays, without memory that values own.
     pub(super) fn heap_bytes(&self) -> usize {
         self.table.allocation_size() + self.entries.capacity() * size_of::<Entry<V>>()
     }
 
-    /// The value of a key, which stays where it is in the order.
+    /// The value of a key; the order does not change.
     pub(super) fn peek(&self, key: u64) -> Option<&V> {
         let at = self.position(key)?;
         Some(&self.entries[at as usize].value)
     }
 
-    /// The value of a key, which becomes the most recent one; a new key has the default. And what was evicted for it: the
-    /// value of the key that was not used for the longest time.
+    /// The value of a key, which becomes the most recent one; a new key has the default. Also returns the evicted value: that
+    /// of the least recently used key.
     pub(super) fn touch_or_add(&mut self, key: u64) -> (&mut V, Option<V>) {
         let (at, evicted) = match self.touch(key) {
             Some(at) => (at, None),
@@ -69,7 +70,7 @@ impl<V: Default> Recent<V> {
         (self.at(at), evicted)
     }
 
-    /// Where a key is, if it is there; it becomes the most recent one.
+    /// The index of a key, if the table has it; the key becomes the most recent one.
     #[inline]
     pub(super) fn touch(&mut self, key: u64) -> Option<u32> {
         let at = self.position(key)?;
@@ -80,7 +81,7 @@ impl<V: Default> Recent<V> {
         Some(at)
     }
 
-    /// The value at a place that [`Recent::touch`] or [`Recent::add`] has just told.
+    /// The value at an index that [`Recent::touch`] or [`Recent::add`] has just returned.
     #[inline]
     pub(super) fn at(&mut self, place: u32) -> &mut V {
         &mut self.entries[place as usize].value
@@ -92,7 +93,7 @@ impl<V: Default> Recent<V> {
         Some(&mut self.entries[at as usize].value)
     }
 
-    /// Adds a key that is not there, as the most recent one: its place, and what was evicted for it.
+    /// Adds a new key, as the most recent one: its index, and the evicted value.
     pub(super) fn add(&mut self, key: u64) -> (u32, Option<V>) {
         let mut evicted = None;
         if self.len() >= self.keys_max {
@@ -145,7 +146,7 @@ impl<V: Default> Recent<V> {
             return at;
         }
         if self.entries.len() == self.entries.capacity() {
-            // A quarter more in place of twice as many: the array is most of what a key takes.
+            // The array grows by a quarter, not to twice its size: it is most of the memory of a key.
             let more = (self.entries.len() / 4).clamp(16, self.keys_max.max(16));
             self.entries.reserve_exact(more);
         }

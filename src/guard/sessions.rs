@@ -1,15 +1,15 @@
 //! Sessions: load, save, delete, expiry (guard semantics, section 7).
 //!
-//! A session is an identifier and a mapping. What a store keeps under `sess:` and the identifier is a *payload*, `{data,
-//! expires_at}`, with the end in seconds since 1970. The functions here say what is asked of a store, as [`ValueRequest`]s, and what
-//! an answer means.
+//! A session is an identifier and a mapping. A store keeps a *payload*, `{data, expires_at}`, under `sess:` and the
+//! identifier, with the end in seconds since 1970. The functions in this file return the requests to a store, as
+//! [`ValueRequest`]s, and interpret the answers.
 //!
-//! A load never fails: whatever is wrong with a payload or with the store, the session is empty. Whatever can only be wrong is
-//! deleted: a payload that is no mapping, that has expired, or whose end is no number. A save fails if the store does. A
-//! session that is empty or has no time left is deleted. The last writer wins.
+//! A load never fails: with any fault of a payload or of the store, the session is empty. A payload that is certainly wrong
+//! is deleted: one that is no mapping, that has expired, or whose end is no number. A save fails if the store does. A session
+//! that is empty or has no time left is deleted. The last writer wins.
 //!
-//! Stores with an expiry of their own are told it ([`ValueRequest::Save`]); that an expired payload is found all the
-//! same, and deleted then, remains the rule that sessions rely on.
+//! Stores with their own expiry get the time ([`ValueRequest::Save`]); sessions still rely on the rule that an
+//! expired payload may be found, and is deleted then.
 
 use super::values::{PAYLOAD_BYTES_MAX, ValueAnswer, ValueRequest};
 use hmac::{Hmac, Mac};
@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use sha2::Sha256;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What every key of a session begins with.
+/// The beginning of the key of a session.
 pub const KEY_PREFIX: &str = "sess:";
 
 /// The cookie that names a session (guard semantics, section 7).
@@ -29,24 +29,25 @@ pub const ID_BYTES_MAX: usize = 128;
 /// How long a session lives without a request, in seconds (guard semantics, section 7).
 pub const TIMEOUT_S: i64 = 8 * 3600;
 
-/// What a session holds.
+/// The content of a session.
 pub type Data = Map<String, Value>;
 
-/// What a load came to.
+/// The result of a load.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loaded {
-    /// Empty if there is nothing.
+    /// The content; empty without a live session.
     pub data: Data,
-    /// The store has a live session with this identifier. Only then may the identifier be used again.
+    /// Whether the store has a live session with this identifier. Only then may the identifier be used again.
     pub known: bool,
-    /// The payload is of no use: the caller deletes it, and ignores failures.
+    /// Whether the payload is useless: the caller deletes it, and ignores failures.
     pub delete: bool,
 }
 
-/// Why a session is not saved.
+/// The reason why a session is not saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SaveError {
-    /// The identifier has characters that no identifier of ours has, or too many. An empty one is no error: nothing is saved.
+    /// The identifier contains characters that weir's identifiers do not have, or is too long. An empty one is no error:
+    /// nothing is saved.
     Id,
     /// The payload is longer than [`PAYLOAD_BYTES_MAX`].
     TooLong,
@@ -108,26 +109,26 @@ impl std::fmt::Debug for Draw {
     }
 }
 
-/// The line Set-Cookie of a session: no script reads it, and no other site has it sent with a form. `secure` where the client
-/// speaks TLS.
+/// Writes the line Set-Cookie of a session: scripts cannot read it, and forms of other sites do not send it. `secure` if the
+/// client uses TLS.
 pub fn write_cookie(out: &mut Vec<u8>, id: &str, secure: bool) {
     let secure = if secure { "; Secure" } else { "" };
     let line = format!("Set-Cookie: {COOKIE}={id}; Path=/; SameSite=Lax; HttpOnly{secure}\r\n");
     out.extend_from_slice(line.as_bytes());
 }
 
-/// The identifier that a session is saved under: the presented one if the store knows it, or else a new one. So a client
+/// The identifier under which a session is saved: the presented one if the store knows it, or else a new one. So a client
 /// cannot choose the identifier of a session, nor plant it with another client (fixation).
 pub fn id_to_save(presented: &str, loaded: &Loaded, random: u128) -> String {
     if loaded.known { presented.to_owned() } else { new_id(random) }
 }
 
-/// What to ask for the session that a client presents. `None`: nothing, the session is empty.
+/// The request for the session that a client presents. `None` if none is needed, because the session is empty.
 pub fn load(id: &str) -> Option<ValueRequest> {
     is_id(id).then(|| ValueRequest::Load { key: key(id) })
 }
 
-/// What to ask so that a session is gone. The identifier is one that a load was asked for, or a new one.
+/// The request to delete a session. The identifier was loaded before, or is new.
 pub fn delete(id: &str) -> ValueRequest {
     ValueRequest::Delete { key: key(id) }
 }
@@ -136,7 +137,7 @@ fn key(id: &str) -> Box<str> {
     [KEY_PREFIX, id].concat().into()
 }
 
-/// What the answer to a load means. `now_ms` is milliseconds since 1970.
+/// The session in the answer to a load. `now_ms` is milliseconds since 1970.
 pub fn loaded(answer: ValueAnswer, now_ms: u64) -> Loaded {
     let payload = match answer {
         ValueAnswer::Found(payload) => payload,
@@ -152,13 +153,13 @@ pub fn loaded(answer: ValueAnswer, now_ms: u64) -> Loaded {
     }
     let data = match payload.remove("data") {
         Some(Value::Object(data)) => data,
-        // Odd, but the next save mends it.
+        // Unexpected, but the next save repairs it.
         Some(_) | None => Data::new(),
     };
     Loaded { data, known: true, delete: false }
 }
 
-/// What to ask to save a session for so many seconds from now, in milliseconds since 1970. `None`: nothing.
+/// The request to save a session for `timeout_s` seconds from now, in milliseconds since 1970. `None` if none is needed.
 pub fn save(id: &str, data: Data, timeout_s: i64, now_ms: u64) -> Result<Option<ValueRequest>, SaveError> {
     if id.is_empty() {
         return Ok(None);

@@ -5,23 +5,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Parts (chosen: more than the loops that touch one table at the same moment).
 const SHARDS: usize = 16;
 
-/// Parts of one table. All loops count exactly together, because a key is always in the same part.
+/// Parts of one table. All loops together count exactly, because a key is always in the same part.
 #[derive(Debug)]
 pub(super) struct Shards<T> {
     parts: [Mutex<T>; SHARDS],
 }
 
 impl<T> Shards<T> {
-    /// `make` gets the share of a part in a bound for all of them.
+    /// `make` gets the share of a part in the bound of the whole table.
     pub(super) fn new(bound: usize, make: impl Fn(usize) -> T) -> Shards<T> {
         let share = |part: usize| bound / SHARDS + usize::from(part < bound % SHARDS);
         Shards { parts: std::array::from_fn(|part| Mutex::new(make(share(part)))) }
     }
 
-    /// The part of a key. No code that holds the mutex can leave a table half changed by a panic of its own, so a poisoned
-    /// one is used.
+    /// The part of a key. No code that holds the mutex can panic with a table half changed, so a poisoned mutex is used.
     pub(super) fn of(&self, key: u64) -> MutexGuard<'_, T> {
-        // Other bits than the hash tables use: the lowest for the bucket, the seven highest to tell keys apart.
+        // Other bits than the hash tables use: the lowest for the bucket, the seven highest to compare keys.
         let part = (key >> 40) as usize % SHARDS;
         self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! What was counted and banned: bounded, one for all loops of a proxy, kept across reloads.
+//! The guard's counters and bans: bounded, shared by all loops of a proxy, kept across reloads.
 
 use super::bans::{Ban, BanError, BanOrigin, Bans};
 use super::behaviour::throttles::Throttles;
@@ -24,30 +24,30 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 /// Keys that are counted at most, without `guard-keys` (chosen: some ten megabytes).
 pub const KEYS_MAX: usize = 100_000;
 
-/// Bans at most, without `bans-max` (chosen: what the large public lists have).
+/// Most bans without `bans-max` (chosen: the size of the large public lists).
 pub const BANS_MAX: usize = 1_000_000;
 
-/// Events that are kept for readers (chosen: some megabytes at most, and what a minute of trouble brings).
+/// Events that are kept for readers (chosen: some megabytes at most, and a minute of an attack).
 pub const EVENTS_MAX: usize = 4096;
 
-/// The identity of the counter of suspicions, which is no line's (chosen).
+/// The identity of the counter of suspicions, which belongs to no line (chosen).
 const SUSPICION: u64 = 0x7375_7370_6963_696F;
 
-/// Bans that have ended and are taken out with each change (chosen: several times what a change can add).
+/// Expired bans to remove with each change (chosen: several times the bans that a change can add).
 const EXPIRED_AT_ONCE: usize = 64;
 
-/// What others are told of a change.
+/// A change to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// There are more bans: clients that are banned now are to be cut.
+    /// New bans: clients that are banned now are to be cut.
     Bans,
-    /// The store is to be told.
+    /// An order for the store.
     Order(StoreOrder),
-    /// The log is to say it at once.
+    /// A line for the log, to be written at once.
     Alert(String),
 }
 
-/// Called with every change, from whichever thread has made it; must not wait.
+/// Called with every change, on the thread that makes it; must not wait.
 pub type Sink = Box<dyn Fn(Change) + Send + Sync>;
 
 /// All counters and bans of a proxy.
@@ -57,19 +57,19 @@ pub struct State {
     keys: Keys,
     bans: RwLock<Bans>,
     parts_v4: Arc<Ipv4Parts>,
-    /// How many there are: mostly none, and then nothing is locked.
+    /// The number of bans: mostly none, and then no lock is taken.
     bans_len: AtomicUsize,
-    /// Sliding windows, those of `ban-after` included.
+    /// Sliding windows, including those of `ban-after`.
     pub windows: SharedWindows,
     /// Fixed windows with escalation.
     pub escalations: SharedEscalations,
     /// Clients that are let through at a pace.
     pub throttles: Throttles,
-    /// What signs tokens, where no file has a key.
+    /// The key that signs tokens, if no file has one.
     csrf_key: Mutex<Option<Key>>,
     /// Tokens that were given out.
     tokens: AtomicU64,
-    /// Requests in which something was found, by category; the last are those that said more than is looked at.
+    /// Requests with findings, by category; the last number counts requests with more values than are scanned.
     detected: [AtomicU64; Category::ALL.len() + 1],
     events: Mutex<Ring>,
     events_lost: AtomicU64,
@@ -77,8 +77,8 @@ pub struct State {
 }
 
 impl State {
-    /// Nothing is counted, and no client is banned. The seed must be random: strangers choose what is hashed. `keys_max` counters
-    /// of each kind at most.
+    /// A state without counters and bans. The seed must be random, because clients choose the hashed values. At most
+    /// `keys_max` counters of each kind.
     pub fn new(seed: [u64; 2], keys_max: usize, sink: Sink) -> State {
         let bans = Bans::new(BANS_MAX, seed[0]);
         State {
@@ -100,7 +100,7 @@ impl State {
         }
     }
 
-    /// Counts a request in which an attack was found, or which said more than is looked at.
+    /// Counts a request with a finding, or one with more values than are scanned.
     pub fn note_detected(&self, category: Option<Category>) {
         let place = category.map_or(Category::ALL.len(), |category| category as usize);
         if let Some(count) = self.detected.get(place) {
@@ -108,7 +108,7 @@ impl State {
         }
     }
 
-    /// How many requests these were, by the word of their category.
+    /// The numbers of these requests, by the word of the category.
     pub fn detected(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = Category::ALL.into_iter().map(Category::name).chain(["exhausted"]);
         names.zip(self.detected.iter().map(|count| count.load(Ordering::Relaxed)))
@@ -119,8 +119,8 @@ impl State {
         self.keys_max
     }
 
-    /// Goes by the bound of the bans, the bans and the trusted proxies of a guard file from now on. What was counted stays, and
-    /// so do bans that come from elsewhere.
+    /// Applies the bound of the bans, the bans and the trusted proxies of a guard file. Counters stay, and so do bans of
+    /// other sources.
     pub fn set(&self, directives: &Directives, bans: Vec<(IpNet, Ban)>, now_unix_ms: u64) {
         let trusted = directives.trust.iter().flat_map(|trust| trust.networks.iter().copied());
         let trusted: Vec<IpNet> = trusted.collect();
@@ -137,14 +137,14 @@ impl State {
         self.note_bans(&mut table, now_unix_ms);
     }
 
-    /// Whether a client has an address of IPv4 in whose part of the net there is no ban: without the lock, which all loops would
+    /// Whether a client has an IPv4 address near which no network is banned: found without the lock, which all loops would
     /// take for each request.
     #[inline]
     pub fn has_no_ban_near(&self, client: &IpAddr) -> bool {
         matches!(client, IpAddr::V4(v4) if !self.parts_v4.may_hold(v4.to_bits()))
     }
 
-    /// The ban of a client: the line of the guard file that has it, 0 if another source has.
+    /// The ban of a client: the line of the guard file that contains it, 0 for another source.
     pub fn banned(&self, client: IpAddr, now: Now) -> Option<u32> {
         if self.has_no_ban_near(&client) || self.bans_len.load(Ordering::Relaxed) == 0 {
             return None;
@@ -153,12 +153,12 @@ impl State {
         table.find(client, now.unix_ms()).map(|(_, ban)| ban.line)
     }
 
-    /// Bans a network, here and in the store, and cuts its clients.
+    /// Bans a network, in this process and in the store, and cuts its clients.
     pub fn ban(&self, network: IpNet, ban: Ban, now: Now) -> Result<(), BanError> {
         self.ban_for(network, ban, None, now)
     }
 
-    /// The same for what a request has done.
+    /// Bans a network because of a request.
     fn ban_for(&self, network: IpNet, ban: Ban, asked: Option<&Asker<'_>>, now: Now) -> Result<(), BanError> {
         let (until_unix_ms, reason) = (ban.until_unix_ms, ban.reason.clone());
         {
@@ -179,7 +179,7 @@ impl State {
         Ok(())
     }
 
-    /// Ends a ban, here and in the store. False if there was none.
+    /// Ends a ban, in this process and in the store. False if there was none.
     pub fn unban(&self, network: IpNet, now: Now) -> bool {
         let removed = {
             let mut table = self.write_bans();
@@ -195,21 +195,21 @@ impl State {
         removed
     }
 
-    /// Tells the store.
+    /// Sends an order to the store.
     pub fn order(&self, order: StoreOrder) {
         (self.sink)(Change::Order(order));
     }
 
-    /// Bans what has exceeded a limit too often, by this request at last.
+    /// Bans a network that has exceeded a limit too often; `asked` is the last request.
     pub fn ban_automatically(&self, network: IpNet, rule: &BanAfter, asked: &Asker<'_>, now: Now) {
         let until_unix_ms = rule.duration_ms.map(|duration| now.unix_ms().saturating_add(duration));
         let (reason, origin) = ("threshold_exceeded".into(), BanOrigin::Automatic);
         let ban = Ban { until_unix_ms, reason, origin, line: rule.place.line };
-        // What cannot be banned, such as loopback, goes on to be limited.
+        // A network that cannot be banned, such as loopback, is still limited.
         let _ = self.ban_for(network, ban, Some(asked), now);
     }
 
-    /// What the store tells of its own accord: clients that are banned elsewhere are cut here.
+    /// Applies news of the store: clients that other processes have banned are cut.
     pub fn learn(&self, news: &StoreNews, now: Now) {
         match news {
             StoreNews::Reached => {
@@ -233,7 +233,7 @@ impl State {
         }
     }
 
-    /// Takes some bans out that have ended, so that they leave as fast as others come, and notes how many there are.
+    /// Removes some expired bans, so that they leave as fast as new ones are added, and records the number of bans.
     fn note_bans(&self, table: &mut Bans, now_unix_ms: u64) {
         table.expire(now_unix_ms, EXPIRED_AT_ONCE);
         self.bans_len.store(table.len(), Ordering::Relaxed);
@@ -248,12 +248,12 @@ impl State {
         self.bans.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what was done.
+    /// Records an event about a decision.
     pub fn tell(&self, now: Now, told: Told<'_>) {
         self.push(told.event(now));
     }
 
-    /// What signs tokens from now on: a key of random bytes, the same over reloads.
+    /// The key that signs tokens: random bytes, the same over reloads.
     pub fn csrf_key(&self, random: impl FnOnce() -> Option<Key>) -> Option<Key> {
         let mut key = self.csrf_key.lock().unwrap_or_else(PoisonError::into_inner);
         if key.is_none() {
@@ -268,7 +268,7 @@ impl State {
         u128::from(now.unix_us) << 64 | u128::from(number)
     }
 
-    /// Has a line in the log.
+    /// Writes a line to the log.
     pub fn alert(&self, line: String) {
         (self.sink)(Change::Alert(line));
     }
@@ -299,32 +299,32 @@ impl State {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).read(cursor, at_most)
     }
 
-    /// Events that were told so far.
+    /// Events recorded so far.
     pub fn events_told(&self) -> u64 {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).told()
     }
 
-    /// Counts events that were dropped before they were written where the guard file wants them.
+    /// Counts events that were dropped before they were written to the file or socket of the guard file.
     pub fn count_events_lost(&self, lost: u64) {
         self.events_lost.fetch_add(lost, Ordering::Relaxed);
     }
 
-    /// How many those were so far.
+    /// The number of these events.
     pub fn events_lost(&self) -> u64 {
         self.events_lost.load(Ordering::Relaxed)
     }
 
-    /// The key of a counter: its identity, and what `write` adds of a request.
+    /// The key of a counter: its identity, and the parts of a request that `write` adds.
     #[inline]
     pub fn key(&self, identity: u64, write: impl FnOnce(&mut KeyHasher<'_>)) -> u64 {
-        // Every part that is written is hashed with what was there before: the last one needs no other hash behind it.
+        // Every part is hashed together with the hash of the parts before it, so the last one needs no further hash.
         let mut hasher = KeyHasher { keys: &self.keys, seed: &self.seed, hash: identity };
         write(&mut hasher);
         hasher.hash
     }
 }
 
-/// Hashes what a counter is kept for. Addresses are a few words; texts may be long, and are hashed as such.
+/// Hashes the parts of a counter's key. Addresses are a few words; texts may be long, and are hashed as such.
 pub struct KeyHasher<'a> {
     keys: &'a Keys,
     seed: &'a [u64; 2],
@@ -332,7 +332,7 @@ pub struct KeyHasher<'a> {
 }
 
 impl KeyHasher<'_> {
-    /// A text, of which another cannot be the beginning.
+    /// Adds a text, with its length, so that no other text is a prefix of it.
     pub fn write(&mut self, text: &[u8]) {
         let mut hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
         hasher.write(text);
@@ -348,7 +348,7 @@ impl KeyHasher<'_> {
         self.hash = self.keys.hash(bits, self.hash);
     }
 
-    /// An address without its bits behind the prefix of that length, of its own family.
+    /// Adds an address without its bits behind the prefix length of its family.
     #[inline]
     pub fn write_prefix(&mut self, address: &IpAddr, [prefix4, prefix6]: [u8; 2]) {
         match address {

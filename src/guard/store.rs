@@ -1,5 +1,5 @@
-//! What the guard asks of a store that several processes share, and what the store answers. Plain values: the shell carries
-//! them to a client of Redis or MongoDB and back.
+//! The questions of the guard to a store that several processes share, and the answers. Plain values: the shell carries them
+//! to a client of Redis or MongoDB and back.
 
 use ipnet::IpNet;
 
@@ -10,36 +10,36 @@ pub struct EscalationConstants {
     pub requests_max: u32,
     /// The window.
     pub window_ms: u64,
-    /// So many violations block.
+    /// Number of violations from which on each one blocks.
     pub block_after: u32,
-    /// How long a block lasts.
+    /// Duration of a block.
     pub block_ms: u64,
-    /// So many violations within `permanent_window_ms` block for ever; `None`: never.
+    /// Number of violations within `permanent_window_ms` that block permanently; `None` for never.
     pub permanent_after: Option<u32>,
-    /// How long a violation counts towards that.
+    /// How long a violation counts towards a permanent block.
     pub permanent_window_ms: u64,
 }
 
-/// What a fixed window with escalation says of a request.
+/// The verdict of a fixed window with escalation on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EscalationVerdict {
-    /// It passes.
+    /// The request passes.
     Pass,
-    /// More than the window allows; the rest of the window, in milliseconds, at least 1.
+    /// More requests than the window allows.
     Over {
-        /// Until the window ends.
+        /// The rest of the window in milliseconds, at least 1.
         retry_after_ms: u64,
     },
     /// Blocked for so many milliseconds more.
     Blocked {
-        /// Until the block ends.
+        /// The rest of the block in milliseconds.
         retry_after_ms: u64,
     },
     /// Blocked for ever.
     Permanent,
 }
 
-/// One question of a request. All questions of one request are asked together.
+/// One question of a request. All questions of one request are sent together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
     /// Records a hit in a sliding window, whatever the answer (section 5).
@@ -55,7 +55,7 @@ pub enum Check {
     Escalation {
         /// Behind the prefix: namespace and key.
         key: Box<str>,
-        /// Its numbers.
+        /// The numbers of the directive.
         constants: EscalationConstants,
     },
 }
@@ -69,7 +69,7 @@ pub enum Answer {
         within: bool,
         /// Hits that are left in the window.
         left: u32,
-        /// Until the next one would pass, in milliseconds; 0 if one would pass now.
+        /// Milliseconds until the next request would pass; 0 if it would pass now.
         retry_after_ms: u64,
     },
     /// To [`Check::Escalation`].
@@ -81,52 +81,52 @@ pub enum Answer {
 pub enum StoreFailure {
     /// No connection, or it broke.
     Unreachable,
-    /// It answered with an error, or with something that is no answer.
+    /// The store answered with an error, or with something that is no answer.
     Refused,
-    /// Not in time.
+    /// The answer did not arrive in time.
     Late,
 }
 
-/// What the store is told, without an answer.
+/// An order to the store, without an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreOrder {
     /// A ban for all processes.
     Ban {
-        /// What is banned.
+        /// The banned network.
         network: IpNet,
-        /// Until then, in milliseconds since 1970; `None`: for ever.
+        /// The end in milliseconds since 1970; `None` for a permanent ban.
         until_unix_ms: Option<u64>,
         /// Why.
         reason: Box<str>,
     },
     /// The end of a ban, for all processes.
     Unban(IpNet),
-    /// Forgets what a fixed window with escalation has counted under this key.
+    /// Removes the state of a fixed window with escalation under this key.
     Forget(Box<str>),
-    /// Forgets what such windows have counted under all keys that begin with this one, and have a hash behind a colon.
+    /// Removes the state of such windows under all keys that begin with this one and end with a colon and a hash.
     ForgetAll(Box<str>),
 }
 
-/// What the store tells of its own accord.
+/// News that the store sends without a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreNews {
-    /// Another process has banned.
+    /// Another process has banned a network.
     Banned {
-        /// What.
+        /// The banned network.
         network: IpNet,
-        /// Until then, in milliseconds since 1970; `None`: for ever.
+        /// The end in milliseconds since 1970; `None` for a permanent ban.
         until_unix_ms: Option<u64>,
         /// Why.
         reason: Box<str>,
     },
     /// Another process has ended a ban.
     Unbanned(IpNet),
-    /// All bans of the store: at connect, and every 30 s. Bans that came from the store and are not among these have ended.
+    /// All bans of the store: at connect, and every 30 s. Bans of the store that are missing here have ended.
     AllBans(Vec<(IpNet, Option<u64>, Box<str>)>),
     /// The store answers (again).
     Reached,
     /// The store had forgotten a script and was sent it again (section 5, `rate_limit_script_reloaded`).
     ScriptReloaded,
-    /// The store does not answer, with the error's text without secrets.
+    /// The store does not answer; contains the error's text without secrets.
     Lost(Box<str>),
 }

@@ -1,4 +1,4 @@
-//! What the guard has to tell of one decision, before it is made an event.
+//! The facts of one decision, from which an event is built.
 
 use super::events::{Event, EventType, TEXT_BYTES_MAX};
 use super::verdict::{Cause, Denial};
@@ -7,42 +7,42 @@ use crate::time::Now;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// What has happened (guard semantics, section 12).
+/// The kind of a decision (guard semantics, section 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happened {
     /// A network was banned.
     Banned,
     /// A ban has ended by an order.
     Unbanned,
-    /// A banned client has asked.
+    /// A banned client has sent a request.
     Blocked,
     /// A limit was exceeded.
     RateLimited,
     /// An address belongs to a cloud.
     CloudBlocked,
-    /// A peer whose word does not count has said whose request it is.
+    /// An untrusted peer has sent fields that name a client.
     Spoofed,
 }
 
-/// Whose doing something was, and the request by which it was done, as far as that is known.
+/// The client that caused a decision, and its request, as far as known.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
-    /// The client or user that has asked.
+    /// The client or user.
     pub client: IpAddr,
-    /// The method; empty if it is not at hand.
+    /// The method; empty if it is not available.
     pub method: &'a [u8],
-    /// The target: an absolute URI without userinfo, or `host:port` for CONNECT; empty if it is not at hand.
+    /// The target: an absolute URI without userinfo, or `host:port` for CONNECT; empty if it is not available.
     pub target: &'a [u8],
-    /// What is told where the target is not at hand.
+    /// Used if the target is not available.
     pub authority: Option<&'a Authority>,
     /// The field User-Agent; empty without.
     pub user_agent: &'a [u8],
-    /// From when the request was there to now, in microseconds; `None` if that is not at hand.
+    /// Time since the arrival of the request in microseconds; `None` if it is not available.
     pub taken_us: Option<u64>,
 }
 
 impl Asker<'_> {
-    /// A client of whose request nothing is known.
+    /// A client without known request.
     pub fn by(client: IpAddr) -> Asker<'static> {
         Asker { client, method: b"", target: b"", authority: None, user_agent: b"", taken_us: None }
     }
@@ -51,7 +51,7 @@ impl Asker<'_> {
 /// One decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Told<'a> {
-    /// What has happened.
+    /// The kind of the decision.
     pub happened: Happened,
     /// The cause: a client, or the network that is banned.
     pub client: IpNet,
@@ -59,13 +59,13 @@ pub struct Told<'a> {
     pub denial: Option<Denial>,
     /// The reason of a ban.
     pub reason: &'a str,
-    /// The end of a ban, in milliseconds since 1970; `None` for ever, or where there is no ban.
+    /// The end of a ban, in milliseconds since 1970; `None` for a permanent ban, or without a ban.
     pub until_unix_ms: Option<u64>,
     /// The limit that was exceeded: requests, and the window in milliseconds.
     pub limit: Option<(u32, u64)>,
     /// The network of a cloud for which an address is refused.
     pub network: Option<IpNet>,
-    /// Nothing was done: the directive observes, or the guard is passive.
+    /// The decision had no effect: the directive observes, or the guard is passive.
     pub logged_only: bool,
     /// The request, if there was one.
     pub asked: Option<&'a Asker<'a>>,
@@ -127,7 +127,7 @@ impl<'a> Told<'a> {
             event.metadata.push(("duration", duration_s.to_string()));
         }
         if let Some((limit, window_ms)) = self.limit {
-            // No more than one beyond the limit is kept, here and in the store.
+            // No more than one beyond the limit is stored, in this process and in the store.
             event.metadata.push(("request_count", limit.saturating_add(1).to_string()));
             event.metadata.push(("rate_limit", limit.to_string()));
             event.metadata.push(("window", window_ms.div_ceil(1000).to_string()));

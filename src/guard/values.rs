@@ -1,8 +1,8 @@
-//! Named values in the guard's store: sessions, and what weir's own pages keep.
+//! Named values in the guard's store: sessions, and values of weir's own pages.
 //!
-//! A value is JSON under a key. What expires is dropped when there is too much of it, the least recently used first; what is
-//! kept without an end stays until it is deleted, and no more of it is taken than there is room for. [`Values`] is the
-//! store in memory; clients of Redis and MongoDB carry the same [`ValueRequest`]s.
+//! A value is JSON under a key. Beyond the bound, expiring values are dropped, the least recently used first; a permanent
+//! value stays until it is deleted, and further ones are refused when the store is full. [`Values`] is the store in memory;
+//! clients of Redis and MongoDB handle the same [`ValueRequest`]s.
 
 use hashlink::LruCache;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use super::store::StoreFailure;
 /// The longest value as JSON text (chosen: sixteen times a cookie).
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 
-/// What is asked of a store. Keys stand behind the store's prefix, and have been checked.
+/// A request to a store. Keys are written behind the store's prefix, and were checked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueRequest {
     /// The value under a key.
@@ -23,23 +23,23 @@ pub enum ValueRequest {
         /// Key.
         key: Box<str>,
     },
-    /// Writes a value, whatever was there before.
+    /// Writes a value, and replaces an earlier one.
     Save {
         /// Key.
         key: Box<str>,
-        /// What is written.
+        /// The new value.
         payload: Value,
-        /// For stores that expire keys themselves, in seconds, at least 1; `None`: the value is kept.
+        /// For stores with their own expiry, in seconds, at least 1; `None` for a permanent value.
         ttl_s: Option<u64>,
     },
-    /// Writes a value that is kept, if there is none under the key.
+    /// Writes a permanent value, unless the key has a value.
     Add {
         /// Key.
         key: Box<str>,
-        /// What is written.
+        /// The new value.
         payload: Value,
     },
-    /// Removes a value, if it is there.
+    /// Removes a value, if it exists.
     Delete {
         /// Key.
         key: Box<str>,
@@ -56,22 +56,22 @@ impl ValueRequest {
     }
 }
 
-/// What a store answers.
+/// The answer of a store.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueAnswer {
-    /// A value, whatever it is.
+    /// A value of any kind.
     Found(Value),
     /// No value.
     Absent,
     /// Saved, added or deleted.
     Done,
-    /// Not added: there is a value under the key.
+    /// Not added, because the key has a value.
     Taken,
     /// No answer.
     Failed(StoreFailure),
 }
 
-/// The value in the text that a store holds. What is no JSON is null.
+/// The value in the text of a store. A text that is no JSON is null.
 pub fn payload(text: &[u8]) -> Value {
     if text.len() > PAYLOAD_BYTES_MAX {
         return Value::Null;
@@ -79,7 +79,7 @@ pub fn payload(text: &[u8]) -> Value {
     serde_json::from_slice(text).unwrap_or(Value::Null)
 }
 
-/// Values in memory: of those that expire, and of those that are kept, at most so many each, and so many bytes of keys and texts.
+/// Values in memory: expiring and permanent ones, each with a bound of their number and of the bytes of keys and texts.
 #[derive(Debug)]
 pub struct Values {
     expiring: LruCache<Box<str>, Box<str>, Keyed>,
@@ -105,7 +105,7 @@ impl Values {
         }
     }
 
-    /// What this store answers.
+    /// Carries out a request.
     pub fn answer(&mut self, request: &ValueRequest) -> ValueAnswer {
         match request {
             ValueRequest::Load { key } => match self.text(key) {
@@ -130,17 +130,17 @@ impl Values {
         }
     }
 
-    /// What is kept: keys and their values as JSON text, in the order of the keys.
+    /// The permanent values: keys and JSON texts, in the order of the keys.
     pub fn kept(&self) -> impl Iterator<Item = (&str, &str)> {
         self.kept.iter().map(|(key, text)| (&**key, &**text))
     }
 
-    /// Number of values, expired ones that were not asked for included.
+    /// Number of values, including expired ones that were not requested since.
     pub fn len(&self) -> usize {
         self.expiring.len() + self.kept.len()
     }
 
-    /// Whether there are none.
+    /// Whether the store is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -150,7 +150,7 @@ impl Values {
         self.expiring_bytes + self.kept_bytes
     }
 
-    /// Values that were dropped because there were too many, or too many bytes.
+    /// Values dropped because there were too many, or too many bytes.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }

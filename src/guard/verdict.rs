@@ -1,8 +1,8 @@
-//! What the guard says of a client or a request that it does not let pass.
+//! The guard's refusal of a client or a request.
 
 use super::clouds::Provider;
 
-/// Why the guard refuses.
+/// The reason why the guard refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The client is banned.
@@ -19,13 +19,13 @@ pub enum Cause {
     Blocked,
     /// Blocked for ever after many.
     Permanent,
-    /// Too many requests of the client wait already, because a behaviour rule lets them through at a pace.
+    /// Too many requests of the client wait already, because a behaviour rule delays them.
     Throttled,
-    /// A page of another site may have had the browser send it.
+    /// A page of another site may have made the browser send the request.
     Forged,
     /// An attack was found in the request.
     Suspicious,
-    /// So was one in enough earlier requests: the client is banned from now on.
+    /// The request contains an attack, as did enough earlier ones: the client is banned from now on.
     BannedNow,
     /// The store has not answered, and the guard file wants requests refused then.
     StoreFailed,
@@ -36,9 +36,9 @@ pub enum Cause {
 pub struct Denial {
     /// Why.
     pub cause: Cause,
-    /// The line of the directive in the guard file; 0 if there is none, as for a ban by hand.
+    /// The line of the directive in the guard file; 0 without one, as for a ban by an operator.
     pub line: u32,
-    /// Seconds until another try may succeed; 0: that is not known, or never.
+    /// Seconds until a retry may succeed; 0 if that is unknown, or never.
     pub retry_after_s: u32,
 }
 
@@ -62,7 +62,8 @@ impl Cause {
     }
 }
 
-/// What a client may still do: the fields RateLimit and RateLimit-Policy of a response (draft-ietf-httpapi-ratelimit-headers-10).
+/// The remaining quota of a client: the fields RateLimit and RateLimit-Policy of a response
+/// (draft-ietf-httpapi-ratelimit-headers-10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Requests in a window.
@@ -71,12 +72,12 @@ pub struct Quota {
     pub window_s: u32,
     /// Requests that are left.
     pub left: u32,
-    /// Seconds until there are more, rounded up.
+    /// Seconds until the quota grows, rounded up.
     pub reset_s: u32,
 }
 
 impl Quota {
-    /// RateLimit-Policy and RateLimit, each with its value.
+    /// The fields RateLimit-Policy and RateLimit with their values.
     pub fn fields(&self) -> [(&'static str, String); 2] {
         let Quota { limit, window_s, left, reset_s } = self;
         [

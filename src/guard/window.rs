@@ -1,17 +1,17 @@
 //! A sliding window, exact, in memory (guard semantics, section 5).
 //!
-//! A hit is within the limit if fewer than `limit` hits were made in the window before it. Every hit is recorded, also one
-//! that is refused: a client that keeps hammering stays refused, and recovers one window after it pauses. Only the newest
-//! `limit` times of a key decide anything, so a key has no more. Times are the lowest 32 bits of milliseconds: between two
-//! hits everything older than the window is dropped, so two times of one key differ by less than two windows, and a window
-//! has at most 2^31 ms.
+//! A hit is within the limit if fewer than `limit` hits were made in the window before it. Every hit is recorded, even a
+//! refused one: a client that keeps sending stays refused, and recovers one window after it pauses. Only the newest `limit`
+//! times of a key matter, so a key has no more. Times are the lowest 32 bits of milliseconds: between two hits everything
+//! older than the window is dropped, so two times of one key differ by less than two windows, and a window has at most 2^31
+//! ms.
 //!
-//! Five times are kept in the entry itself, which has 48 bytes; more are in a ring of their own, which is given back when the
-//! window is empty. The number of keys is bounded, and so is the sum of the rings: whatever is beyond costs the least recently
-//! used key, and is counted.
+//! Five times are kept in the entry itself, which has 48 bytes; more are in a separate ring, which is released when the
+//! window is empty. The number of keys and the total size of the rings are bounded: beyond the bound the least recently used
+//! key is dropped, and counted.
 //!
-//! A limit beyond [`LIMIT_EXACT_MAX`], or one that asks for it, is counted approximately: the hits of the current window, and
-//! those of the previous one weighted by the part of it that the sliding window still covers.
+//! With a limit beyond [`LIMIT_EXACT_MAX`], or by request, hits are counted approximately: the hits of the current window,
+//! and those of the previous one weighted by the part of it that the sliding window still covers.
 
 use super::recent::Recent;
 use super::shards::Shards;
@@ -23,13 +23,13 @@ pub const WINDOW_MS_MAX: u64 = 1 << 31;
 /// The highest limit that is counted exactly (chosen: 256 KB of times for one key). Beyond, two counters decide.
 pub const LIMIT_EXACT_MAX: u32 = u16::MAX as u32;
 
-/// Times in the rings of all keys, for each key that is allowed (chosen: 256 bytes on average).
+/// Times in the rings of all keys, for each allowed key (chosen: 256 bytes on average).
 const TIMES_PER_KEY: usize = 64;
 
-/// Times that an entry has room for (chosen: as many as fit beside what a ring needs anyhow).
+/// Times that fit into an entry (chosen: as many as fit into the memory of a ring's fields).
 const FEW: usize = 5;
 
-/// The hits of a key: a ring of times, here or of its own, or two counters.
+/// The hits of a key: a ring of times, in the entry or separate, or two counters.
 #[derive(Debug)]
 enum Hits {
     Few {
@@ -77,7 +77,7 @@ impl Hits {
         }
     }
 
-    /// Writes a time behind the `len` times from `first` on, for which there is room. Returns the oldest time.
+    /// Writes a time behind the `len` times from `first` on; there must be room. Returns the oldest time.
     #[inline]
     fn push(&mut self, time: u32, first: usize, len: usize) -> u32 {
         let times: &mut [u32] = match self {
@@ -110,7 +110,7 @@ struct Ring<'a> {
 }
 
 impl Ring<'_> {
-    /// Where a time is, counted from the oldest one; `position` is at most the number of places.
+    /// The index of a time, counted from the oldest one; `position` is at most the number of places.
     fn index(self, position: usize) -> usize {
         let at = self.first + position;
         if at < self.times.len() { at } else { at - self.times.len() }
@@ -150,7 +150,7 @@ impl Ring<'_> {
     }
 }
 
-/// What is known of a key.
+/// The state of a key.
 #[derive(Debug, Default)]
 struct Track {
     /// The newest hit, or the beginning of the current window of two counters, in milliseconds.
@@ -163,10 +163,10 @@ impl Track {
         now_ms.saturating_sub(self.at_ms) >= window_ms
     }
 
-    /// Records a hit; with the answer, by how many times the heap memory has grown.
+    /// Records a hit. Also returns by how many times the heap memory has grown.
     #[inline(always)]
     fn record(&mut self, limit: u32, window_ms: u64, now_ms: u64) -> (Answer, isize) {
-        // Loops read their clocks on their own: a hit is never before the one that was recorded before it.
+        // Loops read their clocks independently: a hit never counts as earlier than the one recorded before it.
         let now_ms = now_ms.max(self.at_ms);
         let mut grown = 0;
         if self.is_over(window_ms, now_ms) || matches!(self.hits, Hits::Counters { .. }) {
@@ -176,7 +176,7 @@ impl Track {
         let most = limit as usize;
         let mut ring = self.hits.ring().within(window_ms, now_ms);
         let before = ring.len;
-        // Room for this hit among those that decide: more than one goes only after the limit was lowered.
+        // Makes room for this hit among the newest ones: more than one time is dropped only after the limit was lowered.
         while ring.len >= most {
             ring = ring.without_oldest();
         }
@@ -192,7 +192,7 @@ impl Track {
         (Answer::Window { within: before < most, left: left as u32, retry_after_ms }, grown)
     }
 
-    /// Takes other hits; by how many times the heap memory has grown.
+    /// Replaces the hits; returns by how many times the heap memory has grown.
     fn replace(&mut self, hits: Hits) -> isize {
         let grown = hits.room() as isize - self.hits.room() as isize;
         self.hits = hits;
@@ -215,14 +215,14 @@ impl Track {
         Answer::Window { within: len < most, left: most.saturating_sub(len) as u32, retry_after_ms }
     }
 
-    /// Until the limit-th newest hit leaves the window.
+    /// Milliseconds until the limit-th newest hit leaves the window.
     fn until_one_leaves(&self, limit: usize, window_ms: u64, now_ms: u64) -> u64 {
         let ring = self.hits.ring();
         let deciding = ring.len.checked_sub(limit).and_then(|position| ring.at(position));
         deciding.map_or(0, |time| window_ms.saturating_sub(age(now_ms, time)))
     }
 
-    /// Both counters and the beginning of the current window, at this time.
+    /// Both counters and the beginning of the current window, at `now_ms`.
     fn counters(&self, window_ms: u64, now_ms: u64) -> (u32, u32, u64) {
         let Hits::Counters { current, previous } = self.hits else { return (0, 0, now_ms) };
         let passed = now_ms.saturating_sub(self.at_ms);
@@ -259,14 +259,14 @@ impl Track {
     }
 }
 
-/// How old a time is, in milliseconds.
+/// The age of a time in milliseconds.
 fn age(now_ms: u64, time: u32) -> u64 {
     u64::from((now_ms as u32).wrapping_sub(time))
 }
 
-/// How long until one more hit is within the limit, by two counters: `passed` of the current window is over.
+/// Milliseconds until one more hit is within the limit, by two counters; `passed` milliseconds of the current window are over.
 fn approximate_wait(current: u32, previous: u32, limit: u32, window_ms: u64, passed: u64) -> u64 {
-    // It passes if previous * (window - 1 - passed) / window, rounded down, is at most what is spare.
+    // A hit passes if previous * (window - 1 - passed) / window, rounded down, is at most the spare part of the limit.
     let until = |previous: u32, spare: u32| {
         let covered = ((u64::from(spare) + 1) * window_ms - 1) / u64::from(previous.max(1));
         (window_ms - 1).saturating_sub(covered)
@@ -282,25 +282,25 @@ fn approximate_wait(current: u32, previous: u32, limit: u32, window_ms: u64, pas
 #[derive(Debug)]
 pub struct Windows {
     tracks: Recent<Track>,
-    /// Times in rings: how many there are, and how many there may be.
+    /// The number of times in rings, and its bound.
     times: usize,
     times_max: usize,
     dropped: u64,
 }
 
 impl Windows {
-    /// For at most so many keys, at least one.
+    /// Windows for at most `keys_max` keys, at least one.
     pub fn new(keys_max: usize) -> Windows {
         let times_max = keys_max.saturating_mul(TIMES_PER_KEY);
         Windows { tracks: Recent::new(keys_max), times: 0, times_max, dropped: 0 }
     }
 
-    /// Records a hit, and says whether it is within the limit. `key` is a keyed hash of everything that tells keys apart;
-    /// `now_ms` is of any clock that does not go back. Nothing passes a limit of 0.
+    /// Records a hit, and returns whether it is within the limit. `key` is a keyed hash of everything that distinguishes
+    /// keys; `now_ms` is of any clock that does not go back. No hit passes a limit of 0.
     #[inline(always)]
     pub fn record(&mut self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
         if limit == 0 || limit > LIMIT_EXACT_MAX {
-            // Nothing passes a limit of 0 either way.
+            // No hit passes a limit of 0 in either form.
             return self.record_approximate(key, limit, window_ms, now_ms);
         }
         let (answer, grown) = self.track(key).record(limit, window_ms.clamp(1, WINDOW_MS_MAX), now_ms);
@@ -311,7 +311,7 @@ impl Windows {
         answer
     }
 
-    /// Records a hit by two counters: the same memory for every limit, and an error of at most one window's share.
+    /// Records a hit with two counters: the same memory for every limit, and an error of at most one window's share.
     pub fn record_approximate(&mut self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
         let window_ms = window_ms.clamp(1, WINDOW_MS_MAX);
         if limit == 0 {
@@ -323,7 +323,7 @@ impl Windows {
         answer
     }
 
-    /// Whether a hit would be within the limit, without recording one. `left` are the hits that would be.
+    /// Whether a hit would be within the limit, without recording one. `left` counts the hits that would be.
     pub fn peek(&self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
         let window_ms = window_ms.clamp(1, WINDOW_MS_MAX);
         if limit == 0 {
@@ -335,7 +335,7 @@ impl Windows {
         track.peek(limit, window_ms, now_ms)
     }
 
-    /// Forgets a key. False if nothing was known of it.
+    /// Removes a key. False if it is unknown.
     pub fn forget(&mut self, key: u64) -> bool {
         let Some(track) = self.tracks.remove(key) else { return false };
         self.times -= track.hits.room();
@@ -352,7 +352,7 @@ impl Windows {
         self.len() == 0
     }
 
-    /// Keys that were dropped because there were too many keys or times.
+    /// Keys dropped because there were too many keys or times.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -369,7 +369,7 @@ impl Windows {
         self.tracks.at(place)
     }
 
-    // Apart: mostly the key is there.
+    // A separate function: mostly the key is known.
     #[inline(never)]
     fn add(&mut self, key: u64) -> u32 {
         let (place, evicted) = self.tracks.add(key);
@@ -401,7 +401,7 @@ pub struct SharedWindows {
 }
 
 impl SharedWindows {
-    /// For at most about so many keys: each of the parts has its share, and room for one key at least.
+    /// Windows for about `keys_max` keys: each part gets a share, at least one key.
     pub fn new(keys_max: usize) -> SharedWindows {
         SharedWindows { shards: Shards::new(keys_max, Windows::new) }
     }
