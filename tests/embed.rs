@@ -5,7 +5,7 @@ mod common;
 use common::{DEADLINE, Origin, Raw, Response, Scratch, eventually};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -326,5 +326,58 @@ fn errors_say_what_is_wrong() {
     let client = ask(address(&proxy), origin.get("/"));
     assert_eq!(answered(&mut [&mut proxy], client).1.status(), 200);
     drop(proxy);
+    // One that does not listen would be silent for ever.
+    let connected = TcpListener::from(OwnedFd::from(TcpStream::connect(origin.address()).expect("a socket")));
+    let deaf = Proxy::builder().configuration(configuration()).listener(connected).build();
+    assert!(deaf.expect_err("it does not listen").to_string().contains("does not listen"));
     assert_eq!(left_over(), before);
+}
+
+/// Sockets that the host gives stand in for those of `host`; a gateway's own come beside them, unless they were given as well.
+#[test]
+#[cfg(feature = "guard")]
+fn given_sockets_are_the_forward_proxys_and_listen_is_the_gateways() {
+    let _alone = alone();
+    let origin = Origin::ok();
+    let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
+    let [first, second, of_gateway] = [free(), free(), free()];
+    let gateway_at = of_gateway.local_addr().expect("an address");
+    let routes = |listen: SocketAddr| format!("listen {listen}\n*/ -> {}\n", origin.address());
+    let given = configuration().set("gateway", "routes").file("routes", routes(gateway_at));
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let bound = configuration().set("gateway", "routes").file("routes", routes(any));
+    let builder = |sockets: [&TcpListener; 2]| {
+        sockets.into_iter().fold(Proxy::builder(), |builder, socket| {
+            builder.listener(socket.try_clone().expect("a descriptor"))
+        })
+    };
+    for (configuration, extra) in [(given, Some(of_gateway)), (bound, None)] {
+        let builder = builder([&first, &second]).configuration(configuration);
+        let builder = extra.into_iter().fold(builder, Builder::listener);
+        let mut proxy = builder.build().expect("a proxy");
+        let addresses = proxy.control().addresses().to_vec();
+        assert_eq!(addresses.len(), 3);
+        for (index, at) in addresses.into_iter().enumerate() {
+            // Only a gateway takes what names no host in its target.
+            let request = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n".to_vec();
+            let status = answered(&mut [&mut proxy], ask(at, request)).1.status();
+            assert_eq!(status == 200, index == 2, "{at}: {status}");
+            let forward = answered(&mut [&mut proxy], ask(at, origin.get("/"))).1.status();
+            assert!(index == 2 || forward == 200, "{at}: {forward}");
+        }
+    }
+}
+
+/// A sink that panics loses its lines and nothing else: neither the turn nor the drop fails.
+#[test]
+fn a_panic_stays_in_the_sink() {
+    let _alone = alone();
+    let origin = Origin::ok();
+    let builder = Proxy::builder().configuration(configuration()).access_log(|_| panic!("no space"));
+    let mut proxy = builder.build().expect("a proxy");
+    let client = ask(address(&proxy), origin.get("/"));
+    let (_client, response) = answered(&mut [&mut proxy], client);
+    assert_eq!(response.status(), 200);
+    assert_eq!(proxy.poll(Some(Duration::ZERO)).expect("a turn"), Status::Running);
+    proxy.close();
 }

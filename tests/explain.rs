@@ -392,3 +392,16 @@ fn detect_tells_what_is_found_and_where() {
         assert_eq!(run(wrong).code, 64, "{wrong:?}");
     }
 }
+
+/// A rule that opens loopback does not open the listener for monitoring systems; one that names its port does.
+#[test]
+#[cfg(feature = "admin")]
+fn the_listener_for_monitoring_is_not_for_clients() {
+    let explained = |allow: &str| {
+        let listener = "127.0.0.1:9100";
+        run(&["--metrics", listener, "--allow", allow, "explain", "http://127.0.0.1:9100/metrics"]).said()
+    };
+    assert!(explained("127.0.0.0/8").contains("own-listener"));
+    let named = explained("127.0.0.1:9100");
+    assert!(named.contains("allowed") && !named.contains("own-listener"), "{named}");
+}

@@ -22,6 +22,12 @@ const USERS_BYTES: [u64; 2] = [512 << 10, 2560 << 10];
 /// The memory of the guard other than keys and bans: rules, events, the parts of IPv4 (their constants; measured: 0.4 MB).
 const GUARD_BYTES: u64 = 512 << 10;
 
+/// The automata of a detector (measured: 5.1 MB).
+const DETECTOR_BYTES: u64 = 5376 << 10;
+
+/// The states and buffers of a detector that each loop keeps (their constants: 4 MB and 0.3 MB).
+const STATES_BYTES: u64 = 4480 << 10;
+
 /// The memory of the cache beside its budget: tables of fills and of requests that wait for them (measured).
 const CACHE_BYTES: u64 = 128 << 10;
 
@@ -114,6 +120,8 @@ pub struct Demand {
     pub guard: bool,
     /// Whether a user file is configured.
     pub users: bool,
+    /// Detectors that may exist at the same time: two if a reload may bring other patterns.
+    pub detectors: u64,
     /// The values that the operator has set, by part.
     pub given: [Option<u64>; COUNT],
 }
@@ -132,7 +140,9 @@ impl Demand {
             + loops * LOOP_BYTES
             + when(self.users, USERS_BYTES[1] + loops * USERS_BYTES[0])
             + when(self.guard, GUARD_BYTES)
-            + when(self.cache, CACHE_BYTES);
+            + when(self.cache, CACHE_BYTES)
+            + self.detectors * DETECTOR_BYTES
+            + when(self.detectors > 0, loops * STATES_BYTES);
         program.saturating_add(self.file_bytes.saturating_mul(FILE_FACTOR))
     }
 

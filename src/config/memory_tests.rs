@@ -126,3 +126,14 @@ fn files_count_and_absurd_numbers_do_no_harm() {
             .is_ok()
     );
 }
+
+/// A detector takes more than all of a small weir: the size that it needs is told before it is there.
+#[test]
+fn a_detector_is_part_of_the_size() {
+    let detects = |mib, loops, detectors| shares(&Demand { guard: true, loops, detectors, ..demand(mib) });
+    let without = shares(&Demand { guard: true, ..demand(32) }).expect("enough");
+    let with = detects(32, 1, 1).expect("enough");
+    assert!(with.fixed > without.fixed + (9 << 20) && with.of(Part::Buffers) < without.of(Part::Buffers));
+    assert!(detects(16, 1, 1).is_err() && detects(24, 2, 1).is_err() && detects(24, 1, 2).is_err());
+    assert!(detects(24, 1, 1).is_ok() && detects(48, 2, 2).is_ok());
+}

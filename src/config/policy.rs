@@ -63,6 +63,12 @@ pub fn compile(
     }
 }
 
+/// The addresses on which this process listens: for clients, and for monitoring systems.
+fn own_listeners(settings: &Settings, own: &LocalAddresses) -> Vec<SocketAddr> {
+    let metrics = settings.metrics.iter().map(|metrics| metrics.value);
+    own.listeners.iter().copied().chain(metrics).collect()
+}
+
 fn compile_acl(
     settings: &Settings,
     own: &LocalAddresses,
@@ -73,7 +79,7 @@ fn compile_acl(
     let mut builder = AclBuilder::new(seed);
     builder
         .deny_private(settings.deny_private)
-        .own_listeners(own.listeners.clone())
+        .own_listeners(own_listeners(settings, own))
         .own_addresses(own.addresses.clone())
         .connect_ports(settings.connect_ports.clone())
         .plain_ports(settings.ports.clone())

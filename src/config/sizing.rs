@@ -13,12 +13,12 @@ const OPTIONS: [(&str, Part); 4] = [
 ];
 
 impl Settings {
-    /// The share of each part of `--memory`, if it is set, for so many loops and bytes of files, and with the values of
+    /// The share of each part of `--memory`, if it is set, for so many loops, bytes of files and detectors, and with the values of
     /// running parts in `given`. Fails if the size is too small.
     pub fn shares(
         &self,
         loops: usize,
-        file_bytes: u64,
+        (file_bytes, detectors): (u64, u64),
         given: &[(Part, u64)],
     ) -> Result<Option<Shares>, Problems> {
         if self.memory_bytes == 0 {
@@ -31,6 +31,7 @@ impl Settings {
             cache: self.cache,
             guard: self.guard.is_some(),
             users: self.auth_file.is_some(),
+            detectors,
             ..Demand::default()
         };
         for (name, part) in OPTIONS {
@@ -78,7 +79,7 @@ impl Settings {
     /// Sets the options that the operator has not set, by the size alone: the files are not known yet.
     pub(super) fn size_options(&mut self, problems: &mut Problems) {
         let loops = self.workers.count.unwrap_or(1) as usize;
-        match self.shares(loops, 0, &[]) {
+        match self.shares(loops, (0, 0), &[]) {
             Ok(None) => {}
             Ok(Some(shares)) => {
                 for (name, part) in OPTIONS {
@@ -139,15 +140,16 @@ mod tests {
     #[test]
     fn files_leave_less_and_what_is_known_elsewhere_is_taken() {
         let settings = load(&["--memory=64M"]).expect("enough");
-        let of =
-            |bytes, given: &[(Part, u64)]| settings.shares(1, bytes, given).expect("enough").expect("a size");
+        let of = |bytes, given: &[(Part, u64)]| {
+            settings.shares(1, (bytes, 0), given).expect("enough").expect("a size")
+        };
         assert!(of(1 << 20, &[]).of(Part::Buffers) < of(0, &[]).of(Part::Buffers));
         assert_eq!(of(0, &[(Part::Buffers, 100)]).of(Part::Buffers), 100);
-        assert!(settings.shares(1, 60 << 20, &[]).is_err());
+        assert!(settings.shares(1, (60 << 20, 0), &[]).is_err());
         let mut sized = settings.clone();
         sized.go_by(&of(1 << 20, &[]));
         assert!(sized.buffers < settings.buffers && sized.max_connections <= settings.max_connections);
         // What was sized counts as not set when it is sized again.
-        assert_eq!(sized.shares(1, 0, &[]), settings.shares(1, 0, &[]));
+        assert_eq!(sized.shares(1, (0, 0), &[]), settings.shares(1, (0, 0), &[]));
     }
 }

@@ -15,7 +15,7 @@ use super::sizing::{size, tell};
 use crate::config::guard::GuardFile;
 use crate::config::memory::Shares;
 use crate::config::policy::unreadable_name_files;
-use crate::config::{Problems, Settings, policy};
+use crate::config::{Problems, Settings, gateway, policy};
 use crate::engine::callback::{Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
 use crate::engine::pages::{OwnPages, PageReply, Pages};
 use crate::engine::{self, Callbacks, ClientLimits, Engine, LISTENERS_MAX};
@@ -93,6 +93,7 @@ impl Builder {
     }
 
     /// Listens on this socket, and on further sockets that are given, in place of `host` and `port`. For proxies with one worker.
+    /// The addresses of `listen` in a gateway file get sockets in any case, unless a given socket listens there.
     pub fn listener(mut self, socket: TcpListener) -> Builder {
         self.sockets.push(socket);
         self
@@ -100,9 +101,9 @@ impl Builder {
 
     /// Sets the receiver of the access log, in the format of `log-format`. It is called once for each turn of a loop that has
     /// lines, with all of them, each with its newline, on the thread of the loop, so it must not wait. Without a receiver
-    /// there is no log.
+    /// there is no log. If the receiver panics, its lines are lost.
     pub fn access_log(self, sink: impl Fn(&[u8]) + Send + Sync + 'static) -> Builder {
-        self.log_sender(LogSender::to_sink(Arc::new(sink)))
+        self.log_sender(LogSender::to_sink(Arc::new(move |lines| guarded((), || sink(lines)))))
     }
 
     /// Sets the callback that decides, by the client's address, whether a client connection is served. With several workers
@@ -240,7 +241,7 @@ impl Builder {
         }
         let seed = self.draw(0)?;
         let values = self.start_pages()?;
-        let listeners = self.listen(&settings)?;
+        let (listeners, of_options) = self.listen(&settings)?;
         let (loops, addresses) = (listeners.loops(), listeners.addresses());
         if addresses.len() > LISTENERS_MAX {
             let mut problems = Problems::new();
@@ -258,7 +259,7 @@ impl Builder {
             log::warn!("{warning}");
         }
         shares.iter().for_each(|shares| tell(&settings, shares));
-        let gateway_part = GatewayPart::new(routes.as_ref(), &addresses, settings.hosts.len());
+        let gateway_part = GatewayPart::new(routes.as_ref(), &addresses, of_options);
         warn_if_open(gateway_part.forward(&addresses), &policy, &settings);
         warn_of_skipped(&policy);
         if let Some(closed) = unreadable_name_files(&read_file) {
@@ -348,21 +349,31 @@ impl Builder {
         started.map(Some).map_err(|error| BuildError::System(named(error)))
     }
 
-    fn listen(&mut self, settings: &Settings) -> Result<Listeners, BuildError> {
+    /// The sockets, and how many of each loop's do not come from `listen` in a gateway file.
+    fn listen(&mut self, settings: &Settings) -> Result<(Listeners, usize), BuildError> {
+        let of_options = settings.hosts.len();
         if let Some(listeners) = self.listeners.take() {
-            return Ok(listeners);
+            return Ok((listeners, of_options));
         }
+        let read_file = |path: &Path| self.configuration.read(path);
+        let bind = |addresses: &[SocketAddr], loops| {
+            Listeners::bind(addresses, loops, &mut Vec::new()).map_err(BuildError::Listen)
+        };
         let loops = loops(settings);
         if self.sockets.is_empty() {
-            let addresses = addresses_to_bind(settings, &|path| self.configuration.read(path));
-            return Listeners::bind(&addresses, loops, &mut Vec::new()).map_err(BuildError::Listen);
+            return Ok((bind(&addresses_to_bind(settings, &read_file), loops)?, of_options));
         }
         if loops > 1 {
             let mut problems = Problems::new();
             problems.add(settings.origin("workers"), "expected 1 with sockets that listen already");
             return Err(BuildError::Configuration(problems));
         }
-        Ok(Listeners::ready_made(std::mem::take(&mut self.sockets))?)
+        let mut of_gateway = gateway::listen_addresses(settings, &read_file);
+        let mut listeners = Listeners::ready_made(std::mem::take(&mut self.sockets))?;
+        let given = listeners.addresses();
+        of_gateway.retain(|address| !given.contains(address));
+        listeners.append(bind(&of_gateway, loops)?);
+        Ok((listeners, given.len()))
     }
 
     /// The parts of each loop. The loops share the policy, the names of the hosts file and the limits on clients; other

@@ -53,6 +53,11 @@ impl Listeners {
         Ok(Listeners { by_loop: vec![one_loop?] })
     }
 
+    /// Adds further sockets for the same loops.
+    pub(super) fn append(&mut self, others: Listeners) {
+        self.by_loop.iter_mut().zip(others.by_loop).for_each(|(of_loop, more)| of_loop.extend(more));
+    }
+
     /// The number of loops.
     pub(super) fn loops(&self) -> usize {
         self.by_loop.len()

@@ -3,6 +3,7 @@
 use crate::config::guard::GuardFile;
 use crate::config::memory::{Part, Shares};
 use crate::config::{Problems, Settings};
+use crate::guard::detection::{DetectRules, Mode};
 use crate::resolver;
 
 /// Sizes settings and guard file by `memory`, if it is set. `given` are the sizes of running parts that cannot change. Fails
@@ -20,7 +21,8 @@ pub fn size(
     let bans = of_file.and_then(|file| Some((Part::Bans, file.bans_max? as u64)));
     // The sizes of running parts come last, so they override the others.
     let given: Vec<_> = keys.into_iter().chain(bans).chain(given.iter().copied()).collect();
-    let Some(shares) = settings.shares(loops, file_bytes, &given)? else { return Ok(None) };
+    let detectors = of_file.map_or(0, |file| detectors(&file.detect));
+    let Some(shares) = settings.shares(loops, (file_bytes, detectors), &given)? else { return Ok(None) };
     settings.go_by(&shares);
     if let Some(file) = guard {
         let count = |part| usize::try_from(shares.of(part)).unwrap_or(usize::MAX);
@@ -28,6 +30,15 @@ pub fn size(
         file.directives.bans_max.get_or_insert(count(Part::Bans));
     }
     Ok(Some(shares))
+}
+
+/// The number of compiled detectors that may exist at the same time. A reload with the same patterns shares the present one.
+fn detectors(rules: &DetectRules) -> u64 {
+    match rules.mode {
+        Mode::Off => 0,
+        Mode::Observe | Mode::Block if rules.patterns.is_empty() => 1,
+        Mode::Observe | Mode::Block => 2,
+    }
 }
 
 /// Limits the memory and the queries of a resolver to the part of one of so many loops.

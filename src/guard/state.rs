@@ -4,6 +4,8 @@ use super::bans::{Ban, BanError, BanOrigin, Bans};
 use super::behaviour::throttles::Throttles;
 use super::csrf::Key;
 use super::detection::Category;
+#[cfg(feature = "detection")]
+use super::detection::Detector;
 use super::directives::{BanAfter, Directives};
 use super::escalation::SharedEscalations;
 use super::events::{Event, EventType, Ring};
@@ -18,6 +20,8 @@ use siphasher::sip::SipHasher13;
 use std::fmt;
 use std::hash::Hasher;
 use std::net::IpAddr;
+#[cfg(feature = "detection")]
+use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -71,6 +75,9 @@ pub struct State {
     tokens: AtomicU64,
     /// Requests with findings, by category; the last number counts requests with more values than are scanned.
     detected: [AtomicU64; Category::ALL.len() + 1],
+    /// The last compiled detector: the next guard file shares its automata if the patterns are the same.
+    #[cfg(feature = "detection")]
+    pub(super) detector: Mutex<Weak<Detector>>,
     events: Mutex<Ring>,
     events_lost: AtomicU64,
     sink: Sink,
@@ -94,6 +101,8 @@ impl State {
             csrf_key: Mutex::new(None),
             tokens: AtomicU64::new(0),
             detected: [const { AtomicU64::new(0) }; Category::ALL.len() + 1],
+            #[cfg(feature = "detection")]
+            detector: Mutex::new(Weak::new()),
             events: Mutex::new(Ring::new(EVENTS_MAX)),
             events_lost: AtomicU64::new(0),
             sink,

@@ -100,6 +100,8 @@ pub struct Pool {
     /// Most blocks lent at once since the last `shrink`.
     lent_recently: usize,
     spilled_bytes: usize,
+    /// Blocks that heap beside the pool counts as.
+    charged: usize,
     refusals: u64,
     returned: bool,
     /// Memory beside the pool is scarce.
@@ -126,6 +128,7 @@ impl Pool {
             lent_peak: 0,
             lent_recently: 0,
             spilled_bytes: 0,
+            charged: 0,
             refusals: 0,
             returned: false,
             scarce: false,
@@ -146,7 +149,7 @@ impl Pool {
             Purpose::Download => self.blocks_max / 32,
             Purpose::Reply => 0,
         };
-        (self.blocks_max - self.lent).saturating_sub(reserve)
+        (self.blocks_max - self.lent).saturating_sub(reserve + self.charged)
     }
 
     /// While memory is scarce, lends nothing for new requests, even if blocks are free: a request needs other memory, too.
@@ -161,7 +164,7 @@ impl Pool {
 
     /// Whether more than half of the blocks are free.
     pub fn is_plentiful(&self) -> bool {
-        self.lent < self.blocks_max / 2
+        self.lent + self.charged < self.blocks_max / 2
     }
 
     /// Lends a block, or counts a refusal. The block contains the bytes of its last owner.
@@ -270,6 +273,25 @@ impl Pool {
         debug_assert!(self.spilled_bytes >= bytes);
         self.spilled_bytes -= bytes;
         self.returned = true;
+    }
+
+    /// Counts heap beside the pool as so many lent blocks. False, which counts as a refusal, if so many could not be lent for this
+    /// purpose.
+    pub fn charge(&mut self, purpose: Purpose, blocks: usize) -> bool {
+        let allowed = blocks <= self.lendable(purpose);
+        if allowed {
+            self.charged += blocks;
+        } else {
+            self.refusals += 1;
+        }
+        allowed
+    }
+
+    /// Counts the end of such heap.
+    pub fn discharge(&mut self, blocks: usize) {
+        debug_assert!(self.charged >= blocks);
+        self.charged -= blocks;
+        self.returned |= blocks > 0;
     }
 
     /// Whether memory was returned since the last call: parked connections may try again.

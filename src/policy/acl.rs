@@ -13,8 +13,9 @@
 //! - An allow rule for the address, or for the exact name, lifts the built-in block. A wildcard does not: the owner
 //!   of a name below it could point that name at this machine (DNS rebinding).
 //! - With an allowlist, a name without an allow rule may still resolve to an allowed network, if there are any.
-//! - weir's own listeners are refused before allow rules are looked at, because a request to them would loop. They
-//!   are allowed only by a rule that names exactly this port (and the exact name, if it is a rule for names).
+//! - weir's own listeners are refused before allow rules are looked at, because a request to them would loop, and because the
+//!   one for monitoring systems is not for clients. They are allowed only by a rule that names exactly this port (and the exact
+//!   name, if it is a rule for names).
 //! - An address that embeds other addresses is refused if one of them is. An allow rule for the outer form lifts the
 //!   built-in block from the embedded ones, but no explicit block.
 

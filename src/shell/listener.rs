@@ -68,8 +68,12 @@ fn listen(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 }
 
 impl Listener {
-    /// A socket that listens already.
+    /// A socket that listens already. Any other socket would never report a connection.
     pub fn ready_made(socket: TcpListener) -> io::Result<Listener> {
+        #[cfg(target_os = "linux")]
+        if !rustix::net::sockopt::socket_acceptconn(&socket)? {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "a socket that was given does not listen"));
+        }
         let socket = Socket::from(socket);
         // Inherited by every connection that is taken.
         socket.set_tcp_nodelay(true)?;

@@ -99,6 +99,17 @@ pub trait Filter: Debug + Send {
         None
     }
 
+    /// The heap of the filter that grows with the body, in bytes, without held bytes. Asked after each piece. It counts as blocks of
+    /// the pool. If the pool has too few, the body is ended, or the filter leaves if the body may pass without it.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+
+    /// Whether the body must not pass without the filter.
+    fn is_needed(&self) -> bool {
+        true
+    }
+
     /// Decides when [`HELD_BYTES_MAX`] would be exceeded, or memory for holding back is short.
     fn when_full(&self) -> WhenFull {
         WhenFull::Abort("filter_held_bytes_max")
@@ -186,6 +197,8 @@ impl Output<'_> {
 struct Slot {
     filter: Box<dyn Filter>,
     held: Linear,
+    /// Blocks of the pool that the heap of the filter counts as.
+    charged: usize,
     /// The filter is not called any more.
     left: bool,
 }
@@ -220,9 +233,8 @@ impl Filters {
         if filters.is_empty() {
             return None;
         }
-        let slot = |filter| Slot { filter, held: Linear::default(), left: false };
         Some(Box::new(Filters {
-            slots: filters.into_iter().map(slot).collect(),
+            slots: filters.into_iter().map(Slot::new).collect(),
             passed: Linear::default(),
             purpose,
             seen: 0,
@@ -238,7 +250,7 @@ impl Filters {
     /// Inserts a filter before the others.
     #[cfg(feature = "detection")]
     pub fn insert_first(&mut self, filter: Box<dyn Filter>) {
-        self.slots.insert(0, Slot { filter, held: Linear::default(), left: false });
+        self.slots.insert(0, Slot::new(filter));
     }
 
     /// Whether the length of the body may change.
@@ -347,11 +359,30 @@ impl Filters {
     /// Releases all memory; held bytes are lost.
     pub fn release(&mut self, pool: &mut Pool) {
         self.passed.release(pool);
-        self.slots.iter_mut().for_each(|slot| slot.held.release(pool));
+        for slot in &mut self.slots {
+            slot.held.release(pool);
+            pool.discharge(std::mem::take(&mut slot.charged));
+        }
     }
 }
 
 impl Slot {
+    fn new(filter: Box<dyn Filter>) -> Slot {
+        Slot { filter, held: Linear::default(), charged: 0, left: false }
+    }
+
+    /// Counts the present heap of the filter.
+    fn charge(&mut self, pool: &mut Pool, purpose: Purpose) -> Result<(), FilterFault> {
+        let blocks = self.filter.heap_bytes().div_ceil(BLOCK_BYTES);
+        if blocks > self.charged && !pool.charge(purpose, blocks - self.charged) {
+            self.left = true;
+            return if self.filter.is_needed() { Err(FilterFault::NoMemory) } else { Ok(()) };
+        }
+        pool.discharge(self.charged.saturating_sub(blocks));
+        self.charged = blocks;
+        Ok(())
+    }
+
     /// Carries out the verdict of the filter about a piece.
     fn follow(&mut self, verdict: Verdict, piece: &[u8], output: &mut Output<'_>) -> Result<(), FilterFault> {
         let replaced = output.written || verdict == Verdict::Drop;
@@ -418,6 +449,7 @@ fn show(
         }
         let mut output = Output { pool, purpose, behind, passed, outcome: Ok(()), written: false };
         let verdict = slot.filter.handle_payload(piece, &mut output);
+        slot.charge(output.pool, purpose)?;
         let as_it_is = matches!(verdict, Verdict::Pass | Verdict::Leave) && !output.written;
         if !(as_it_is && slot.held.is_empty()) {
             slot.follow(verdict, piece, &mut output)?;

@@ -349,3 +349,51 @@ fn trailers_outlive_the_last_filter() {
     let run = pass((Body::Chunked, true), list, &chunked(b"abc"), (4096, 4096));
     assert_eq!(unchunk(&run.out), (b"abc".to_vec(), Some(b"X-Sum: 1\r\n\r\n".to_vec())));
 }
+
+/// Takes heap with the body, a block for each byte.
+#[derive(Debug)]
+struct Heavy {
+    blocks: usize,
+    is_needed: bool,
+}
+
+impl Filter for Heavy {
+    fn handle_payload(&mut self, payload: &[u8], _: &mut Output<'_>) -> Verdict {
+        self.blocks += payload.len();
+        Verdict::Pass
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.blocks * BLOCK_BYTES
+    }
+
+    fn is_needed(&self) -> bool {
+        self.is_needed
+    }
+}
+
+/// Heap of a filter counts as blocks. Where there are none left, the body goes no further, or goes on without the filter.
+#[test]
+fn heap_of_filters_is_bounded_by_the_pool() {
+    for (bytes, is_needed, fault, lendable) in [
+        (10, true, None, 245),
+        (10, false, None, 245),
+        (300, true, Some(FilterFault::NoMemory), 0),
+        (300, false, None, 0),
+    ] {
+        let heavy = Heavy { blocks: 0, is_needed };
+        let input = vec![b'x'; bytes];
+        let mut run = pass((Body::Length(1000), false), vec![Box::new(heavy)], &input, (100, 1000));
+        assert_eq!(run.fault, fault.map(BodyFault::Filter), "{bytes} {is_needed}");
+        if fault.is_none() {
+            assert_eq!(run.out, input);
+        }
+        let left = run.pool.lendable(Purpose::Reply);
+        assert!(
+            if lendable > 0 { left >= lendable && left < 256 } else { left < 256 - 200 || !is_needed },
+            "{left}"
+        );
+        run.relay.release(&mut run.pool);
+        assert_eq!((run.pool.lent(), run.pool.lendable(Purpose::Reply)), (0, 256));
+    }
+}

@@ -7,7 +7,7 @@
 
 use crate::engine::body::filter::{Filter, Output, Report, Verdict as OfPiece, WhenFull};
 use crate::guard::detection::{BODY_BYTES_MAX, Category, Findings, Verdict};
-use crate::guard::inspection::{Content, Part, Walker};
+use crate::guard::inspection::{Content, Part, WINDOW_BYTES, Walker};
 use crate::guard::rules::Guard;
 use crate::http::message::Fields;
 use std::cell::Cell;
@@ -123,6 +123,11 @@ impl Filter for Inspection {
 
     fn handle_end(&mut self, _: &mut Vec<u8>, _: &mut Output<'_>) -> OfPiece {
         self.look(None)
+    }
+
+    /// The window counts with its greatest size.
+    fn heap_bytes(&self) -> usize {
+        WINDOW_BYTES + self.content.heap_bytes()
     }
 
     fn when_full(&self) -> WhenFull {

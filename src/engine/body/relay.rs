@@ -372,7 +372,7 @@ impl Relay {
             self.finish_filters(pool)?;
         }
         // Not earlier: the trailers may have arrived with the piece at which the last filter has left.
-        self.drop_spent_filters();
+        self.drop_spent_filters(pool);
         Ok(())
     }
 
@@ -409,10 +409,15 @@ impl Relay {
 
     /// Releases all memory and the filters; unsent bytes are lost.
     pub fn release(&mut self, pool: &mut Pool) {
+        self.drop_filters(pool);
+        self.rewind(pool);
+    }
+
+    /// Removes the filters: the bytes from now on are no body.
+    pub fn drop_filters(&mut self, pool: &mut Pool) {
         if let Some(mut filters) = self.filters.take() {
             filters.release(pool);
         }
-        self.rewind(pool);
     }
 
     /// Releases all memory except the filters': the same body is received again, and the filters do not see it twice.
@@ -507,13 +512,13 @@ impl Relay {
         if let Some(filters) = &mut self.filters {
             filters.consume(pool, count);
         }
-        self.drop_spent_filters();
+        self.drop_spent_filters(pool);
     }
 
     /// Removes the filters when all have left, and all bytes that they let pass were sent.
-    fn drop_spent_filters(&mut self) {
-        if self.filters.as_ref().is_some_and(|filters| filters.is_spent()) {
-            self.filters = None;
+    fn drop_spent_filters(&mut self, pool: &mut Pool) {
+        if let Some(mut spent) = self.filters.take_if(|filters| filters.is_spent()) {
+            spent.release(pool);
         }
     }
 

@@ -40,6 +40,14 @@ impl Filter for ResponseTap {
         Verdict::Pass
     }
 
+    fn heap_bytes(&self) -> usize {
+        self.content.heap_bytes()
+    }
+
+    fn is_needed(&self) -> bool {
+        false
+    }
+
     fn take_report(&mut self) -> Option<Report> {
         let whole = self.done?;
         self.watch.take().map(|watch| Report::Watched { watch, whole })

@@ -522,8 +522,8 @@ impl Transaction {
     fn switch(&mut self, cx: &mut Context, id: TransactionId, head_bytes: usize) {
         let Some(origin) = self.origin else { return };
         // Filters are for bodies, and no body follows.
-        self.up.set_filters(None);
-        self.down.set_filters(None);
+        self.up.drop_filters(&mut cx.pool);
+        self.down.drop_filters(&mut cx.pool);
         let rest = self.response.bytes(&cx.pool)[head_bytes..].to_vec();
         if !self.down.head.append(&mut cx.pool, Purpose::Reply, &rest) {
             // The 101 was sent: no response can follow.

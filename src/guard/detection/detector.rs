@@ -49,6 +49,16 @@ impl Detector {
         Ok(Detector { rules: rules.clone(), automata, spare: Mutex::default() })
     }
 
+    /// A detector for other rules that shares the automata. `None` if the patterns differ.
+    pub fn with_rules(&self, rules: &DetectRules) -> Option<Detector> {
+        let automata = Arc::clone(&self.automata);
+        (self.rules.patterns == rules.patterns).then(|| Detector {
+            rules: rules.clone(),
+            automata,
+            spare: Mutex::default(),
+        })
+    }
+
     /// What the guard file says.
     pub fn rules(&self) -> &DetectRules {
         &self.rules

@@ -97,3 +97,14 @@ fn guard_11_what_is_inflated_is_bounded() {
         assert_eq!(findings.verdict(), verdict, "{text}");
     }
 }
+
+/// A guard file with the same patterns goes on with the automata that there are.
+#[test]
+fn automata_serve_all_rules_with_the_same_patterns() {
+    let before = Detector::new(&DetectRules { mode: Mode::Block, ..DetectRules::default() }).unwrap();
+    let other = DetectRules { mode: Mode::Observe, exhausted_blocks: false, ..DetectRules::default() };
+    let after = before.with_rules(&other).unwrap();
+    assert_eq!(after.rules(), &other);
+    let pattern = crate::guard::detection::rules::CustomPattern { name: "a".into(), pattern: "b".into() };
+    assert!(before.with_rules(&DetectRules { patterns: vec![pattern], ..other }).is_none());
+}

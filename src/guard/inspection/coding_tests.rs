@@ -1,4 +1,5 @@
 use super::*;
+use crate::guard::inspection::Content;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use std::io::Write as _;
@@ -156,4 +157,36 @@ fn a_taker_that_wants_no_more_gets_no_more() {
     };
     decoder.push(&coded, &mut take).unwrap();
     assert!(taken <= 10_000 + STRETCH_BYTES, "{taken}");
+}
+
+/// Fourteen bytes that stand for 16 MB, in a window of 16 MB.
+#[test]
+fn ours_11_a_window_of_br_takes_no_more_than_is_looked_at() {
+    let zeros = bytes("cfffff7ff82700e2b14020f7fe7f");
+    for size in [1, zeros.len()] {
+        let mut decoder = Decoder::new(Coding::Brotli).unwrap();
+        let mut taken = 0;
+        let mut take = |stretch: &[u8]| {
+            assert!(stretch.iter().all(|byte| *byte == 0));
+            taken += stretch.len();
+            ControlFlow::Continue(())
+        };
+        let pushed: Result<(), DecodeFault> =
+            zeros.chunks(size).try_for_each(|piece| decoder.push(piece, &mut take));
+        assert_eq!(pushed, Err(DecodeFault::Bomb));
+        assert!(taken >= RATIO_FREE_BYTES as usize && decoder.heap_bytes() <= 1 << 20, "{taken}");
+    }
+}
+
+#[test]
+fn a_content_takes_heap_from_when_it_comes() {
+    for (coding, coded) in [("gzip", gzip(TEXT)), ("deflate", raw(TEXT)), ("br", bytes(BROTLI))] {
+        let mut content = Content::new([coding.as_bytes()]);
+        assert_eq!(content.heap_bytes(), 0, "{coding}");
+        content.push(&coded[..4], &mut |_| ControlFlow::Continue(())).unwrap();
+        assert!(content.heap_bytes() > 16 * 1024, "{coding}");
+    }
+    let mut content = Content::new([b"identity".as_slice()]);
+    content.push(TEXT, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(content.heap_bytes(), 0);
 }

@@ -5,8 +5,9 @@ use super::coding::{Coding, DecodeFault, Decoder, Take};
 /// Decodes a content piece by piece, or passes it on if it is not coded.
 #[derive(Debug)]
 pub struct Content {
+    coding: Coding,
+    /// None before the first piece.
     decoder: Option<Decoder>,
-    is_known: bool,
 }
 
 /// Why a content cannot be read.
@@ -23,14 +24,21 @@ pub enum Unreadable {
 impl Content {
     /// A content with these lines of Content-Encoding.
     pub fn new<'a>(codings: impl IntoIterator<Item = &'a [u8]>) -> Content {
-        let coding = Coding::of(codings);
-        Content { decoder: Decoder::new(coding), is_known: coding != Coding::Unknown }
+        Content { coding: Coding::of(codings), decoder: None }
+    }
+
+    /// The present heap of the decoder, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.decoder.as_ref().map_or(0, Decoder::heap_bytes)
     }
 
     /// More of the content. If the taker wants no more, what is left of the piece is not decoded.
     pub fn push(&mut self, piece: &[u8], take: &mut Take<'_>) -> Result<(), Unreadable> {
-        if !self.is_known {
+        if self.coding == Coding::Unknown {
             return Err(Unreadable::Coding);
+        }
+        if self.decoder.is_none() {
+            self.decoder = Decoder::new(self.coding);
         }
         match &mut self.decoder {
             Some(decoder) => decoder.push(piece, take).map_err(Unreadable::Fault),
@@ -43,10 +51,12 @@ impl Content {
 
     /// The content has ended.
     pub fn end(&self) -> Result<(), Unreadable> {
-        match &self.decoder {
-            Some(decoder) if !decoder.is_complete() => Err(Unreadable::Cut),
-            Some(_) | None if self.is_known => Ok(()),
-            Some(_) | None => Err(Unreadable::Coding),
+        let is_complete = self.decoder.as_ref().is_some_and(Decoder::is_complete);
+        match self.coding {
+            Coding::Unknown => Err(Unreadable::Coding),
+            Coding::Identity => Ok(()),
+            Coding::Gzip | Coding::Deflate | Coding::Brotli if is_complete => Ok(()),
+            Coding::Gzip | Coding::Deflate | Coding::Brotli => Err(Unreadable::Cut),
         }
     }
 }

@@ -5,18 +5,27 @@ use super::subject::Subject;
 use crate::guard::detection::{DetectRules, Detector, Findings, Mode, Verdict};
 use crate::guard::directives::{PER_CLIENT, Violation};
 use crate::guard::events::{Event, EventType};
+use crate::guard::state::State;
 use crate::guard::told::Asker;
 use crate::guard::verdict::{Cause, Denial};
 use crate::time::Now;
 use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
 
 /// Most patterns that an event names (chosen): the others are of the same request.
 const TOLD_MAX: usize = 8;
 
-/// What a guard file says of detection, compiled; nothing if it looks for nothing.
-pub(super) fn compiled(rules: &DetectRules) -> Option<Detector> {
+/// Compiles the detection lines of a guard file; none if detection is off.
+pub(super) fn compiled(rules: &DetectRules, state: &State) -> Option<Arc<Detector>> {
+    if rules.mode == Mode::Off {
+        return None;
+    }
+    let mut last = state.detector.lock().unwrap_or_else(PoisonError::into_inner);
+    let again = last.upgrade().and_then(|last| last.with_rules(rules));
     // The patterns of the file have been compiled when the file was read.
-    if rules.mode == Mode::Off { None } else { Detector::new(rules).ok() }
+    let detector = Arc::new(again.or_else(|| Detector::new(rules).ok())?);
+    *last = Arc::downgrade(&detector);
+    Some(detector)
 }
 
 /// What follows from what was found in a request: an event, a violation that counts towards a ban, a refusal.

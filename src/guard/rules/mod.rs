@@ -61,7 +61,7 @@ pub struct Guard {
     /// What signs tokens; nothing is protected without.
     key: Option<Key>,
     #[cfg(feature = "detection")]
-    detector: Option<Detector>,
+    detector: Option<Arc<Detector>>,
 }
 
 impl Guard {
@@ -73,7 +73,7 @@ impl Guard {
             protected: directives.csrf.protected.clone(),
             key: None,
             #[cfg(feature = "detection")]
-            detector: detecting::compiled(&directives.detect),
+            detector: detecting::compiled(&directives.detect, &state),
             consequences: Consequences::new(state, directives.passive, &directives.ban_after),
             trust: TrustTable::new(&directives.trust),
             exempt: AddressSteps::new(directives.exempt.iter().map(|(network, _)| *network)),
@@ -309,7 +309,7 @@ impl Guard {
     /// What looks for attacks in requests, if the guard file has it.
     #[cfg(feature = "detection")]
     pub fn detector(&self) -> Option<&Detector> {
-        self.detector.as_ref()
+        self.detector.as_deref()
     }
 
     /// Whether a request is refused for what was found in it.
