@@ -4,6 +4,11 @@
 
 _weir() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
+    if [[ $previous == '=' ]]; then
+        previous=${COMP_WORDS[COMP_CWORD-2]}
+    elif [[ $current == '=' ]]; then
+        current=
+    fi
     COMPREPLY=()
     case $previous in
         -c|--config|--pid-file|--control|--take-over|--blocklist|--blacklist|--allowlist|--whitelist|--auth-file|--guard|--gateway|--cache-rules|--cache-file|--purge-token-file)

@@ -52,6 +52,9 @@ pub fn bash() -> String {
         "# bash completion for weir(1).                              -*- shell-script -*-\n{WRITTEN}"
     );
     out.push_str("# shellcheck shell=bash\n\n_weir() {\n    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}\n");
+    // In --option=value the sign is a word of its own.
+    out.push_str("    if [[ $previous == '=' ]]; then\n        previous=${COMP_WORDS[COMP_CWORD-2]}\n");
+    out.push_str("    elif [[ $current == '=' ]]; then\n        current=\n    fi\n");
     out.push_str("    COMPREPLY=()\n    case $previous in\n");
     let mut case = |pattern: &str, action: &str, is_path: bool| {
         let _ = writeln!(out, "        {pattern})");
@@ -119,7 +122,9 @@ pub fn zsh() -> String {
             Value::Other => format!(":{placeholder}: "),
         };
         for name in dashed(spec) {
-            let _ = writeln!(out, "    '*{name}[{phrase}]{action}' \\");
+            // The value is the next word, or stands behind the sign.
+            let sign = if name.starts_with("--") && !action.is_empty() { "=" } else { "" };
+            let _ = writeln!(out, "    '*{name}{sign}[{phrase}]{action}' \\");
         }
     }
     out.push_str("    '1: :_weir_commands' \\\n    '*: :_weir_words'\n");
