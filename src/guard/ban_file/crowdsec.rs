@@ -3,7 +3,7 @@
 use super::list::BanList;
 use serde::Deserialize;
 
-/// An alert with its decisions, or a decision: both have what the other has not.
+/// An alert with its decisions, or a decision: neither has the fields of the other.
 #[derive(Deserialize)]
 struct Decision {
     decisions: Option<Vec<Decision>>,
@@ -85,8 +85,8 @@ impl Entry<'_> {
     }
 }
 
-/// A duration as Go writes it: numbers with units, the larger first, of which the last may have decimals. Less than 0 for what
-/// has ended. Fractions of a millisecond are dropped.
+/// A duration as Go writes it: numbers with units, the larger first; the last may have decimals. Negative for a ban that has
+/// ended. Fractions of a millisecond are dropped.
 fn milliseconds(text: &str) -> Option<i64> {
     let (sign, mut rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     if rest == "0" {
@@ -98,7 +98,7 @@ fn milliseconds(text: &str) -> Option<i64> {
         let (number, behind) = rest.split_at(digits_end);
         let unit_end = behind.find(|char: char| char.is_ascii_digit()).unwrap_or(behind.len());
         let (unit, behind) = behind.split_at(unit_end);
-        // Millionths of a millisecond, so that decimals of all units are whole numbers.
+        // In millionths of a millisecond, so that decimals of all units are whole numbers.
         let unit_ns: i64 = match unit {
             "d" => 86_400_000_000_000,
             "h" => 3_600_000_000_000,

@@ -1,24 +1,24 @@
-//! The bans of a file, as they are read.
+//! The bans of a file.
 
 use crate::guard::networks::{NetworkError, parse_network};
 use ipnet::IpNet;
 use std::fmt::Display;
 
-/// Most problems that are told of one file; the last one says so (chosen).
+/// Most problems that are reported of one file; the last one names the rest (chosen).
 pub const PROBLEMS_MAX: usize = 100;
 
-/// Longest reason that is kept, in bytes (chosen).
+/// Longest reason in bytes (chosen).
 const REASON_BYTES_MAX: usize = 200;
 
 /// Most characters of a faulty text that a problem shows (chosen).
 const FOUND_CHARS_MAX: usize = 80;
 
-/// When the file is read, and when it was written.
+/// The time of reading and the time of writing of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// Milliseconds since 1970 now: what has ended is left out.
+    /// The present time in milliseconds since 1970: ended bans are left out.
     pub now_unix_ms: u64,
-    /// Milliseconds since 1970 when the file was changed last: CrowdSec tells how long a ban lasts from then on.
+    /// Time of the last change of the file, in milliseconds since 1970: durations of CrowdSec begin there.
     pub written_unix_ms: u64,
     /// Seconds that local time is ahead of UTC: fail2ban writes local times.
     pub utc_offset_s: i64,
@@ -29,9 +29,9 @@ pub struct Times {
 pub struct FileBan {
     /// An address is a network of one.
     pub network: IpNet,
-    /// Milliseconds since 1970; `None`: as long as the file has it.
+    /// Milliseconds since 1970; `None` as long as the ban is in the file.
     pub until_unix_ms: Option<u64>,
-    /// What the file says; may be empty.
+    /// The reason in the file; may be empty.
     pub reason: Box<str>,
 }
 
@@ -44,16 +44,16 @@ pub struct Problem {
     pub message: String,
 }
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug)]
 pub struct BanList {
-    /// In the order of the file. A network may be there more than once: the longest ban holds.
+    /// In the order of the file. A network may occur more than once: the longest ban counts.
     pub bans: Vec<FileBan>,
     /// Lines that were left out.
     pub problems: Vec<Problem>,
-    /// Entries that mean no ban by now: ended, simulated, of another kind (captcha), or of no address (a country).
+    /// Entries that are no ban now: ended, simulated, of another kind (captcha), or without an address (a country).
     pub skipped: u64,
-    /// Faulty lines, told or not.
+    /// Faulty lines, including those that are not reported.
     faults: u64,
     bans_max: usize,
     times: Times,
@@ -102,12 +102,12 @@ impl BanList {
         }
     }
 
-    /// Faulty lines, also those that are not among the problems.
+    /// Faulty lines, including those that are not reported as problems.
     pub fn faults(&self) -> u64 {
         self.faults
     }
 
-    /// The list, unless there is nothing in it but faults.
+    /// The list, or its problems if it contains nothing but faults.
     pub(super) fn finish(mut self) -> Result<BanList, Vec<Problem>> {
         let untold = self.faults - self.problems.len() as u64;
         if untold > 0 {

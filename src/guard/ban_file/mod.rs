@@ -1,12 +1,11 @@
-//! Files of bans: plain lists, and what fail2ban and CrowdSec export. The format is recognised from the content.
+//! Files of bans: plain lists, and the exports of fail2ban and CrowdSec. The format is recognised from the content.
 //!
 //! - A plain list has addresses and networks, one or several in a line, and `#` comments.
 //! - fail2ban: `fail2ban-client get JAIL banip`, the same with `--with-time`, and `fail2ban-client banned`.
-//! - CrowdSec: `cscli decisions list -o json` and `-o raw` (CSV), and what `cscli decisions import` takes.
+//! - CrowdSec: `cscli decisions list -o json` and `-o raw` (CSV), and the input of `cscli decisions import`.
 //!
-//! A faulty line is told and left out, and the others are taken: a list that is shared by many must not fail as a whole. A
-//! file of which nothing is left but faults is no list of bans. A ban without an end in the file holds as long as the file
-//! has it.
+//! A faulty line is reported and left out, and the others are used: a list that many share must not fail as a whole. A file
+//! with nothing but faults is no list of bans. A ban without an end lasts as long as it is in the file.
 
 mod crowdsec;
 mod list;
@@ -14,10 +13,10 @@ mod plain;
 
 pub use list::{BanList, FileBan, PROBLEMS_MAX, Problem, Times};
 
-/// Largest file (chosen): a million bans with everything that CrowdSec tells of them is larger, and comes as CSV.
+/// Largest file (chosen): a million bans with all fields of CrowdSec's JSON are larger, and should be exported as CSV.
 pub const FILE_BYTES_MAX: usize = 128 << 20;
 
-/// Reads a file of bans, and at most so many of them.
+/// Reads a file with at most `bans_max` bans.
 pub fn parse(content: &[u8], times: Times, bans_max: usize) -> Result<BanList, Vec<Problem>> {
     if content.len() > FILE_BYTES_MAX {
         let message = format!("{} bytes: a file of bans has at most {FILE_BYTES_MAX}", content.len());
@@ -39,9 +38,9 @@ enum Format {
     Plain,
     /// Jails of fail2ban with their addresses, as Python writes them.
     Jails,
-    /// Of CrowdSec.
+    /// JSON of CrowdSec.
     Json,
-    /// Of CrowdSec.
+    /// CSV of CrowdSec.
     Csv,
 }
 
@@ -51,7 +50,7 @@ fn format_of(content: &[u8]) -> Format {
     match start.first() {
         Some(b'[' | b'{') if inside == Some(&b'\'') => Format::Jails,
         Some(b'[' | b'{') => Format::Json,
-        // What Go writes for an empty list.
+        // Go writes an empty list as `null`.
         _ if start.trim_ascii_end() == b"null" => Format::Json,
         _ if crowdsec::is_header(start.split(|byte| *byte == b'\n').next().unwrap_or_default()) => {
             Format::Csv

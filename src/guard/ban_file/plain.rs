@@ -1,9 +1,9 @@
-//! Plain lists, and what fail2ban prints.
+//! Plain lists, and the output of fail2ban.
 
 use super::list::BanList;
 use crate::http::date::seconds;
 
-/// Why fail2ban's bans are there, in front of the name of the jail.
+/// The reason of fail2ban's bans, in front of the name of the jail.
 const FAIL2BAN: &str = "fail2ban";
 
 /// One or several addresses and networks in each line, or one with the times of fail2ban.
@@ -22,7 +22,7 @@ pub(super) fn read_lines(content: &[u8], list: &mut BanList) {
     }
 }
 
-/// `2024-01-01 10:00:00 + 600 = 2024-01-01 10:10:00` in local time; with -1 the ban has no end.
+/// `2024-01-01 10:00:00 + 600 = 2024-01-01 10:10:00` in local time; -1 stands for a permanent ban.
 fn read_with_times(number: u32, address: &str, times: &str, list: &mut BanList) {
     let begin_and_seconds = times.split_once(" = ").and_then(|(begin, _)| begin.split_once(" + "));
     let read = begin_and_seconds.and_then(|(begin, duration)| {
@@ -95,7 +95,7 @@ pub(super) fn read_jails(content: &[u8], list: &mut BanList) {
     }
 }
 
-/// Where something else begins than the marks around texts.
+/// The rest of a text behind the marks around texts.
 fn other_than_marks(text: &str) -> Option<&str> {
     let at = text.find(|char: char| !matches!(char, '[' | ']' | '{' | '}' | ',') && !char.is_whitespace());
     at.map(|at| &text[at..])

@@ -5,7 +5,7 @@ const NOW: u64 = 1_704_103_500_000;
 
 const TIMES: Times = Times { now_unix_ms: NOW, written_unix_ms: NOW - 60_000, utc_offset_s: 0 };
 
-/// What a list says: `network until reason`, until in seconds from now.
+/// The bans of a list: `network until reason`, `until` in seconds from now.
 fn read(text: &str) -> (Vec<String>, u64, Vec<u32>) {
     let list = parse(text.as_bytes(), TIMES, 1000).unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
     let until =
@@ -36,7 +36,7 @@ fn guard_4_plain_lists() {
         0,
         &[],
     );
-    // As fail2ban-client get JAIL banip prints them.
+    // The output of `fail2ban-client get JAIL banip`.
     expect(
         "192.0.2.1 192.0.2.2 2001:db8::1",
         &["192.0.2.1/32 -", "192.0.2.2/32 -", "2001:db8::1/128 -"],
@@ -112,7 +112,7 @@ fn guard_4_crowdsec_json() {
         6,
         &[0, 0, 0],
     );
-    // What cscli decisions import takes.
+    // The input of `cscli decisions import`.
     let decisions = r#"[{"duration": "24h", "reason": "mine", "scope": "ip", "type": "ban", "value": "2001:db8::1"}, {"value": "192.0.2.1"}]"#;
     expect(decisions, &["2001:db8::1/128 86340 mine", "192.0.2.1/32 -"], 0, &[]);
     expect("null", &[], 0, &[]);

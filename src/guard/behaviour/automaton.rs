@@ -1,7 +1,7 @@
-//! Automata over the bytes of a body: linear in time, a word of state for each body, no memory of what went by.
+//! Automata over the bytes of a body: linear in time, with one state id for each body, and no memory of earlier bytes.
 //!
-//! The classes of expressions (`\w`, `\d`, `\b`) and their letters without case are those of ASCII: automata of all of Unicode
-//! have hundreds of kilobytes. A plain text is compared without case in all of Unicode.
+//! The classes of expressions (`\w`, `\d`, `\b`) and their case-insensitive letters are those of ASCII: automata for all of
+//! Unicode have hundreds of kilobytes. A plain text is compared without case in all of Unicode.
 
 #[cfg(feature = "detection")]
 pub use with::{Automaton, Progress};
@@ -18,21 +18,21 @@ mod with {
     use regex_automata::util::syntax;
     use std::sync::Arc;
 
-    /// Most bytes of an automaton, and of what is needed to make it (chosen: a few thousand states).
+    /// Most bytes of an automaton, and of its construction (chosen: a few thousand states).
     const BYTES_MAX: usize = 2 << 20;
 
-    /// One expression or text.
+    /// One compiled expression or text.
     #[derive(Clone, Debug)]
     pub struct Automaton(Arc<dense::DFA<Vec<u32>>>);
 
-    /// How far an automaton has come in one body.
+    /// The progress of an automaton in one body.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Progress {
-        /// In this state.
+        /// The automaton is in this state.
         In(StateID),
-        /// It has matched.
+        /// The automaton has matched.
         Matched,
-        /// It will not.
+        /// The automaton cannot match any more.
         Dead,
     }
 
@@ -60,7 +60,7 @@ mod with {
                 .start_kind(StartKind::Unanchored)
                 .dfa_size_limit(Some(BYTES_MAX))
                 .determinize_size_limit(Some(2 * BYTES_MAX));
-            // Repetitions of repetitions are refused before they are spelled out.
+            // Nested repetitions are refused before they are expanded.
             let nfa = thompson::Config::new().nfa_size_limit(Some(BYTES_MAX));
             let built =
                 dense::Builder::new().configure(config).syntax(syntax).thompson(nfa).build(expression);
@@ -83,18 +83,18 @@ mod with {
             }
         }
 
-        /// Before the first byte.
+        /// The progress before the first byte.
         pub fn start(&self) -> Progress {
             let config = start::Config::new().anchored(Anchored::No);
             match self.0.start_state(&config) {
-                // Matches are told one byte late, so an empty one at the start is seen at the end of an empty body.
+                // A match is reported one byte late, so an empty match at the start is found at the end of an empty body.
                 Ok(state) if self.0.is_match_state(self.0.next_eoi_state(state)) => Progress::Matched,
                 Ok(state) => Progress::In(state),
                 Err(_) => Progress::Dead,
             }
         }
 
-        /// Takes the bytes that come next.
+        /// Feeds the next bytes.
         pub fn feed(&self, progress: Progress, bytes: &[u8]) -> Progress {
             let Progress::In(mut state) = progress else { return progress };
             for &byte in bytes {
@@ -111,7 +111,7 @@ mod with {
             Progress::In(state)
         }
 
-        /// Whether it has matched, now that the body has ended.
+        /// Whether the automaton has matched at the end of the body.
         pub fn end(&self, progress: Progress) -> bool {
             match progress {
                 Progress::In(state) => self.0.is_match_state(self.0.next_eoi_state(state)),
@@ -124,20 +124,20 @@ mod with {
 
 #[cfg(not(feature = "detection"))]
 mod without {
-    /// There are none in this build: none can be made.
+    /// Cannot be created in this build.
     #[derive(Clone, Copy, Debug)]
     pub struct Automaton(());
 
-    /// How far an automaton has come.
+    /// The progress of an automaton.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Progress {
-        /// It has matched.
+        /// The automaton has matched.
         Matched,
-        /// It will not.
+        /// The automaton cannot match any more.
         Dead,
     }
 
-    /// What a guard file with such a pattern is told.
+    /// The message about a guard file with such a pattern.
     const MISSING: &str =
         "this weir was built without the feature detection, which patterns of text and regex: need";
 
@@ -152,17 +152,17 @@ mod without {
             Err(MISSING.into())
         }
 
-        /// Before the first byte.
+        /// The progress before the first byte.
         pub fn start(&self) -> Progress {
             Progress::Dead
         }
 
-        /// Takes the bytes that come next.
+        /// Feeds the next bytes.
         pub fn feed(&self, progress: Progress, _: &[u8]) -> Progress {
             progress
         }
 
-        /// Whether it has matched, now that the body has ended.
+        /// Whether the automaton has matched at the end of the body.
         pub fn end(&self, progress: Progress) -> bool {
             progress == Progress::Matched
         }

@@ -1,12 +1,12 @@
-//! What clients do over many requests, and what servers answer them (guard semantics, section 10).
+//! Behaviour rules: patterns of clients over many requests and their responses (guard semantics, section 10).
 //!
-//! A rule counts events of one client on one endpoint in a sliding window: requests (`usage`, `frequency`), or responses that a
-//! pattern matches (`return`). Every event is recorded, and each one beyond the threshold fires. The endpoint is what the line
-//! covers if it has a path or says `together`, and otherwise method and path of the request.
+//! A rule counts events of one client on one endpoint in a sliding window: requests (`usage`, `frequency`), or responses that
+//! a pattern matches (`return`). Every event is recorded, and each one beyond the threshold triggers the action. The endpoint
+//! is the scope of the line if it has a path or `together`, and otherwise method and path of the request.
 //!
-//! A request meets the rules before it is forwarded ([`Behaviour::request`]): those that have been broken already may make it
-//! wait, it is counted, and what is to be watched of its response is noted in a [`Watch`]. That is told the status, and the
-//! beginning of the body as it goes by.
+//! A request passes the rules before it is forwarded ([`Behaviour::request`]): rules that were broken before may delay it, it
+//! is counted, and the rules for its response are collected in a [`Watch`]. The watch gets the status, and the beginning of
+//! the body as it passes.
 
 pub mod automaton;
 pub mod pattern;
@@ -58,38 +58,38 @@ enum Counts {
     Returns(Pattern),
 }
 
-/// A request, as far as the rules go by it.
+/// The properties of a request that the rules use.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// The address of the client.
     pub client: IpAddr,
-    /// Its method.
+    /// The method.
     pub method: &'a str,
-    /// Its path in the form in which paths are compared; `None` for CONNECT.
+    /// The path in its form for comparison; `None` for CONNECT.
     pub path: Option<&'a [u8]>,
 }
 
-/// What the rules say of a request.
+/// The result of the rules for a request.
 #[derive(Debug, Default)]
 pub struct Met {
-    /// It waits for so many microseconds.
+    /// The delay of the request in microseconds.
     pub wait_us: u64,
-    /// It is refused: its client is banned from now on, or has too many requests that wait.
+    /// The refusal: the client is banned from now on, or too many of its requests wait.
     pub denial: Option<Denial>,
-    /// What is watched of its response.
+    /// The watch on the response.
     pub watch: Option<Box<Watch>>,
 }
 
-/// What is watched of one response.
+/// The watch on one response.
 #[derive(Debug)]
 pub struct Watch {
     behaviour: Arc<Behaviour>,
     client: IpAddr,
     /// `METHOD:path`, for events.
     endpoint: Box<str>,
-    /// Rules by their place, with the key of their counter.
+    /// Rules by index, with the key of their counter.
     watched: Vec<(u8, u64)>,
-    /// How far the patterns are that look at the body.
+    /// Patterns for the body, each with its progress.
     bodies: Vec<(u8, u64, Looked)>,
     /// The beginning of a document for patterns of JSON.
     document: Vec<u8>,
@@ -116,7 +116,7 @@ impl Behaviour {
         self.rules.is_empty()
     }
 
-    /// Records a request that is about to be forwarded. `covers` says whether a scope is about it.
+    /// Records a request that is about to be forwarded. `covers` returns whether a scope contains it.
     pub fn request(self: &Arc<Self>, asked: &Asked<'_>, covers: impl Fn(&Scope) -> bool, now: Now) -> Met {
         let (mut met, mut watched) = (Met::default(), Vec::new());
         let endpoint = endpoint(asked);
@@ -210,7 +210,7 @@ impl Behaviour {
                 let until_unix_ms = duration_ms.map(|duration| now.unix_ms().saturating_add(duration));
                 let (reason, origin) = (REASON.into(), BanOrigin::Automatic);
                 let ban = Ban { until_unix_ms, reason, origin, line: rule.line };
-                // What cannot be banned, such as loopback, goes on.
+                // A network that cannot be banned, such as loopback, is not affected.
                 self.state.ban(PER_CLIENT.network(client), ban, now).is_ok()
             }
             BehaviourAction::Throttle { requests, per_ms, duration_ms } => {
@@ -222,7 +222,7 @@ impl Behaviour {
     }
 }
 
-/// What stands for the endpoint in counters and events.
+/// The text of the endpoint in counters and events.
 fn endpoint(asked: &Asked<'_>) -> String {
     let path = asked.path.map(String::from_utf8_lossy).unwrap_or_default();
     format!("{}:{path}", asked.method)
@@ -244,7 +244,7 @@ impl Counts {
 }
 
 impl Rule {
-    /// `None` for a pattern that cannot be compiled, which the reader of the file has refused.
+    /// Compiles a line. `None` for an invalid pattern, which the reader of the file has refused.
     fn of(line: &BehaviourLine, hash: fn(&str) -> u64) -> Option<Rule> {
         let counts = match &line.kind {
             BehaviourKind::Usage => Counts::Usage,
@@ -288,7 +288,7 @@ impl Watch {
         })
     }
 
-    /// A response begins: counts it for its status, and says whether the body is to be watched.
+    /// Begins a response: counts it for its status, and returns whether the body must be watched.
     pub fn begin(&mut self, status: u16, now: Now) -> bool {
         let behaviour = Arc::clone(&self.behaviour);
         for &(place, key) in &self.watched {
@@ -308,7 +308,7 @@ impl Watch {
         !self.bodies.is_empty()
     }
 
-    /// Bytes of the body, decoded, go by.
+    /// Feeds decoded bytes of the body.
     pub fn feed(&mut self, bytes: &[u8]) {
         let bytes = &bytes[..bytes.len().min(BODY_BYTES_MAX - self.seen)];
         self.seen += bytes.len();
@@ -335,7 +335,7 @@ impl Watch {
         !self.bodies.is_empty() && self.seen < BODY_BYTES_MAX
     }
 
-    /// The body has ended, or what is looked at of it; `whole` if that is all of it. Counts it.
+    /// Ends the body, or its watched part; `whole` if that is all of it. Counts the response.
     pub fn end(&mut self, whole: bool, now: Now) {
         let behaviour = Arc::clone(&self.behaviour);
         let bodies = std::mem::take(&mut self.bodies);
@@ -347,7 +347,7 @@ impl Watch {
                     true => automaton.end(progress),
                     false => matches!(progress, Progress::Matched),
                 },
-                // Of a document that was cut nothing is known.
+                // A document that was cut cannot be parsed.
                 (Counts::Returns(Pattern::Json(pattern)), Looked::Document) => {
                     whole && pattern.matches(&self.document)
                 }

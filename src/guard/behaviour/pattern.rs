@@ -1,8 +1,8 @@
-//! What a response must look like to count (guard semantics, section 10).
+//! The patterns of responses that count (guard semantics, section 10).
 //!
-//! `status:404` looks at the status. `json:PATH==VALUE` looks at a JSON document, `regex:...` and any other text at the bytes of
-//! the body, and all three see the first [`BODY_BYTES_MAX`] bytes of it, decoded. Texts and expressions are automata that take a
-//! byte at a time, so that nothing of the body is kept for them. Only a document that ends within that length can match `json:`.
+//! `status:404` tests the status. `json:PATH==VALUE` tests a JSON document, `regex:...` and any other text the bytes of the
+//! body; all three see its first [`BODY_BYTES_MAX`] bytes, decoded. Texts and expressions are automata that read one byte at
+//! a time, so no part of the body is stored for them. Only a document that ends within that length can match `json:`.
 
 use super::automaton::Automaton;
 use serde_json::Value;
@@ -28,14 +28,14 @@ pub enum Pattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonPattern {
     path: Vec<Box<str>>,
-    /// The last part of the path is an array, of which any element may be the value.
+    /// The last part of the path is an array: any element may be the value.
     any_element: bool,
-    /// Without quotes, in lower case.
+    /// The value without quotes, in lower case.
     value: Box<str>,
 }
 
 impl Pattern {
-    /// Compiles a pattern, or says what was expected.
+    /// Compiles a pattern; an error contains what was expected.
     pub fn parse(text: &str) -> Result<Pattern, String> {
         if text.is_empty() || text.len() > PATTERN_BYTES_MAX {
             return Err(format!("expected a pattern of 1 to {PATTERN_BYTES_MAX} bytes"));
@@ -56,7 +56,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it looks at the body.
+    /// Whether the pattern tests the body.
     pub fn needs_body(&self) -> bool {
         match self {
             Pattern::Status(_) => false,
@@ -80,7 +80,7 @@ impl JsonPattern {
         Ok(JsonPattern { path, any_element, value: quoted.unwrap_or(value).to_lowercase().into() })
     }
 
-    /// Whether a document matches. What is no JSON does not.
+    /// Whether a document matches. A text that is no JSON does not.
     pub fn matches(&self, document: &[u8]) -> bool {
         serde_json::from_slice(document).is_ok_and(|document: Value| self.matches_value(&document))
     }

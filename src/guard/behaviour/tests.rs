@@ -47,7 +47,7 @@ impl Guarded {
         }
     }
 
-    /// What was done, event by event.
+    /// The actions of all events, in order.
     fn actions(&self) -> Vec<&'static str> {
         let (events, _) = self.guard.state().read_events(&mut 0, 1000);
         let of_rules = events.iter().filter(|event| event.kind == EventType::BehavioralViolation);
@@ -119,7 +119,7 @@ fn guard_10_actions() {
     assert_eq!(&*bans.find(client, at(1).unix_ms()).unwrap().1.reason, REASON);
     drop(bans);
 
-    // Loopback is never banned: it goes on.
+    // Loopback is never banned.
     let guarded = Guarded::new("behaviour usage 1 action ban");
     (0..3).for_each(|second| assert!(guarded.ask("127.0.0.1", "GET", "/a", second).denial.is_none()));
 }

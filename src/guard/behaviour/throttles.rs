@@ -1,11 +1,9 @@
-//! Clients whose requests are let through at a pace: a token bucket for one token, in the form of the time at which the next
-//! request may go (GCRA).
+//! Clients whose requests are delayed: a token bucket with one token, stored as the time of the next request (GCRA).
 
 use crate::guard::recent::Recent;
 use crate::guard::shards::Shards;
 
-/// The longest time that a request is kept waiting (chosen: below the time-outs of most clients). What would wait longer is
-/// refused.
+/// The longest delay of a request (chosen: below the time-outs of most clients). A request that would wait longer is refused.
 pub const DELAY_MS_MAX: u64 = 30_000;
 
 /// One client on one endpoint. Times are in microseconds on the clock of all loops.
@@ -13,34 +11,34 @@ pub const DELAY_MS_MAX: u64 = 30_000;
 struct Bucket {
     /// The throttle holds so long.
     until_us: u64,
-    /// The next request goes then.
+    /// Time of the next request.
     next_us: u64,
 }
 
-/// What becomes of a request.
+/// The decision about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// It goes on at once.
+    /// The request continues at once.
     Free,
-    /// It goes on after so many microseconds.
+    /// The request continues after so many microseconds.
     Wait(u64),
-    /// There are so many before it that it would wait for too long: so many microseconds.
+    /// The request would wait for too long, so many microseconds, because of those before it.
     TooLong(u64),
 }
 
-/// All throttled clients of a proxy. Bounded: the one that was not heard of for the longest time is forgotten.
+/// All throttled clients of a proxy. Bounded: the least recently used client is forgotten.
 #[derive(Debug)]
 pub struct Throttles {
     shards: Shards<Recent<Bucket>>,
 }
 
 impl Throttles {
-    /// For at most about so many.
+    /// A table for about `keys_max` clients.
     pub fn new(keys_max: usize) -> Throttles {
         Throttles { shards: Shards::new(keys_max, Recent::new) }
     }
 
-    /// Throttles from now on for so long; one request in `interval_us` goes.
+    /// Throttles from now on, for `duration_us`; one request in `interval_us` passes.
     pub fn begin(&self, key: u64, interval_us: u64, duration_us: u64, now_us: u64) {
         let mut shard = self.shards.of(key);
         let (bucket, _) = shard.touch_or_add(key);
@@ -48,7 +46,7 @@ impl Throttles {
         bucket.next_us = bucket.next_us.max(now_us.saturating_add(interval_us));
     }
 
-    /// What becomes of a request that comes now.
+    /// The decision about a request at `now_us`.
     pub fn take(&self, key: u64, interval_us: u64, now_us: u64) -> Pace {
         let mut shard = self.shards.of(key);
         if shard.peek(key).is_none_or(|bucket| bucket.until_us <= now_us) {

@@ -1,12 +1,12 @@
-//! Where Azure's file is: its name has a date, and a page has the address.
+//! The address of Azure's file: its name contains a date, and a page links to it.
 
 use super::ranges::CloudError;
 use crate::http::date::{civil, seconds};
 
-/// A file that is older than this should be told of (section 8).
+/// Age above which a file should cause a warning (section 8).
 pub const AZURE_AGE_DAYS_MAX: u64 = 90;
 
-/// The one place that the file may come from.
+/// The only place that the file may come from.
 const TRUSTED: &str = "https://download.microsoft.com/";
 
 /// The address that the page itself chooses.
@@ -17,7 +17,7 @@ const NAME_START: &str = "ServiceTags_Public_";
 /// The file of Azure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AzureFile {
-    /// Its address: https, on download.microsoft.com, printable ASCII.
+    /// The address of the file: https, on download.microsoft.com, printable ASCII.
     pub url: String,
     /// Days since the date in its name; `None` if it has none.
     pub age_days: Option<u64>,
@@ -43,7 +43,7 @@ pub fn azure_file(page: &[u8], today: u64) -> Result<AzureFile, CloudError> {
     Ok(AzureFile { url: url.to_owned(), age_days })
 }
 
-/// The address of the failover link, if it is one that may be used.
+/// The address of the failover link, if it is a trusted one.
 fn failover(page: &str) -> Option<&str> {
     let at = page.find(FAILOVER)?;
     let start = page[..at].rfind('<')?;
@@ -54,8 +54,8 @@ fn failover(page: &str) -> Option<&str> {
     addresses(url).next().filter(|found| found.len() == url.len())
 }
 
-/// All addresses of JSON files in the trusted place. The slash behind the host is part of what is looked for, so a longer host is
-/// none.
+/// All addresses of JSON files in the trusted place. The search text contains the slash behind the host, so a longer host
+/// does not match.
 fn addresses(page: &str) -> impl Iterator<Item = &str> {
     page.match_indices(TRUSTED).filter_map(|(at, _)| {
         let rest = &page[at..];

@@ -1,9 +1,9 @@
 //! Networks of cloud providers (guard semantics, section 8).
 //!
-//! [`parse()`] reads what a provider publishes into [`Ranges`]. Whole sets only: what is faulty, empty, or beyond what a provider
-//! can have is refused, and the last good set stays. [`Clouds`] has the sets of all providers, replaced as a whole; a
-//! [`Selector`] is one line of the guard file compiled against it. Fetching is for the shell: it asks [`refresh_delay_ms`] when,
-//! and [`azure_file`] where from.
+//! [`parse()`] reads the document of a provider into [`Ranges`]. Only whole sets are accepted: a faulty or empty set, or one
+//! that is too large for a provider, is refused, and the last good set stays. [`Clouds`] has the sets of all providers,
+//! replaced as a whole; a [`Selector`] is one line of the guard file compiled against it. The shell fetches:
+//! [`refresh_delay_ms`] gives the time, and [`azure_file`] the address.
 
 mod azure_page;
 mod parse;

@@ -1,5 +1,5 @@
-//! The files of the providers. An error in JSON refuses the whole document: half a set would let through what it lacks. Lines of a
-//! geofeed (RFC 8805) stand alone, and faulty ones are left out, as long as they are the fewer.
+//! The files of the providers. An error in JSON refuses the whole document: half a set would admit the networks that it
+//! lacks. Lines of a geofeed (RFC 8805) are independent, and faulty ones are left out, as long as they are the minority.
 
 use super::provider::Provider;
 use super::ranges::{CloudError, FILE_BYTES_MAX, Ranges};
@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// Most characters of a faulty text that an error shows (chosen).
 const FOUND_CHARS_MAX: usize = 80;
 
-/// Reads what a provider has published.
+/// Reads the document of a provider.
 pub fn parse(provider: Provider, content: &[u8]) -> Result<Ranges, CloudError> {
     if content.len() > FILE_BYTES_MAX {
         return Err(CloudError::TooLong(content.len()));
@@ -64,7 +64,7 @@ struct AwsRow<'d> {
     service: Cow<'d, str>,
 }
 
-/// `AMAZON` stands for all services; those that it does not cover are no addresses of customers (section 8).
+/// `AMAZON` contains all services; networks outside of it are no addresses of customers (section 8).
 fn aws(content: &[u8]) -> Result<Ranges, CloudError> {
     let document: Aws<'_> = document(content)?;
     let mut ranges = Ranges::default();
@@ -101,7 +101,7 @@ fn gcp(content: &[u8]) -> Result<Ranges, CloudError> {
         for text in texts.into_iter().flatten() {
             ranges.push(network(text)?, &row.scope);
         }
-        // A row without a network says nothing of any.
+        // A row without a network is skipped.
         ranges.skipped += usize::from(row.v4.is_none() && row.v6.is_none());
     }
     Ok(ranges)
@@ -127,8 +127,8 @@ struct AzureProperties<'d> {
     networks: Vec<Cow<'d, str>>,
 }
 
-/// `AzureCloud` is everything, and has no regions; `AzureCloud.REGION` tells those of its networks. These come first: of equal
-/// networks the first is found.
+/// `AzureCloud` has all networks, without regions; `AzureCloud.REGION` has the networks of a region. Regions come first,
+/// because of equal networks the first is found.
 fn azure(content: &[u8]) -> Result<Ranges, CloudError> {
     const ALL: &str = "AzureCloud";
     let document: Azure<'_> = document(content)?;
@@ -211,7 +211,7 @@ impl Feed {
         }
     }
 
-    /// With more faults than networks it is something else than a geofeed, such as a page that says why there is none.
+    /// A text with more faults than networks is no geofeed, for example an error page.
     fn finish(self) -> Result<Ranges, CloudError> {
         if self.faulty > self.ranges.len() {
             let message = format!(
@@ -225,8 +225,8 @@ impl Feed {
     }
 }
 
-/// Blocks that are of no provider (IANA's registries of special-purpose addresses), and have been seen in feeds all the same.
-/// What lies in a block for documentation is left: only the block itself is a mistake.
+/// Blocks that belong to no provider (IANA's registries of special-purpose addresses), and still occur in feeds. Smaller
+/// networks in a block for documentation are accepted: only the block itself is a mistake.
 fn is_special(network: &IpNet) -> bool {
     const V4: [([u8; 4], u8); 8] = [
         ([0, 0, 0, 0], 8),
@@ -238,7 +238,7 @@ fn is_special(network: &IpNet) -> bool {
         ([192, 168, 0, 0], 16),
         ([224, 0, 0, 0], 3),
     ];
-    // First group and prefix: 6to4, unique local, link-local and site-local, multicast, and what begins with zeros.
+    // First group and prefix: 6to4, unique local, link-local and site-local, multicast, and addresses that begin with zeros.
     const V6: [(u16, u8); 5] = [(0x2002, 16), (0xfc00, 7), (0xfe80, 9), (0xff00, 8), (0, 16)];
     const DOCUMENTATION: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0);
     match network {

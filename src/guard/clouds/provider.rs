@@ -1,6 +1,6 @@
-//! Who runs clouds, and where their networks are published.
+//! The cloud providers, and the addresses of their networks' documents.
 
-/// Who runs a cloud.
+/// A cloud provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Provider {
     /// Amazon Web Services.
@@ -18,7 +18,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// All of them, in the order of the enum.
+    /// All providers, in the order of the enum.
     pub const ALL: [Provider; 6] = [
         Provider::Aws,
         Provider::Gcp,
@@ -28,7 +28,7 @@ impl Provider {
         Provider::Vultr,
     ];
 
-    /// The word of the guard file, of logs and metrics.
+    /// The word in the guard file, logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Provider::Aws => "aws",
@@ -45,7 +45,7 @@ impl Provider {
         Provider::ALL.into_iter().find(|provider| provider.name().eq_ignore_ascii_case(name))
     }
 
-    /// Where the networks are published. For Azure it is a page, and [`azure_file`](super::azure_file) finds the file.
+    /// The address of the document. For Azure it is a page, in which [`azure_file`](super::azure_file) finds the file.
     pub fn url(self) -> &'static str {
         match self {
             Provider::Aws => "https://ip-ranges.amazonaws.com/ip-ranges.json",
@@ -69,16 +69,16 @@ impl Provider {
         }
     }
 
-    /// The name of the file in a directory of ranges that keeps what was fetched last. It is none of the names by which an
-    /// operator's files are known, so that neither takes the place of the other.
+    /// The name of the file with the last fetched document in a directory of ranges. It differs from all names of operators'
+    /// files, so that neither replaces the other.
     pub fn fetched_file_name(self) -> String {
         let (_, ending) = self.published();
         format!("fetched-{}.{ending}", self.name())
     }
 
-    /// Whose file in a directory of ranges this is: named as the provider names it, or after the provider, as in `aws.json` and
-    /// `aws-ip-ranges.json`. Of several files of one provider the last name in the order of bytes is the newest: the names of
-    /// Azure have a date.
+    /// The provider of a file in a directory of ranges: the file has the provider's own name for it, or begins with the
+    /// provider, as `aws.json` and `aws-ip-ranges.json`. Of several files of one provider the last name in the order of bytes
+    /// is the newest: the names of Azure contain a date.
     pub fn of_file_name(name: &str) -> Option<Provider> {
         let (stem, ending) = name.rsplit_once('.')?;
         Provider::ALL.into_iter().find(|provider| {

@@ -1,4 +1,4 @@
-//! The networks of one provider, and what is refused as such a set.
+//! The networks of one provider, and the checks of such a set.
 
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -10,36 +10,36 @@ pub const FILE_BYTES_MAX: usize = 64 << 20;
 /// Most networks of a provider (chosen): Azure, with the most, has about 50,000.
 pub(super) const NETWORKS_MAX: usize = 500_000;
 
-/// Shortest prefixes that are believed (cloud ranges): no provider has as much.
+/// Shortest accepted prefixes (cloud ranges): no provider has a larger network.
 const PREFIX4_LEAST: u8 = 8;
 const PREFIX6_LEAST: u8 = 16;
 
-/// A set that has more than so many times the networks or the IPv4 addresses of the last one, or fewer than that part of them, is
-/// refused, unless `cloud change-max` says otherwise (chosen): no provider changes as much at once.
+/// A set is refused if it has more than this many times the networks or the IPv4 addresses of the last one, or fewer than
+/// that part of them, unless `cloud change-max` sets another number (chosen): no provider changes as much at once.
 pub const CHANGE_MAX: u64 = 2;
 
-/// Why a file is no set of networks.
+/// The reason why a file is no set of networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloudError {
     /// More bytes than [`FILE_BYTES_MAX`].
     TooLong(usize),
-    /// Not in the form of the provider; what is wrong, in printable text.
+    /// The file does not have the form of the provider; the text is printable.
     Malformed(String),
-    /// No networks at all.
+    /// The set is empty.
     Empty,
     /// More networks than a provider has.
     TooMany(usize),
     /// A network that is larger than a provider can have.
     TooWide(IpNet),
-    /// So many networks or IPv4 addresses, where the last set had so many.
+    /// The number of networks or IPv4 addresses differs too much from the last set.
     Changed {
         /// `networks` or `IPv4 addresses`.
         what: &'static str,
-        /// In the last set.
+        /// The number in the last set.
         before: u64,
-        /// In this one.
+        /// The number in this set.
         now: u64,
-        /// So many times as many, or as few, there may be.
+        /// The largest allowed factor.
         change_max: u64,
     },
 }
@@ -71,9 +71,9 @@ impl fmt::Display for CloudError {
 /// The networks of one provider with their regions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ranges {
-    /// Each network, and the place of its region in `regions`.
+    /// Each network, and the index of its region in `regions`.
     networks: Vec<(IpNet, u32)>,
-    /// In lower case; empty where the region is not known.
+    /// In lower case; empty for an unknown region.
     regions: Vec<Box<str>>,
     place_of: BTreeMap<Box<str>, u32>,
     /// Lines of a geofeed that were left out.
@@ -101,12 +101,12 @@ impl Ranges {
         self.networks.iter().map(move |(network, place)| (*network, region(*place)))
     }
 
-    /// Number of networks, those that are there for several regions included.
+    /// Number of networks; a network in several regions counts for each.
     pub fn len(&self) -> usize {
         self.networks.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.networks.is_empty()
     }
@@ -116,7 +116,7 @@ impl Ranges {
         self.skipped
     }
 
-    /// Some networks, not too many, and none larger than a provider can have.
+    /// Checks that the set has networks, not too many, and none larger than a provider can have.
     pub(super) fn checked(self) -> Result<Ranges, CloudError> {
         let is_wide = |network: &IpNet| match network {
             IpNet::V4(v4) => v4.prefix_len() < PREFIX4_LEAST,
@@ -132,7 +132,8 @@ impl Ranges {
         }
     }
 
-    /// Whether this set may follow the last good one of its provider: it is at most so many times as large, or as small.
+    /// Checks whether this set may replace the last good one of its provider: it may be at most `change_max` times as large,
+    /// or as small.
     pub fn check_change(&self, last: &Ranges, change_max: u64) -> Result<(), CloudError> {
         let counts = [
             ("networks", last.len() as u64, self.len() as u64),
@@ -148,7 +149,7 @@ impl Ranges {
         }
     }
 
-    /// IPv4 addresses in all networks, each once.
+    /// The number of IPv4 addresses in all networks; each counts once.
     fn v4_addresses(&self) -> u64 {
         let mut spans: Vec<(u64, u64)> = self
             .networks

@@ -1,15 +1,15 @@
-//! When the networks of a provider are fetched again.
+//! The times at which the networks of a provider are fetched.
 
-/// How often, unless it is set (section 8).
+/// The default interval (section 8).
 pub const REFRESH_MS: u64 = 3_600_000;
 
-/// Not more often than this (section 8).
+/// The shortest interval (section 8).
 pub const REFRESH_MS_LEAST: u64 = 60_000;
 
-/// Not more rarely than this (section 8).
+/// The longest interval (section 8).
 pub const REFRESH_MS_MOST: u64 = 86_400_000;
 
-/// After the first failure (section 8, Ours); doubled with each further one, up to the interval.
+/// The delay after the first failure (section 8, Ours); doubled with each further one, up to the interval.
 const BACKOFF_MS: u64 = 30_000;
 
 /// Milliseconds from the end of one attempt to the next one; `failures` is the number of failures since the last success.

@@ -24,23 +24,23 @@ impl Part {
     }
 }
 
-/// What a line denies. An address is denied if any network that it lies in is outside the exceptions (section 8), not only the
-/// most specific one.
+/// The networks that a line denies. An address is denied if any network that contains it is outside of the exceptions
+/// (section 8), not only the most specific one.
 ///
-/// A network whose region is not known is outside of all exceptions. Azure's list of everything is such, and covers the excepted
-/// regions, too: so where a network of a known region covers the address, that one decides.
+/// A network of an unknown region is outside of all exceptions. Azure's list of all networks is of that kind, and covers the
+/// excepted regions, too: so if a network of a known region covers the address, that network decides.
 #[derive(Debug, Default)]
 pub struct Selector {
     /// Networks of regions that are not excepted.
     denied: Part,
-    /// Networks whose region is not known, of providers with exceptions.
+    /// Networks of unknown regions, of providers with exceptions.
     unknown: Part,
-    /// Networks of the regions that are excepted, for providers that have networks of unknown regions.
+    /// Networks of the excepted regions, for providers with networks of unknown regions.
     excepted: Part,
 }
 
 impl Selector {
-    /// Compiles the line. Providers whose networks are not known (yet) deny nothing.
+    /// Compiles the line. Providers without known networks deny nothing.
     pub fn new(rule: &CloudRule, clouds: &Clouds) -> Selector {
         let (mut denied, mut unknown, mut excepted) = (Vec::new(), Vec::new(), Vec::new());
         for (provider, exceptions) in &rule.providers {
@@ -61,7 +61,7 @@ impl Selector {
         let address = address.to_canonical();
         self.denied.find(address).or_else(|| {
             let found = self.unknown.find(address)?;
-            // Of the same provider: another one's exception says nothing of this network.
+            // Only exceptions of the same provider apply to this network.
             let is_excepted = self.excepted.find(address).is_some_and(|(provider, _)| provider == found.0);
             if is_excepted { None } else { Some(found) }
         })
@@ -77,7 +77,7 @@ impl Selector {
         self.denied.networks.len() + self.unknown.networks.len() + self.excepted.networks.len()
     }
 
-    /// Whether it denies nothing.
+    /// Whether the line denies nothing.
     pub fn is_empty(&self) -> bool {
         self.denied.networks.is_empty() && self.unknown.networks.is_empty()
     }

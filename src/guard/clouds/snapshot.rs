@@ -7,14 +7,14 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What is known of an address in a cloud.
+/// The facts about an address in a cloud.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Details<'c> {
-    /// Whose cloud.
+    /// The provider.
     pub provider: Provider,
     /// The most specific network.
     pub network: IpNet,
-    /// In lower case; empty if it is not known.
+    /// The region in lower case; empty if it is unknown.
     pub region: &'c str,
 }
 
@@ -53,7 +53,7 @@ impl Clouds {
         Clouds { sets, steps, entries, regions }
     }
 
-    /// What is known of an address; an IPv4-mapped one is looked up as IPv4.
+    /// The facts about an address; an IPv4-mapped one is looked up as IPv4.
     pub fn details(&self, address: IpAddr) -> Option<Details<'_>> {
         let number = self.steps.find(address.to_canonical())?;
         let entry = self.entries.get(number as usize)?;
@@ -66,7 +66,7 @@ impl Clouds {
         self.sets.iter().find(|(other, _)| *other == provider).map(|(_, ranges)| ranges)
     }
 
-    /// These sets, with another one for a provider.
+    /// A copy with another set for one provider.
     pub fn with(&self, provider: Provider, ranges: Arc<Ranges>) -> Clouds {
         let others = self.sets.iter().filter(|(other, _)| *other != provider).cloned();
         let mut sets: Vec<_> = others.chain([(provider, ranges)]).collect();

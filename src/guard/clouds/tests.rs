@@ -96,7 +96,7 @@ fn fault_13_5_a_default_route_is_refused() {
         assert_eq!(parse(Provider::Gcp, content), expected);
     }
     assert_eq!(parse(Provider::Linode, b"0.0.0.0/0,US,,,"), wide("0.0.0.0/0"));
-    // The widest that there may be.
+    // The widest allowed networks.
     let widest = br#"{"prefixes": [{"ipv4Prefix": "34.0.0.0/8", "scope": "a"}, {"ipv6Prefix": "2600::/16", "scope": "a"}]}"#;
     assert_eq!(parse(Provider::Gcp, widest).map(|ranges| ranges.len()), Ok(2));
 }
@@ -141,7 +141,7 @@ fn guard_8_faulty_lines_of_geofeeds_are_left_out_and_counted() {
         (ranges.len(), ranges.skipped())
     };
     assert_eq!(count(Provider::DigitalOcean), (4, 0));
-    // No prefix, and host bits.
+    // A row without prefix, and one with host bits.
     assert_eq!(count(Provider::Linode), (3, 2));
     // An empty prefix, and special-purpose blocks.
     assert_eq!(count(Provider::Vultr), (2, 4));
@@ -160,7 +160,7 @@ fn ours_8_a_set_that_changes_beyond_reason_is_refused() {
     let error = CloudError::Changed { what: "networks", before: 100, now: 201, change_max: 2 };
     assert_eq!(lines(201).check_change(&last, CHANGE_MAX), Err(error));
     assert!(lines(201).check_change(&last, 3).is_ok() && lines(99).check_change(&last, 1).is_err());
-    // As many networks, and far more addresses; what is covered twice counts once.
+    // As many networks, and far more addresses; addresses that are covered twice count once.
     let wide = set(&format!("8.0.0.0/8,US,,,\n{}", "8.1.0.0/16,US,,,\n".repeat(99)));
     assert_eq!(
         wide.check_change(&last, CHANGE_MAX),
@@ -185,7 +185,7 @@ fn guard_8_any_network_outside_the_exceptions_denies() {
         ("aws except aws:eu-west-1", "198.51.100.1", Some("198.51.100.0/25")),
         ("aws", "192.0.2.40", None),
         ("aws,gcp", "192.0.2.40", Some("192.0.2.40/32")),
-        // Azure's list of everything has no region; the list of the region tells where an address is.
+        // Azure's list of all networks has no region; the list of the region contains the address.
         ("azure", "203.0.113.70", Some("203.0.113.64/26")),
         ("azure except azure:northeurope", "203.0.113.70", None),
         ("azure except azure:northeurope", "2001:db8:3100::1", None),

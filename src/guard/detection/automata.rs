@@ -1,4 +1,4 @@
-//! One pass for the literals that signatures need, then the automata of those that may match.
+//! One pass for the literals of signatures, then the automata of the signatures that may match.
 
 use super::category::Category;
 use super::confirm::Confirm;
@@ -14,15 +14,15 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::ops::Range;
 
-/// Most memory of the states of one pattern, read in one direction, in bytes (chosen: the signatures need a tenth of it on the labelled
-/// sets). Beyond it states are made anew, which is linear, too.
+/// Most memory of the states of one pattern, read in one direction, in bytes (chosen: the signatures need a tenth of it on
+/// the labelled sets). Beyond it states are computed again, which is linear, too.
 pub(super) const LAZY_BYTES_MAX: usize = 128 * 1024;
 
-/// Most memory of the states of all patterns in one loop, in bytes (chosen: benign requests need a quarter of it). Beyond it all are
-/// made anew.
+/// Most memory of the states of all patterns in one loop, in bytes (chosen: benign requests need a quarter of it). Beyond it
+/// all states are dropped and computed again.
 pub(super) const STATES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Most memory that a pattern takes when it is compiled, in bytes (chosen): bounds what `{1000}` may ask for.
+/// Most memory of a compiled pattern, in bytes (chosen): bounds repetitions such as `{1000}`.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
 /// One signature, compiled.
@@ -42,9 +42,9 @@ pub(super) struct Compiled {
 pub(super) struct Automata {
     signatures: Vec<Compiled>,
     literals: AhoCorasick,
-    /// Who needs a literal, by the number of the literal.
+    /// The signatures that need a literal, by the number of the literal.
     needing: Vec<Vec<Need>>,
-    /// What has to be found before a signature is tried, by its place.
+    /// The lists that must be found before a signature is tried, by its index.
     wanted: Vec<u8>,
     /// Signatures that are tried on everything.
     always: Vec<u16>,
@@ -54,9 +54,9 @@ pub(super) struct Automata {
 #[derive(Clone, Copy, Debug)]
 struct Need {
     signature: u16,
-    /// [`FIRST`], [`SECOND`] or [`THIRD`]: for which of its lists.
+    /// [`FIRST`], [`SECOND`] or [`THIRD`]: the list that contains the literal.
     list: u8,
-    /// No letter before the literal, and none behind it.
+    /// Whether no letter may be before the literal, and none behind it.
     alone: (bool, bool),
 }
 
@@ -67,7 +67,7 @@ const SECOND: u8 = 2;
 /// A literal of the third list was found.
 const THIRD: u8 = 4;
 
-/// What a loop keeps for the automata: states of the patterns that were tried.
+/// The memory of a loop for the automata: states of the patterns that were tried.
 #[derive(Debug, Default)]
 pub(super) struct Caches {
     caches: Vec<Option<Cache>>,
@@ -77,7 +77,7 @@ pub(super) struct Caches {
 }
 
 impl Caches {
-    /// Memory that is held, in bytes.
+    /// Bytes of memory in use.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         let states: usize = self.caches.iter().flatten().map(Cache::memory_usage).sum();
@@ -139,7 +139,7 @@ impl Automata {
         Ok(Automata { signatures, literals, needing, wanted, always })
     }
 
-    /// Tells each match of a signature that is for this context and one of these views: at most one for each signature.
+    /// Reports each match of a signature for this context and one of these views: at most one for each signature.
     pub(super) fn scan(
         &self,
         text: &[u8],
@@ -194,7 +194,7 @@ impl Automata {
     }
 }
 
-/// A literal of a table, without its marks: `^` before it and `$` or `~` behind it ask for no letter there.
+/// A literal of a table, without its marks: `^` before it and `$` or `~` behind it forbid a letter there.
 fn needed(literal: &str, signature: u16, list: u8) -> (&str, Need) {
     let (bare, before) = literal.strip_prefix('^').map_or((literal, false), |bare| (bare, true));
     let (bare, behind) = match bare.strip_suffix('$') {
@@ -208,7 +208,7 @@ fn needed(literal: &str, signature: u16, list: u8) -> (&str, Need) {
 }
 
 impl Compiled {
-    /// The first match that is confirmed. At most [`CONFIRMATIONS_MAX`] are looked at.
+    /// The first confirmed match. At most [`CONFIRMATIONS_MAX`] matches are tested.
     fn find(&self, text: &[u8], cache: &mut Cache) -> Option<Range<usize>> {
         let mut from = 0;
         for _ in 0..CONFIRMATIONS_MAX {
@@ -226,8 +226,8 @@ impl Compiled {
     }
 }
 
-/// Most matches of one pattern in one view that are shown to its confirming code (chosen): it may look at the whole text, and
-/// the whole is to stay linear.
+/// Most matches of one pattern in one view that are tested by its confirming code (chosen): that code may read the whole
+/// text, and the total must stay linear.
 const CONFIRMATIONS_MAX: usize = 8;
 
 fn compile(pattern: &str, custom: bool) -> Result<Regex, String> {
@@ -239,7 +239,7 @@ fn compile(pattern: &str, custom: bool) -> Result<Regex, String> {
     built.map_err(|error| told(&error))
 }
 
-/// What is wrong with a pattern of the guard file, and what was expected.
+/// Checks a pattern of the guard file; an error contains what was expected.
 pub fn check_pattern(pattern: &str) -> Result<(), String> {
     compile(pattern, true).map(|_| ()).map_err(|message| {
         let backwards = ["look-around", "backreference"].iter().any(|word| message.contains(word));

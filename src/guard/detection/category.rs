@@ -1,4 +1,4 @@
-//! What kinds of attacks there are, and where in a request a value stands.
+//! The categories of attacks, and the places of values in a request.
 
 /// A kind of attack (guard semantics, section 11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +24,7 @@ pub enum Category {
     Ssrf,
     /// Code in the language of the server: PHP, Node, Java, Python, Ruby.
     CodeInjection,
-    /// Serialised objects that run code when they are read.
+    /// Serialised objects that run code when they are deserialised.
     Deserialization,
     /// Line ends that begin a field or a response.
     HttpSplit,
@@ -36,7 +36,7 @@ pub enum Category {
     Xml,
     /// The prototype of all objects.
     ProtoPollution,
-    /// Scanners, and what they look for.
+    /// Scanners, and the files that they look for.
     Recon,
     /// Entrances of content management systems.
     CmsProbing,
@@ -47,7 +47,7 @@ pub enum Category {
 }
 
 impl Category {
-    /// All of them.
+    /// All categories.
     pub const ALL: [Category; 20] = [
         Category::Sqli,
         Category::Xss,
@@ -108,15 +108,15 @@ impl Category {
 pub struct Categories(u32);
 
 impl Categories {
-    /// All of them.
+    /// All categories.
     pub const ALL: Categories = Categories((1 << Category::ALL.len()) - 1);
 
-    /// Only this one.
+    /// Only this category.
     pub const fn of(category: Category) -> Categories {
         Categories(1 << category as u32)
     }
 
-    /// Whether it is in the set.
+    /// Whether the set contains the category.
     pub const fn contains(self, category: Category) -> bool {
         self.0 & (1 << category as u32) != 0
     }
@@ -127,28 +127,28 @@ impl Categories {
         Categories(self.0 & !others.0)
     }
 
-    /// With these.
+    /// The union of both sets.
     #[must_use]
     pub const fn with(self, others: Categories) -> Categories {
         Categories(self.0 | others.0)
     }
 }
 
-/// Where in a request a value stands.
+/// The place of a value in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
     /// The query of the target.
     Query,
     /// The path of the target.
     Path,
-    /// A field of the head, cookies among them.
+    /// A field of the head, including cookies.
     Header,
     /// A field, a leaf or a piece of the body.
     Body,
 }
 
 impl Context {
-    /// All of them.
+    /// All contexts.
     pub const ALL: [Context; 4] = [Context::Query, Context::Path, Context::Header, Context::Body];
 
     /// The word for the command line and for events.

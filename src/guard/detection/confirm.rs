@@ -1,12 +1,12 @@
-//! Code that looks at what is around a match, where a pattern alone is too eager.
+//! Code that tests the text around a match, for patterns with too many false matches.
 
 use std::ops::Range;
 
 /// Whether the match at this place of a view is an attack.
 pub(super) type Confirm = fn(&[u8], Range<usize>) -> bool;
 
-/// The match ends a string that the value has not begun: of the quotes before it of its kind, there is an even number. In
-/// `name = "a" and b = "c"` the quote before `and` ends a string of the value, and nothing is broken out of.
+/// The match ends a string that began before the value: the number of quotes of its kind before it is even. In `name = "a"
+/// and b = "c"` the quote before `and` ends a string that began in the value, so nothing is broken out of.
 pub(super) fn breaks_out(text: &[u8], range: Range<usize>) -> bool {
     let quote = text[range.clone()].iter().position(|byte| matches!(byte, b'\'' | b'"' | b'`'));
     let Some(at) = quote.map(|quote| range.start + quote) else { return true };
@@ -19,14 +19,14 @@ pub(super) fn breaks_out(text: &[u8], range: Range<usize>) -> bool {
     (0..at).filter(is_quote).count() % 2 == 0
 }
 
-/// The statement is not one that the value has begun: a text that shows SQL, or says what it does, is no injection.
+/// The value does not begin with a statement: a text that shows or describes SQL is no injection.
 pub(super) fn is_no_statement(text: &[u8], range: Range<usize>) -> bool {
     let before = &text[..range.start];
     let verbs: [&[u8]; 6] = [b"select ", b"select\n", b"insert into", b"update ", b"delete from", b"create "];
     !verbs.iter().any(|verb| memchr::memmem::find(before, verb).is_some())
 }
 
-/// A link to nothing (`javascript:void(0)`), as editors of pages write it.
+/// The link has content; editors of pages write links to nothing (`javascript:void(0)`).
 pub(super) fn is_no_empty_link(text: &[u8], range: Range<usize>) -> bool {
     let link = &text[range.start..];
     let empty = [&b"javascript:void(0)"[..], b"javascript: void(0)", b"javascript:;"];
@@ -45,7 +45,7 @@ pub(super) fn runs_in_markup(text: &[u8], range: Range<usize>) -> bool {
 /// Longest beginning of a value that a shell may take for the argument it was meant to be (chosen: an address, a file name).
 const SHORT_LEAD: usize = 64;
 
-/// Before the separator stands what a parameter has: nothing, or a word or two. Scripts and sentences are longer.
+/// The text before the separator is as short as a parameter: empty, or a word or two. Scripts and sentences are longer.
 pub(super) fn leads_shortly(text: &[u8], range: Range<usize>) -> bool {
     let lead = text[..range.start].trim_ascii();
     let words = lead.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
@@ -72,7 +72,7 @@ const EVERYDAY: [&[u8]; 12] = [
     b"echo",
 ];
 
-/// Two words of every day with a sign between: `time & date`. Behind an address or a file name it is a command.
+/// Two common words with a sign between: `time & date`. Behind an address or a file name it is a command.
 fn is_pair(text: &[u8], range: Range<usize>) -> bool {
     let lead = text[..range.start].trim_ascii();
     let command = text[range].trim_ascii_start();
@@ -81,7 +81,7 @@ fn is_pair(text: &[u8], range: Range<usize>) -> bool {
     is_spaced && lead.len() > 2 && lead.iter().all(u8::is_ascii_alphabetic) && EVERYDAY.contains(&command)
 }
 
-/// A sentence that begins with an object shows one: what a database would take ends with the object.
+/// The text is no example: a sentence that begins with an object shows one, while the input of a database ends with the object.
 pub(super) fn is_no_example(text: &[u8], _: Range<usize>) -> bool {
     let text = text.trim_ascii();
     let is_object = matches!(text.first(), Some(b'{' | b'['));
@@ -90,7 +90,8 @@ pub(super) fn is_no_example(text: &[u8], _: Range<usize>) -> bool {
     !(is_object && is_sentence)
 }
 
-/// A sentence that names the element (`how do I add <script> to a page?`) has words before it, and no code in it.
+/// The text is no mention: a sentence that names the element (`how do I add <script> to a page?`) has words before
+/// it, and no code in it.
 pub(super) fn is_no_mention(text: &[u8], range: Range<usize>) -> bool {
     let (lead, rest) = (&text[..range.start], &text[range.start..]);
     let words = lead.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
@@ -125,7 +126,7 @@ fn words_of(text: &[u8]) -> usize {
     text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count()
 }
 
-/// A path or an address is the whole of a value, or its end. A sentence goes on behind it with words.
+/// The path or address is the whole value, or its end: a sentence continues behind it with words.
 pub(super) fn is_no_remark(text: &[u8], range: Range<usize>) -> bool {
     let behind = &text[range.end..];
     let Some(end) = behind.iter().position(u8::is_ascii_whitespace) else { return true };
@@ -134,13 +135,13 @@ pub(super) fn is_no_remark(text: &[u8], range: Range<usize>) -> bool {
     words.take(REMARK_WORDS).filter(is_word).count() < REMARK_WORDS
 }
 
-/// Fewest words of a remark behind what it is about (chosen).
+/// Fewest words of a remark behind its subject (chosen).
 const REMARK_WORDS: usize = 3;
 
 /// Fewest words before an element that is mentioned (chosen).
 const MENTION_WORDS: usize = 2;
 
-/// No comparison or condition comes before: a tautology follows a value and no formula.
+/// No comparison or condition precedes the match: a tautology follows a value and no formula.
 pub(super) fn is_no_comparison(text: &[u8], range: Range<usize>) -> bool {
     let before = &text[..range.start];
     !before.iter().any(|byte| matches!(byte, b'<' | b'>')) && !before.starts_with(b"if")
@@ -169,7 +170,7 @@ pub(super) fn is_no_import(text: &[u8], range: Range<usize>) -> bool {
 /// Fewest words of a sentence (chosen).
 const SENTENCE_WORDS: usize = 5;
 
-/// The match is no word of a sentence: something of a shell, a path or a quote is right before it, or the value is short.
+/// The match is no word of a sentence: a character of a shell, a path or a quote is directly before it, or the value is short.
 pub(super) fn is_no_prose(text: &[u8], range: Range<usize>) -> bool {
     let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
     let before = &text[..range.start];
@@ -179,7 +180,7 @@ pub(super) fn is_no_prose(text: &[u8], range: Range<usize>) -> bool {
     !(words >= SENTENCE_WORDS && is_word && !is_shell)
 }
 
-/// The value as a whole is a path, or the address of one.
+/// The whole value is a path, or the address of one.
 pub(super) fn is_path_whole(text: &[u8], _: Range<usize>) -> bool {
     !text.iter().any(u8::is_ascii_whitespace)
 }
@@ -192,7 +193,7 @@ pub(super) fn is_no_trace(text: &[u8], range: Range<usize>) -> bool {
     !begins.iter().any(|begin| line.starts_with(begin))
 }
 
-/// The name of a class is none of a fault that a program tells (`java.lang.NullPointerException`).
+/// The class is not that of an error message (`java.lang.NullPointerException`).
 pub(super) fn is_no_fault_name(text: &[u8], range: Range<usize>) -> bool {
     let found = text[range].trim_ascii_end();
     !(found.ends_with(b"exception") || found.ends_with(b"error"))

@@ -11,24 +11,24 @@ use crate::guard::inspection::{Part, PartKind};
 use crate::guard::path::comparison_form;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many bytes before a chunk of a stream are to be looked at once more with it, so that what lies across the edge is found
-/// (chosen: longer than any attack of the labelled sets).
+/// The number of bytes before a chunk of a stream that must be scanned again with the chunk, so that a match across the edge
+/// is found (chosen: longer than any attack of the labelled sets).
 pub const OVERLAP_BYTES: usize = 512;
 
-/// How deep JSON inside of values is walked (guard semantics, section 11).
+/// Depth to which JSON inside of values is walked (guard semantics, section 11).
 const JSON_DEPTH_MAX: usize = 32;
 
-/// What is looked for, compiled. Immutable, and one for all loops.
+/// The compiled signatures and rules. Immutable, and one for all loops.
 #[derive(Debug)]
 pub struct Detector {
     rules: DetectRules,
     automata: Arc<Automata>,
-    /// What loops have given back.
+    /// Buffers that loops have given back.
     spare: Mutex<Vec<Scratch>>,
 }
 
-/// Most buffers that are kept for the next request (chosen): a loop needs one at a time, and there are as many in all as loops have
-/// needed at once.
+/// Most buffers that are kept for the next request (chosen): a loop needs one at a time, so the total is the number that
+/// loops have needed at once.
 const SPARE_MAX: usize = 16;
 
 /// Buffers and states of automata, kept by a loop from request to request.
@@ -42,8 +42,8 @@ pub struct Scratch {
 }
 
 impl Detector {
-    /// Compiles what a guard file says. The error is about a pattern of the file; [`check_pattern`](super::check_pattern) finds it
-    /// before.
+    /// Compiles the rules of a guard file. The error is about a pattern of the file; [`check_pattern`](super::check_pattern)
+    /// finds it earlier.
     pub fn new(rules: &DetectRules) -> Result<Detector, String> {
         let automata = Arc::new(Automata::new(&TABLES, &rules.patterns)?);
         Ok(Detector { rules: rules.clone(), automata, spare: Mutex::default() })
@@ -59,7 +59,7 @@ impl Detector {
         })
     }
 
-    /// What the guard file says.
+    /// The rules of the guard file.
     pub fn rules(&self) -> &DetectRules {
         &self.rules
     }
@@ -76,13 +76,13 @@ impl Detector {
         done
     }
 
-    /// Begins a request for a path (with or without its query), as it was sent. `None` if nothing is looked for there.
+    /// Begins a request for a path (with or without its query), as sent. `None` if nothing is scanned there.
     pub fn begin(&self, path: Option<&[u8]>, scratch: &mut Scratch) -> Option<Findings> {
         if self.rules.mode == Mode::Off {
             return None;
         }
         let form = path.map(|path| comparison_form(path, &mut scratch.path));
-        // What still has escapes may be another path to the server: no exception is made for it.
+        // A path that still has escapes may be another path to the server: no exception applies to it.
         let path = form.filter(|form| !form.is_escaped).map(|form| form.bytes);
         if path.is_some_and(|path| self.rules.excludes(path)) {
             return None;
@@ -96,7 +96,7 @@ impl Detector {
         Some(Findings::new(categories, allow.map(|(place, _)| place).collect()))
     }
 
-    /// Whether a request is to be refused for what was found.
+    /// Whether a request with this verdict must be refused.
     pub fn refuses(&self, verdict: Verdict) -> bool {
         let is_wrong = match verdict {
             Verdict::Clean => false,
@@ -106,10 +106,10 @@ impl Detector {
         is_wrong && self.rules.mode == Mode::Block
     }
 
-    /// Looks at one value and its name. Both may be encoded in any way that a request can have; JSON in the value is walked.
-    /// What is beyond the budget of the request is not looked at, and [`Findings::verdict`] says so.
+    /// Scans one value and its name. Both may be encoded in any way that occurs in requests; JSON in the value is walked.
+    /// Bytes beyond the budget of the request are not scanned, which [`Findings::verdict`] shows.
     ///
-    /// Of a stream, give chunk by chunk, each with the last [`OVERLAP_BYTES`] of what was before it.
+    /// For a stream, call this chunk by chunk, each with the last [`OVERLAP_BYTES`] bytes before it.
     pub fn scan(
         &self,
         context: Context,
@@ -142,7 +142,7 @@ impl Detector {
         self.scan_text(context, name, &name[..granted], on, scratch, findings);
     }
 
-    /// Looks at a value alone: its name was looked at before, or is a word of weir's.
+    /// Scans a value alone: its name was scanned before, or is a word of weir's.
     pub fn scan_value(
         &self,
         context: Context,
@@ -169,7 +169,7 @@ impl Detector {
         }
     }
 
-    /// Notes a JSON key that is an operator of MongoDB: a threat by itself, where those are looked for.
+    /// Records a JSON key that is an operator of MongoDB: a threat by itself, if that category is scanned.
     pub fn note_operator(&self, key: &[u8], findings: &mut Findings) {
         if !self.categories_for(key, findings).contains(Category::Nosql) {
             return;
@@ -185,7 +185,7 @@ impl Detector {
         }]);
     }
 
-    /// What is looked for in a field.
+    /// The categories to scan in a field.
     fn categories_for(&self, name: &[u8], findings: &Findings) -> Categories {
         let lines = findings.allowed.iter().filter_map(|place| self.rules.allow.get(*place));
         let lines = lines.filter(|line| {
@@ -240,7 +240,7 @@ impl Detector {
     }
 }
 
-/// JSON as queries and cookies have it: escaped. `None` if it is none.
+/// Escaped JSON, as in queries and cookies. `None` if the value is none.
 fn escaped_json(context: Context, value: &[u8]) -> Option<Vec<u8>> {
     let (begin, end) = (value.get(..3)?, value.get(value.len() - 3..)?);
     let is_json = begin.eq_ignore_ascii_case(b"%7b") && end.eq_ignore_ascii_case(b"%7d")
@@ -253,7 +253,7 @@ fn escaped_json(context: Context, value: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Percent escapes taken off once, and plus signs where they are blanks.
+/// Decodes percent escapes once, and plus signs if they stand for blanks.
 fn unescaped(value: &[u8], plus_is_blank: bool) -> Vec<u8> {
     let digit = |at: usize| value.get(at).and_then(|byte| char::from(*byte).to_digit(16));
     let (mut out, mut at) = (Vec::with_capacity(value.len()), 0);
@@ -269,13 +269,13 @@ fn unescaped(value: &[u8], plus_is_blank: bool) -> Vec<u8> {
     out
 }
 
-/// Of numbers, dates and versions no attack is made.
+/// Numbers, dates and versions cannot contain an attack.
 fn is_of_numbers(byte: &u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b'.' | b',' | b':' | b'-')
 }
 
 impl Scratch {
-    /// Memory that is held from request to request, in bytes.
+    /// Bytes of memory that are kept from request to request.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         self.views.heap_bytes() + self.caches.heap_bytes() + self.path.capacity()
@@ -290,7 +290,7 @@ impl Scratch {
     }
 }
 
-/// Fields whose values are addresses by their nature: what looks like a forgery of one is none there.
+/// Fields whose values are addresses by nature: an address there is no sign of request forgery.
 const ADDRESS_FIELDS: [&[u8]; 11] = [
     b"host",
     b"origin",
@@ -305,7 +305,7 @@ const ADDRESS_FIELDS: [&[u8]; 11] = [
     b"x-original-host",
 ];
 
-/// Parameters that hold addresses to which a browser goes, and not the server. The browser of a developer goes to its own host.
+/// Parameters with addresses that a browser opens, not the server. The browser of a developer opens its own host.
 const BROWSER_FIELDS: [&[u8]; 7] = [
     b"redirect_uri",
     b"redirect_uris",

@@ -1,4 +1,4 @@
-//! What was found in one request, and how much of the request was looked at.
+//! The findings in one request, and the scanned part of the request.
 
 use super::category::{Categories, Category, Context};
 use crate::guard::events::redacted;
@@ -12,21 +12,21 @@ pub const HEAD_BYTES_MAX: usize = 65_536;
 /// Most bytes of a body that are looked at (guard semantics, section 11).
 pub const BODY_BYTES_MAX: usize = 262_144;
 
-/// Most findings that are kept of one request (chosen): the first says enough for a refusal, the others help who reads them.
+/// Most findings that are kept of one request (chosen): the first one suffices for a refusal, the others help the operator.
 pub const FINDINGS_MAX: usize = 32;
 
-/// Longest preview of what was found, in characters (guard semantics, section 12).
+/// Longest preview of a finding, in characters (guard semantics, section 12).
 const PREVIEW_CHARS_MAX: usize = 100;
 
 /// Longest name of a field in a finding, in characters (chosen).
 const FIELD_CHARS_MAX: usize = 64;
 
-/// In which form of a value something was found.
+/// The form of a value in which a pattern matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// As it was sent.
+    /// The value as sent.
     Raw,
-    /// Decoded, with its blanks.
+    /// The decoded value, with its blanks.
     Decoded,
     /// Decoded, without comments, blanks collapsed.
     Processed,
@@ -46,29 +46,29 @@ impl View {
     }
 }
 
-/// One pattern in one value.
+/// One match of one pattern in one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The kind of attack.
     pub category: Category,
     /// The name of the pattern.
     pub pattern: Box<str>,
-    /// In which form of the value.
+    /// The form of the value.
     pub view: View,
-    /// What the pattern is worth, in hundredths.
+    /// The score of the pattern, in hundredths.
     pub score: u16,
-    /// Where the value stands.
+    /// The place of the value.
     pub context: Context,
     /// The name of the field; empty for the path and for a text without fields.
     pub field: Box<str>,
-    /// What was found, with a little around it, without secrets.
+    /// The match with some text around it, without secrets.
     pub preview: Box<str>,
 }
 
-/// What is to be said of a request.
+/// The verdict on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing was found.
+    /// No finding.
     Clean,
     /// An attack of this kind, the first that was found.
     Threat(Category),
@@ -76,7 +76,7 @@ pub enum Verdict {
     Exhausted,
 }
 
-/// What was found in one request so far. [`Detector::begin`](super::Detector::begin) makes one.
+/// The findings in one request so far. Created by [`Detector::begin`](super::Detector::begin).
 #[derive(Clone, Debug)]
 pub struct Findings {
     found: Vec<Finding>,
@@ -84,9 +84,9 @@ pub struct Findings {
     exhausted: bool,
     head_bytes_left: usize,
     body_bytes_left: usize,
-    /// What is looked for on this path.
+    /// The categories to scan on this path.
     pub(super) categories: Categories,
-    /// The lines with `allow` that are about this path, by their places.
+    /// The indices of the `allow` lines that cover this path.
     pub(super) allowed: Vec<usize>,
 }
 
@@ -103,7 +103,7 @@ impl Findings {
         }
     }
 
-    /// What is to be said of the request so far. A threat goes before exhaustion.
+    /// The verdict on the request so far. A threat outweighs exhaustion.
     pub fn verdict(&self) -> Verdict {
         match self.threat {
             Some(category) => Verdict::Threat(category),
@@ -112,7 +112,7 @@ impl Findings {
         }
     }
 
-    /// What was found, in the order in which it was found.
+    /// The findings, in order.
     pub fn found(&self) -> &[Finding] {
         &self.found
     }
@@ -136,7 +136,7 @@ impl Findings {
         granted
     }
 
-    /// Adds what one value has come to: a threat if the scores together reach [`THREAT_SCORE`].
+    /// Adds the findings in one value: a threat if the sum of scores reaches [`THREAT_SCORE`].
     pub(super) fn add_value(&mut self, found: Vec<Finding>) {
         let sum = found.iter().map(|finding| finding.score).fold(0, u16::saturating_add);
         if sum >= THREAT_SCORE && self.threat.is_none() {
@@ -148,9 +148,9 @@ impl Findings {
     }
 }
 
-/// A bounded text of what is around a match.
+/// A bounded text of the surroundings of a match.
 pub(super) fn preview(haystack: &[u8], start: usize, end: usize) -> Box<str> {
-    // What stands before the match says whether it is the value of a secret.
+    // The text before the match shows whether it is the value of a secret.
     let from = start.saturating_sub(PREVIEW_CHARS_MAX / 4);
     let text =
         String::from_utf8_lossy(&haystack[from..end.min(haystack.len()).min(from + 4 * PREVIEW_CHARS_MAX)])

@@ -3,8 +3,8 @@
 /// Most texts that are taken out of one value (chosen); beyond it the value is looked at as one text.
 const LEAVES_MAX: usize = 4096;
 
-/// The keys and leaves of a value that is an object or a list. `None` if it is none, is broken, or is deeper than that: then
-/// it is looked at as text.
+/// The keys and leaves of a value that is an object or a list. `None` if it is neither, is malformed, or is too deep: then it
+/// is scanned as text.
 pub(super) fn leaves(value: &[u8], depth_max: usize) -> Option<Vec<Vec<u8>>> {
     let text = value.trim_ascii();
     if !matches!((text.first()?, text.last()?), (b'{', b'}') | (b'[', b']')) {
@@ -22,7 +22,7 @@ pub(super) fn leaves(value: &[u8], depth_max: usize) -> Option<Vec<Vec<u8>>> {
                 at = end;
             }
             b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' => {}
-            // Numbers and words of the language say nothing; anything else is no JSON.
+            // Numbers and literals contain no attack; any other text is no JSON.
             b'0'..=b'9' | b'-' | b'+' | b'.' | b'a'..=b'z' | b'E' => at = bare_end(text, at)?,
             _ => return None,
         }
@@ -55,7 +55,7 @@ fn string_end(text: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// What a string stands for. Escapes of characters are left to the views, which know them.
+/// The text of a string. Escapes of characters are left to the views, which decode them.
 fn unescaped(string: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(string.len());
     let mut bytes = string.iter();

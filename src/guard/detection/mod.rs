@@ -1,9 +1,9 @@
-//! Attacks in what a request says: guard semantics, section 11.
+//! Detection of attacks in requests: guard semantics, section 11.
 //!
-//! A value (a parameter, a field, a leaf of JSON, the path) is looked at in several [`View`]s: as it was sent, decoded, decoded
-//! without comments and spare blanks, and as a shell would read it. One pass of an automaton over each view finds the literals
-//! that patterns need; only the patterns whose literal is there are tried, each in time linear in the bytes, and where a
-//! pattern alone is too eager, code confirms the match. Everything is bounded, and a bound that is reached is a verdict.
+//! A value (a parameter, a field, a leaf of JSON, the path) is scanned in several [`View`]s: as sent, decoded, decoded
+//! without comments and superfluous blanks, and as a shell would read it. One pass of an automaton over each view finds the
+//! literals that patterns need; only patterns whose literal occurs are tried, each in time linear in the bytes. If a pattern
+//! alone has too many false matches, code confirms the match. Everything is bounded, and a reached bound is a verdict.
 
 #[cfg(feature = "detection")]
 mod automata;

@@ -4,7 +4,7 @@ use super::category::Context;
 use super::detector::{Detector, Scratch};
 use super::findings::Findings;
 
-/// Fields that are written anew, or say nothing but how the connection is used.
+/// Fields that weir writes anew, or that only describe the use of the connection.
 const SKIPPED_FIELDS: [&[u8]; 6] = [
     b"connection",
     b"content-length",
@@ -15,8 +15,8 @@ const SKIPPED_FIELDS: [&[u8]; 6] = [
 ];
 
 impl Detector {
-    /// Looks at the head of a request: names and values of the query, the path, fields and cookies, in this order, until something
-    /// is found. `target` is path and query as they were sent; `None` for CONNECT.
+    /// Scans the head of a request: names and values of the query, the path, fields and cookies, in this order, until a
+    /// threat is found. `target` is path and query as sent; `None` for CONNECT.
     pub fn scan_request<'a>(
         &self,
         target: Option<&[u8]>,
@@ -31,7 +31,7 @@ impl Detector {
         };
         self.scan_query(query, scratch, findings);
         self.scan(Context::Path, b"", path, scratch, findings);
-        // A segment may be what a server takes for a parameter: what begins it counts as the beginning of a value.
+        // A server may use a segment as a parameter, so its beginning counts as the beginning of a value.
         for segment in path.split(|byte| *byte == b'/').filter(|segment| !is_plain(segment)) {
             self.scan(Context::Path, b"", segment, scratch, findings);
         }
@@ -53,7 +53,7 @@ impl Detector {
         }
     }
 
-    /// Each name and value of a query, repeated names, too.
+    /// Scans each name and value of a query, including repeated names.
     fn scan_query(&self, query: &[u8], scratch: &mut Scratch, findings: &mut Findings) {
         for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = split_pair(pair);
@@ -75,7 +75,7 @@ fn is_file_name(field: &[u8]) -> bool {
     letters.eq(*b"xfilename")
 }
 
-/// What stands in a path as an address or a path of its own: `/fetch/http://...`, `/files//etc/...`.
+/// An address or a path inside of a path: `/fetch/http://...`, `/files//etc/...`.
 fn inner_address(path: &[u8]) -> Option<&[u8]> {
     let slashes = memchr::memmem::find(path.get(1..)?, b"//")? + 1;
     let is_scheme = path[..slashes].last() == Some(&b':');
@@ -88,7 +88,7 @@ fn is_plain(segment: &[u8]) -> bool {
     segment.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// A name and a value; what has no `=` is a value without a name.
+/// A name and a value; a text without `=` is a value without a name.
 fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(b'=', pair) {
         Some(at) => (&pair[..at], &pair[at + 1..]),

@@ -1,20 +1,20 @@
-//! What the guard file says of detection.
+//! The rules of the guard file for detection.
 
 use super::category::{Categories, Category};
 
-/// Paths on which nothing is detected, and what lies below them (guard semantics, section 1).
+/// Paths that are not scanned, and all paths below them (guard semantics, section 1).
 pub const EXCLUDED: [&str; 6] =
     ["/docs", "/redoc", "/openapi.json", "/openapi.yaml", "/favicon.ico", "/static"];
 
-/// What is done about a request in which an attack was found.
+/// The handling of a request with an attack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Nothing is looked for.
+    /// Nothing is scanned.
     #[default]
     Off,
-    /// It is told.
+    /// The attack is reported.
     Observe,
-    /// It is refused.
+    /// The request is refused.
     Block,
 }
 
@@ -30,7 +30,7 @@ pub struct OffLine {
 /// A field in which a category is let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowLine {
-    /// What is let through.
+    /// The category that is allowed.
     pub category: Category,
     /// Beginning of the path in its comparable form; `None`: everywhere.
     pub path: Option<Box<str>>,
@@ -41,28 +41,28 @@ pub struct AllowLine {
 /// A pattern of the guard file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomPattern {
-    /// Its name.
+    /// The name of the pattern.
     pub name: Box<str>,
-    /// A regular expression, read without regard to case, in several lines.
+    /// A regular expression, case-insensitive, in multi-line mode.
     pub pattern: Box<str>,
 }
 
-/// Everything that the guard file says of detection.
+/// All rules of the guard file for detection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetectRules {
-    /// What is done about an attack.
+    /// The handling of an attack.
     pub mode: Mode,
     /// The line of the mode in the guard file, from 1.
     pub line: u32,
-    /// What is not looked for.
+    /// The categories that are not scanned.
     pub off: Vec<OffLine>,
-    /// What is let through.
+    /// The categories that are allowed in some places.
     pub allow: Vec<AllowLine>,
-    /// Patterns beside those of the table.
+    /// Patterns beside those of the tables.
     pub patterns: Vec<CustomPattern>,
     /// Whether a request is refused that exhausts a budget.
     pub exhausted_blocks: bool,
-    /// Paths on which nothing is looked for, and what lies below them.
+    /// Paths that are not scanned, and all paths below them.
     pub excluded: Vec<Box<str>>,
 }
 
@@ -81,7 +81,7 @@ impl Default for DetectRules {
 }
 
 impl DetectRules {
-    /// Whether a path, in its comparable form, is one on which nothing is looked for.
+    /// Whether a path, in its form for comparison, is not scanned.
     pub fn excludes(&self, path: &[u8]) -> bool {
         self.excluded.iter().any(|excluded| {
             let rest = path.strip_prefix(excluded.as_bytes());

@@ -1,4 +1,4 @@
-//! What is found, and what is not.
+//! Values with and without findings.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn guard_11_one_value() {
     assert_eq!((findings.found()[0].view, findings.found()[0].score), (View::Decoded, THREAT_SCORE));
 }
 
-/// What is found in a head.
+/// The verdict on a head.
 fn of_head(target: &str, field: Option<(&str, &str)>) -> Verdict {
     let (detector, mut scratch) = (detector(), Scratch::default());
     let mut findings = detector.begin(Some(b"/a"), &mut scratch).expect("a path that is not excluded");
@@ -73,7 +73,7 @@ fn ours_11_what_a_loop_keeps_is_bounded() {
         detector.scan(Context::Body, b"q", text.as_bytes(), &mut scratch, &mut findings);
         most = most.max(scratch.heap_bytes());
     }
-    // The last pattern may go beyond the bound by its own states in both directions; then all is given back.
+    // The last pattern may exceed the bound by its own states in both directions; then all memory is released.
     let bound = STATES_BYTES_MAX + 2 * LAZY_BYTES_MAX + 5 * KEPT_BYTES_MAX + 64 * 1024;
     assert!((100_000..=bound).contains(&most), "{most} bytes, {bound} at most");
 }

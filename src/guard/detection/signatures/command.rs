@@ -1,5 +1,5 @@
-//! Commands for a shell behind a parameter, or behind a segment of a path. What begins with a command is one in a parameter only: a
-//! path may be `/bin/ls`.
+//! Shell commands behind a parameter, or behind a segment of a path. A command at the beginning of a value counts in a
+//! parameter only: a path may be `/bin/ls`.
 
 use super::signature::{NOT_PATH, Signature};
 use crate::guard::detection::category::Category::CmdInjection;
@@ -11,7 +11,7 @@ const fn command(name: &'static str, literals: &'static [&'static str], pattern:
 
 const SEPARATORS: &[&str] = &[";", "|", "&", "`", "$(", "\n", "<(", ">("];
 
-/// Of the commands of `cmd_of_system`.
+/// The commands of `cmd_of_system`.
 const SYSTEM: &[&str] = &[
     "^whoami",
     "^ifconfig",
@@ -101,7 +101,7 @@ const SYSTEM: &[&str] = &[
     "^ver",
     "^vol",
 ];
-/// Of the commands of `cmd_of_files`.
+/// The commands of `cmd_of_files`.
 const FILES: &[&str] = &[
     "^cat$",
     "^tac$",
@@ -160,7 +160,7 @@ const FILES: &[&str] = &[
     "^whereis$",
     "^cd$",
 ];
-/// Of the commands of `cmd_short`.
+/// The commands of `cmd_short`.
 const SHORT: &[&str] = &[
     "^id$",
     "^ls$",
@@ -196,7 +196,7 @@ const SHORT: &[&str] = &[
     "^dash$",
     "^echo$",
 ];
-/// Of the commands of `cmd_windows`.
+/// The commands of `cmd_windows`.
 const WINDOWS: &[&str] = &[
     "^dir$",
     "^type$",

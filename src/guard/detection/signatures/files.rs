@@ -1,4 +1,4 @@
-//! Files: ways out of a folder, what lies there, what a page would include, what a server would run.
+//! Attacks with files: path traversal, sensitive files, inclusion by a page, code that a server would run.
 
 use super::signature::{Signature, in_contexts};
 use crate::guard::detection::category::Category::{

@@ -1,7 +1,7 @@
-//! The signatures: which literals, which pattern, in which views and contexts.
+//! The signatures: their literals, patterns, views and contexts.
 //!
-//! Each is written from the literature on its class of attacks, and is about what makes the attack one: a quote that ends the
-//! server's string before an operator, not the operator. Patterns are read in lower case, without Unicode.
+//! Each signature is written from the literature on its class of attacks, and tests what makes the text an attack: a quote
+//! that ends the server's string before an operator, not the operator. Patterns are read in lower case, without Unicode.
 
 mod command;
 mod files;
@@ -15,7 +15,7 @@ mod whole;
 
 pub(super) use signature::{ANY_CONTEXT, ANY_VIEW, Signature};
 
-/// All of them, class by class.
+/// All signatures, class by class.
 pub(super) const TABLES: [&[Signature]; 8] = [
     sql::TABLE,
     script::TABLE,

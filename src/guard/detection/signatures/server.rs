@@ -1,4 +1,4 @@
-//! What runs inside of a server: templates, code, objects, and what a server asks others for.
+//! Attacks that run inside of a server: templates, code, objects, and requests that a server would send.
 
 use super::signature::{Signature, in_contexts};
 use crate::guard::detection::category::Category::{

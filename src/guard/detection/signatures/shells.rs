@@ -1,4 +1,4 @@
-//! More commands for shells: those that few people know, and what shells do with words before they run a command.
+//! Further shell commands: rare ones, and expansions that a shell makes before it runs a command.
 
 use super::signature::{NOT_PATH, Signature};
 use crate::guard::detection::category::Category::CmdInjection;
@@ -8,7 +8,7 @@ const fn command(name: &'static str, literals: &'static [&'static str], pattern:
     Signature::new(CmdInjection, name, literals, pattern).and_unquoted()
 }
 
-/// Of the commands of `cmd_of_developers`.
+/// The commands of `cmd_of_developers`.
 const DEVELOPERS: &[&str] = &[
     "^adduser",
     "^useradd",

@@ -1,4 +1,4 @@
-//! What a signature is.
+//! The properties of a signature.
 
 use crate::guard::detection::category::{Category, Context};
 use crate::guard::detection::confirm::Confirm;
@@ -9,7 +9,7 @@ use crate::guard::detection::views::bit;
 pub(in crate::guard::detection) const ANY_CONTEXT: u8 =
     Context::Query.bit() | Context::Path.bit() | Context::Header.bit() | Context::Body.bit();
 
-/// Every context but the path.
+/// Every context except the path.
 pub(super) const NOT_PATH: u8 = ANY_CONTEXT & !Context::Path.bit();
 
 /// A set of contexts.
@@ -22,7 +22,7 @@ pub(super) const fn in_contexts(contexts: &[Context]) -> u8 {
     set
 }
 
-/// Every view but the unquoted one, which is for shells.
+/// Every view except the unquoted one, which is for shells.
 pub(in crate::guard::detection) const ANY_VIEW: u8 =
     bit(View::Raw) | bit(View::Decoded) | bit(View::Processed);
 
@@ -31,10 +31,10 @@ pub(in crate::guard::detection) const ANY_VIEW: u8 =
 pub(in crate::guard::detection) struct Signature {
     pub(in crate::guard::detection) name: &'static str,
     pub(in crate::guard::detection) category: Category,
-    /// One of these literals is in every match. `^` before a literal asks for no letter before it, and with that `$` behind
-    /// it for none behind it; `~` behind a literal asks for no letter behind it.
+    /// One of these literals occurs in every match. `^` before a literal forbids a letter before it, and with that `$` behind
+    /// it a letter behind it; `~` behind a literal forbids a letter behind it.
     pub(in crate::guard::detection) literals: &'static [&'static str],
-    /// One of each of these lists that is not empty is in every match, too.
+    /// One literal of each of these lists, unless it is empty, occurs in every match, too.
     pub(in crate::guard::detection) also: [&'static [&'static str]; 2],
     pub(in crate::guard::detection) pattern: &'static str,
     pub(in crate::guard::detection) score: u16,
@@ -56,7 +56,7 @@ impl Signature {
         Signature { name, category, literals, also: [&[], &[]], pattern, score, contexts, views, confirm }
     }
 
-    /// Only with one of these literals as well, and with one of another list if that is said again.
+    /// Requires one of these literals as well; a second call adds another list.
     pub(super) const fn with(self, list: &'static [&'static str]) -> Signature {
         let [first, second] = self.also;
         Signature { also: if first.is_empty() { [list, second] } else { [first, list] }, ..self }
@@ -67,17 +67,17 @@ impl Signature {
         Signature { score, ..self }
     }
 
-    /// Only there.
+    /// Restricts the signature to these contexts.
     pub(super) const fn only_in(self, contexts: u8) -> Signature {
         Signature { contexts, ..self }
     }
 
-    /// In the raw view as well, which decoding would destroy.
+    /// Adds the raw view, for text that decoding would destroy.
     pub(super) const fn and_raw(self) -> Signature {
         Signature { views: self.views | bit(View::Raw), ..self }
     }
 
-    /// As a shell reads it, as well.
+    /// Adds the view of a shell.
     pub(super) const fn and_unquoted(self) -> Signature {
         Signature { views: self.views | bit(View::Unquoted), ..self }
     }

@@ -1,4 +1,5 @@
-//! SQL injection: what breaks out of a string or a number of a statement, and what only an attack asks a database for.
+//! SQL injection: text that breaks out of a string or a number of a statement, and expressions that only attacks send
+//! to a database.
 
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Sqli;
@@ -9,12 +10,12 @@ const fn sql(name: &'static str, literals: &'static [&'static str], pattern: &'s
 }
 
 const AND_OR: &[&str] = &["^or$", "^and$", "^xor$", "||", "&&", "^having$"];
-/// A quote that ends something: one in a word of a language has a letter behind it that begins no operator.
+/// A quote that ends a string: a quote in a word of a language has a letter behind it that begins no operator.
 const QUOTES: &[&str] = &[
     "'~", "\"~", "`~", "'or", "\"or", "`or", "'and", "\"and", "`and", "'xor", "\"xor", "`xor", "'having",
     "\"having", "`having", "'where", "\"where",
 ];
-/// What compares.
+/// Comparisons.
 const COMPARISONS: &[&str] = &["=", "<", ">", "like", "between", "in(", "in ("];
 
 pub(super) const TABLE: &[Signature] = &[

@@ -1,5 +1,5 @@
-//! What is an attack as the whole of a value, or as its beginning: a call, a name of a class, a piece of a statement. In a longer
-//! text the same words are code that is shown, or prose.
+//! Attacks that are the whole of a value, or its beginning: a call, a name of a class, a part of a statement. In a longer
+//! text the same words are shown code, or prose.
 
 use super::signature::{NOT_PATH, Signature};
 use crate::guard::detection::category::Category::{

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 /// Shortest run that is decoded (guard semantics, section 11).
 pub(super) const RUN_MIN: usize = 12;
 
-/// How many of a hundred bytes are printable in a text (guard semantics, section 11).
+/// Printable bytes of a hundred in a text (guard semantics, section 11).
 const PRINTABLE_PERCENT: usize = 95;
 
 /// Bytes at the beginning of a run that must be printable for the run to be decoded at all (chosen: three groups).
@@ -24,7 +24,7 @@ const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 /// Most contents of gzip that are inflated in one value (guard semantics, section 11).
 const GZIPS_MAX: u8 = 8;
 
-/// Most bytes of one inflated content (chosen: as much as a head may have).
+/// Most bytes of one inflated content (chosen: the size of a large head).
 const INFLATED_BYTES_MAX: usize = 65_536;
 
 const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
@@ -37,8 +37,8 @@ pub(super) fn is_of_alphabet(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
-/// Writes the text with its runs decoded to `out`, if any is text. `gzips` counts what was inflated in this value; `None` when more
-/// was there than is inflated.
+/// Writes the text with its runs decoded to `out`, if a run is text. `gzips` counts inflated contents in this value; `None`
+/// if there were more than are inflated.
 pub(super) fn decode(text: &[u8], out: &mut Vec<u8>, gzips: &mut Option<u8>) -> bool {
     let (mut at, mut copied, mut changed) = (0, 0, false);
     while at < text.len() {
@@ -68,11 +68,11 @@ pub(super) fn decode(text: &[u8], out: &mut Vec<u8>, gzips: &mut Option<u8>) -> 
     changed
 }
 
-/// Where in a run something begins that looks like text or gzip: at its beginning, or behind the slash of a path.
+/// The position in a run at which text or gzip seems to begin: its beginning, or behind the slash of a path.
 fn beginning(run: &[u8]) -> Option<usize> {
     let behind_slash = memchr::memrchr(b'/', run).map(|slash| slash + 1);
     [Some(0), behind_slash].into_iter().flatten().find(|from| {
-        // Most runs are words and numbers: a few bytes tell.
+        // Most runs are words and numbers, which a few bytes show.
         let Some(first) = run[*from..].first_chunk::<RUN_MIN>() else { return false };
         let mut head = [0; HEAD_BYTES];
         let is_read = STANDARD.decode_slice(first.map(standard), &mut head).is_ok();
@@ -80,7 +80,7 @@ fn beginning(run: &[u8]) -> Option<usize> {
     })
 }
 
-/// Appends what a run stands for, if that is text. What was appended otherwise is to be taken off.
+/// Appends the decoded run, if that is text. Otherwise the caller must remove the appended bytes.
 fn decode_whole(run: &[u8], out: &mut Vec<u8>, gzips: &mut Option<u8>) -> bool {
     let whole = if run.len() % 4 == 1 { &run[..run.len() - 1] } else { run };
     let start = out.len();
@@ -109,7 +109,7 @@ fn inflate(start: usize, out: &mut Vec<u8>, gzips: &mut Option<u8>) -> bool {
     *gzips = Some(count + 1);
     let coded = out.split_off(start);
     let Some(mut decoder) = Decoder::new(Coding::Gzip) else { return false };
-    // What is broken off or behind its end has a content, too.
+    // A content that is incomplete or has bytes behind its end is scanned, too.
     let _ = decoder.push(&coded, &mut |stretch| {
         let room = INFLATED_BYTES_MAX.saturating_sub(out.len() - start);
         out.extend_from_slice(&stretch[..stretch.len().min(room)]);

@@ -1,4 +1,4 @@
-//! Escapes of URLs, HTML, JavaScript, JSON, CSS and shells: one layer of each.
+//! Escapes of URLs, HTML, JavaScript, JSON, CSS and shells: decodes one layer of each.
 
 /// Names of HTML that stand for characters of attacks.
 const ENTITIES: [(&[u8], u8); 34] = [
@@ -38,13 +38,13 @@ const ENTITIES: [(&[u8], u8); 34] = [
     (b"vert", b'|'),
 ];
 
-/// The entities that browsers read without a semicolon, by their places.
+/// The entities that browsers accept without a semicolon, by their indices.
 const BARE_ENTITIES: usize = 5;
 
 /// Longest name or number of an entity that is read (chosen): browsers read more leading zeros than an attack needs.
 const ENTITY_BYTES_MAX: usize = 24;
 
-/// Writes the decoded text to `out`, if there is anything to decode.
+/// Writes the decoded text to `out`, if it contains an escape.
 pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     let next = |at: usize| memchr::memchr3(b'%', b'&', b'\\', &text[at..]).map(|len| at + len);
     let (mut at, mut copied, mut changed) = (0, 0, false);
@@ -72,7 +72,7 @@ pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     changed
 }
 
-/// What an escape stands for.
+/// The meaning of an escape.
 #[derive(Clone, Copy)]
 enum Code {
     Byte(u8),
@@ -127,7 +127,7 @@ fn backslash(rest: &[u8]) -> Option<(Code, usize)> {
             let value = rest[1..4].iter().fold(0u32, |sum, byte| sum * 8 + u32::from(byte - b'0'));
             Some((Code::Byte(value as u8), 4))
         }
-        // Two digits: only for what attacks are made of, so that names of folders stay.
+        // Two digits: only for characters of attacks, so that names of folders stay.
         b'2'..=b'7' => {
             let byte = hex(rest.get(1..3)?)? as u8;
             byte.is_ascii_punctuation().then_some((Code::Byte(byte), 3))

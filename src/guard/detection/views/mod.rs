@@ -7,7 +7,7 @@ mod reduced;
 
 use super::findings::View;
 
-/// How often a value is decoded (guard semantics, section 11). What still changes then is an exhaustion.
+/// Most rounds of decoding of a value (guard semantics, section 11). A value that changes after that is an exhaustion.
 pub(super) const ROUNDS_MAX: usize = 16;
 
 /// Longest buffer that is kept for the next value, in bytes (chosen: windows of bodies are half as long).
@@ -21,14 +21,14 @@ pub(super) struct Views {
     processed: Vec<u8>,
     unquoted: Vec<u8>,
     spare: Vec<u8>,
-    /// What differs from the view before it, and has to be looked at by itself.
+    /// Whether each view differs from the view before it, and must be scanned separately.
     differs: [bool; 3],
     /// Encodings were left after [`ROUNDS_MAX`] rounds.
     pub(super) is_exhausted: bool,
 }
 
 impl Views {
-    /// Gives back what a large value has taken.
+    /// Releases the memory of a large value.
     pub(super) fn shrink(&mut self) {
         for buffer in
             [&mut self.raw, &mut self.decoded, &mut self.processed, &mut self.unquoted, &mut self.spare]
@@ -39,7 +39,7 @@ impl Views {
         }
     }
 
-    /// Memory that is held, in bytes.
+    /// Bytes of memory in use.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         let buffers = [&self.raw, &self.decoded, &self.processed, &self.unquoted, &self.spare];
@@ -87,7 +87,7 @@ impl Views {
         any
     }
 
-    /// The views that have to be looked at: each that is not the same as one before it.
+    /// The views to scan: each that differs from those before it.
     pub(super) fn distinct(&self) -> impl Iterator<Item = (View, &[u8])> {
         let decoded = if self.differs[0] { &self.decoded } else { &self.raw };
         let all = [
@@ -99,7 +99,7 @@ impl Views {
         all.into_iter().filter(|(_, _, differs)| *differs).map(|(view, bytes, _)| (view, bytes.as_slice()))
     }
 
-    /// The views as which a view also counts, because they are the same: bits of [`bit`].
+    /// The views that are equal to a view, and count with it: bits of [`bit`].
     pub(super) fn stands_for(&self, view: View) -> u8 {
         let same = |other: View, is_same: bool| if is_same { bit(other) } else { 0 };
         let [decoded, processed, unquoted] = self.differs.map(|differs| !differs);
@@ -124,7 +124,7 @@ fn lower(value: &[u8], out: &mut Vec<u8>) {
     out.make_ascii_lowercase();
 }
 
-/// Whether anything in a value asks for decoding.
+/// Whether a value may contain an encoding.
 fn may_be_encoded(value: &[u8]) -> bool {
     let mut run = 0;
     for byte in value {

@@ -1,4 +1,4 @@
-//! Characters that look like others, or are others to the server behind: NFKC, look-alikes, overlong UTF-8.
+//! Characters that look like others, or that a server converts to others: NFKC, look-alikes, overlong UTF-8.
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -44,7 +44,7 @@ const ALIKE: [(char, Option<char>); 38] = [
     ('\u{00ad}', None),
 ];
 
-/// Writes the normal form to `out`, if there is anything to change. What is not UTF-8 stays, but for overlong forms.
+/// Writes the normal form to `out`, if it differs. Bytes that are not UTF-8 stay, except overlong forms.
 pub(super) fn normalize(text: &[u8], out: &mut Vec<u8>) -> bool {
     if text.is_ascii() || std::str::from_utf8(text).is_ok_and(|text| text.chars().all(is_settled)) {
         return false;

@@ -1,4 +1,4 @@
-//! Views with less in them: without comments and spare blanks, and without what a shell takes away.
+//! Reduced views: without comments and superfluous blanks, and without the characters that a shell removes.
 
 /// Writes the text without comments, control characters and spare blanks to `out`. False if nothing has changed.
 pub(super) fn processed(text: &[u8], plus_is_blank: bool, out: &mut Vec<u8>) -> bool {
@@ -7,7 +7,7 @@ pub(super) fn processed(text: &[u8], plus_is_blank: bool, out: &mut Vec<u8>) -> 
     }
     out.clear();
     let mut at = 0;
-    // Where no further comment can end, or line: each end is looked for once in the whole text.
+    // Whether no further comment or line can end: each end is searched once in the whole text.
     let (mut no_end, mut no_line) = (false, false);
     while at < text.len() {
         let rest = &text[at..];
@@ -53,8 +53,8 @@ pub(super) fn processed(text: &[u8], plus_is_blank: bool, out: &mut Vec<u8>) -> 
     out != text
 }
 
-/// Whether a shell would take anything away. One apostrophe in a word is one of a language: a shell's come in pairs, and those that
-/// hide a command are both in its word.
+/// Whether a shell would remove characters. One apostrophe in a word belongs to a language: those of a shell come in pairs,
+/// and both of a pair that hides a command are in its word.
 fn is_quoted(text: &[u8]) -> bool {
     let mut apostrophes = 0;
     text.iter().any(|byte| {
@@ -67,7 +67,7 @@ fn is_quoted(text: &[u8]) -> bool {
     })
 }
 
-/// Whether there is nothing to take out.
+/// Whether there is nothing to remove.
 fn is_processed(text: &[u8], plus_is_blank: bool) -> bool {
     let mut last = 0;
     text.iter().all(|byte| {
@@ -90,8 +90,8 @@ fn push_blank(out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the text as a shell reads it to `out`: without quotes and escapes, with blanks for `${IFS}` and the commas in
-/// braces. False if nothing has changed, or no shell would run any of it.
+/// Writes the text as a shell reads it to `out`: without quotes and escapes, with blanks for `${IFS}` and the commas
+/// in braces. False if nothing has changed, or no shell would run any of it.
 pub(super) fn unquoted(text: &[u8], out: &mut Vec<u8>) -> bool {
     let is_separating = |byte: &u8| matches!(byte, b';' | b'|' | b'&' | b'`' | b'\n' | b'(');
     if !is_quoted(text) || !text.iter().any(is_separating) {
