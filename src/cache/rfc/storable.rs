@@ -114,15 +114,13 @@ pub fn judge(
     settings: &Storing<'_>,
 ) -> Result<Storable, NotStored> {
     let (status, fields) = (response.status, response.fields);
-    let directives = ResponseDirectives::read(fields, settings.targeted);
-    let terms = Terms::new(status, fields, &directives, times, &settings.freshness);
-    match request.method {
+    let is_post = match request.method {
         "GET" if has_body(request) => return Err(NotStored::RequestBody),
-        "GET" => {}
-        // RFC 9110 section 9.3.3; only a successful response names a representation.
-        "POST" if own_uri && terms.explicit && matches!(status, 200..=205 | 207..=299) => {}
+        "GET" => false,
+        // Only a successful response names a representation.
+        "POST" if own_uri && matches!(status, 200..=205 | 207..=299) => true,
         _ => return Err(NotStored::Method),
-    }
+    };
     if !is_stored_status(status) {
         return Err(NotStored::Status);
     }
@@ -132,8 +130,15 @@ pub fn judge(
     if has_doubtful_framing(response.version, fields) {
         return Err(NotStored::Framing);
     }
+    let directives = ResponseDirectives::read(fields, settings.targeted);
     let authorized = request.fields.contains("authorization");
-    judge_fields(status, fields, &directives, &terms, authorized)?;
+    judge_directives(status, &directives, authorized)?;
+    let terms = Terms::new(status, fields, &directives, times, &settings.freshness);
+    // RFC 9110 section 9.3.3: what answers a POST needs an explicit lifetime.
+    if is_post && !terms.explicit {
+        return Err(NotStored::Method);
+    }
+    judge_fields(status, fields, &directives, &terms)?;
     let part = match status {
         206 => Some(part(fields).ok_or(NotStored::Part)?),
         _ => None,
@@ -141,13 +146,11 @@ pub fn judge(
     Ok(Storable { terms, directives, part })
 }
 
-/// Decides by the fields of a response alone: of a new response, and of a stored one that a 304 or a response to HEAD
-/// has updated (rule 52). `authorized` tells whether the request had credentials.
-pub fn judge_fields<'b>(
+/// Decides by the cache directives of a response, before any date of it is read: most responses that are not stored say so
+/// there. `authorized` tells whether the request had credentials.
+pub fn judge_directives(
     status: u16,
-    fields: impl FieldLines<'b>,
     directives: &ResponseDirectives,
-    terms: &Terms,
     authorized: bool,
 ) -> Result<(), NotStored> {
     match (directives.must_understand, is_understood(status)) {
@@ -162,6 +165,17 @@ pub fn judge_fields<'b>(
     if authorized && !directives.allows_authorized() {
         return Err(NotStored::Authorization);
     }
+    Ok(())
+}
+
+/// Decides by the other fields of a response that [`judge_directives`] lets through: of a new response, and of a stored one
+/// that a 304 or a response to HEAD has updated (rule 52).
+pub fn judge_fields<'b>(
+    status: u16,
+    fields: impl FieldLines<'b>,
+    directives: &ResponseDirectives,
+    terms: &Terms,
+) -> Result<(), NotStored> {
     // A cookie is not shared by default.
     if !terms.explicit && !directives.public && sets_cookies(fields) {
         return Err(NotStored::SetCookie);

@@ -9,7 +9,7 @@ use crate::http::head::Fields;
 
 use crate::cache::rfc::control::{ResponseDirectives, is_withheld};
 use crate::cache::rfc::freshness::{Terms, Times, date_s, initial_age_s};
-use crate::cache::rfc::storable::{Storing, judge_fields};
+use crate::cache::rfc::storable::{Storing, judge_directives, judge_fields};
 use crate::cache::rfc::validators::Tags;
 pub use crate::cache::rfc::validators::{EntityTag, Validators, is_set_cookie, sets_cookies};
 
@@ -166,7 +166,9 @@ pub fn judge_updated(
     let directives = ResponseDirectives::read(block, settings.targeted);
     let mut terms = Terms::new(status, block, &directives, times, &settings.freshness);
     terms.initial_age_s = initial_age_s(new, date_s(block, times.received_s), times);
-    let keep = judge_fields(status, block, &directives, &terms, authorized).is_ok();
+    let keep = judge_directives(status, &directives, authorized)
+        .and_then(|()| judge_fields(status, block, &directives, &terms))
+        .is_ok();
     Updated { terms, directives, keep }
 }
 
