@@ -24,42 +24,42 @@ const FREQUENCY_WINDOW_MS: u64 = 300_000;
 /// The window of `return` without `in` (guard semantics, section 10).
 const RETURN_WINDOW_MS: u64 = 86_400_000;
 
-/// How long a ban lasts without `for` (guard semantics, section 10).
+/// Duration of a ban without `for` (guard semantics, section 10).
 const BAN_MS: u64 = 3_600_000;
 
 /// The pace of a throttled client without `rate` (chosen: slow for a program, bearable for a person).
 const PACE: (u32, u64) = (1, 1000);
 
-/// What is counted.
+/// The events that a rule counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BehaviourKind {
     /// Requests.
     Usage,
-    /// Requests, by a rate.
+    /// Requests, as a rate.
     Frequency,
-    /// Responses that a pattern matches, as it is written.
+    /// Responses that match a pattern.
     Return(Box<str>),
 }
 
-/// What follows.
+/// The action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BehaviourAction {
     /// An event.
     Log,
     /// An event, and a line in weir's log.
     Alert,
-    /// The client is banned; `None`: for ever.
+    /// The client is banned.
     Ban {
-        /// How long.
+        /// The duration; `None` for a permanent ban.
         duration_ms: Option<u64>,
     },
     /// The client's further requests for the same are let through at a pace.
     Throttle {
-        /// So many requests.
+        /// Number of requests.
         requests: u32,
-        /// In this time.
+        /// The time for that number of requests.
         per_ms: u64,
-        /// How long, from the last event on.
+        /// The duration, from the last event on.
         duration_ms: u64,
     },
 }
@@ -67,34 +67,34 @@ pub enum BehaviourAction {
 /// `behaviour usage|frequency|return ...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BehaviourLine {
-    /// Where it stands.
+    /// The line of the rule.
     pub place: Place,
-    /// What is counted.
+    /// The events that are counted.
     pub kind: BehaviourKind,
     /// More than this many within the window.
     pub threshold: u32,
     /// The window.
     pub window_ms: u64,
-    /// What is counted at all.
+    /// The requests that are counted at all.
     pub scope: Scope,
-    /// One counter for all that the scope covers, in place of one for each method and path.
+    /// One counter for the whole scope, in place of one for each method and path.
     pub together: bool,
-    /// What follows.
+    /// The action.
     pub action: BehaviourAction,
-    /// Half the threshold for a client in whose requests something suspicious was found.
+    /// Half the threshold for a client with suspicious requests.
     pub correlate: bool,
-    /// Counts and logs, does nothing.
+    /// The rule counts and logs, without any action.
     pub observe: bool,
 }
 
-/// What options say, before it is known how they go together.
+/// The options of a line, before they are checked together.
 #[derive(Default)]
 struct Given {
     window_ms: Option<u64>,
     scope: Scope,
     together: bool,
     action: Option<&'static str>,
-    /// `Some(None)`: for ever.
+    /// `Some(None)` for a permanent ban.
     lasts_ms: Option<Option<u64>>,
     pace: Option<(u32, u64)>,
     correlate: bool,
@@ -178,7 +178,7 @@ enum Counted {
 }
 
 impl Counted {
-    /// The events of a window at most; those of a rate, rounded down (guard semantics, section 10).
+    /// Most events in a window; for a rate rounded down (guard semantics, section 10).
     fn threshold(self, window_ms: u64) -> Result<u32, String> {
         match self {
             Counted::Events(count) => Ok(count),

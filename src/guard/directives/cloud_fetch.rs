@@ -1,4 +1,4 @@
-//! `cloud refresh`, `cloud source`, `cloud roots` and `cloud change-max`: how the networks of the clouds are fetched.
+//! `cloud refresh`, `cloud source`, `cloud roots` and `cloud change-max`: the settings for fetching the networks of the clouds.
 
 use super::draft::Draft;
 use super::values::{duration, number, provider, word_text};
@@ -7,23 +7,23 @@ use crate::guard::clouds::{CHANGE_MAX, Provider, REFRESH_MS, REFRESH_MS_LEAST, R
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// Longest address of a source (chosen: what web servers take).
+/// Longest address of a source (chosen: the usual limit of web servers).
 const URL_BYTES_MAX: usize = 2048;
 
 /// The largest factor that can be allowed (chosen): larger ones allow everything.
 const FACTOR_MAX: u64 = 1_000_000;
 
-/// How the networks of the clouds are fetched.
+/// The settings for fetching the networks of the clouds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudFetch {
-    /// How often, in milliseconds; `None`: never.
+    /// The interval in milliseconds; `None` for never.
     pub refresh_ms: Option<u64>,
-    /// Where from, in place of the addresses of the providers.
+    /// Addresses that replace those of the providers.
     pub sources: Vec<(Provider, Box<str>)>,
-    /// A file with certificates in PEM whose signatures hold, instead of those of the public authorities; as it is written,
-    /// relative to the guard file.
+    /// A file with certificates in PEM of trusted authorities, in place of the public ones; as written, relative to the guard
+    /// file.
     pub roots: Option<PathBuf>,
-    /// So many times as large, or as small, a set may be as the last one.
+    /// The largest factor by which a set may differ from the last one.
     pub change_max: u64,
 }
 
@@ -34,14 +34,14 @@ impl Default for CloudFetch {
 }
 
 impl CloudFetch {
-    /// Where the networks of a provider are fetched from.
+    /// The address of a provider's document.
     pub fn url(&self, provider: Provider) -> &str {
         let own = self.sources.iter().find(|(other, _)| *other == provider);
         own.map_or(provider.url(), |(_, url)| url)
     }
 }
 
-/// Reads what follows `cloud`; `None` if it is another directive.
+/// Reads the rest of a `cloud` line; `None` if it is another directive.
 pub(super) fn cloud_fetch(draft: &mut Draft, words: &mut Words) -> Option<Result<(), String>> {
     if words.accept("refresh") {
         Some(refresh(draft, words))
@@ -80,7 +80,7 @@ fn source(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
     Ok(())
 }
 
-/// Without TLS anything on the way could say which clients are refused, so there is TLS unless nothing is on the way.
+/// Without TLS an attacker on the way could choose the refused clients, so TLS is required except on loopback.
 fn check_url(url: &str) -> Result<(), String> {
     let expected = "expected https://HOST/PATH, or http:// with a loopback address";
     let wrong = || format!("{expected}, found {}", shown(url));

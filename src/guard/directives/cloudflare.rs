@@ -3,7 +3,7 @@
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Fields in which the address is looked for, in this order (guard semantics, section 2).
+/// The fields with the address, in the order in which they are read (guard semantics, section 2).
 pub(super) const FIELDS: [&str; 4] = ["cf-connecting-ip", "true-client-ip", "x-forwarded-for", "x-real-ip"];
 
 /// <https://www.cloudflare.com/ips-v4>
@@ -36,7 +36,7 @@ const V6: [([u16; 2], u8); 7] = [
     ([0x2c0f, 0xf248], 32),
 ];
 
-/// All of them.
+/// All networks.
 pub(super) fn networks() -> Vec<IpNet> {
     let v4 = V4.iter().filter_map(|(octets, length)| Ipv4Net::new(Ipv4Addr::from(*octets), *length).ok());
     let v6 = V6.iter().filter_map(|([first, second], length)| {

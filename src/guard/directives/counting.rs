@@ -12,7 +12,7 @@ use crate::guard::store::EscalationConstants;
 /// Highest number of requests in a window (chosen): the exact window of a key keeps a time for each.
 const REQUESTS_MAX: u64 = 1_000_000;
 
-/// How long a violation counts towards a block for ever (guard semantics, section 6).
+/// How long a violation counts towards a permanent block (guard semantics, section 6).
 const PERMANENT_WINDOW_MS: u64 = 24 * 3_600_000;
 
 pub(super) fn limit(draft: &mut Draft, words: &mut Words) -> Result<(), String> {

@@ -16,9 +16,9 @@ const SESSION_COOKIE: &str = "session_id";
 /// `csrf protect ...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsrfLine {
-    /// Where it stands.
+    /// The line of the directive.
     pub place: Place,
-    /// Which requests.
+    /// The requests that are protected.
     pub scope: Scope,
     /// The cookie that names the session; tokens of another session are wrong.
     pub session_cookie: Box<str>,
@@ -26,10 +26,10 @@ pub struct CsrfLine {
     pub observe: bool,
 }
 
-/// What the file says of tokens.
+/// The lines about tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CsrfLines {
-    /// What is protected.
+    /// The protected requests.
     pub protected: Vec<CsrfLine>,
     /// The file with the key; a random one without.
     pub key_file: Option<(Place, PathBuf)>,

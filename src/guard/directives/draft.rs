@@ -1,4 +1,4 @@
-//! What was read of a guard file so far.
+//! The part of a guard file that was read so far.
 
 use super::{Directives, Place, Problem};
 use crate::guard::networks::network_text;
@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 /// Most limits and escalations together (chosen): each of them may cost every request a look-up.
 pub const CHECKS_MAX: usize = 64;
 
-/// What was read so far.
+/// The directives that were read so far.
 #[derive(Default)]
 pub(super) struct Draft {
     pub directives: Directives,
     /// The number of the line that is read.
     pub line: u32,
-    /// What must be there once, and the line that has it.
+    /// Directives that may occur only once, with their line numbers.
     seen: BTreeMap<String, u32>,
 }
 
@@ -23,13 +23,13 @@ impl Draft {
         Place { line: self.line, text: text.into() }
     }
 
-    /// Notes what is told and holds all the same.
+    /// Records a warning, which does not make the file invalid.
     pub fn warn(&mut self, message: String) {
         let line = self.line;
         self.directives.warnings.push(Problem { line, message });
     }
 
-    /// Notes what must be there once; the message is about the line that has it already.
+    /// Records a directive that may occur only once; `message` describes the earlier line.
     pub fn once(&mut self, key: String, message: impl FnOnce(u32) -> String) -> Result<(), String> {
         match self.seen.get(&key) {
             Some(earlier) => Err(message(*earlier)),
@@ -40,7 +40,7 @@ impl Draft {
         }
     }
 
-    /// A directive of which a file has one.
+    /// Records a directive that a file may have only once.
     pub fn single(&mut self, name: &str) -> Result<(), String> {
         self.once(name.to_owned(), |line| format!("{name} again: expected once, and line {line} has it"))
     }
@@ -58,7 +58,7 @@ impl Draft {
         if self.directives.limits.len() + self.directives.escalations.len() >= CHECKS_MAX {
             return Err(format!("expected at most {CHECKS_MAX} lines with limit and escalate in all"));
         }
-        // A trial beside what holds is no contradiction, unless it tries just that.
+        // An observing line beside a real one is no contradiction, unless both are equal otherwise.
         self.once(format!("{counts} {observe}"), |line| {
             format!("line {line} counts the same in the same time: expected one of the two")
         })?;

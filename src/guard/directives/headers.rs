@@ -1,4 +1,4 @@
-//! The directives of what answers carry besides (guard semantics, section 9): `headers`, `header`, `csp`, `hsts`, `cors`,
+//! The directives for further fields of responses (guard semantics, section 9): `headers`, `header`, `csp`, `hsts`, `cors`,
 //! `csp-report`.
 
 use super::Place;
@@ -7,7 +7,7 @@ use super::values::{duration, methods, number, path_prefix, sorted_once, word_te
 use super::words::{Optional, Words, shown};
 use crate::http::fields::{is_token, is_value_byte};
 
-/// Most lines `header` (chosen: each costs every answer a comparison with every field).
+/// Most lines `header` (chosen: each costs every response a comparison with every field).
 pub const HEADERS_MAX: usize = 40;
 
 /// Longest value of a field in bytes (guard semantics, section 9).
@@ -45,50 +45,50 @@ const RESERVED: [&str; 19] = [
     "access-control-allow-headers",
 ];
 
-/// Which answers carry the security headers.
+/// The responses that get the security headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeadersOf {
     /// None.
     Nothing,
-    /// Those that weir gives itself on a gateway listener: refusals and pages.
+    /// weir's own responses on a gateway listener: refusals and pages.
     #[default]
     Own,
-    /// Those of the servers behind a gateway as well.
+    /// The responses of the servers behind a gateway as well.
     All,
 }
 
 /// `header NAME VALUE [overwrite|if-absent]`, `header off NAME`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeaderLine {
-    /// Where it stands.
+    /// The line of the directive.
     pub place: Place,
-    /// The name as it is written.
+    /// The name as written.
     pub name: Box<str>,
     /// The value; `None`: the field of the default set is left out.
     pub value: Option<Box<str>>,
-    /// It takes the place of the server's own.
+    /// Whether it replaces the server's own field.
     pub overwrite: bool,
 }
 
 /// `hsts max-age=N [include-subdomains] [preload]`, `hsts off`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HstsLine {
-    /// Where it stands.
+    /// The line of the directive.
     pub place: Place,
-    /// The value of Strict-Transport-Security; `None`: there is none.
+    /// The value of Strict-Transport-Security; `None` for no such field.
     pub value: Option<Box<str>>,
 }
 
 /// `cors origins ORIGIN,...|*`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CorsLine {
-    /// Where it stands.
+    /// The line of the directive.
     pub place: Place,
-    /// Any origin, beside the listed ones.
+    /// Whether any origin is admitted, beside the listed ones.
     pub any: bool,
     /// Origins as browsers write them, sorted.
     pub origins: Vec<Box<str>>,
-    /// Methods in capitals; empty: not given.
+    /// Methods in capitals; empty without a list.
     pub methods: Vec<Box<str>>,
     /// Names of request fields; empty: any.
     pub headers: Vec<Box<str>>,
@@ -96,33 +96,33 @@ pub struct CorsLine {
     pub exposed: Vec<Box<str>>,
     /// Requests may carry cookies.
     pub credentials: bool,
-    /// How long the answers hold in seconds; `None`: not given.
+    /// Lifetime of preflight responses in seconds; `None` for the default.
     pub max_age_s: Option<u64>,
-    /// What a server says of other origins itself is replaced.
+    /// Whether a server's own fields about other origins are replaced.
     pub overwrite: bool,
 }
 
-/// What answers carry besides.
+/// The further fields of responses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HeaderLines {
-    /// Which answers.
+    /// The responses that get them.
     pub of: HeadersOf,
-    /// Fields of the default set with other values, and others.
+    /// Fields of the default set with other values, and further fields.
     pub fields: Vec<HeaderLine>,
-    /// Directives of the content security policy with their sources, in their order.
+    /// Directives of the content security policy with their sources, in order.
     pub csp: Vec<(Place, Box<str>)>,
-    /// It takes the place of the server's own.
+    /// Whether the policy replaces the server's own.
     pub csp_overwrite: bool,
     /// Strict-Transport-Security.
     pub hsts: Option<HstsLine>,
-    /// What other origins may do.
+    /// The rules for other origins.
     pub cors: Option<CorsLine>,
     /// The path to which browsers report violations of the content security policy.
     pub csp_report: Option<(Place, Box<str>)>,
 }
 
 impl HeaderLines {
-    /// Where each line stands that has a place.
+    /// The lines of all directives that have one.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
         let fields = self.fields.iter().map(|line| &line.place);
         let csp = self.csp.iter().map(|(place, _)| place);
@@ -133,8 +133,8 @@ impl HeaderLines {
     }
 }
 
-/// A value as it may be sent: control characters but tab are left out. CR and LF are errors, because they end a field, and so
-/// is what is too long or empty (guard semantics, section 9).
+/// A value as it may be sent: control characters except tab are left out. CR and LF are errors, because they end a field, and
+/// so is a text that is too long or empty (guard semantics, section 9).
 pub fn field_value(text: &str) -> Result<Box<str>, String> {
     if text.contains(['\r', '\n']) {
         return Err("expected a value without line ends".into());
@@ -366,8 +366,8 @@ fn origins(line: &mut CorsLine, words: &mut Words) -> Result<(), String> {
     }
 }
 
-/// An origin as browsers serialise it (RFC 6454 section 6.2): scheme, host, and a port that is not the scheme's. `null` is
-/// what many documents share, and names none.
+/// An origin as browsers serialise it (RFC 6454 section 6.2): scheme, host, and a port unless it is the scheme's. `null` is
+/// the origin of many documents, and identifies none.
 fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return false };
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
@@ -392,7 +392,7 @@ fn names(words: &mut Words) -> Result<Vec<Box<str>>, String> {
     let names = words.list(expected)?;
     match names.iter().find(|name| !is_token(name.as_bytes())) {
         Some(wrong) => Err(format!("expected {expected}, found {}", shown(wrong))),
-        // Any is what holds without a list.
+        // Without a list all are allowed.
         None if names == ["*"] => Ok(Vec::new()),
         None => sorted_once(names.into_iter().map(String::into_boxed_str).collect(), "field"),
     }

@@ -1,7 +1,7 @@
-//! Reads the guard file. All faulty lines are told at once, each with the first thing that is wrong in it.
+//! Reads the guard file. All faulty lines are reported at once, each with its first error.
 //!
-//! [`TABLE`] has every directive. What a directive reads is kept with its canonical text ([`Place`]), and lines that repeat
-//! or contradict an earlier one are errors that name it: of two limits that count the same, one would never decide.
+//! [`TABLE`] has every directive. A directive is kept with its canonical text ([`Place`]), and lines that repeat or
+//! contradict an earlier one are errors that name it: of two limits with equal keys and scope, one would never decide.
 
 use super::behaviour::behaviour;
 use super::cloud_fetch::cloud_fetch;
@@ -26,7 +26,7 @@ use crate::nearest::nearest;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Most networks that are trusted (chosen): the presets have two dozen.
+/// Most trusted networks (chosen): the presets have two dozen.
 pub const TRUSTED_MAX: usize = 1024;
 
 /// Deepest entry of X-Forwarded-For that can count (chosen).
@@ -41,7 +41,7 @@ const DEADLINE_MS_MAX: u64 = 10_000;
 /// How long a request waits for the store (guard semantics, section 3).
 const DEADLINE_MS: u64 = 50;
 
-/// What keys begin with in a store that is shared with the reference library (guard semantics, section 3).
+/// The beginning of keys in a store that is shared with the reference library (guard semantics, section 3).
 const STORE_PREFIX: &str = "guard_core:";
 
 /// Types of events (guard semantics, section 12).
@@ -70,9 +70,9 @@ const EVENT_TYPES: [&str; 20] = [
 
 /// One kind of directive.
 pub struct Directive {
-    /// Its first word.
+    /// The first word.
     pub name: &'static str,
-    /// Its form.
+    /// The form.
     pub form: &'static str,
     read: fn(&mut Draft, &mut Words) -> Result<(), String>,
 }
@@ -249,7 +249,7 @@ fn trust(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
     Ok(())
 }
 
-/// Names of fields in their order, in lower case.
+/// Names of fields in order, in lower case.
 fn field_names(words: &mut Words) -> Result<Vec<Box<str>>, String> {
     let expected = "names of fields such as X-Forwarded-For,X-Real-IP";
     let names = words.list(expected)?;
@@ -366,7 +366,7 @@ fn cloud(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
     Ok(())
 }
 
-/// `PROVIDER:REGION,...`, each of a provider that the line denies.
+/// `PROVIDER:REGION,...`; each provider must be one that the line denies.
 fn except(rule: &mut CloudRule, words: &mut Words) -> Result<(), String> {
     let expected = "regions with their provider such as aws:eu-central-1";
     for text in words.list(expected)? {

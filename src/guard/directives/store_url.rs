@@ -6,7 +6,7 @@ use crate::http::target::Host;
 /// Longest URL, in bytes (chosen: a cluster of a few dozen servers).
 const URL_BYTES_MAX: usize = 2048;
 
-/// What a URL of each scheme has behind its servers.
+/// The part of a URL behind its servers, by scheme.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// One server.
@@ -29,7 +29,7 @@ const SCHEMES: [(&str, Form); 9] = [
     ("mongodb", Form::Several),
 ];
 
-/// Checks the form of a URL. Whether the servers are there is found out later.
+/// Checks the form of a URL. Whether the servers can be reached is found out later.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
     let wrong = |expected: &str| Err(format!("expected {expected}, found {}", shown(url)));
     let parts =

@@ -1,4 +1,4 @@
-//! Values of directives. An error says what was expected and what was found.
+//! Values of directives. An error contains what was expected and what was found.
 
 use super::words::{Words, shown};
 use super::{Per, Scope};
@@ -42,11 +42,11 @@ pub fn utc_offset(text: &str) -> Result<i64, String> {
         b'-' => -offset_s,
         _ => return Err(wrong()),
     };
-    // The time zones that there are.
+    // The range of existing time zones.
     if (-12 * 3600..=14 * 3600).contains(&offset_s) { Ok(offset_s) } else { Err(wrong()) }
 }
 
-/// What [`utc_offset`] reads.
+/// The text that [`utc_offset`] reads.
 pub fn utc_offset_text(offset_s: i64) -> String {
     let sign = if offset_s < 0 { '-' } else { '+' };
     let minutes = offset_s.unsigned_abs() / 60;
@@ -78,12 +78,12 @@ pub fn networks(words: &mut Words) -> Result<Vec<IpNet>, String> {
     words.list(EXPECTED_NETWORK)?.iter().map(|text| network(text)).collect()
 }
 
-/// Networks as they are written in a list.
+/// Networks in the form of a list.
 pub fn networks_text(networks: &[IpNet]) -> String {
     networks.iter().map(|network| network_text(canonical(*network))).collect::<Vec<_>>().join(",")
 }
 
-/// What a counter is kept for, without any.
+/// The key of a counter without any part.
 const PER_NOTHING: Per =
     Per { client: false, prefix4: 32, prefix6: 64, user: false, host: false, path: false, method: false };
 
@@ -117,7 +117,7 @@ pub fn per(words: &mut Words) -> Result<Per, String> {
     Ok(per)
 }
 
-/// What [`per`] reads.
+/// The text that [`per`] reads.
 pub fn per_text(per: Per) -> String {
     let client = match (per.prefix4, per.prefix6) {
         (32, 64) => "client".to_owned(),
@@ -134,7 +134,7 @@ pub fn per_text(per: Per) -> String {
     parts.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect::<Vec<_>>().join("+")
 }
 
-/// The beginning of a path, in the form in which paths are compared.
+/// The beginning of a path, in its form for comparison.
 pub fn path_prefix(words: &mut Words) -> Result<Box<str>, String> {
     let text = words.value(EXPECTED_PATH)?;
     let wrong = || format!("expected {EXPECTED_PATH}, found {}", shown(&text));
@@ -174,7 +174,7 @@ fn bare(name: &Name) -> &str {
     name.as_str().trim_end_matches('.')
 }
 
-/// Methods in a list with commas. They are sensitive to case (RFC 9110 9.1), and the known ones are in capitals.
+/// Methods in a list with commas. They are case-sensitive (RFC 9110 9.1), and the known ones are in capitals.
 pub fn methods(words: &mut Words) -> Result<Vec<Box<str>>, String> {
     let expected = "methods such as POST,PUT";
     let mut methods: Vec<Box<str>> = Vec::new();
@@ -187,7 +187,7 @@ pub fn methods(words: &mut Words) -> Result<Vec<Box<str>>, String> {
     sorted_once(methods, "method")
 }
 
-/// In order, and each once.
+/// The values in order, each once.
 pub fn sorted_once(mut values: Vec<Box<str>>, what: &str) -> Result<Vec<Box<str>>, String> {
     values.sort();
     match values.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -196,7 +196,7 @@ pub fn sorted_once(mut values: Vec<Box<str>>, what: &str) -> Result<Vec<Box<str>
     }
 }
 
-/// The part of a text that tells a scope; begins with a blank if there is any.
+/// The part of a text that describes a scope; begins with a blank unless it is empty.
 pub fn scope_text(scope: &Scope) -> String {
     let mut text = String::new();
     if let Some(path) = &scope.path {
@@ -221,7 +221,7 @@ pub fn provider(text: &str) -> Result<Provider, String> {
     })
 }
 
-/// A text of any words, in quotes if there are several.
+/// A text of any words, quoted if there are several.
 pub fn text(words: &mut Words, expected: &str) -> Result<Box<str>, String> {
     let text = words.value(expected)?;
     match text.len() {

@@ -1,27 +1,27 @@
-//! Which pages of other origins may read answers (Fetch standard, "CORS protocol"; guard semantics, section 9).
+//! The pages of other origins that may read responses (Fetch standard, "CORS protocol"; guard semantics, section 9).
 //!
-//! An answer that depends on the origin says so (`Vary: Origin`), also where the origin is not admitted or there is none:
-//! a cache would give one page's answer to another.
+//! A response that depends on the origin has `Vary: Origin`, even if the origin is not admitted or missing: otherwise a cache
+//! would give the response for one page to another.
 
 use crate::guard::directives::CorsLine;
 use crate::http::fields::{is_token, list, trim, write_decimal, write_field};
 
-/// Methods of other origins without a list of them, as a preflight has them (guard semantics, section 9).
+/// Methods in the response to a preflight, without a list (guard semantics, section 9).
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// The same in an answer that is no preflight's (guard semantics, section 9).
+/// Methods in other responses (guard semantics, section 9).
 const METHODS_OF_ANSWERS: &str = "GET, POST";
 
-/// How long a preflight's answer holds (guard semantics, section 9).
+/// Lifetime of a preflight's response (guard semantics, section 9).
 const PREFLIGHT_MAX_AGE_S: u64 = 600;
 
-/// The same in other answers (guard semantics, section 9).
+/// The lifetime in other responses (guard semantics, section 9).
 const MAX_AGE_S: u64 = 3600;
 
 /// Request fields that need no leave (Fetch standard, "CORS-safelisted request-header").
 const SAFELISTED: [&str; 4] = ["accept", "accept-language", "content-language", "content-type"];
 
-/// What a guard file lets other origins do.
+/// The rules of a guard file for other origins.
 #[derive(Debug)]
 pub struct Cors {
     any: bool,
@@ -33,28 +33,28 @@ pub struct Cors {
     credentials: bool,
     overwrite: bool,
     preflight_max_age_s: u64,
-    /// What each answer to an admitted origin has.
+    /// The lines of each response to an admitted origin.
     lines: Box<[u8]>,
 }
 
 /// Whether the origin of a page is one of those that may read answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Admitted {
-    /// It is not, or there is none.
+    /// The origin is not admitted, or missing.
     #[default]
     No,
-    /// As is any other.
+    /// The origin is admitted, as any is.
     Any,
-    /// It is the listed one of that place.
+    /// The origin is the listed one of that index.
     Listed(u16),
 }
 
-/// What a preflight is answered.
+/// The response to a preflight.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Preflight {
     /// 200 or 400.
     pub status: u16,
-    /// Lines, each with its end.
+    /// The field lines, each with its end.
     pub fields: Vec<u8>,
     /// A short text.
     pub body: String,
@@ -85,7 +85,7 @@ impl Cors {
         }
     }
 
-    /// Whether what a server says itself is replaced.
+    /// Whether a server's own fields are replaced.
     pub fn overwrites(&self) -> bool {
         self.overwrite
     }
@@ -115,7 +115,7 @@ impl Cors {
         }
     }
 
-    /// Appends the fields of an answer; `varies` says that it has `Vary: Origin` already.
+    /// Appends the fields of a response; `varies` if it has `Vary: Origin` already.
     pub(super) fn write(&self, admitted: Admitted, varies: bool, out: &mut Vec<u8>) {
         if let Some(allowed) = self.allowed(admitted) {
             write_field(out, "Access-Control-Allow-Origin", allowed.as_bytes());
@@ -126,8 +126,8 @@ impl Cors {
         }
     }
 
-    /// What a preflight is answered: an OPTIONS request with Access-Control-Request-Method. `headers` are the values of
-    /// Access-Control-Request-Headers.
+    /// The response to a preflight: an OPTIONS request with Access-Control-Request-Method. `headers` are the values
+    /// of Access-Control-Request-Headers.
     pub fn preflight(&self, admitted: Admitted, method: &[u8], headers: &[&[u8]]) -> Preflight {
         let mut fields = Vec::new();
         write_field(&mut fields, "Vary", b"Origin");
@@ -206,7 +206,7 @@ pub(super) fn varies_by_origin(value: &[u8]) -> bool {
     list(value).any(|member| member.eq_ignore_ascii_case(b"origin") || member == b"*")
 }
 
-/// Whether a field decides on origins: who sends it has rules of its own.
+/// Whether a field decides about origins: a server that sends it has its own rules.
 pub(super) fn is_origin_field(name: &str) -> bool {
     name.eq_ignore_ascii_case("access-control-allow-origin")
 }

@@ -1,9 +1,8 @@
-//! What the answers of a gateway carry besides (guard semantics, section 9): security headers, CORS ([`cors`]), and what
-//! browsers report of violations ([`report`]).
-//!
-//! Everything is put together once for each guard file. A field is written where the answer has none of its name, or takes the
-//! place of the answer's own. Strict-Transport-Security is for responses over TLS alone (RFC 6797 section 7.2). Answers of a
-//! forward proxy are other people's: they get nothing.
+//! Further fields of a gateway's responses (guard semantics, section 9): security headers, CORS ([`cors`]), and the reports
+//! of browsers about violations ([`report`]).
+//! All lines are prepared once for each guard file. A field is written if the response has none of its name, or replaces the
+//! response's own. Strict-Transport-Security is for responses over TLS only (RFC 6797 section 7.2). Responses of a forward
+//! proxy belong to other servers and get no fields.
 
 pub mod cors;
 pub mod report;
@@ -33,7 +32,7 @@ const HSTS: &str = "Strict-Transport-Security";
 /// Without a line `hsts` (guard semantics, section 9).
 const HSTS_DEFAULT: &str = "max-age=31536000; includeSubDomains";
 
-/// Most fields: a bit for each says whether an answer has it.
+/// Most fields: one bit for each shows whether a response has it.
 const FIELDS_MAX: usize = 64;
 
 /// One field.
@@ -42,7 +41,7 @@ struct Field {
     name: Box<str>,
     value: Box<str>,
     overwrite: bool,
-    /// Only where the client speaks TLS.
+    /// Only for a client that uses TLS.
     secure_only: bool,
 }
 
@@ -55,7 +54,7 @@ pub struct SecurityHeaders {
     report_path: Option<Box<str>>,
 }
 
-/// Whose answer it is.
+/// The author of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author {
     /// weir's own.
@@ -64,17 +63,17 @@ pub enum Author {
     Server,
 }
 
-/// What an answer depends on in its request.
+/// The facts of a request that decide about the fields of its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
-    /// The client speaks TLS, to weir or to a trusted proxy before it.
+    /// Whether the client uses TLS, to weir or to a trusted proxy in front.
     pub secure: bool,
-    /// Whether the origin of the page that asks may read the answer.
+    /// Whether the origin of the requesting page may read the response.
     pub admitted: Admitted,
 }
 
 impl SecurityHeaders {
-    /// Those of a guard file.
+    /// The fields of a guard file.
     pub fn new(lines: &HeaderLines) -> SecurityHeaders {
         let mut fields: Vec<Field> = Vec::new();
         let named = |name: &str| lines.fields.iter().find(|line| line.name.eq_ignore_ascii_case(name));
@@ -101,29 +100,29 @@ impl SecurityHeaders {
         SecurityHeaders { of: lines.of, fields, cors, report_path }
     }
 
-    /// What other origins may do.
+    /// The rules for other origins.
     pub fn cors(&self) -> Option<&Cors> {
         self.cors.as_ref()
     }
 
-    /// Whether a path, in the form in which paths are compared, is that to which browsers report.
+    /// Whether browsers send their reports to a path, in its form for comparison.
     pub fn takes_reports_at(&self, path: &[u8]) -> bool {
         self.report_path.as_ref().is_some_and(|own| own.as_bytes() == path)
     }
 
-    /// What an answer to a request with these fields depends on.
+    /// The facts of a request with these fields.
     pub fn circumstances(&self, secure: bool, request: Fields<'_, '_>) -> Circumstances {
         let mut origins = request.all("origin");
         let admitted =
             self.cors.as_ref().map_or(Admitted::No, |cors| match (origins.next(), origins.next()) {
                 (origin, None) => cors.admit(origin),
-                // Of two no one is the page's.
+                // Of two origins none is certainly the page's.
                 (_, Some(_)) => Admitted::No,
             });
         Circumstances { secure, admitted }
     }
 
-    /// What one answer gets, in addition to what it has.
+    /// The fields that one response gets in addition to its own.
     pub fn for_answer<'a, 'n>(
         &'a self,
         author: Author,
@@ -154,28 +153,28 @@ impl SecurityHeaders {
     }
 }
 
-/// What holds without a line about it.
+/// The fields without a line about them.
 impl Default for SecurityHeaders {
     fn default() -> SecurityHeaders {
         SecurityHeaders::new(&HeaderLines::default())
     }
 }
 
-/// What one answer gets in addition.
+/// The additional fields of one response.
 #[derive(Clone, Copy, Debug)]
 pub struct Additions<'a> {
     headers: &'a SecurityHeaders,
     /// A bit for each field that is written.
     missing: u64,
-    /// `None`: the answer's own rules for other origins hold, or there are none.
+    /// `None` if the response's own rules for other origins apply, or there are no rules.
     cors: Option<&'a Cors>,
     circumstances: Circumstances,
-    /// The answer says itself that it depends on the origin.
+    /// Whether the response itself has `Vary: Origin`.
     varies: bool,
 }
 
 impl Additions<'_> {
-    /// For an answer that is about what other origins may do.
+    /// Leaves out CORS, for a response that is itself about other origins.
     pub fn without_cors(self) -> Self {
         Additions { cors: None, ..self }
     }

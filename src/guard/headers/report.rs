@@ -1,7 +1,7 @@
-//! What browsers report of violations of a content security policy (guard semantics, section 9).
+//! The reports of browsers about violations of a content security policy (guard semantics, section 9).
 //!
-//! `application/csp-report` has one report (CSP2, section 4.4), `application/reports+json` a list of them (Reporting API). Any
-//! client can send them: they are bounded, and say nothing that is believed.
+//! `application/csp-report` has one report (CSP2, section 4.4), `application/reports+json` a list (Reporting API). Any client
+//! can send them: they are bounded, and nothing in them is trusted.
 
 use crate::guard::events::{Event, EventType};
 use crate::http::fields::trim;
@@ -12,20 +12,20 @@ use std::net::IpAddr;
 /// The longest body of reports (guard semantics, section 9).
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Most reports of one body that are told (chosen: browsers send a few at once).
+/// Most reports of one body (chosen: browsers send a few at once).
 pub const REPORTS_MAX: usize = 32;
 
-/// Longest part of a report that is told, in bytes (chosen).
+/// Longest part of a report in the event, in bytes (chosen).
 const TEXT_BYTES_MAX: usize = 512;
 
-/// Why a body is no report.
+/// The reason why a body is no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
-    /// It has another media type (415).
+    /// The media type is another one (415).
     MediaType,
-    /// It is too long (413).
+    /// The body is too long (413).
     TooLong,
-    /// It is not JSON, or has not what a report has (400).
+    /// The body is no JSON, or lacks the members of a report (400).
     Malformed,
 }
 
@@ -47,11 +47,11 @@ pub struct Report {
     pub document_uri: String,
     /// The directive that was violated.
     pub violated_directive: String,
-    /// What was not loaded or run.
+    /// The resource that was not loaded or run.
     pub blocked_uri: String,
-    /// Where it is; may be empty.
+    /// The source file; may be empty.
     pub source_file: String,
-    /// Where in it; may be empty.
+    /// The line in the source file; may be empty.
     pub line_number: String,
 }
 
@@ -98,7 +98,7 @@ fn of_policy(report: &Value) -> Option<Report> {
     })
 }
 
-/// Other types of reports come to the same place, and are left out.
+/// Other types of reports arrive at the same address, and are left out.
 fn of_api(report: &Value) -> Option<Report> {
     let body =
         report.get("body").filter(|_| report.get("type").and_then(Value::as_str) == Some("csp-violation"))?;
@@ -112,7 +112,7 @@ fn of_api(report: &Value) -> Option<Report> {
 }
 
 impl Report {
-    /// The event, with the words of section 12. Secrets are removed when it is written, as from every event.
+    /// The event, with the words of section 12. Secrets are removed when it is written, as in every event.
     pub fn event(self, client: IpAddr, now: Now) -> Event {
         let mut event = Event::new(now, EventType::CspViolation, Some(client), "logged");
         event.metadata = vec![

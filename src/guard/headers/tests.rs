@@ -9,7 +9,7 @@ fn headers(file: &str) -> SecurityHeaders {
     SecurityHeaders::new(&directives.headers)
 }
 
-/// What is written to an answer that has these lines.
+/// The fields that are added to a response with these lines.
 fn answer(headers: &SecurityHeaders, author: Author, how: Circumstances, has: &[(&str, &str)]) -> String {
     let names = has.iter().map(|(name, value)| (*name, value.as_bytes()));
     let additions = headers.for_answer(author, how, names);

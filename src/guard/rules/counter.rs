@@ -1,4 +1,4 @@
-//! One limit or escalation: what it is kept for, and under which keys.
+//! One limit or escalation: the parts of its keys, and its records.
 
 use super::identity::hash_text;
 use super::subject::Subject;
@@ -12,11 +12,11 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-/// Longest user and path that are noted with a key that has violated its limit, in bytes (chosen: what a line shows).
+/// Longest user and path that are recorded with a key that has violated its limit, in bytes (chosen: they fit into a line).
 const OF_BYTES_MAX: usize = 100;
 
-/// Room for the key of a counter in a store: one that names a client by its IPv4 address, or by an IPv6 network and the hash of
-/// the rest (chosen: so that the text need not grow).
+/// Capacity for the key of a counter in a store: with an IPv4 address alone, or with an IPv6 network and the hash of the
+/// other parts (chosen: so that the text need not grow).
 const PLAIN_KEY_BYTES: usize = 32;
 const LONG_KEY_BYTES: usize = 128;
 
@@ -24,15 +24,15 @@ const LONG_KEY_BYTES: usize = 128;
 #[derive(Debug)]
 pub(super) struct Counter {
     pub(super) line: u32,
-    /// Equal for equal directives of all machines and of all reloads.
+    /// Equal for equal directives on all machines and after all reloads.
     pub(super) identity: u64,
     pub(super) kind: Kind,
     pub(super) per: Per,
     pub(super) scope: Scope,
     pub(super) observe: bool,
-    /// The counter is kept for the client alone and counts all requests.
+    /// The counter distinguishes only clients and counts all requests.
     is_simple: bool,
-    /// The first of those: its key in a store is the client's address.
+    /// The first such counter: its key in a store is the client's address.
     plain: bool,
     pub(super) text: Box<str>,
 }
@@ -53,8 +53,8 @@ impl Kind {
     }
 }
 
-/// Of the limits, and of the escalations, the first that counts all requests of a client has the client's address as its key in
-/// a store, as the reference library writes it. Others have their text in the key.
+/// Of the limits, and of the escalations, the first that counts all requests of a client has the client's address as its key
+/// in a store, as in the reference library. Others have their text in the key.
 fn mark_plain(counters: &mut [Counter]) {
     for escalates in [false, true] {
         let mut kind = counters.iter_mut().filter(|counter| counter.escalates() == escalates);
@@ -101,12 +101,12 @@ impl Counter {
         }
     }
 
-    /// Whether the counter is kept for clients alone and counts all their requests.
+    /// Whether the counter distinguishes only clients and counts all requests.
     pub(super) fn is_simple(&self) -> bool {
         self.is_simple
     }
 
-    /// Whether a request is counted.
+    /// Whether the counter counts a request.
     pub(super) fn covers(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> bool {
         self.is_simple || self.scope.covers(subject, path)
     }
@@ -115,7 +115,7 @@ impl Counter {
         matches!(self.kind, Kind::Escalation(_))
     }
 
-    /// The key of this process's own counter for a client and nothing else.
+    /// The key of this process's own counter for a client alone.
     #[inline]
     fn client_key(&self, state: &State, client: &IpAddr) -> u64 {
         let Per { prefix4, prefix6, .. } = self.per;
@@ -147,7 +147,7 @@ impl Counter {
         })
     }
 
-    /// This process's own answer, which is kept up to date whether or not a store answers, too.
+    /// The answer of this process's own counter, which counts in any case, with or without a store.
     pub(super) fn record(
         &self,
         state: &State,
@@ -163,7 +163,7 @@ impl Counter {
         answer
     }
 
-    /// The same of a counter that is kept for clients alone.
+    /// The answer for a counter that distinguishes only clients.
     #[inline]
     pub(super) fn record_client(&self, state: &State, client: &IpAddr, now: Now) -> Answer {
         self.record_key(state, self.client_key(state, client), now)
@@ -182,12 +182,13 @@ impl Counter {
         }
     }
 
-    /// Whether it is an escalation for clients and something else: the key of a client alone is found without a note.
+    /// Whether the counter is an escalation that distinguishes clients and more: the key of a client alone is found
+    /// without a record.
     pub(super) fn notes_owners(&self) -> bool {
         self.escalates() && self.per.client && !self.per.is_client()
     }
 
-    /// Whose key it is, and what for.
+    /// The owner and subject of a key.
     fn owner(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Owner {
         let Per { client: _, prefix4: _, prefix6: _, user, host, path: by_path, method } = self.per;
         let text =
@@ -202,7 +203,7 @@ impl Counter {
         Owner { identity: self.identity, client: self.per.network(subject.client), of: of.into() }
     }
 
-    /// What the keys of a client begin with in a store.
+    /// The beginning of a client's keys in a store.
     pub(super) fn store_keys_of(&self, client: IpAddr) -> Box<str> {
         let mut key = String::from("escalation:");
         // Writing into a string cannot fail.
@@ -210,7 +211,7 @@ impl Counter {
         key.into()
     }
 
-    /// The same question for a store.
+    /// The question for a store.
     #[inline(never)]
     pub(super) fn check(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Check {
         let key = self.store_key(subject, path);
@@ -220,7 +221,7 @@ impl Counter {
         }
     }
 
-    /// `rate_limit:rate:ADDRESS`, with `:HASH` for what else the counter is kept for and counts (guard semantics, section 3).
+    /// `rate_limit:rate:ADDRESS`, with `:HASH` for the further parts and the scope of the counter (guard semantics, section 3).
     pub(super) fn store_key(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Box<str> {
         let kind = if self.escalates() { "escalation:" } else { "rate_limit:rate:" };
         let mut key = String::with_capacity(if self.plain { PLAIN_KEY_BYTES } else { LONG_KEY_BYTES });
@@ -260,7 +261,7 @@ impl Counter {
     }
 }
 
-// Apart, so that windows do not pay for it.
+// A separate function, so that windows do not pay for it.
 #[inline(never)]
 fn escalate(state: &State, key: u64, now: Now, constants: &EscalationConstants) -> Answer {
     Answer::Escalation(state.escalations.step(key, now.unix_ms(), constants))

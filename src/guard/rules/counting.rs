@@ -1,4 +1,4 @@
-//! Requests are recorded with the limits that are about them, and what these say together.
+//! Records requests with the limits that cover them, and combines the answers.
 
 use super::consequences::Consequences;
 use super::counter::{Counter, Kind};
@@ -14,70 +14,70 @@ use crate::http::target::Host;
 use crate::time::Now;
 use std::net::IpAddr;
 
-/// Keys of a client that are found at once (chosen: what a terminal shows).
+/// Keys of a client that are found at once (chosen: they fit on a terminal).
 const OWNED_MAX: usize = 1000;
 
-/// Room for the checks of a request, before it is known how many there are (chosen).
+/// Initial capacity for the checks of a request (chosen).
 const CHECKS_AT_FIRST: usize = 2;
 
-/// What counting a request has come to.
+/// The result of counting a request.
 #[derive(Debug)]
 pub enum Counted {
-    /// It is known whether the request goes on.
+    /// The decision about the request.
     Decided(Decided),
-    /// The store is to be asked.
+    /// A question for the store, whose answer decides.
     Ask(Question),
 }
 
-/// Whether a request goes on, and what its client is told of what is left.
+/// The decision about a request, and the remaining quota of its client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decided {
-    /// Why the request does not go on.
+    /// The refusal, if there is one.
     pub denial: Option<Denial>,
-    /// The tightest limit, if clients are told.
+    /// The tightest limit, if clients get their quota.
     pub quota: Option<Quota>,
 }
 
-/// What a store is asked for one request, and what this process would say.
+/// The question to a store for one request, and the answers of this process.
 #[derive(Debug)]
 pub struct Question {
-    /// For the store.
+    /// The checks for the store.
     pub checks: Vec<Check>,
-    /// For each of these: the place of its counter in the guard, and this process's own answer.
+    /// For each check: the index of its counter in the guard, and this process's own answer.
     own: Vec<(usize, Answer)>,
 }
 
-/// What a counter says of a client.
+/// The state of a counter for a client.
 #[derive(Clone, Debug)]
 pub struct CounterRow {
     /// The line in the guard file.
     pub line: u32,
     /// The directive.
     pub text: Box<str>,
-    /// Host, path and whatever else the counter is kept for beside the client; empty if it is kept for nothing else.
+    /// Host, path and the other parts of the key beside the client; empty if the counter distinguishes only clients.
     pub of: Box<str>,
-    /// As if a request came now, which is not counted. `None` for all keys that the counter may have for the client, of which only
-    /// those with violations of an escalation are known by name.
+    /// The answer to a request at this moment, which is not counted. `None` stands for all keys that the counter may have for
+    /// the client, of which only those with violations of an escalation are known by name.
     pub answer: Option<Answer>,
 }
 
-/// How the store is asked.
+/// The rules for a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreRules {
     /// How long a request waits for an answer, in microseconds.
     pub deadline_us: u64,
-    /// What happens then.
+    /// The decision without an answer in time.
     pub on_failure: OnFailure,
     pub(super) line: u32,
 }
 
-/// All counters of a guard file, and how the store is asked about them.
+/// All counters of a guard file, and the rules for its store.
 #[derive(Debug)]
 pub(super) struct Counting {
     counters: Vec<Counter>,
-    /// A counter asks for a path in its comparable form.
+    /// Whether a counter needs the path in its form for comparison.
     uses_path: bool,
-    /// Every counter is kept for clients alone and counts all their requests, and there is no store.
+    /// Whether every counter distinguishes only clients and counts all requests, and no store is configured.
     is_usual: bool,
     store: Option<StoreRules>,
     quotas: bool,
@@ -112,7 +112,7 @@ impl Counting {
         self.store
     }
 
-    /// Records a request of a client with counters of which none asks for more than the client.
+    /// Records a request of a client with counters that distinguish only clients.
     #[inline]
     pub(super) fn record_client<'a>(
         &self,
@@ -129,8 +129,8 @@ impl Counting {
         tally
     }
 
-    /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
-    /// for a request that needs it: it lets one through now and then to see whether the store is back.
+    /// Records a request with every counter that covers it. The breaker decides whether the store may be asked, and is called
+    /// only for a request that needs the store: at times it admits one as a probe.
     pub(super) fn count<'a>(
         &self,
         subject: &Subject<'_>,
@@ -148,7 +148,7 @@ impl Counting {
         }
     }
 
-    /// The same where there is a store.
+    /// Counts a request if a store is configured.
     fn count_with_store<'a>(
         &self,
         rules: StoreRules,
@@ -158,7 +158,7 @@ impl Counting {
         now: Now,
         breaker: &mut Breaker,
     ) -> Counted {
-        // The breaker is asked only for a request that is counted: it may give the probe of this second away.
+        // Only for a counted request, because the call may use up the probe of this second.
         if !self.counters.iter().any(|counter| counter.covers(subject, path)) {
             return Counted::Decided(Decided::default());
         }
@@ -169,7 +169,7 @@ impl Counting {
         Counted::Decided(self.without_store(rules, tally, consequences))
     }
 
-    /// What this process says by itself.
+    /// The decision of this process alone.
     fn record<'a>(
         &self,
         subject: &Subject<'_>,
@@ -186,7 +186,7 @@ impl Counting {
         tally
     }
 
-    /// What the store is asked, and what this process would say, which is kept up to date in parallel.
+    /// The question to the store, with the answers of this process, whose counters count in parallel.
     fn question(
         &self,
         subject: &Subject<'_>,
@@ -194,7 +194,7 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) -> Question {
-        // A request is counted by one or two of them as a rule, and memory is asked for once.
+        // Usually one or two counters cover a request, so memory is allocated once.
         let most = self.counters.len().min(CHECKS_AT_FIRST);
         let (mut checks, mut own) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let counters = self.counters.iter().enumerate();
@@ -205,7 +205,7 @@ impl Counting {
         Question { checks, own }
     }
 
-    /// What the store's answers mean, of which `are_answers` was asked, or that there are none.
+    /// The decision by the store's answers, which must have passed `are_answers`, or without answers.
     pub(super) fn conclude<'a>(
         &self,
         question: &Question,
@@ -235,7 +235,7 @@ impl Counting {
         }
     }
 
-    /// Whether these are answers to what was asked: so many, and each of its kind.
+    /// Whether these are answers to the question: their number, and the kind of each.
     pub(super) fn are_answers(&self, question: &Question, answers: &[Answer]) -> bool {
         let is_answer = |(place, answer): (&(usize, Answer), &Answer)| {
             let escalates = matches!(answer, Answer::Escalation(_));
@@ -244,7 +244,7 @@ impl Counting {
         question.own.len() == answers.len() && question.own.iter().zip(answers).all(is_answer)
     }
 
-    /// What is done when the store does not answer.
+    /// The decision when the store does not answer.
     fn without_store(&self, rules: StoreRules, tally: Decided, consequences: &Consequences) -> Decided {
         match rules.on_failure {
             OnFailure::Local => tally,
@@ -257,7 +257,7 @@ impl Counting {
         }
     }
 
-    /// Adds what a counter has said: the first that refuses decides, and the tightest quota is told.
+    /// Adds the answer of a counter: the first refusal decides, and the tightest quota is reported.
     #[inline]
     fn add<'a>(
         &self,
@@ -279,7 +279,7 @@ impl Counting {
         }
     }
 
-    /// The counters that a request is recorded with: line and directive of each.
+    /// The counters that record a request: line and directive of each.
     pub(super) fn covering<'g>(
         &'g self,
         subject: &Subject<'_>,
@@ -290,8 +290,8 @@ impl Counting {
         covering.map(|counter| (counter.line, &*counter.text)).collect()
     }
 
-    /// What is counted of a client, over all its requests: a row for each counter that is kept for clients and nothing else. For
-    /// each that is kept for more there is a row without an answer, behind one for each of the client's keys that have violated an
+    /// The counters of a client for all its requests: a row for each counter that distinguishes only clients. For each other
+    /// counter there is a row without an answer, behind one row for each of the client's keys that have violated an
     /// escalation in this process.
     pub(super) fn counters_of(&self, client: IpAddr, state: &State, now: Now) -> Vec<CounterRow> {
         let host = Host::Address(client);
@@ -332,8 +332,8 @@ impl Counting {
         rows
     }
 
-    /// Forgets what is counted of a client by the counters that are kept for it and nothing else, and by all escalations that are
-    /// kept for it: blocks for ever included, here and in the store. False if nothing was counted.
+    /// Removes the state of a client in the counters that distinguish only clients, and in all escalations that distinguish
+    /// clients: including permanent blocks, in this process and in the store. False if this process had no state.
     pub(super) fn forget(&self, client: IpAddr, state: &State) -> bool {
         let (mut any, host) = (false, Host::Address(client));
         for counter in self.counters.iter().filter(|counter| counter.per.is_client()) {
@@ -344,7 +344,7 @@ impl Counting {
             };
             state.order(StoreOrder::Forget(counter.store_key(&Subject::of_client(client, &host), None)));
         }
-        // Those of guard files that do not hold any more, too.
+        // Includes keys of earlier guard files.
         loop {
             let owned = state.escalations.owned(client, OWNED_MAX);
             owned.iter().for_each(|(key, _)| any |= state.escalations.lift(*key));
@@ -389,7 +389,7 @@ fn add_denial(
             (Cause::Blocked, retry_after_ms)
         }
         (Answer::Escalation(EscalationVerdict::Permanent), _) => (Cause::Permanent, 0),
-        // The store has answered another question than was asked: it says nothing of this one.
+        // The store has answered another question: the answer is ignored.
         (Answer::Window { .. }, Kind::Escalation(_)) => return,
     };
     let retry_after_s = if cause == Cause::Permanent { 0 } else { seconds(retry_after_ms).max(1) };
@@ -398,7 +398,7 @@ fn add_denial(
     if consequences.refuse(told, denial, counter.observe, now).is_err() {
         tally.denial.get_or_insert(denial);
     }
-    // A client that is blocked has done what it is blocked for already.
+    // The requests of a blocked client are no further violations.
     if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
         consequences.violate(Violation::Limit, asked, counter.per, now);
     }

@@ -1,4 +1,4 @@
-//! Attacks that were found in a request: what is told of them, and what follows.
+//! Attacks in requests: their events and consequences.
 
 use super::consequences::Consequences;
 use super::subject::Subject;
@@ -12,7 +12,7 @@ use crate::time::Now;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
-/// Most patterns that an event names (chosen): the others are of the same request.
+/// Most patterns in an event (chosen): the others are of the same request.
 const TOLD_MAX: usize = 8;
 
 /// Compiles the detection lines of a guard file; none if detection is off.
@@ -22,13 +22,13 @@ pub(super) fn compiled(rules: &DetectRules, state: &State) -> Option<Arc<Detecto
     }
     let mut last = state.detector.lock().unwrap_or_else(PoisonError::into_inner);
     let again = last.upgrade().and_then(|last| last.with_rules(rules));
-    // The patterns of the file have been compiled when the file was read.
+    // The patterns were compiled already when the file was read.
     let detector = Arc::new(again.or_else(|| Detector::new(rules).ok())?);
     *last = Arc::downgrade(&detector);
     Some(detector)
 }
 
-/// What follows from what was found in a request: an event, a violation that counts towards a ban, a refusal.
+/// The consequences of findings in a request: an event, a violation that counts towards a ban, a refusal.
 pub(super) fn conclude(
     detector: &Detector,
     (findings, subject): (&Findings, &Subject<'_>),
@@ -56,7 +56,7 @@ pub(super) fn conclude(
     if !refuses {
         return Ok(());
     }
-    // The violation may have been the last that is let pass.
+    // This violation may cause the ban.
     let cause = match is_banned(client, consequences, now) {
         true => Cause::BannedNow,
         false => Cause::Suspicious,

@@ -1,4 +1,4 @@
-//! What is equal on all machines and after every reload.
+//! Identities that are equal on all machines and after every reload.
 
 use sha2::{Digest, Sha256};
 

@@ -1,9 +1,9 @@
-//! A guard file, compiled: which requests are counted for what, and what follows.
+//! A compiled guard file: the requests that are counted, and the consequences.
 //!
-//! One [`Guard`] is immutable and holds for whatever began with it; a reload makes another one over the same [`State`]. A
-//! request meets it three times. [`Guard::client`] says whose request it is. [`Guard::admit`] refuses banned clients and those
-//! in a cloud. [`Guard::count`] records the request with every limit that is about it, all of them, and says whether it
-//! passes; with a store it says so when [`Guard::conclude`] has the store's answers.
+//! A [`Guard`] is immutable, and transactions keep the guard that they began with; a reload compiles another one over the
+//! same [`State`]. A request calls it three times. [`Guard::client`] finds the client. [`Guard::admit`] refuses banned
+//! clients and clients in a denied cloud. [`Guard::count`] records the request with every limit that covers it, and decides;
+//! with a store, [`Guard::conclude`] decides by the store's answers.
 
 mod clouds;
 mod consequences;
@@ -44,7 +44,7 @@ use identity::hash_text;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-/// A guard file over what was counted.
+/// A guard file over the state of the guard.
 #[derive(Debug)]
 pub struct Guard {
     consequences: Consequences,
@@ -58,14 +58,14 @@ pub struct Guard {
     headers: SecurityHeaders,
     behaviour: Arc<Behaviour>,
     protected: Vec<CsrfLine>,
-    /// What signs tokens; nothing is protected without.
+    /// The key that signs tokens; `None` protects nothing.
     key: Option<Key>,
     #[cfg(feature = "detection")]
     detector: Option<Arc<Detector>>,
 }
 
 impl Guard {
-    /// Compiles a guard file over what was counted. `clouds` are the networks that are known at present.
+    /// Compiles a guard file over the state of the guard. `clouds` are the present networks.
     pub fn new(directives: &Directives, state: Arc<State>, clouds: &Clouds) -> Guard {
         let behaviour = Arc::new(Behaviour::new(directives, Arc::clone(&state), hash_text));
         Guard {
@@ -85,18 +85,18 @@ impl Guard {
         }
     }
 
-    /// Has tokens signed with a key.
+    /// Sets the key that signs tokens.
     pub fn with_key(self, key: Option<Key>) -> Guard {
         Guard { key, ..self }
     }
 
-    /// The line that has a request show where it comes from, and what signs the tokens.
+    /// The line that demands a token for a request, and the key that signs tokens.
     pub fn protecting(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Option<(&CsrfLine, &Key)> {
         let line = self.protected.iter().find(|line| line.scope.covers(subject, path))?;
         Some((line, self.key.as_ref()?))
     }
 
-    /// Refuses a request that may be forged, unless nothing is to be refused.
+    /// Refuses a request that may be forged, unless the guard is passive or the line observes.
     pub fn refuse_forged(
         &self,
         line: &CsrfLine,
@@ -110,7 +110,7 @@ impl Guard {
         if logged_only { Ok(()) } else { Err(denial) }
     }
 
-    /// Notes that a request for a page of weir's own may be forged, and is refused.
+    /// Records that a request for a page of weir's own may be forged, and is refused.
     pub fn note_forged(&self, forged: Forged, subject: &Subject<'_>, now: Now) {
         self.tell_forged(forged, subject, (None, false), now);
     }
@@ -133,42 +133,42 @@ impl Guard {
         self.state().push(event);
     }
 
-    /// Notes what a browser has reported.
+    /// Records the reports of a browser.
     pub fn note_reports(&self, reports: Vec<Report>, client: IpAddr, now: Now) {
         reports.into_iter().for_each(|report| self.state().push(report.event(client, now)));
     }
 
-    /// What is counted, over all guard files that have held.
+    /// The state that all guard files share.
     pub fn state(&self) -> &Arc<State> {
         &self.consequences.state
     }
 
-    /// How the store is asked, if there is one.
+    /// The rules for the store, if one is configured.
     pub fn store(&self) -> Option<StoreRules> {
         self.counting.store()
     }
 
-    /// What the answers of a gateway carry besides.
+    /// The further fields of a gateway's responses.
     pub fn headers(&self) -> &SecurityHeaders {
         &self.headers
     }
 
-    /// Whether a peer is a proxy whose word about its clients counts.
+    /// Whether a peer is a trusted proxy, whose fields name its clients.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trust.trusts(peer)
     }
 
-    // The functions called `usual` decide most requests by themselves, and need nothing that is told of a request.
+    // The functions named `usual` decide most requests by themselves, and need no facts for events.
 
-    /// Whose request it is that has come from a peer with these fields, where nearly all trusted proxies say it. `None`: see
+    /// The client of a request from a peer with these fields, in the usual form of trusted proxies. `None`: see
     /// [`Guard::client`].
     #[inline]
     pub fn usual_client(&self, peer: &IpAddr, fields: Fields<'_, '_>) -> Option<Ipv4Addr> {
         self.trust.find_usual(peer, fields)
     }
 
-    /// Whose request it is that has come from a peer with these fields, in canonical form; `None`: the peer's own. Here and below,
-    /// `asked` is what is told of the request, and is called only if something is.
+    /// The client of a request from a peer with these fields, in canonical form; `None` for the peer itself. In this and
+    /// later functions `asked` returns the facts for an event, and is called only if there is an event.
     pub fn client<'a>(
         &self,
         peer: IpAddr,
@@ -183,18 +183,18 @@ impl Guard {
         (address != peer).then_some(address)
     }
 
-    /// Whether a client is banned, and bans hold.
+    /// Whether a client is banned, unless the guard is passive.
     pub fn is_banned(&self, client: IpAddr, now: Now) -> bool {
         !self.consequences.passive && self.consequences.state.banned(client, now).is_some()
     }
 
-    /// Whether a client has an address of IPv4 in whose part of the net no address is refused. If not: see [`Guard::admit`].
+    /// Whether a client has an IPv4 address near which no network is refused. If not: see [`Guard::admit`].
     #[inline]
     pub fn is_usual(&self, client: &IpAddr) -> bool {
         self.consequences.state.has_no_ban_near(client) && self.clients.has_none_near(client)
     }
 
-    /// Whether a client may ask for anything.
+    /// Whether a client may use the proxy at all.
     pub fn admit<'a>(&self, client: IpAddr, asked: impl Fn() -> Asker<'a>, now: Now) -> Result<(), Denial> {
         if let Some(line) = self.consequences.state.banned(client, now) {
             let denial = Denial { cause: Cause::Banned, line, retry_after_s: 0 };
@@ -225,8 +225,8 @@ impl Guard {
         self.destinations.judge(address, asked, &self.consequences, now)
     }
 
-    /// What would refuse an address as a destination: for one that was dialled before, and may be used again. Nothing is told of
-    /// the answer, because an address that is not used again is judged once more when it is dialled.
+    /// The refusal of an address as a destination, for one that was dialled before and may be reused. It causes no event,
+    /// because an address that is not reused is judged again when it is dialled.
     pub fn destination_denial(&self, address: IpAddr) -> Option<Denial> {
         if self.consequences.passive { None } else { self.destinations.denial(address) }
     }
@@ -236,18 +236,18 @@ impl Guard {
         self.exempt.find(client).is_some()
     }
 
-    /// The line because of which a client is never limited.
+    /// The line that exempts a client from limits.
     pub fn exempting(&self, client: IpAddr) -> Option<u32> {
         self.exempt.find(client).and_then(|number| self.exempt_lines.get(number as usize)).copied()
     }
 
-    /// Whether requests are counted at all.
+    /// Whether any request is counted.
     #[inline]
     pub fn counts(&self) -> bool {
         !self.counting.is_empty()
     }
 
-    /// Whether attacks are looked for.
+    /// Whether detection is on.
     #[inline]
     pub fn inspects(&self) -> bool {
         #[cfg(feature = "detection")]
@@ -262,8 +262,8 @@ impl Guard {
         !self.behaviour.is_empty()
     }
 
-    /// Records a request where every counter is kept for clients alone and counts all their requests, without a store. `None`
-    /// otherwise: see [`Guard::count`].
+    /// Records a request if every counter distinguishes only clients and counts all requests, without a store. Otherwise
+    /// `None`: see [`Guard::count`].
     #[inline]
     pub fn count_usual<'a>(
         &self,
@@ -280,8 +280,8 @@ impl Guard {
         Some(self.counting.record_client(client, asked, &self.consequences, now))
     }
 
-    /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
-    /// for a request that needs it: it lets one through now and then to see whether the store is back.
+    /// Records a request with every counter that covers it. The breaker decides whether the store may be asked, and is called
+    /// only for a request that needs the store: at times it admits one as a probe.
     pub fn count<'a>(
         &self,
         subject: &Subject<'_>,
@@ -296,7 +296,7 @@ impl Guard {
         self.counting.count(subject, &asked, &self.consequences, now, breaker, scratch)
     }
 
-    /// Takes a request through the behaviour rules. It has passed everything else that may refuse it.
+    /// Applies the behaviour rules to a request that nothing else has refused.
     pub fn meet(&self, subject: &Subject<'_>, now: Now, scratch: &mut Vec<u8>) -> Met {
         if self.behaviour.is_empty() || self.is_exempt(subject.client) {
             return Met::default();
@@ -306,19 +306,19 @@ impl Guard {
         self.behaviour.request(&asked, |scope| scope.covers(subject, path), now)
     }
 
-    /// What looks for attacks in requests, if the guard file has it.
+    /// The detector, if detection is on.
     #[cfg(feature = "detection")]
     pub fn detector(&self) -> Option<&Detector> {
         self.detector.as_deref()
     }
 
-    /// Whether a request is refused for what was found in it.
+    /// Whether a request with this verdict is refused.
     #[cfg(feature = "detection")]
     pub fn refuses(&self, verdict: Verdict) -> bool {
         !self.consequences.passive && self.detector.as_ref().is_some_and(|detector| detector.refuses(verdict))
     }
 
-    /// What follows from what was found in a request.
+    /// The consequences of findings in a request.
     #[cfg(feature = "detection")]
     pub fn conclude_findings(
         &self,
@@ -348,7 +348,7 @@ impl Guard {
         findings.map_or(Ok(()), |findings| self.conclude_findings(&findings, subject, now))
     }
 
-    /// What the store's answers mean, of which [`Guard::are_answers`] was asked, or that there are none.
+    /// The decision by the store's answers, which must have passed [`Guard::are_answers`], or without answers.
     pub fn conclude<'a>(
         &self,
         question: &Question,
@@ -359,12 +359,12 @@ impl Guard {
         self.counting.conclude(question, answers, &asked, &self.consequences, now)
     }
 
-    /// Whether these are answers to what was asked: so many, and each of its kind.
+    /// Whether these are answers to the question: their number, and the kind of each.
     pub fn are_answers(&self, question: &Question, answers: &[Answer]) -> bool {
         self.counting.are_answers(question, answers)
     }
 
-    /// The counters that a request is recorded with: line and directive of each; none for exempt clients.
+    /// The counters that record a request: line and directive of each; none for exempt clients.
     pub fn covering<'g>(&'g self, subject: &Subject<'_>, scratch: &mut Vec<u8>) -> Vec<(u32, &'g str)> {
         if self.is_exempt(subject.client) {
             return Vec::new();
@@ -372,12 +372,13 @@ impl Guard {
         self.counting.covering(subject, scratch)
     }
 
-    /// What is counted of a client, over all its requests.
+    /// The counters of a client for all its requests.
     pub fn counters_of(&self, client: IpAddr, now: Now) -> Vec<CounterRow> {
         self.counting.counters_of(client, self.state(), now)
     }
 
-    /// Forgets what is counted of a client, blocks for ever included, here and in the store. False if nothing was counted here.
+    /// Removes the counters of a client, including permanent blocks, in this process and in the store. False if this process
+    /// had none.
     pub fn forget(&self, client: IpAddr) -> bool {
         self.counting.forget(client, self.state())
     }

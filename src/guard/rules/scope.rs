@@ -1,4 +1,4 @@
-//! Which requests a directive is about, and what of a client is counted as one.
+//! The requests that a directive covers, and the part of an address that counts as one client.
 
 use super::subject::Subject;
 use crate::guard::directives::{Per, Scope};
@@ -6,7 +6,7 @@ use crate::http::target::Host;
 use std::net::IpAddr;
 
 impl Per {
-    /// What of an address is counted as one client.
+    /// The network that counts as one client.
     pub fn network(self, client: IpAddr) -> ipnet::IpNet {
         let client = client.to_canonical();
         let bits = match client {
@@ -16,7 +16,7 @@ impl Per {
         ipnet::IpNet::new(client, bits).map_or_else(|_| client.into(), |network| network.trunc())
     }
 
-    /// Whether a counter is kept for the client and for nothing else.
+    /// Whether a counter distinguishes only clients.
     pub(super) fn is_client(self) -> bool {
         let Per { client, prefix4: _, prefix6: _, user, host, path, method } = self;
         client && !(user || host || path || method)
@@ -24,7 +24,7 @@ impl Per {
 }
 
 impl Scope {
-    /// Whether a request is meant.
+    /// Whether the scope contains a request.
     pub(super) fn covers(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> bool {
         let Scope { path: prefix, host, methods } = self;
         let method_covered = methods.is_empty() || methods.iter().any(|method| **method == *subject.method);
@@ -36,8 +36,8 @@ impl Scope {
     }
 }
 
-/// Whether a pattern of a guard file means a host: a name, a name with all below it (`.example.com`), only what is below it
-/// (`*.example.com`), or an address.
+/// Whether a pattern of a guard file covers a host: a name, a name with all names below it (`.example.com`), only the names
+/// below it (`*.example.com`), or an address.
 fn covers_host(pattern: &str, host: &Host) -> bool {
     match host {
         Host::Address(address) => pattern.parse() == Ok(*address),

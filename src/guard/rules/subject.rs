@@ -1,16 +1,16 @@
-//! What is known of a request when it is judged.
+//! The facts about a request for the guard's decisions.
 
 use crate::http::target::Host;
 use std::net::IpAddr;
 
-/// What is known of a request when it is counted.
+/// The facts about a request that is counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// Whose it is, in canonical form.
+    /// The client, in canonical form.
     pub client: IpAddr,
-    /// The authenticated user; empty without.
+    /// The authenticated user; empty without one.
     pub user: &'a [u8],
-    /// The host that is asked for.
+    /// The requested host.
     pub host: &'a Host,
     /// Path and query; `None` for CONNECT.
     pub path: Option<&'a [u8]>,
@@ -19,7 +19,7 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// A request of which nothing matters but the client.
+    /// A request of which only the client matters.
     pub(super) fn of_client(client: IpAddr, host: &'a Host) -> Subject<'a> {
         Subject { client: client.to_canonical(), user: b"", host, path: None, method: "" }
     }
