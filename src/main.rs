@@ -9,6 +9,11 @@ use std::process::ExitCode;
 use weir::config::{Command, Problems, Settings};
 use weir::log::diagnostics::Diagnostics;
 
+#[cfg(all(without_unwinding_tables, panic = "unwind"))]
+compile_error!(
+    "a build with opt-level \"z\" has no unwinding tables (build.rs), so it needs panic = \"abort\""
+);
+
 fn main() -> ExitCode {
     let mut launch = Launch::of_this_process();
     let (settings, problems) = launch.load();
