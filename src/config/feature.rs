@@ -30,6 +30,7 @@ features! {
     CLOUD "cloud",
     DETECTION "detection",
     GUARD "guard",
+    IDNA "idna",
     MONGODB "mongodb",
     REDIS "redis",
     SANDBOX "sandbox",
@@ -38,6 +39,11 @@ features! {
 }
 
 impl Feature {
+    /// The text of a topic of this feature. A build without the feature has a shorter text instead.
+    pub const fn text(self, text: &'static str) -> &'static str {
+        if self.built { text } else { "Not in this build of weir: `weir help features` says what is.\n" }
+    }
+
     /// The message about an option that needs this feature, in a build without it.
     pub fn needed(self) -> String {
         format!("needs the feature {}, which this weir was built without", self.name)

@@ -1,5 +1,6 @@
 //! The topics of `weir help`, for explanations that are too long for an option. Options are added from the table.
 
+use super::feature;
 use super::spec::Section;
 
 /// One topic.
@@ -93,7 +94,8 @@ rule.
     Topic {
         name: "guard",
         title: "limits, bans, clouds, and whose request it is",
-        text: "
+        text: feature::GUARD.text(
+            "
   weir --guard guard.conf --check    reports all errors of the file
   weir explain URL --guard guard.conf --client 192.0.2.1
 
@@ -119,13 +121,15 @@ A refusal names its line, as in rate_limit:guard:4, in the log and to the
 client. HUP reads the file again, and what was counted stays. `weir ctl` bans,
 ends bans and shows limits and events (weir help ctl).
 ",
+        ),
         section: None,
         others: &["guard", "cloud-ranges", "proxy-protocol", "control"],
     },
     Topic {
         name: "gateway",
         title: "weir before servers of your own",
-        text: "
+        text: feature::GUARD.text(
+            "
   weir --gateway gateway.conf --check    reports all errors of the file
 
 One route per line; config/gateway.conf shows all, docs/gateway.md explains it:
@@ -152,6 +156,7 @@ Options behind the upstreams:
 A host without a route is answered 421, a path without one 404, and a path that
 means two things 400. `weir ctl` shows, drains and enables upstreams.
 ",
+        ),
         section: None,
         others: &["gateway", "control"],
     },
@@ -245,7 +250,8 @@ kill -USR1 opens access.log again by its name, for programs that rename it.
     Topic {
         name: "metrics",
         title: "numbers for a monitoring system",
-        text: "
+        text: feature::ADMIN.text(
+            "
   weir --metrics 127.0.0.1:9100
   curl http://127.0.0.1:9100/metrics
 
@@ -258,6 +264,7 @@ kill -USR1 opens access.log again by its name, for programs that rename it.
 
 It answers every client that can reach the address, without a password.
 ",
+        ),
         section: None,
         others: &["metrics", "stats-every"],
     },
@@ -312,7 +319,8 @@ CONNECT: clients send it if they know the proxy for https, too (https_proxy).
     Topic {
         name: "cache",
         title: "keeping responses and answering from them",
-        text: "\
+        text: feature::CACHE.text(
+            "\
 Off, unless --cache switches it on. weir then stores in memory what RFC 9111
 allows a shared cache. The log has the result: cache=hit, miss, stale,
 revalidated, collapsed, bypass or refresh. With --purge-from:
@@ -326,6 +334,7 @@ made a browser send it. With --purge-token-file it needs a token as well:
 
   curl -x ... -X PURGE -H 'Purge-Token: ...' http://a.example/page
 ",
+        ),
         section: Some(Section::Cache),
         others: &[],
     },
@@ -350,7 +359,8 @@ and names them:
     Topic {
         name: "upgrade",
         title: "a new weir in place of the running one, without a refused connection",
-        text: "
+        text: feature::ADMIN.text(
+            "
   weir -c weir.conf --control /run/weir/a             runs
   weir -c weir.conf --control /run/weir/b --take-over /run/weir/a
                                                       takes over from it
@@ -366,13 +376,15 @@ A service manager that passes sockets (LISTEN_FDS; systemd: weir.socket) does
 the same: start the new weir with the sockets of the old one, then send TERM to
 the old one.
 ",
+        ),
         section: None,
         others: &["take-over", "control", "drain-timeout"],
     },
     Topic {
         name: "ctl",
         title: "commands to a running weir",
-        text: "
+        text: feature::ADMIN.text(
+            "
   weir --control /run/weir/control            listens for commands
   weir ctl --control /run/weir/control stats  asks it
 
@@ -393,6 +405,7 @@ the log has each change, with the number of the user who asked. Exit codes: 0
 done; 1 refused, or there is no such ban; 64 the command is wrong; 69 no weir
 listens there; 71 the system refuses; 78 the configuration to reload is wrong.
 ",
+        ),
         section: Some(Section::Control),
         others: &["control"],
     },
@@ -422,7 +435,8 @@ Exit codes of all commands:
     Topic {
         name: "detect",
         title: "what detection finds in a text, and by which pattern",
-        text: "
+        text: feature::DETECTION.text(
+            "
   weir detect \"' OR 1=1--\"                     as the value of a parameter
   weir detect --context path /a/../../etc/passwd
   weir detect --context body - <upload.txt      what standard input has
@@ -434,6 +448,7 @@ an attack if its scores together are 1.00 or more. A false positive is silenced
 by a line of the guard file: detect allow sqli path /search param q. Exit code
 0: no attack; 1: an attack, or more than is looked at. See docs/detection.md.
 ",
+        ),
         section: None,
         others: &["context"],
     },

@@ -1,6 +1,6 @@
 //! The numbers of each cloud provider that the guard knows; the name of the provider is the label.
 
-use super::{Descriptor, Kind, Unit};
+use super::{Descriptor, Kind, Unit, help};
 
 /// The networks of one provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,25 +21,27 @@ pub struct CloudNumbers {
 pub const CLOUDS: [Descriptor; 4] = [
     Descriptor {
         name: "guard_cloud_networks",
-        help: "Networks that are known of a cloud provider.",
+        help: help("Networks that are known of a cloud provider."),
         kind: Kind::Gauge,
         unit: Unit::Count,
     },
     Descriptor {
         name: "guard_cloud_age_s",
-        help: "How long ago the networks of a cloud provider were fetched, found unchanged, or written to their file.",
+        help: help(
+            "How long ago the networks of a cloud provider were fetched, found unchanged, or written to their file.",
+        ),
         kind: Kind::Gauge,
         unit: Unit::Seconds,
     },
     Descriptor {
         name: "guard_cloud_refreshes",
-        help: "Times that the networks of a cloud provider were fetched or found unchanged.",
+        help: help("Times that the networks of a cloud provider were fetched or found unchanged."),
         kind: Kind::Counter,
         unit: Unit::Count,
     },
     Descriptor {
         name: "guard_cloud_failures",
-        help: "Times that the networks of a cloud provider could not be fetched, or were refused.",
+        help: help("Times that the networks of a cloud provider could not be fetched, or were refused."),
         kind: Kind::Counter,
         unit: Unit::Count,
     },

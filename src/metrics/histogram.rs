@@ -1,7 +1,7 @@
 //! Histograms of durations. All have the same buckets, so one look-up serves each of them.
 
 use super::labels::{CACHE_USES, STATUS_CLASSES};
-use super::{Descriptor, Kind, Unit};
+use super::{Descriptor, Kind, Unit, help};
 
 /// The upper bounds of the buckets, inclusive, in microseconds (chosen: in steps of 2 or 2.5 from the time of a cache hit to times in
 /// which speed does not matter; the last two are for downloads and tunnels). One more bucket follows the last bound.
@@ -107,8 +107,8 @@ const GUARD_STORE: Descriptor = time(
     "From when a request has asked the guard's shared store to its answer, or to the deadline.",
 );
 
-const fn time(name: &'static str, help: &'static str) -> Descriptor {
-    Descriptor { name, help, kind: Kind::Histogram, unit: Unit::Seconds }
+const fn time(name: &'static str, sentence: &'static str) -> Descriptor {
+    Descriptor { name, help: help(sentence), kind: Kind::Histogram, unit: Unit::Seconds }
 }
 
 impl Histograms {

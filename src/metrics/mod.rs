@@ -30,12 +30,17 @@ pub use tables::{
 pub struct Descriptor {
     /// The name in the statistics line: lower-case words, joined by `_`.
     pub name: &'static str,
-    /// One or two sentences for people.
+    /// One or two sentences for people; empty in a build without the feature `admin`, whose listener shows them.
     pub help: &'static str,
     /// How the number changes.
     pub kind: Kind,
     /// The unit of the number.
     pub unit: Unit,
+}
+
+/// The sentences about a number, where they are shown.
+const fn help(sentences: &'static str) -> &'static str {
+    if cfg!(feature = "admin") { sentences } else { "" }
 }
 
 /// How a number changes.

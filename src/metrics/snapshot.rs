@@ -5,7 +5,7 @@ use super::labels::STATUS_CLASSES;
 use super::tables::{
     CacheNumbers, DetectNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers, UpstreamNumbers,
 };
-use super::{Descriptor, Kind, Unit};
+use super::{Descriptor, Kind, Unit, help};
 use std::fmt::{Display, Write as _};
 
 /// Prefixes of numbers that the line leaves out at zero: time-outs and limits that were never reached, and parts that
@@ -20,11 +20,11 @@ const BALANCE: [&str; 3] = ["clients", "accepted", "requests"];
 
 /// Responses by class: one number for each of [`STATUS_CLASSES`].
 pub const STATUS: Descriptor =
-    Descriptor { name: "status", help: "Responses sent.", kind: Kind::Counter, unit: Unit::Count };
+    Descriptor { name: "status", help: help("Responses sent."), kind: Kind::Counter, unit: Unit::Count };
 
 /// The loops that count.
 pub const WORKERS: Descriptor =
-    Descriptor { name: "workers", help: "Loops.", kind: Kind::Gauge, unit: Unit::Count };
+    Descriptor { name: "workers", help: help("Loops."), kind: Kind::Gauge, unit: Unit::Count };
 
 /// See [`Metrics::blocked_ratio`].
 pub const BLOCKED_RATIO: Descriptor = ratio("blocked_ratio", "Refused requests among all that were judged.");
@@ -38,8 +38,8 @@ pub const CACHE_HIT_RATIOS: [Descriptor; 2] = [
     ),
 ];
 
-const fn ratio(name: &'static str, help: &'static str) -> Descriptor {
-    Descriptor { name, help, kind: Kind::Gauge, unit: Unit::Ratio }
+const fn ratio(name: &'static str, sentence: &'static str) -> Descriptor {
+    Descriptor { name, help: help(sentence), kind: Kind::Gauge, unit: Unit::Ratio }
 }
 
 /// The numbers of one moment.
@@ -201,6 +201,10 @@ mod tests {
             // OpenMetrics 1.0, 4.4.1: a name; ours have no capitals, and a unit is told by the end of the name.
             assert!(name.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{name}");
+            if !cfg!(feature = "admin") {
+                assert_eq!(*help, "");
+                continue;
+            }
             assert!(
                 help.ends_with('.') && help.trim() == *help && !help.contains(['\n', '"', '\\']),
                 "{help}"

@@ -1,7 +1,7 @@
 //! The tables: one row for each number.
 
 use super::histogram::Histograms;
-use super::{Descriptor, Kind, Unit};
+use super::{Descriptor, Kind, Unit, help};
 
 /// One row: help text, name, kind and unit, in the order in which they are shown. `with` adds an array,
 /// whose numbers differ by a label, and what adds up by itself.
@@ -25,7 +25,7 @@ macro_rules! table {
             /// The descriptors, in the order of the fields.
             pub const DESCRIPTORS: &'static [Descriptor] = &[$(Descriptor {
                 name: stringify!($name),
-                help: concat!($($help),+).trim_ascii(),
+                help: help(concat!($($help),+).trim_ascii()),
                 kind: Kind::$kind,
                 unit: Unit::$unit,
             }),+];
