@@ -17,6 +17,7 @@ pub mod head;
 mod hop;
 mod host;
 mod host_field;
+pub mod idna;
 pub mod message;
 pub mod path;
 pub mod repair;

@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::port_set::PortRange;
+use crate::http::idna;
 use crate::http::target::{Host, Name};
 
 /// Longest line of a rule file in bytes, without its end (chosen: hosts files put several names on one line).
@@ -32,7 +33,6 @@ const FOUND_CHARS_MAX: usize = 80;
 const EXPECTED_RULE: &str = "a name, *.name, .name, address or network, with an optional :port or :port-port";
 const EXPECTED_NAME: &str =
     "a host name: labels of 1 to 63 letters, digits, hyphens and underscores, at most 253 bytes";
-const EXPECTED_IDNA: &str = "an internationalised name that IDNA allows";
 const EXPECTED_ADDRESS: &str = "an address in its usual form: four decimal numbers, or IPv6";
 const EXPECTED_NETWORK: &str = "a network: an address, a slash, and 0 to 32 (IPv4) or 0 to 128 (IPv6)";
 const EXPECTED_NO_PATH: &str = "a host or a network: no URL, scheme or path";
@@ -533,7 +533,7 @@ fn parse_name(text: &str) -> Result<Name, &'static str> {
     if text.is_ascii() {
         return Name::parse(text.as_bytes()).map_err(|_| EXPECTED_NAME);
     }
-    let ascii = idna::domain_to_ascii(text).map_err(|_| EXPECTED_IDNA)?;
+    let ascii = idna::to_ascii(text)?;
     if ends_in_number(&ascii) {
         return Err(EXPECTED_ADDRESS);
     }

@@ -6,6 +6,7 @@ use crate::gateway::path::read;
 use crate::gateway::table::{HostMatch, covers};
 use crate::gateway::upstream::{FAILING_STATUSES, FailOn, PassiveRules};
 use crate::http::fields::is_token;
+use crate::http::idna;
 use crate::http::target::{Authority, Target};
 use crate::words::{Optional, Words, duration, number, shown};
 
@@ -106,7 +107,7 @@ pub fn read_route(words: &mut Words, line: u32) -> Result<RouteLine, String> {
 }
 
 fn host_and_prefix(text: &str) -> Result<(String, HostMatch, Box<[u8]>), String> {
-    let wrong = || format!("expected {EXPECTED_HOST}, found {}", shown(text));
+    let wrong = || format!("expected {}, found {}", idna::expected(text, EXPECTED_HOST), shown(text));
     let slash = text.find('/').ok_or_else(wrong)?;
     let (host, path) = text.split_at(slash);
     let prefix = prefix(path)?;
@@ -129,13 +130,9 @@ fn host_and_prefix(text: &str) -> Result<(String, HostMatch, Box<[u8]>), String>
 
 /// A host with or without a port; the default is port 80. Names beyond ASCII are converted to their form in DNS.
 fn authority(text: &str) -> Option<Authority> {
-    let ascii = if text.is_ascii() { text.to_owned() } else { ascii(text)? };
+    let (name, port) = text.split_at(text.rfind(':').unwrap_or(text.len()));
+    let ascii = idna::to_ascii(name).ok()? + port;
     Authority::parse(ascii.as_bytes(), Some(80)).ok()
-}
-
-fn ascii(text: &str) -> Option<String> {
-    let (host, port) = text.split_at(text.rfind(':').unwrap_or(text.len()));
-    idna::domain_to_ascii(host).ok().map(|host| host + port)
 }
 
 /// The beginning of a path in the form in which paths are looked up, without a slash at its end.
@@ -160,7 +157,8 @@ fn upstreams(route: &mut RouteLine, words: &mut Words) -> Result<(), String> {
         let text = words.value(EXPECTED_UPSTREAM)?;
         let Some(authority) = authority(&text) else {
             let hint = if text.contains("://") { " (without a scheme: upstreams speak HTTP)" } else { "" };
-            return Err(format!("expected {EXPECTED_UPSTREAM}, found {}{hint}", shown(&text)));
+            let expected = idna::expected(&text, EXPECTED_UPSTREAM);
+            return Err(format!("expected {expected}, found {}{hint}", shown(&text)));
         };
         if route.upstreams.iter().any(|other| other.authority == authority) {
             return Err(format!(

@@ -6,6 +6,7 @@ use crate::guard::clouds::Provider;
 use crate::guard::networks::{NetworkError, canonical, network_text, parse_network};
 use crate::guard::path::comparison_form;
 use crate::http::fields::is_token;
+use crate::http::idna;
 use crate::http::target::{Host, Name};
 use crate::nearest::nearest;
 pub(in crate::guard) use crate::words::{duration, duration_text, number, word_text};
@@ -151,13 +152,12 @@ pub fn path_prefix(words: &mut Words) -> Result<Box<str>, String> {
 /// A host, or a domain with a leading `.` or `*.`.
 pub fn host_pattern(words: &mut Words) -> Result<Box<str>, String> {
     let text = words.value(EXPECTED_HOST)?;
-    let wrong = || format!("expected {EXPECTED_HOST}, found {}", shown(&text));
+    let wrong = || format!("expected {}, found {}", idna::expected(&text, EXPECTED_HOST), shown(&text));
     let (sign, name) = match text.strip_prefix("*.") {
         Some(name) => ("*.", name),
         None => text.strip_prefix('.').map_or(("", text.as_str()), |name| (".", name)),
     };
-    let ascii =
-        if name.is_ascii() { name.to_owned() } else { idna::domain_to_ascii(name).map_err(|_| wrong())? };
+    let ascii = idna::to_ascii(name).map_err(|_| wrong())?;
     let host = match ascii.contains(':') && !ascii.starts_with('[') {
         true => Host::parse(format!("[{ascii}]").as_bytes()),
         false => Host::parse(ascii.as_bytes()),
