@@ -148,3 +148,4 @@ macro_rules! part {
 
 part!(cache "cache");
 part!(guard "guard");
+part!(pages "pages");

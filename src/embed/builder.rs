@@ -16,8 +16,12 @@ use crate::config::guard::GuardFile;
 use crate::config::memory::Shares;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Problems, Settings, gateway, policy};
-use crate::engine::callback::{Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
-use crate::engine::pages::{OwnPages, PageReply, Pages};
+#[cfg(feature = "pages")]
+use crate::engine::callback::Answer;
+use crate::engine::callback::{ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
+#[cfg(feature = "pages")]
+use crate::engine::pages::PageReply;
+use crate::engine::pages::{OwnPages, Pages};
 use crate::engine::{self, Callbacks, ClientLimits, Engine, LISTENERS_MAX};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
@@ -146,6 +150,7 @@ impl Builder {
         self
     }
 
+    #[cfg(feature = "pages")]
     /// Answers requests for the proxy itself, and for hosts of its own, with pages of the program. Pages have sessions,
     /// tokens against forged requests and named values, in the store of the guard file (`store`), or, without one, in memory,
     /// which a thread keeps. See [`pages`](crate::pages).
@@ -159,6 +164,7 @@ impl Builder {
         self
     }
 
+    #[cfg(feature = "pages")]
     /// If the guard file names no store, keeps the values of pages in this file as well, so that they outlive the process. No
     /// other process may use the file at the same time.
     pub fn values_file(mut self, path: impl Into<PathBuf>) -> Builder {
@@ -331,14 +337,14 @@ impl Builder {
 
     /// Prepares the pages, if there are any, and starts the store in this process if they need one.
     fn start_pages(&mut self) -> Result<Option<StoreClient>, BuildError> {
-        let Some(pages) = self.pages.take() else { return Ok(None) };
+        let Some(pages) = part::pages::built().and(self.pages.take()) else { return Ok(None) };
         let mut secret = [0; 32];
         for (part, place) in secret.chunks_exact_mut(16).zip([PAGES_PLACE, PAGES_PLACE + 1]) {
             for (bytes, number) in part.chunks_exact_mut(8).zip(self.draw(place)?) {
                 bytes.copy_from_slice(&number.to_le_bytes());
             }
         }
-        self.callbacks.pages = Some(Arc::new(OwnPages::new(pages, &secret)));
+        self.callbacks.pages = part::pages::share(OwnPages::new(pages, &secret));
         let file = self.values_file.take();
         let name = file.as_ref().map(|file| file.display().to_string());
         let started = StoreClient::start_local(file, self.draw(PAGES_PLACE + 2)?);
@@ -410,16 +416,14 @@ impl Builder {
         settings: &Settings,
         store: Option<&Arc<crate::cache::store::Store>>,
     ) -> io::Result<Option<Persister>> {
-        if part::cache::built().is_none() {
-            return Ok(None);
-        }
+        let Some(built) = part::cache::built() else { return Ok(None) };
         let named = settings.cache_file.as_ref().filter(|_| settings.cache);
         let file = match (self.cache_file.take(), named) {
             (Some(file), _) => Some(file),
             (None, Some(named)) => Some(CacheFile::open(&named.value)?),
             (None, None) => None,
         };
-        file.zip(store.cloned()).map(|(file, store)| Persister::start(file, store)).transpose()
+        file.zip(store.cloned()).map(|(file, store)| Persister::start(built, file, store)).transpose()
     }
 }
 

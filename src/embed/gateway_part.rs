@@ -2,7 +2,7 @@
 
 use crate::gateway::directives::Directives;
 use crate::gateway::rules::Gateway;
-use crate::part::guard::{Shared, share};
+use crate::part::guard::{Shared, built, share};
 use crate::shell::{GuardLink, HealthChecks};
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +36,9 @@ impl GatewayPart {
 
     /// Uses a gateway file from now on. The state of upstreams stays.
     pub fn set(&self, directives: Option<&Directives>, link: &Arc<GuardLink>) -> io::Result<()> {
+        if built().is_none() {
+            return Ok(());
+        }
         if directives.is_some_and(|directives| directives.listen != self.listen) {
             log::warn!("gateway: other lines with listen need a restart");
         }

@@ -2,6 +2,7 @@
 
 use super::callback::{ConnectionCallback, NameCallback, RequestCallback};
 use super::pages::OwnPages;
+use crate::part::pages::Shared;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ pub struct Callbacks {
     /// Gives the addresses of a name.
     pub name: Option<Arc<NameCallback>>,
     /// Answers requests for weir's own pages.
-    pub pages: Option<Arc<OwnPages>>,
+    pub pages: Option<Shared<OwnPages>>,
 }
 
 impl Debug for Callbacks {

@@ -17,6 +17,7 @@
 use super::memory;
 use crate::cache::store::Store;
 use crate::cache::store::persistence::{self, Ending, Loaded};
+use crate::part::cache::Built;
 use crate::time::Now;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RawMode};
@@ -193,6 +194,8 @@ pub fn parent(path: &Path) -> &Path {
 /// Loads the file, and saves it at the end.
 #[derive(Debug)]
 pub struct Persister {
+    /// There is none in a build without the cache.
+    _built: Built,
     file: CacheFile,
     store: Arc<Store>,
     /// A moment before the loops began.
@@ -203,7 +206,7 @@ pub struct Persister {
 
 impl Persister {
     /// Begins to load, and waits a moment for the end of that. To be called right before the loops start.
-    pub fn start(mut file: CacheFile, store: Arc<Store>) -> io::Result<Persister> {
+    pub fn start(_built: Built, mut file: CacheFile, store: Arc<Store>) -> io::Result<Persister> {
         let (began, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
         if let Some(why) = &file.refused {
             let path = file.path.display();
@@ -228,7 +231,7 @@ impl Persister {
                 Some(thread)
             }
         };
-        Ok(Persister { file, store, began, stop, loader })
+        Ok(Persister { _built, file, store, began, stop, loader })
     }
 
     /// Saves the store. Called when all loops have ended.

@@ -116,7 +116,7 @@ pub(in crate::engine) struct Examiner<'a> {
     /// The guard's part of the response.
     pub guarded: &'a mut GuardedAnswer,
     /// Pages of the program around the proxy.
-    pub pages: Option<&'a OwnPages>,
+    pub pages: Option<part::pages::Lent<'a, OwnPages>>,
     /// The received bytes behind the head: of the body, and possibly more.
     pub behind: &'a [u8],
 }

@@ -272,7 +272,7 @@ impl Transactions {
             routing: &mut transaction.routing,
             bond_lost: transaction.carrier.bond_lost,
             guarded: &mut transaction.guarded,
-            pages: cx.callbacks.pages.as_deref().filter(|_| !is_refresh),
+            pages: part::pages::lend(cx.callbacks.pages.as_ref()).filter(|_| !is_refresh),
             behind: &[],
         };
         let (bytes, behind) = transaction.input.bytes(&cx.pool).split_at(transaction.info.head_bytes);

@@ -8,7 +8,7 @@ use super::examine::{Decision, Examiner, Step};
 use super::log_record::LogRecord;
 use super::refusal::Refusal;
 use super::request::RequestInfo;
-use crate::engine::pages::{OwnPages, is_form};
+use crate::engine::pages::is_form;
 use crate::guard::csrf::{self, Forged, Key};
 use crate::guard::headers::report;
 use crate::guard::rules::Guard;
@@ -31,7 +31,7 @@ impl Examiner<'_> {
 
     /// Records the facts for the further fields of a page's response.
     pub(super) fn dress_page(&mut self, fields: Fields<'_, '_>) {
-        let secure = self.pages.is_some_and(OwnPages::is_secure) || self.is_secure(fields);
+        let secure = self.pages.is_some_and(|pages| pages.is_secure()) || self.is_secure(fields);
         let circumstances = self.settings.security_headers().circumstances(secure, fields);
         self.guarded.dressing = Some(Dressing { circumstances, cookie: None });
     }

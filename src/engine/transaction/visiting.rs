@@ -23,6 +23,7 @@ use crate::guard::values::ValueAnswer;
 use crate::guard::verdict::{Cause, Denial};
 use crate::http::head::RequestHead;
 use crate::http::target::{Authority, Target};
+use crate::part::pages::lasting;
 
 /// The word for a page that breaks a rule or a bound.
 const WRONG_ANSWER: &[u8] = b"page_answer";
@@ -65,7 +66,7 @@ impl Examiner<'_> {
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let Some(pages) = self.pages else { return Ok(Step::Continue(Phase::Cache)) };
+        let Some(pages) = self.pages.map(lasting) else { return Ok(Step::Continue(Phase::Cache)) };
         let body = match collected(info.body, self.behind).map_err(Refusal::Fault)? {
             Collected::Whole(body) => body,
             Collected::Part => return Ok(Step::Decide(Decision::Collect)),
