@@ -25,53 +25,53 @@ pub use crate::words::Problem;
 use ipnet::IpNet;
 use std::path::PathBuf;
 
-/// Everything that a guard file says.
+/// The content of a guard file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Directives {
-    /// The peers whose word about the client counts.
+    /// The trusted peers, whose fields name the client.
     pub trust: Vec<Trust>,
-    /// Clients that are never limited, and the lines that say so. Bans still hold.
+    /// Clients that are never limited, with the line of each. Bans still apply to them.
     pub exempt: Vec<(IpNet, u32)>,
     /// Sliding windows.
     pub limits: Vec<Limit>,
     /// Fixed windows with escalation.
     pub escalations: Vec<Escalate>,
-    /// Bans that the file itself lists.
+    /// Bans in the file itself.
     pub bans: Vec<BanLine>,
-    /// Files of bans, as they are named.
+    /// Files of bans, as named.
     pub ban_files: Vec<BanFile>,
-    /// What is banned after so many violations.
+    /// Bans after a number of violations.
     pub ban_after: Vec<BanAfter>,
-    /// What is refused because it lies in a cloud.
+    /// Clients and destinations in clouds that are refused.
     pub clouds: Vec<CloudRule>,
-    /// How the networks of the clouds are fetched.
+    /// The settings for fetching the networks of the clouds.
     pub cloud_fetch: CloudFetch,
-    /// The store that several processes share; memory without.
+    /// The store that several processes share; `None` for memory.
     pub store: Option<StoreLine>,
-    /// Where events go, beside the ring.
+    /// The receiver of events, beside the ring.
     pub events: Option<EventsLine>,
-    /// Keys counted in memory at most, for each kind of counter.
+    /// Most keys in memory, for each kind of counter.
     pub keys_max: Option<usize>,
-    /// Bans at most.
+    /// Most bans.
     pub bans_max: Option<usize>,
-    /// Refusals carry RateLimit and RateLimit-Policy, and so do responses.
+    /// Whether refusals and responses have RateLimit and RateLimit-Policy.
     pub rate_limit_fields: bool,
-    /// Nothing is refused and no client is banned; everything is evaluated, counted and logged.
+    /// The guard is passive: requests are judged, counted and logged, but nothing is refused and no client is banned.
     pub passive: bool,
-    /// What the answers of a gateway carry besides.
+    /// The further fields of a gateway's responses.
     pub headers: HeaderLines,
-    /// What clients may do over many requests.
+    /// The behaviour rules.
     pub behaviour: Vec<BehaviourLine>,
-    /// Which requests need a token against forged ones.
+    /// The requests that need a token against forgery.
     pub csrf: CsrfLines,
-    /// What is looked for in requests.
+    /// The rules of detection.
     pub detect: DetectRules,
-    /// What is told of the file, which holds all the same.
+    /// Warnings, which do not make the file invalid.
     pub warnings: Vec<Problem>,
 }
 
 impl Directives {
-    /// Where each of those stands that have a place, kind by kind.
+    /// The places of all directives that have one, kind by kind.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
         let counters =
             self.limits.iter().map(|line| &line.place).chain(self.escalations.iter().map(|line| &line.place));
@@ -94,7 +94,7 @@ impl Directives {
     }
 }
 
-/// Where a directive stands.
+/// The place of a directive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The line in the guard file, from 1.
@@ -106,39 +106,39 @@ pub struct Place {
 /// Networks of proxies before weir.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trust {
-    /// Where it stands.
+    /// The place of the directive.
     pub place: Place,
-    /// Peers that are believed.
+    /// The trusted peers.
     pub networks: Vec<IpNet>,
-    /// Which entry of X-Forwarded-For counts, from the right, from 1.
+    /// The entry of X-Forwarded-For that counts, from the right, from 1.
     pub depth: u8,
-    /// Fields in which the address is looked for, in this order; empty: X-Forwarded-For.
+    /// The fields with the address, in the order in which they are read; empty for X-Forwarded-For.
     pub fields: Vec<Box<str>>,
 }
 
-/// Which requests a directive is about.
+/// The requests that a directive covers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Beginning of the path in the form of [`path`](super::path): `/api` covers `/api`, `/api/x` and `/apix`. `None`: any, and CONNECT too.
     pub path: Option<Box<str>>,
-    /// A host, `.name` for a domain with everything below it, or `*.name` for what is below it alone.
+    /// A host, `.name` for a domain with all names below it, or `*.name` for the names below it alone.
     pub host: Option<Box<str>>,
     /// Methods in capitals; empty: all.
     pub methods: Vec<Box<str>>,
 }
 
-/// What a counter is kept for.
+/// The parts of a counter's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Per {
     /// The client's address.
     pub client: bool,
-    /// Of an IPv4 address so many bits.
+    /// Bits of an IPv4 address that count.
     pub prefix4: u8,
-    /// Of an IPv6 address so many bits.
+    /// Bits of an IPv6 address that count.
     pub prefix6: u8,
     /// The user; requests without one share a counter with their kind.
     pub user: bool,
-    /// The host that is asked for.
+    /// The requested host.
     pub host: bool,
     /// The path without its query.
     pub path: bool,
@@ -146,65 +146,65 @@ pub struct Per {
     pub method: bool,
 }
 
-/// At most so many requests in a sliding window.
+/// A limit of requests in a sliding window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limit {
-    /// Where it stands.
+    /// The place of the directive.
     pub place: Place,
-    /// Requests.
+    /// Number of requests.
     pub limit: u32,
     /// The window.
     pub window_ms: u64,
-    /// What it is counted for.
+    /// The parts of the key.
     pub per: Per,
-    /// What is counted.
+    /// The requests that are counted.
     pub scope: Scope,
-    /// Two counters in place of one time for each request.
+    /// Whether to use two counters in place of one time for each request.
     pub approximate: bool,
-    /// Counts and logs, refuses nothing.
+    /// The directive counts and logs, but refuses nothing.
     pub observe: bool,
 }
 
 /// A fixed window with escalation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Escalate {
-    /// Where it stands.
+    /// The place of the directive.
     pub place: Place,
-    /// Its numbers.
+    /// The numbers of the escalation.
     pub constants: super::store::EscalationConstants,
-    /// What it is counted for.
+    /// The parts of the key.
     pub per: Per,
-    /// What is counted.
+    /// The requests that are counted.
     pub scope: Scope,
-    /// Counts and logs, refuses nothing.
+    /// The directive counts and logs, but refuses nothing.
     pub observe: bool,
 }
 
 /// `ban NETWORK [for DURATION] [reason TEXT]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BanLine {
-    /// Where it stands.
+    /// The place of the directive.
     pub place: Place,
     /// An address is a network of one.
     pub network: IpNet,
-    /// From when the file was loaded; `None`: for ever.
+    /// Duration from the loading of the file; `None` for a permanent ban.
     pub duration_ms: Option<u64>,
-    /// Why.
+    /// The reason.
     pub reason: Box<str>,
 }
 
 /// `ban-file PATH [timezone +HH:MM]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BanFile {
-    /// Where it stands.
+    /// The place of the directive.
     pub place: Place,
-    /// As it is written; relative to the guard file.
+    /// The path as written; relative to the guard file.
     pub path: PathBuf,
     /// Seconds that local times of the file are ahead of UTC.
     pub utc_offset_s: i64,
 }
 
-/// What is counted towards a ban.
+/// The kind of violation that counts towards a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// A limit or an escalation was exceeded.
@@ -216,24 +216,24 @@ pub enum Violation {
 /// `ban-after KIND N in DURATION for DURATION`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BanAfter {
-    /// Where it stands.
+    /// The place of the directive.
     pub place: Place,
-    /// What is counted.
+    /// The kind of violation that is counted.
     pub violation: Violation,
-    /// So many violations ban.
+    /// Number of violations that cause the ban.
     pub count: u32,
     /// Within this time.
     pub window_ms: u64,
-    /// How long; `None`: for ever.
+    /// Duration of the ban; `None` for a permanent one.
     pub duration_ms: Option<u64>,
-    /// Counts and logs, bans no client.
+    /// The directive counts and logs, but bans no client.
     pub observe: bool,
 }
 
-/// The address that is looked for in the clouds.
+/// The address that is searched in the clouds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloudSide {
-    /// The client's.
+    /// The client's address.
     Client,
     /// The address that is about to be dialled.
     Destination,
@@ -242,17 +242,17 @@ pub enum CloudSide {
 /// `cloud deny SIDE PROVIDERS [except PROVIDER:REGION,...]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CloudRule {
-    /// Where it stands.
+    /// The place of the directive.
     pub place: Place,
     /// The address that is judged.
     pub side: CloudSide,
-    /// Each with the regions that are not denied, in lower case.
+    /// The providers, each with the regions that are not denied, in lower case.
     pub providers: Vec<(super::clouds::Provider, Vec<Box<str>>)>,
-    /// Counts and logs, refuses nothing.
+    /// The directive counts and logs, but refuses nothing.
     pub observe: bool,
 }
 
-/// What happens when the store does not answer in time.
+/// The decision when the store does not answer in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
     /// The counters of this process decide.
@@ -267,30 +267,30 @@ pub enum OnFailure {
 /// `store URL ...`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreLine {
-    /// Where it stands.
+    /// The place of the directive.
     pub place: Place,
     /// `redis://`, `rediss://`, `redis-cluster://HOST:PORT,HOST:PORT`, `rediss-cluster://`, `redis-sentinel://HOST:PORT,.../NAME`,
     /// `mongodb://`.
     pub url: Box<str>,
     /// A file with the password, so that it need not be in the URL.
     pub password_file: Option<PathBuf>,
-    /// What every key begins with.
+    /// The beginning of every key.
     pub prefix: Box<str>,
-    /// How long a request waits for an answer.
+    /// How long a request waits for an answer, in milliseconds.
     pub deadline_ms: u64,
-    /// What happens then.
+    /// The decision without an answer in time.
     pub on_failure: OnFailure,
 }
 
 /// `events PATH` or `events unix:PATH`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventsLine {
-    /// Where it stands.
+    /// The place of the directive.
     pub place: Place,
     /// The file or socket.
     pub path: PathBuf,
-    /// It is a Unix datagram or stream socket.
+    /// Whether the path is a Unix datagram or stream socket.
     pub socket: bool,
-    /// Types that are not told.
+    /// Types of events that are not recorded.
     pub muted: Vec<Box<str>>,
 }

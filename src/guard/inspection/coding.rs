@@ -1,56 +1,57 @@
 //! Content codings: gzip, deflate and br, decoded as they stream and within bounds.
 //!
-//! The decoder gives what it has as soon as it has it, in stretches, and stops where the taker says so: a small body that stands
-//! for a huge one costs no more than what is looked at.
+//! The decoder returns decoded bytes at once, in stretches, and stops when the receiver has enough: a small body that expands
+//! to a huge one costs no more than the scanned part.
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::fmt;
 use std::ops::ControlFlow;
 
-/// Decoded bytes that are given at once (chosen: a block).
+/// Decoded bytes that are returned at once (chosen: a block).
 const STRETCH_BYTES: usize = 4096;
 
-/// So many times its size a content may become (chosen: logs and tables of numbers stay below 50, and deflate ends at 1032) ...
+/// A content may expand to this many times its size (chosen: logs and tables of numbers stay below 50, and deflate ends at
+/// 1032) ...
 pub const RATIO_MAX: u64 = 200;
 
-/// ... when it has become longer than this (chosen: what may be a form of blanks is no bomb).
+/// ... when it is longer than this (chosen: a form of blanks of this length is no bomb).
 const RATIO_FREE_BYTES: u64 = 64 * 1024;
 
-/// Bits of the window of gzip, as zlib counts them; 16 more ask for a gzip header.
+/// Bits of the window of gzip, as zlib counts them; 16 more select the gzip header.
 const WINDOW_BITS: u8 = 15;
 
-/// Bits of the largest window of br: 512 KB, more than detection reads of any content (chosen). A stream may ask for 16 MB
-/// (RFC 7932 section 9.1), and fourteen bytes fill such a window before the decoder returns the first byte. The first 512 KB of the
-/// content are the same with the smaller window: no distance leads to a place before the beginning.
+/// Bits of the largest window of br: 512 KB, more than detection reads of any content (chosen). A stream may request 16 MB
+/// (RFC 7932 section 9.1), and fourteen bytes fill such a window before the decoder returns the first byte. The first 512 KB
+/// of the content are equal with the smaller window: no distance leads to a position before the beginning.
 const BROTLI_WINDOW_BITS_MAX: u32 = 19;
 
-/// The greatest distance is so many bytes less than the window of br (RFC 7932 section 9.1).
+/// The greatest distance is this many bytes less than the window of br (RFC 7932 section 9.1).
 const BROTLI_WINDOW_GAP: i32 = 16;
 
-/// Heap of a decoder of gzip or deflate, in bytes (measured: 42 KB, of which the window has 32).
+/// Heap of a decoder of gzip or deflate, in bytes (measured: 42 KB, including the window of 32 KB).
 const INFLATE_HEAP_BYTES: usize = 42 * 1024;
 
 /// Heap of a decoder of br without its window, in bytes (measured: 25 KB with texts).
 const BROTLI_HEAP_BYTES: usize = 32 * 1024;
 
-/// How a content is coded (RFC 9110 section 8.4.1).
+/// The coding of a content (RFC 9110 section 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// Not at all.
+    /// No coding.
     Identity,
     /// gzip, or x-gzip.
     Gzip,
-    /// deflate: with the header of zlib, or, as some senders understand it, without.
+    /// deflate: with the header of zlib, or, as some senders do, without.
     Deflate,
     /// br (RFC 7932).
     Brotli,
-    /// Another one, or several.
+    /// Another coding, or several.
     Unknown,
 }
 
 impl Coding {
-    /// What the lines of Content-Encoding say.
+    /// The coding in the lines of Content-Encoding.
     pub fn of<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Coding {
         let mut coding = Coding::Identity;
         for name in lines.into_iter().flat_map(|line| line.split(|byte| *byte == b',')) {
@@ -67,12 +68,12 @@ impl Coding {
     }
 }
 
-/// Why a content cannot be decoded any further.
+/// The reason why a content cannot be decoded any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeFault {
-    /// It is not what its coding says, or something stands behind its end.
+    /// The content is malformed, or bytes follow its end.
     Broken,
-    /// It becomes more than [`RATIO_MAX`] times as long.
+    /// The content expands to more than [`RATIO_MAX`] times its size.
     Bomb,
 }
 
@@ -86,13 +87,13 @@ pub struct Decoder {
 type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 
 enum Codec {
-    /// At the beginning of a member, or in it.
+    /// At the beginning of a member, or within it.
     Gzip {
         inflate: Decompress,
         begun: bool,
     },
     Deflate(Decompress),
-    /// The first byte says whether there is a header of zlib, with the second.
+    /// The first byte shows, with the second, whether there is a header of zlib.
     DeflateHeader(Option<u8>),
     Brotli(Box<Brotli>),
     /// The content has ended.
@@ -105,11 +106,11 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// Takes decoded bytes, and says whether it wants more.
+/// Receives decoded bytes; breaks when it has enough.
 pub type Take<'t> = dyn FnMut(&[u8]) -> ControlFlow<()> + 't;
 
 impl Decoder {
-    /// `None` for a content that is not coded, or in a way that is not known.
+    /// `None` for a content without coding, or with an unknown one.
     pub fn new(coding: Coding) -> Option<Decoder> {
         let codec = match coding {
             Coding::Identity | Coding::Unknown => return None,
@@ -117,7 +118,7 @@ impl Decoder {
             Coding::Deflate => Codec::DeflateHeader(None),
             Coding::Brotli => {
                 let [one, two, three] = [(); 3].map(|()| StandardAlloc::default());
-                // Without the windows of up to a gigabyte that are no part of the standard.
+                // Without the windows of up to a gigabyte that are not part of the standard.
                 Codec::Brotli(Box::new(BrotliState::new_strict(one, two, three)))
             }
         };
@@ -133,7 +134,7 @@ impl Decoder {
         }
     }
 
-    /// More of the coded content. If the taker wants no more, what is left of the piece is not decoded.
+    /// Decodes the next piece of the coded content. If the receiver breaks, the rest of the piece is not decoded.
     pub fn push(&mut self, piece: &[u8], take: &mut Take<'_>) -> Result<(), DecodeFault> {
         let mut rest = piece;
         loop {
@@ -166,10 +167,10 @@ impl Decoder {
         }
     }
 
-    /// Whether the content has come to its proper end.
+    /// Whether the content has reached its regular end.
     pub fn is_complete(&self) -> bool {
         match &self.codec {
-            // Another member may follow, or not.
+            // Another member may follow.
             Codec::Gzip { begun, .. } => !begun && self.coded > 0,
             Codec::Ended => true,
             Codec::Deflate(_) | Codec::DeflateHeader(_) | Codec::Brotli(_) => false,
@@ -181,11 +182,11 @@ impl Decoder {
         let is_zlib = first & 15 == 8 && u16::from_be_bytes([first, second]) % 31 == 0;
         self.codec = Codec::Deflate(Decompress::new(is_zlib));
         self.coded -= 1;
-        // One byte gives nothing yet that the taker could refuse.
+        // One byte cannot yield bytes that the receiver could refuse.
         self.step(&[first], take).map(|_| ())
     }
 
-    /// Decodes what fits into a stretch; returns how much was consumed and produced, and whether more is wanted.
+    /// Decodes as much as fits into a stretch; returns the bytes consumed and produced, and whether to continue.
     fn step(
         &mut self,
         rest: &[u8],
@@ -244,7 +245,7 @@ fn run_inflate(inflate: &mut Decompress, input: &[u8], output: &mut [u8]) -> Ran
 
 fn run_brotli(state: &mut Brotli, mut input: &[u8], output: &mut [u8]) -> Ran {
     if state.window_bits == 0 {
-        // The first byte has the size of the window, and too few other bits for content.
+        // The first byte contains the size of the window, and too few other bits for content.
         input = &input[..input.len().min(1)];
     }
     let (mut left_in, mut consumed) = (input.len(), 0);

@@ -1,23 +1,23 @@
-//! A content behind its coding.
+//! A content with its coding.
 
 use super::coding::{Coding, DecodeFault, Decoder, Take};
 
-/// Decodes a content piece by piece, or passes it on if it is not coded.
+/// Decodes a content piece by piece, or returns it unchanged if it has no coding.
 #[derive(Debug)]
 pub struct Content {
     coding: Coding,
-    /// None before the first piece.
+    /// `None` before the first piece.
     decoder: Option<Decoder>,
 }
 
-/// Why a content cannot be read.
+/// The reason why a content cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// By a coding that is not known, or by several.
+    /// The coding is unknown, or there are several.
     Coding,
-    /// It cannot be decoded any further.
+    /// The content cannot be decoded any further.
     Fault(DecodeFault),
-    /// It has ended before its end.
+    /// The content is incomplete.
     Cut,
 }
 
@@ -32,7 +32,7 @@ impl Content {
         self.decoder.as_ref().map_or(0, Decoder::heap_bytes)
     }
 
-    /// More of the content. If the taker wants no more, what is left of the piece is not decoded.
+    /// Decodes the next piece of the content. If the receiver breaks, the rest of the piece is not decoded.
     pub fn push(&mut self, piece: &[u8], take: &mut Take<'_>) -> Result<(), Unreadable> {
         if self.coding == Coding::Unknown {
             return Err(Unreadable::Coding);

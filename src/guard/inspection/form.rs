@@ -13,13 +13,13 @@ pub(super) struct Form {
     escape: Escape,
 }
 
-/// What has come of a `%XX`.
+/// The received part of a `%XX`.
 #[derive(Clone, Copy, Debug, Default)]
 enum Escape {
     #[default]
     None,
     Percent,
-    /// The first digit, as it came.
+    /// The first digit, as received.
     Digit(u8),
 }
 
@@ -54,7 +54,7 @@ impl Form {
         }
     }
 
-    /// A byte behind a `%`. False if it does not belong to the escape: it is to be read once more.
+    /// Handles a byte behind a `%`. False if it does not belong to the escape: it must be read again.
     fn take_escaped(&mut self, byte: u8, out: &mut Sink<'_>) -> bool {
         let digit = |byte: u8| (byte as char).to_digit(16);
         match (std::mem::take(&mut self.escape), digit(byte)) {

@@ -1,21 +1,21 @@
-//! JSON: each key, and each string among the leaves. What cannot be read as JSON is text from there on.
+//! JSON: each key, and each string among the leaves. From the first fault on the bytes are shown as text.
 //!
-//! The walker is lenient: commas and colons are not asked for, several texts may follow each other (NDJSON), and numbers may be as
-//! long as they like, because no number is looked at. Below [`DEPTH_MAX`] levels the bytes are shown as they are.
+//! The walker is lenient: commas and colons are not required, several documents may follow each other (NDJSON), and numbers
+//! may have any length, because they are not read. Below [`DEPTH_MAX`] levels the bytes are shown unchanged.
 
 use super::part::{Name, Part, PartKind, Sink};
 use super::window::Window;
 use memchr::memchr2;
 
-/// Levels of which keys and leaves are told apart (section 11).
+/// Levels in which keys and leaves are distinguished (section 11).
 pub const DEPTH_MAX: u32 = 32;
 
 /// Bytes before the place where JSON ends to be JSON that are shown once more with the text behind it (chosen: a signature that
 /// begins before the place is found).
 const HISTORY_BYTES: usize = 256;
 
-/// Operators of queries (MongoDB manual, "Query and Projection Operators"; stages that read or write other collections). Those
-/// of updates are not among them: analytics (`$set`) and schemas (`$type`, `$ref`) have such keys without harm.
+/// Operators of queries (MongoDB manual, "Query and Projection Operators"; stages that read or write other collections).
+/// Operators of updates are not in the list: analytics (`$set`) and schemas (`$type`, `$ref`) have such keys without harm.
 const OPERATORS: [&str; 36] = [
     "$accumulator",
     "$all",
@@ -76,15 +76,15 @@ pub(super) struct Json {
     window: Window,
     /// The last key.
     key: Name,
-    /// What was opened last is the value of a key `constructor`.
+    /// The innermost open object or list is the value of a key `constructor`.
     is_constructor: bool,
-    /// The first half of a character beyond U+FFFF; 0 if there is none.
+    /// The first half of a character beyond U+FFFF; 0 without one.
     high: u16,
-    /// What came last, as it came.
+    /// The last bytes, as received.
     history: Vec<u8>,
 }
 
-/// What the next byte belongs to.
+/// The token that the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default)]
 enum State {
     #[default]
@@ -92,12 +92,12 @@ enum State {
     String,
     /// Behind a backslash.
     Escape,
-    /// So many digits of `\uNNNN`, and their value.
+    /// The digits of `\uNNNN` so far: their number and value.
     Unicode(u8, u16),
     Number,
-    /// A word under way: which, and how much of it.
+    /// An incomplete literal: its text, and the number of bytes so far.
     Word(&'static [u8], u8),
-    /// Below the deepest level: how far, and whether in a string, behind a backslash.
+    /// Below the deepest level: the level, whether within a string, and whether behind a backslash.
     Deep {
         levels: u64,
         quoted: bool,
@@ -144,7 +144,7 @@ impl Json {
         self.reset();
     }
 
-    /// Begins anew, with the memory that there is.
+    /// Resets the walker; keeps its memory.
     pub fn reset(&mut self) {
         self.window.clear();
         self.key.clear();
@@ -153,7 +153,7 @@ impl Json {
         (self.expects_key, self.in_key) = (false, false);
     }
 
-    /// Whether something came that was not shown.
+    /// Whether received bytes were not shown yet.
     pub fn is_pending(&self) -> bool {
         match self.state {
             State::Between | State::Number => false,
@@ -162,7 +162,7 @@ impl Json {
         }
     }
 
-    /// Keeps the end of what came.
+    /// Keeps the last bytes.
     fn remember(&mut self, piece: &[u8]) {
         let tail = &piece[piece.len().saturating_sub(HISTORY_BYTES)..];
         let surplus = (self.history.len() + tail.len()).saturating_sub(HISTORY_BYTES);
@@ -268,7 +268,7 @@ impl Json {
             b'b' => b"\x08",
             b'f' => b"\x0c",
             b'"' | b'\\' | b'/' => &piece[at..=at],
-            // No escape: shown as it came.
+            // No escape: shown as received.
             _ => {
                 self.flush_high(out);
                 self.show(self.kind(), b"\\", out);
@@ -282,7 +282,7 @@ impl Json {
 
     fn unicode(&mut self, piece: &[u8], at: usize, (count, value): (u8, u16), out: &mut Sink<'_>) -> usize {
         let Some(digit) = (piece[at] as char).to_digit(16) else {
-            // No escape: shown with the digits that came.
+            // No escape: shown with the received digits.
             self.flush_high(out);
             let digits = format!("\\u{value:04x}");
             let digits = digits.as_bytes();
@@ -300,7 +300,7 @@ impl Json {
         at + 1
     }
 
-    /// One unit of UTF-16.
+    /// Handles one unit of UTF-16.
     fn take_unit(&mut self, unit: u16, out: &mut Sink<'_>) {
         let is_low = (0xdc00..0xe000).contains(&unit);
         if !(self.high != 0 && is_low) {
@@ -383,7 +383,7 @@ impl Json {
         end
     }
 
-    /// What comes is no JSON. It is shown with what came last before it.
+    /// From here on the bytes are no JSON. They are shown together with the last bytes before them.
     fn turn_to_text(&mut self, piece: &[u8], at: usize, out: &mut Sink<'_>) {
         self.remember(&piece[..at]);
         self.state = State::Text;

@@ -1,17 +1,17 @@
-//! What the media type of a content says about how to read it.
+//! The way to read a content, by its media type.
 
-/// How a content is read.
+/// The way to read a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Form,
     Json,
-    /// Only its printable runs.
+    /// Only printable runs.
     Binary,
-    /// As a whole. JSON, if it looks like that.
+    /// The whole text; as JSON, if it begins like JSON.
     Text,
 }
 
-/// Top-level types of which the content is not text (RFC 6838 section 4.2), unless the subtype says so.
+/// Top-level types whose content is not text (RFC 6838 section 4.2), unless the subtype is a text format.
 const BINARY_TYPES: [&[u8]; 5] = [b"audio", b"font", b"image", b"model", b"video"];
 
 /// Words in the subtypes of `application` of which the content is not text.
@@ -33,7 +33,7 @@ const BINARY_WORDS: [&[u8]; 15] = [
     b"cbor",
 ];
 
-/// What a media type says; parameters are not looked at.
+/// The way to read a content of a media type; parameters are ignored.
 pub(super) fn content_of(media_type: &[u8]) -> Content {
     let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
     let essence = essence.trim_ascii().to_ascii_lowercase();
@@ -55,7 +55,7 @@ pub(super) fn content_of(media_type: &[u8]) -> Content {
     }
 }
 
-/// Longest boundary that is looked for, in bytes (RFC 2046 allows 70; chosen: what lenient readers may take).
+/// Longest boundary in bytes (RFC 2046 allows 70; chosen: lenient readers may accept more).
 const BOUNDARY_BYTES_MAX: usize = 256;
 
 /// The boundary of a multipart type; `None` for another type, or without a boundary that can be used.

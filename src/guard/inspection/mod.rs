@@ -1,11 +1,11 @@
-//! Bodies, taken apart as they stream: what detection looks at (section 11).
+//! Bodies, split into parts as they stream, for detection (section 11).
 //!
 //! ```text
 //! pieces of payload -> Walker -> Part (name, value, header of a part, text), whole or in overlapping windows -> detector
 //! ```
 //!
-//! What a walker shows depends on the bytes and not on where pieces end. A value is shown when it has ended, or when it fills a
-//! window. No walker fails: what cannot be read as what it should be is text.
+//! The parts depend on the bytes and not on the ends of pieces. A value is shown when it has ended, or when it fills a
+//! window. No walker fails: bytes that cannot be parsed are shown as text.
 
 #[cfg(feature = "detection")]
 pub mod coding;

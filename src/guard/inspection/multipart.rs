@@ -1,7 +1,7 @@
 //! multipart/form-data (RFC 7578): header lines of the parts, names, file names, payload.
 //!
-//! Everything between the delimiters is looked at, whatever another reader takes for headers or payload: what stands before the
-//! first delimiter and behind the last one is text.
+//! Everything between the delimiters is shown, even if other readers split headers and payload differently: bytes before the
+//! first delimiter and behind the last one are shown as text.
 
 use super::json::Json;
 use super::media::{Content, content_of};
@@ -16,16 +16,16 @@ pub(super) struct Multipart {
     /// Two hyphens and the boundary.
     delimiter: Box<[u8]>,
     place: Place,
-    /// Since the beginning of the line so many bytes of the delimiter came; `None` in the middle of a line.
+    /// Bytes of the delimiter since the beginning of the line; `None` in the middle of a line.
     matched: Option<usize>,
     /// The line or the text under way.
     window: Window,
     runs: Runs,
     json: Box<Json>,
-    /// Of the part under way.
+    /// The kind of the present part's content.
     content: Content,
     name: Name,
-    /// Of the header line before this one.
+    /// The name of the header line before this one.
     header: Name,
 }
 
@@ -65,7 +65,7 @@ impl Multipart {
         }
     }
 
-    /// Payload, or what is outside of the parts; returns how much of it was taken.
+    /// Handles payload, or bytes outside of the parts; returns the number of bytes taken.
     fn content(&mut self, rest: &[u8], out: &mut Sink<'_>) -> usize {
         let Some(matched) = self.matched else {
             let line = memchr(b'\n', rest);
@@ -82,7 +82,7 @@ impl Multipart {
         } else if same == rest.len() {
             self.matched = Some(matched + same);
         } else {
-            // No delimiter: what was taken for its beginning is payload.
+            // No delimiter: its supposed beginning is payload.
             self.matched = None;
             let delimiter = std::mem::take(&mut self.delimiter);
             self.payload(&delimiter[..matched + same], out);
@@ -120,7 +120,7 @@ impl Multipart {
         self.content = Content::Text;
     }
 
-    /// Header lines, and what stands behind a delimiter in its line; returns how much was taken.
+    /// Handles header lines, and the rest of a delimiter's line; returns the number of bytes taken.
     fn line(&mut self, rest: &[u8], out: &mut Sink<'_>) -> usize {
         let line = memchr(b'\n', rest);
         let len = line.map_or(rest.len(), |at| at + 1);
@@ -162,7 +162,7 @@ impl Multipart {
         }
     }
 
-    /// What stands behind a delimiter is in the window.
+    /// Handles the end of a delimiter's line; the window contains the bytes behind the delimiter.
     fn end_delimiter(&mut self, out: &mut Sink<'_>) {
         let is_last = self.window.bytes() == b"--";
         if is_last {
@@ -227,7 +227,7 @@ impl Multipart {
     }
 }
 
-/// The parameters of a header value, unquoted (RFC 9110 section 5.6.6). What is quoted may hold semicolons.
+/// The parameters of a header value, unquoted (RFC 9110 section 5.6.6). Quoted text may contain semicolons.
 fn for_each_parameter(value: &[u8], mut take: impl FnMut(&[u8], &[u8])) {
     let mut rest = value;
     while !rest.is_empty() {
@@ -251,7 +251,7 @@ fn for_each_parameter(value: &[u8], mut take: impl FnMut(&[u8], &[u8])) {
     }
 }
 
-/// The text of a quoted string, and what is behind it. A backslash before anything but a quote or another backslash stays:
+/// The text of a quoted string, and the bytes behind it. A backslash before anything but a quote or another backslash stays:
 /// browsers send Windows paths so.
 fn unquoted(quoted: &[u8]) -> (Vec<u8>, &[u8]) {
     let (mut text, mut at) = (Vec::new(), 0);

@@ -1,9 +1,9 @@
-//! What walkers give away: a name, a value, a stretch of text.
+//! The output of walkers: a name, a value, a stretch of text.
 
-/// Longest name of a field that is told with a value, in bytes; the rest is cut off (chosen: what a rule or a log line names).
+/// Longest name of a field beside a value, in bytes; the rest is cut off (chosen: the length of names in rules and log lines).
 pub const FIELD_BYTES_MAX: usize = 128;
 
-/// What a part of a body is to the application that reads it.
+/// The meaning of a part of a body to the application that reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartKind {
     /// The name of a form's field, or the key of a JSON member.
@@ -14,24 +14,24 @@ pub enum PartKind {
     Header,
     /// A file name that the client gives.
     FileName,
-    /// What has no structure, or none that could be read: a window of a text.
+    /// A window of a text without structure, or whose structure could not be parsed.
     Text,
     /// A JSON key that is an operator of MongoDB: a hit by itself (section 11).
     Operator,
 }
 
-/// One piece of a body, to be looked at. A value that is longer than a window comes in several parts, which overlap.
+/// One piece of a body, to be scanned. A value that is longer than a window comes in several parts, which overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// What it is.
+    /// The kind of the part.
     pub kind: PartKind,
-    /// The name of the field to which it belongs, at most [`FIELD_BYTES_MAX`] bytes; empty if there is none.
+    /// The name of the field, at most [`FIELD_BYTES_MAX`] bytes; empty without one.
     pub field: &'a [u8],
-    /// The bytes, as the application has them: unescaped once.
+    /// The bytes as the application reads them: unescaped once.
     pub bytes: &'a [u8],
 }
 
-/// Takes the parts of a body, in order.
+/// Receives the parts of a body, in order.
 pub type Sink<'s> = dyn FnMut(Part<'_>) + 's;
 
 /// The name of a field, cut off.

@@ -1,4 +1,4 @@
-//! Binary content: only runs of printable ASCII are looked at.
+//! Binary content: only runs of printable ASCII are shown.
 
 use super::part::{Part, PartKind, Sink};
 use super::window::Window;
@@ -10,7 +10,7 @@ pub const RUN_BYTES_MIN: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     window: Window,
-    /// Something came that is not printable.
+    /// A byte that is not printable was received.
     broken: bool,
 }
 
@@ -18,7 +18,7 @@ impl Runs {
     pub fn push(&mut self, piece: &[u8], field: &[u8], out: &mut Sink<'_>) {
         let mut rest = piece;
         while !rest.is_empty() {
-            // Of the bytes of a long run every sixteenth is printable: most of a content is passed by with a look at one of sixteen.
+            // Every sixteenth byte of a long run must be printable: most of a content is skipped by testing one byte of sixteen.
             if self.broken && !self.window.is_pending() {
                 let without = rest
                     .chunks_exact(RUN_BYTES_MIN)
@@ -43,7 +43,7 @@ impl Runs {
         self.window.clear();
     }
 
-    /// The content has ended. One that is printable from its beginning to its end is shown even if it is short.
+    /// Handles the end. A content that is wholly printable is shown even if it is short.
     pub fn end(&mut self, field: &[u8], out: &mut Sink<'_>) {
         self.window.trim_line_end();
         self.end_run(field, out);

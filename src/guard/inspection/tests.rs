@@ -1,4 +1,4 @@
-//! Walkers, in tables: what is shown of a body, wherever its pieces end.
+//! Walkers, in tables: the parts of a body, for any ends of its pieces.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 const MULTIPART: &str = "multipart/form-data; boundary=xyz";
 
-/// What is shown of a body that comes in these pieces: `kind field=bytes`.
+/// The parts of a body in these pieces: `kind field=bytes`.
 fn shown<'a>(media_type: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut walker = Walker::new([media_type.as_bytes()]);
     let mut shown = Vec::new();
@@ -27,7 +27,7 @@ fn shown<'a>(media_type: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> Ve
     shown
 }
 
-/// The same for every way to cut the body in two, and byte by byte.
+/// Checks the parts for every way to cut the body in two, and byte by byte.
 #[track_caller]
 fn check(media_type: &str, body: &[u8], expected: &[&str]) {
     assert_eq!(shown(media_type, [body]), expected, "{media_type}: {}", body.escape_ascii());
@@ -63,7 +63,7 @@ fn guard_11_json_in_a_value_is_walked_as_well() {
         br#"f={"user":{"$ne":"x"}}"#,
         &["N f=f", r#"V f={\"user\":{\"$ne\":\"x\"}}"#, "N user=user", "O $ne=$ne", "N $ne=$ne", "V $ne=x"],
     );
-    // As command-line clients send it that are not told of a type.
+    // As command-line clients send it without a configured type.
     check(FORM, br#"{"$gt":1}"#, &[r#"N {\"$gt\":1}={\"$gt\":1}"#, "O $gt=$gt", "N $gt=$gt"]);
     check("text/plain", br#" {"$gt":1}"#, &["O $gt=$gt", "N $gt=$gt"]);
     check(JSON, br#"{"a":"[{\"$in\":0}]"}"#, &["N a=a", r#"V a=[{\"$in\":0}]"#, "O $in=$in", "N $in=$in"]);
@@ -144,7 +144,7 @@ fn guard_11_json_below_depth_32_is_text() {
     check(JSON, deep(32, r#""a""#).as_bytes(), &["V =a", "V =z"]);
     check(JSON, deep(33, r#""a""#).as_bytes(), &[r#"T =[\"a\"]"#, "V =z"]);
     check(JSON, deep(34, r#"{"a]":"\"]"}"#).as_bytes(), &[r#"T =[[{\"a]\":\"\\\"]\"}]]"#, "V =z"]);
-    // As deep as it likes: nothing is kept for a level, nothing calls itself.
+    // At any depth no memory is used for a level, and nothing recurses.
     let body = "[".repeat(300_000);
     assert!(!shown(JSON, [body.as_bytes()]).is_empty());
 }
@@ -190,7 +190,7 @@ fn guard_11_binary_parts_show_their_printable_runs() {
     );
     check("image/png", b"\x00<?php eval(1234);\x00abc", &["T =<?php eval(1234);"]);
     check("image/png", b"cmd=;ls", &["T =cmd=;ls"]);
-    // Wherever a run begins among what is passed by sixteen bytes at once.
+    // At every position of a run among bytes that are skipped sixteen at a time.
     for before in 1..40 {
         let body =
             [&vec![0; before][..], b"0123456789abcdef\x00short\x00", &[1; 33], b"\x00ghijklmnopqrstuvw"]
@@ -207,7 +207,7 @@ fn ours_11_multipart_hides_nothing() {
         ("no delimiter at all --xyz", &["T =no delimiter at all --xyz"]),
         // Line feeds alone, no empty line, no end.
         ("--xyz\nA: b\n\npay\n--xyz\nC: d\n--xyz\nE: f", &["H A=b", "V =pay", "H C=d", "H E=f"]),
-        // What begins like a delimiter.
+        // Bytes that begin like a delimiter.
         ("--xyz\r\n\r\n--xy\r\n--x", &["V =--xy\\r\\n--x"]),
         ("--xyz odd\r\n\r\npay", &["T = odd", "V =pay"]),
         // A folded line.

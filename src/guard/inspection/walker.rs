@@ -8,7 +8,7 @@ use super::part::{Part, PartKind, Sink};
 use super::runs::Runs;
 use super::window::Window;
 
-/// Takes a body apart as it comes: names, values, texts. Its memory is bounded by some windows.
+/// Splits a body into parts as it arrives: names, values, texts. Its memory is bounded by a few windows.
 #[derive(Debug)]
 pub struct Walker {
     body: Body,
@@ -22,13 +22,13 @@ enum Body {
     Json(Box<Json>),
     Multipart(Box<Multipart>),
     Binary(Runs),
-    /// A text of which nothing has come but blanks: JSON if it begins so.
+    /// A text of blanks so far: JSON if it begins like JSON.
     Unknown,
     Text(Window),
 }
 
 impl Walker {
-    /// The walker of a content with these fields Content-Type. Of several types none can be relied on.
+    /// The walker of a content with these fields Content-Type. With several types none can be relied on.
     pub fn new<'a>(media_types: impl IntoIterator<Item = &'a [u8]>) -> Walker {
         let mut media_types = media_types.into_iter();
         let media_type = media_types.next().unwrap_or_default();
@@ -83,12 +83,12 @@ impl Walker {
         }
     }
 
-    /// Whether only printable runs of the body are shown: it is no text to the application that reads it.
+    /// Whether only printable runs of the body are shown, because the application does not read it as text.
     pub fn is_binary(&self) -> bool {
         matches!(self.body, Body::Binary(_))
     }
 
-    /// Whether something came that was not shown: it is shown with what comes next.
+    /// Whether received bytes were not shown yet: they are shown with the next ones.
     pub fn is_pending(&self) -> bool {
         match &self.body {
             Body::Form(form) => form.is_pending(),
@@ -101,7 +101,7 @@ impl Walker {
     }
 }
 
-/// Shows a part, and what it holds if that is JSON. Of JSON in a value, values are not looked into again.
+/// Shows a part, and the parts of JSON in it. JSON in a value is walked only once.
 fn show(part: Part<'_>, inner: &mut Json, out: &mut Sink<'_>) {
     out(part);
     let holds_json = match part.kind {

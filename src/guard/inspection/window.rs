@@ -1,22 +1,22 @@
-//! The bytes of one value as they come: shown whole, or in overlapping windows if there are too many.
+//! The bytes of one value as they arrive: shown whole, or in overlapping windows if there are too many.
 
-/// Longest stretch of a value that is shown at once, in bytes (chosen: values of forms and of JSON are shorter, and ten thousand
-/// slow uploads take 80 MB).
+/// Longest stretch of a value that is shown at once, in bytes (chosen: values of forms and of JSON are shorter, and ten
+/// thousand slow uploads take 80 MB).
 pub const WINDOW_BYTES: usize = 8192;
 
-/// What a window repeats of the one before it, in bytes (chosen: longer than the attacks of the literature; windows begin at
+/// Bytes that a window repeats from the one before it (chosen: longer than the attacks of the literature; windows begin at
 /// multiples of 4 and of 3 bytes of the value, so that base64 is cut between its groups).
 pub const OVERLAP_BYTES: usize = 1028;
 
 const _: () = assert!((WINDOW_BYTES - OVERLAP_BYTES) % 4 == 0 && (WINDOW_BYTES - OVERLAP_BYTES) % 3 == 0);
 
-/// One value, or what of it is not shown yet, behind an overlap that is.
+/// The part of one value that is not shown yet, behind an overlap that is.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     bytes: Vec<u8>,
-    /// So many at the front were shown with the window before.
+    /// Bytes at the front that were shown with the window before.
     shown: usize,
-    /// Of the value, a window was shown before.
+    /// A window of the value was shown before.
     cut: bool,
 }
 
@@ -40,7 +40,7 @@ impl Window {
         (self.shown, self.cut) = (OVERLAP_BYTES, true);
     }
 
-    /// The value has ended: shows what was not shown.
+    /// Ends the value: shows the rest.
     pub fn end(&mut self, show: &mut dyn FnMut(&[u8])) {
         if self.is_pending() {
             show(&self.bytes);
@@ -63,17 +63,17 @@ impl Window {
         (self.shown, self.cut) = (0, false);
     }
 
-    /// Whether there is anything that was not shown.
+    /// Whether some bytes were not shown yet.
     pub fn is_pending(&self) -> bool {
         self.bytes.len() > self.shown
     }
 
-    /// The whole value; its last window if it is longer.
+    /// The whole value, or its last window if it is longer.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Whether the value is longer than what is here.
+    /// Whether the value is longer than these bytes.
     pub fn is_cut(&self) -> bool {
         self.cut
     }

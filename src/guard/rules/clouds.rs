@@ -10,11 +10,11 @@ use crate::time::Now;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// What is refused because it lies in a cloud: the lines of one side.
+/// The cloud lines of one side: clients or destinations.
 #[derive(Debug)]
 pub(super) struct CloudDenials {
     lines: Vec<CloudDenial>,
-    /// Which parts of IPv4 may be denied by any of them.
+    /// The parts of IPv4 in which any of the lines may deny an address.
     parts_v4: Ipv4Parts,
     cause: fn(Provider) -> Cause,
 }
@@ -28,7 +28,7 @@ struct CloudDenial {
 }
 
 impl CloudDenials {
-    /// The lines of a side over the networks that are known at present.
+    /// The lines of a side, compiled for the present networks.
     pub(super) fn new(rules: &[CloudRule], side: CloudSide, clouds: &Clouds) -> CloudDenials {
         let lines = rules.iter().filter(|rule| rule.side == side);
         let lines: Vec<CloudDenial> = lines.map(|rule| CloudDenial::of(rule, clouds)).collect();
@@ -49,13 +49,13 @@ impl CloudDenials {
         self.lines.is_empty()
     }
 
-    /// Whether an address is of IPv4, and in its part of the net no address is refused.
+    /// Whether an address is of IPv4, and no network near it is refused.
     #[inline]
     pub(super) fn has_none_near(&self, address: &IpAddr) -> bool {
         matches!(address, IpAddr::V4(v4) if !self.parts_v4.may_hold(v4.to_bits()))
     }
 
-    /// Refuses an address that a client has, or asks for.
+    /// Refuses the address of a client or a destination.
     pub(super) fn judge<'a>(
         &self,
         address: IpAddr,
@@ -76,7 +76,7 @@ impl CloudDenials {
         Ok(())
     }
 
-    /// What would refuse an address; nothing is told of it.
+    /// The refusal of an address, without an event.
     pub(super) fn denial(&self, address: IpAddr) -> Option<Denial> {
         self.lines
             .iter()
@@ -91,7 +91,7 @@ impl CloudDenial {
         CloudDenial { line: rule.place.line, observe: rule.observe, selector: Selector::new(rule, clouds) }
     }
 
-    /// With the network that the address lies in.
+    /// The refusal, with the network that contains the address.
     fn denial(&self, address: IpAddr, cause: fn(Provider) -> Cause) -> Option<(Denial, IpNet)> {
         let (provider, network) = self.selector.denies(address)?;
         Some((Denial { cause: cause(provider), line: self.line, retry_after_s: 0 }, network))

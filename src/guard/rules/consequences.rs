@@ -1,4 +1,4 @@
-//! What follows from a judgement: a refusal, an event, a ban after too many of them.
+//! The consequences of a judgement: a refusal, an event, a ban after too many of them.
 
 use super::identity::hash_text;
 use crate::guard::directives::{BanAfter, Per, Violation};
@@ -9,13 +9,13 @@ use crate::guard::verdict::Denial;
 use crate::time::Now;
 use std::sync::Arc;
 
-/// What all parts of a guard file have in common: whether anything is refused, and where it is noted.
+/// The settings that all parts of a guard file share for their consequences.
 #[derive(Debug)]
 pub(super) struct Consequences {
     pub(super) state: Arc<State>,
-    /// Nothing is refused, no client is banned.
+    /// The guard is passive: nothing is refused, no client is banned.
     pub(super) passive: bool,
-    /// Each with its identity, as that of a counter.
+    /// The `ban-after` lines, each with an identity like a counter's.
     ban_after: Vec<(u64, BanAfter)>,
 }
 
@@ -25,7 +25,7 @@ impl Consequences {
         Consequences { state, passive, ban_after }
     }
 
-    /// Refuses, unless nothing is to be refused; either way it is told.
+    /// Refuses, unless the guard is passive or the directive observes; records the event in any case.
     pub(super) fn refuse(
         &self,
         told: Told<'_>,
@@ -48,7 +48,7 @@ impl Consequences {
             let key = self.state.key(*identity, |hasher| {
                 hasher.write_prefix(&network.addr(), [per.prefix4, per.prefix6]);
             });
-            // The last of so many violations is the first that exceeds one less.
+            // The last of `count` violations is the first beyond a limit of `count` - 1.
             let answer = match rule.count.checked_sub(1) {
                 Some(0) | None => Answer::Window { within: false, left: 0, retry_after_ms: 0 },
                 Some(limit) => self.state.windows.record(key, limit, rule.window_ms, now.common_ms()),
