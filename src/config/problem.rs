@@ -179,13 +179,15 @@ impl Problems {
             }),
             Origin::Default | Origin::Memory | Origin::Environment(_) | Origin::Argument(_) => 0,
         };
-        let key =
-            |origin: &Origin, place: usize| (std::cmp::Reverse(origin.precedence()), place, origin.line());
+        let key = |origin: &Origin, place: usize, index| {
+            (std::cmp::Reverse(origin.precedence()), place, origin.line(), index)
+        };
         let mut keyed: Vec<_> = std::mem::take(&mut self.list)
             .into_iter()
-            .map(|problem| (key(&problem.origin, place(&problem.origin)), problem))
+            .enumerate()
+            .map(|(index, problem)| (key(&problem.origin, place(&problem.origin), index), problem))
             .collect();
-        keyed.sort_by_key(|(key, _)| *key);
+        keyed.sort_unstable_by_key(|(key, _)| *key);
         self.list = keyed.into_iter().map(|(_, problem)| problem).collect();
     }
 }

@@ -25,7 +25,8 @@ use std::time::Duration;
 /// ```
 #[derive(Debug)]
 pub struct Proxy {
-    event_loop: EventLoop,
+    /// On the heap: a loop is long, and would be copied from function to function at the start.
+    event_loop: Box<EventLoop>,
     /// The loops beyond the first, with their threads.
     workers: Workers,
     control: Control,
@@ -46,7 +47,7 @@ pub enum Status {
 
 impl Proxy {
     pub(super) fn new(
-        event_loop: EventLoop,
+        event_loop: Box<EventLoop>,
         workers: Workers,
         control: Control,
         persister: Option<Persister>,

@@ -162,8 +162,10 @@ fn put(line: &mut String, name: impl Display, value: impl Display) {
     let _ = write!(line, "{space}{name}={value}");
 }
 
+/// Four places, without the code that prints any number of them.
 fn put_ratio(line: &mut String, descriptor: &Descriptor, value: f64) {
-    put(line, descriptor.name, format_args!("{value:.4}"));
+    let parts = (value * 10_000.0).round() as u64;
+    put(line, descriptor.name, format_args!("{}.{:04}", parts / 10_000, parts % 10_000));
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ impl<T: Copy + Ord> StepFunction<T> {
     /// `after` returns the next address, or `None` after the last.
     fn new(mut networks: Vec<Span<T>>, after: impl Fn(T) -> Option<T>) -> StepFunction<T> {
         // A network sorts before the networks inside it, and the first of equal ones before the others.
-        networks.sort_by(|a, b| (a.first, b.last, a.number).cmp(&(b.first, a.last, b.number)));
+        networks.sort_unstable_by(|a, b| (a.first, b.last, a.number).cmp(&(b.first, a.last, b.number)));
         networks.dedup_by(|later, kept| (later.first, later.last) == (kept.first, kept.last));
         let mut steps = StepFunction { starts: Vec::new(), numbers: Vec::new() };
         let mut open: Vec<Span<T>> = Vec::new();

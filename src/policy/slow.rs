@@ -123,8 +123,10 @@ impl Decoys {
         if self.hashes.iter().any(|known| known.cost == hash.cost) {
             return;
         }
-        let mut all: Vec<SlowHash> = self.hashes.iter().chain([hash]).cloned().collect();
-        all.sort_by_key(|hash| std::cmp::Reverse(hash.cost.estimate_us()));
+        // The costliest hash first.
+        let mut all = self.hashes.to_vec();
+        let at = all.partition_point(|known| known.cost.estimate_us() >= hash.cost.estimate_us());
+        all.insert(at, hash.clone());
         all.truncate(DECOYS_MAX);
         self.hashes = all.into();
     }

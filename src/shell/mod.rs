@@ -160,7 +160,7 @@ impl EventLoop {
         access_log: AccessLog,
         shared: SharedParts,
         trims: bool,
-    ) -> io::Result<(EventLoop, Remote)> {
+    ) -> io::Result<(Box<EventLoop>, Remote)> {
         let SharedParts { verifier, guard_link } = shared;
         let clock = guard_link.clock().clone();
         let poll = Poll::new()?;
@@ -169,7 +169,7 @@ impl EventLoop {
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS + index))?;
         }
-        let mut shell = EventLoop {
+        let mut shell = Box::new(EventLoop {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             engine,
@@ -194,22 +194,23 @@ impl EventLoop {
             statistics_due_us: 0,
             shrink_due_us: None,
             trims,
-        };
+        });
         shell.refresh_time(None);
         Ok((shell, remote))
     }
 
-    /// This loop as one of several. It logs statistics at that interval; zero for never.
-    fn with_index(
-        self,
+    /// Makes this loop one of several. It logs statistics at that interval; zero for never.
+    fn set_index(
+        &mut self,
         index: usize,
         others: Vec<Remote>,
         scoreboard: Arc<Scoreboard>,
         statistics_every: Duration,
-    ) -> EventLoop {
-        let statistics_due_us = statistics_every.as_micros() as u64;
-        let pipes = Pipes::new(others.len() + 1);
-        EventLoop { index, others, scoreboard, pipes, statistics_every, statistics_due_us, ..self }
+    ) {
+        self.pipes = Pipes::new(others.len() + 1);
+        (self.index, self.others, self.scoreboard) = (index, others, scoreboard);
+        self.statistics_every = statistics_every;
+        self.statistics_due_us = statistics_every.as_micros() as u64;
     }
 
     /// One turn: waits for events, at most `timeout`, and handles a bounded number of them. True if it was the last turn: the

@@ -72,7 +72,7 @@ impl Workers {
         pinned: bool,
         owns_process: bool,
         gauge: Option<Arc<MemoryGauge>>,
-    ) -> io::Result<(EventLoop, Workers)> {
+    ) -> io::Result<(Box<EventLoop>, Workers)> {
         if owns_process {
             memory::keep_apart();
         }
@@ -91,14 +91,14 @@ impl Workers {
         }
         shared.guard_link.set_remotes(&remotes);
         let mut all = Workers { remotes, threads: Vec::new(), scoreboard, processors };
-        let mut loops = loops.into_iter().enumerate().map(|(index, shell)| {
+        for (index, shell) in loops.iter_mut().enumerate() {
             // The first loop asks all loops when a line is due.
             let every = if index == 0 { statistics_every } else { Duration::ZERO };
-            (index, shell.with_index(index, all.others(index), all.scoreboard.clone(), every))
-        });
+            shell.set_index(index, all.others(index), all.scoreboard.clone(), every);
+        }
+        let mut loops = loops.into_iter().enumerate();
         let (_, first) = loops.next().ok_or(ErrorKind::InvalidInput)?;
-        let further: Vec<_> = loops.collect();
-        for (index, mut shell) in further {
+        for (index, mut shell) in loops {
             let body = move || {
                 if let Some(processors) = processors {
                     processors::pin(&processors, index);

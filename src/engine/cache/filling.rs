@@ -16,6 +16,7 @@ use crate::engine::effect::{Effect, Ending};
 use crate::engine::ids::{FillId, PeerId, TransactionId};
 use crate::http::framing::Body;
 use crate::http::h1::decode::Decoder;
+use crate::part;
 use slab::Slab;
 use std::sync::Arc;
 
@@ -122,6 +123,9 @@ impl Fills {
 
     /// Handles new bytes of a body: informs the readers, keeps the bounds, stores a complete body.
     pub fn advance_fill(&mut self, cx: &mut Context, id: FillId) {
+        if part::cache::built().is_none() {
+            return;
+        }
         self.judge_storable(cx, id);
         self.publish_progress(cx, id);
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
