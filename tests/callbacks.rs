@@ -4,6 +4,7 @@ mod common;
 
 use common::{DEADLINE, Origin, Raw, Response};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -414,4 +415,24 @@ fn a_panic_stays_in_the_callback() {
     let mut hosted =
         Hosted::new(Configuration::new(), |builder| builder.on_connection(|_| panic!("as the test wants")));
     assert_eq!(hosted.ask("").status(), 403);
+}
+
+/// A clock that panics stands still, and so does one that goes back.
+#[test]
+fn a_clock_that_fails_stands_still() {
+    let calls = AtomicU64::new(0);
+    let clock = move || {
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        assert!(call % 2 == 0, "no clock");
+        Time {
+            monotonic: Duration::from_secs(1000 - call.min(999)),
+            unix: Duration::from_secs(1_700_000_000),
+        }
+    };
+    let mut hosted = Hosted::new(Configuration::new(), |builder| {
+        builder.clock(clock).on_request(|_| answer(200, &[], "ok"))
+    });
+    for _ in 0..3 {
+        assert_eq!(hosted.ask(get("http://a.example/")).status(), 200);
+    }
 }

@@ -368,6 +368,30 @@ fn given_sockets_are_the_forward_proxys_and_listen_is_the_gateways() {
     }
 }
 
+/// A control that outlives the proxy keeps nothing open: no descriptor of a loop, no thread of the guard or of the gateway. A reload
+/// of a proxy that is gone starts none.
+#[test]
+#[cfg(feature = "guard")]
+fn a_control_that_is_kept_keeps_nothing_open() {
+    let _alone = alone();
+    let before = left_over();
+    let scratch = Scratch::new();
+    let events = scratch.path().join("events");
+    let guard = format!("events {}\nlimit 1000/1s per client\n", events.display());
+    let routes = "*/ -> 127.0.0.1:1 health GET / every 60s\n";
+    let full = configuration().set("gateway", "routes").file("routes", routes);
+    let full = full.set("guard", "guard").file("guard", guard).set("workers", "2");
+    let proxy = built(full.clone());
+    assert_ne!(left_over(), before);
+    let control = proxy.control().clone();
+    proxy.close();
+    let closed = || (left_over() == before).then_some(());
+    eventually("all is closed", closed);
+    control.reload(&full).expect("it is in vain, and no error");
+    assert!(control.settle(DEADLINE) && control.addresses().len() == 1);
+    eventually("all is closed again", closed);
+}
+
 /// A sink that panics loses its lines and nothing else: neither the turn nor the drop fails.
 #[test]
 fn a_panic_stays_in_the_sink() {

@@ -40,7 +40,7 @@ use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The place of the seed for pages, behind the places of all loops ([`Builder::seed`]).
 const PAGES_PLACE: u64 = 1 << 32;
@@ -183,9 +183,16 @@ impl Builder {
     /// Sets a clock in place of the machine's, so that a test decides how much time passes for deadlines, ages, limits, bans
     /// and the access log. The clock is read at least once a turn, on the threads of all workers. [`Proxy::next_timeout`] is
     /// in its time, while a `poll` waits in the machine's: with a clock that stands still, poll with a time-out of zero.
-    /// Parts with threads (stores, health checks, fetched lists, the cache file) use the machine's clock.
+    /// Parts with threads (stores, health checks, fetched lists, the cache file) use the machine's clock. Time that would go
+    /// back stands still, also when the clock panics.
     pub fn clock(mut self, clock: impl Fn() -> Time + Send + Sync + 'static) -> Builder {
-        self.clock = Some(Arc::new(clock));
+        let last = Mutex::new(Time::default());
+        self.clock = Some(Arc::new(move || {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            let Time { monotonic, unix } = guarded(*last, &clock);
+            *last = Time { monotonic: monotonic.max(last.monotonic), unix };
+            *last
+        }));
         self
     }
 
@@ -327,6 +334,7 @@ impl Builder {
             logs,
             present: Mutex::new(Present { settings, shares, policy, store_settings, guard, directives }),
             ending: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             asked: Mutex::new(None),
         });
         #[cfg(feature = "cloud")]

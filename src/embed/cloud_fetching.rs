@@ -5,6 +5,7 @@ use super::control::{Control, Present, Shared};
 use crate::guard::clouds::{CloudError, Provider, Ranges};
 use crate::guard::rules::Guard;
 use crate::shell::{CloudRefresher, CloudSources, WorkerMessage};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 impl Control {
@@ -12,7 +13,8 @@ impl Control {
     pub(super) fn fetch_clouds(&self, sources: CloudSources) {
         let Some(parts) = self.shared().parts().map(|parts| &parts.clouds) else { return };
         let mut refresher = parts.refresher.lock().unwrap_or_else(PoisonError::into_inner);
-        if refresher.is_none() && sources != CloudSources::default() {
+        let closed = self.shared().closed.load(Ordering::Relaxed);
+        if refresher.is_none() && !closed && sources != CloudSources::default() {
             // A strong reference would keep the proxy alive whose end stops the thread.
             let shared = Arc::downgrade(self.shared());
             let adopt = move |provider, ranges: &Arc<Ranges>, unix_ms| match shared.upgrade() {

@@ -25,6 +25,12 @@ impl CloudParts {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends the thread that fetches.
+    #[cfg(feature = "cloud")]
+    pub fn end_fetching(&self) {
+        *self.refresher.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Checks whether the files of clouds may replace the known networks.
     pub fn check_files(&self, file: Option<&GuardFile>) -> Result<(), Problems> {
         let Some(file) = file else { return Ok(()) };

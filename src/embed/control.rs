@@ -57,6 +57,8 @@ pub(super) struct Shared {
     pub present: Mutex<Present>,
     /// The proxy drains, or was stopped.
     pub ending: AtomicBool,
+    /// The proxy is gone: threads are not started any more.
+    pub closed: AtomicBool,
     /// The answer to a question whether all loops turn, until the last loop has answered.
     pub asked: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
@@ -121,6 +123,9 @@ impl Control {
         let shares = self.resize(&before, &mut settings, file_bytes, guard.as_mut())?;
         let parts = self.0.parts();
         let changing = parts.map(|parts| parts.clouds.change());
+        if self.0.closed.load(Ordering::Relaxed) {
+            return Ok(Reloaded::default());
+        }
         parts.map_or(Ok(()), |parts| parts.clouds.check_files(guard.as_ref()))?;
         let warning = descriptors::limit_connections(&mut settings, self.0.remotes.len());
         // The operator has read it already, if nothing has changed.
@@ -289,6 +294,22 @@ impl Control {
         let (sender, receiver) = channel();
         self.0.send(&WorkerMessage::Settled(sender));
         receiver.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// Ends all threads and connections that are not those of the loops. Clones of the control may outlive the proxy.
+    pub(super) fn close(&self) {
+        let parts = self.0.parts();
+        let changing = parts.map(|parts| parts.clouds.change());
+        self.0.ending.store(true, Ordering::Relaxed);
+        self.0.closed.store(true, Ordering::Relaxed);
+        #[cfg(feature = "cloud")]
+        if let Some(parts) = parts {
+            parts.clouds.end_fetching();
+        }
+        self.0.gateway.close();
+        self.0.link.close();
+        drop(changing);
+        self.end_events();
     }
 
     /// Whether the proxy drains, or was stopped.

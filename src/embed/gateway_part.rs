@@ -67,6 +67,11 @@ impl GatewayPart {
             .map(|(address, _)| address)
     }
 
+    /// Ends the checks of upstreams.
+    pub fn close(&self) {
+        *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// The gateway that holds.
     pub fn get(&self) -> Option<Shared<Gateway>> {
         self.gateway.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -117,6 +117,13 @@ impl Proxy {
     }
 }
 
+/// Closes everything, even if the program keeps a clone of the control.
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.control.close();
+    }
+}
+
 /// The descriptor of [`AsRawFd`]: with it tokio's `AsyncFd`, rustix and mio accept a proxy.
 impl AsFd for Proxy {
     #[allow(unsafe_code)]

@@ -41,7 +41,8 @@ pub struct weir_options {
     /// Without this callback there is no access log.
     pub on_log: Option<unsafe extern "C" fn(user_data: *mut c_void, lines: *const c_char, length: usize)>,
     /// Sockets that listen already, in place of `host` and `port`. The proxy owns them, and closes them when it is freed; a
-    /// failure of weir_new() closes them, too, except for a wrong `size`. Only with one worker.
+    /// failure of weir_new() closes them, too, except for WEIR_ERROR_ARGUMENT, which a socket below 0, or given twice, is as
+    /// well. Only with one worker.
     pub listeners: *const c_int,
     /// The number of sockets.
     pub listeners_count: usize,
@@ -109,7 +110,8 @@ impl weir_options {
         }
         // SAFETY: `size` is its first member.
         let size = unsafe { options.cast::<usize>().read() };
-        if size < size_of::<usize>() || size > size_of::<weir_options>() {
+        let is_whole = size % align_of::<weir_options>() == 0;
+        if !is_whole || size < size_of::<usize>() || size > size_of::<weir_options>() {
             return Err(weir_status::WEIR_ERROR_ARGUMENT);
         }
         // SAFETY: both sides have `size` bytes, and zero is a valid value of every member.

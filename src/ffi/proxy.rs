@@ -68,8 +68,8 @@ unsafe fn given<'a>(proxy: *const weir_proxy) -> Result<&'a weir_proxy, weir_sta
 
 /// Builds a proxy: reads and compiles all files, listens, and starts the threads that the configuration needs (none by
 /// default). Connections wait until the proxy is polled. `options` may be null. On success `*proxy` must be freed with
-/// weir_free(). On an error it is null, and `error` has the problems, cut to `error_size` bytes with the terminating zero;
-/// `error` may be null.
+/// weir_free(). On an error it is null, and `error` has the problems, cut to `error_size` bytes with the terminating zero,
+/// or is empty if the status says all; `error` may be null.
 ///
 /// # Safety
 ///
@@ -89,10 +89,12 @@ pub unsafe extern "C" fn weir_new(
         }
         // SAFETY: as the caller has promised; so below.
         unsafe { proxy.write(std::ptr::null_mut()) };
+        // For errors that have no problems to tell: the buffer is never left as it was.
+        unsafe { write_text("", error, error_size) };
         let options = unsafe { weir_options::read(options) }?;
-        let listeners = unsafe { take_listeners(&options) }?;
         let weir_config(configuration) =
             unsafe { config.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
+        let listeners = unsafe { take_listeners(&options) }?;
         let builder = options.apply(Proxy::builder().configuration(configuration.clone()));
         let builder = listeners.into_iter().fold(builder, |builder, socket| builder.listener(socket));
         let _quiet = Quiet::new();
@@ -125,14 +127,17 @@ unsafe fn take_listeners(options: &weir_options) -> Result<Vec<TcpListener>, wei
     if options.listeners.is_null() && options.listeners_count > 0 {
         return Err(weir_status::WEIR_ERROR_ARGUMENT);
     }
-    let taken = (0..options.listeners_count).map(|index| {
-        // SAFETY: as the caller has promised.
-        match unsafe { options.listeners.add(index).read() } {
-            descriptor @ 0.. => Ok(unsafe { TcpListener::from_raw_fd(descriptor) }),
-            _ => Err(weir_status::WEIR_ERROR_ARGUMENT),
-        }
-    });
-    taken.collect()
+    // SAFETY: as the caller has promised.
+    let descriptors: Vec<c_int> =
+        (0..options.listeners_count).map(|index| unsafe { options.listeners.add(index).read() }).collect();
+    // All or none are taken, and none twice: it would be closed twice.
+    let is_wrong =
+        |(index, descriptor): (usize, &c_int)| *descriptor < 0 || descriptors[..index].contains(descriptor);
+    if descriptors.iter().enumerate().any(is_wrong) {
+        return Err(weir_status::WEIR_ERROR_ARGUMENT);
+    }
+    // SAFETY: as the caller has promised.
+    Ok(descriptors.into_iter().map(|one| unsafe { TcpListener::from_raw_fd(one) }).collect())
 }
 
 /// Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. With several
@@ -216,6 +221,7 @@ pub unsafe extern "C" fn weir_reload(
     error_size: usize,
 ) -> weir_status {
     border(|| {
+        unsafe { write_text("", error, error_size) };
         let control = &unsafe { given(proxy) }?.control;
         let weir_config(configuration) =
             unsafe { config.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;

@@ -167,7 +167,8 @@ typedef struct {
   void (*on_log)(void *user_data, const char *lines, size_t length);
   /*
    Sockets that listen already, in place of `host` and `port`. The proxy owns them, and closes them when it is freed; a
-   failure of weir_new() closes them, too, except for a wrong `size`. Only with one worker.
+   failure of weir_new() closes them, too, except for WEIR_ERROR_ARGUMENT, which a socket below 0, or given twice, is as
+   well. Only with one worker.
    */
   const int *listeners;
   /*
@@ -406,8 +407,8 @@ weir_status weir_addresses_add(weir_addresses *addresses, const char *address);
 /*
  Builds a proxy: reads and compiles all files, listens, and starts the threads that the configuration needs (none by
  default). Connections wait until the proxy is polled. `options` may be null. On success `*proxy` must be freed with
- weir_free(). On an error it is null, and `error` has the problems, cut to `error_size` bytes with the terminating zero;
- `error` may be null.
+ weir_free(). On an error it is null, and `error` has the problems, cut to `error_size` bytes with the terminating zero,
+ or is empty if the status says all; `error` may be null.
 
  The program promises:
 

@@ -14,7 +14,7 @@ use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::time::Now;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// Shared by the sink of the state, the loops and the thread that reloads.
 pub struct GuardLink {
@@ -22,13 +22,13 @@ pub struct GuardLink {
     remotes: RwLock<Vec<Remote>>,
     store: Arc<StoreSlot>,
     /// Has the values of pages if no store is shared.
-    values: OnceLock<StoreClient>,
+    values: StoreSlot,
 }
 
 impl GuardLink {
     /// Without loops and without a store. The common clock begins.
     pub fn new(clock: Clock) -> GuardLink {
-        GuardLink { clock, remotes: RwLock::default(), store: Arc::default(), values: OnceLock::new() }
+        GuardLink { clock, remotes: RwLock::default(), store: Arc::default(), values: StoreSlot::default() }
     }
 
     /// The clock that all loops have in common.
@@ -86,16 +86,21 @@ impl GuardLink {
 
     /// Sets the store of this process for values, which is used if no store is shared.
     pub fn set_values(&self, client: StoreClient) {
-        // Set once, before the first question.
-        let _ = self.values.set(client);
+        self.values.replace(Some(client));
+    }
+
+    /// Ends the clients of all stores: there are no more questions.
+    pub fn close(&self) {
+        self.store.replace(None);
+        self.values.replace(None);
     }
 
     /// Requests a value for one request of a loop, from the shared store or the store of this process.
     pub fn ask_value(&self, remote: &Remote, job: StoreJob, request: ValueRequest) {
         let remote = remote.clone();
         let tell = move |answer| remote.send(WorkerMessage::Value(job, answer));
-        let store = self.store.read();
-        match store.as_ref().or(self.values.get()) {
+        let (store, values) = (self.store.read(), self.values.read());
+        match store.as_ref().or(values.as_ref()) {
             Some(client) => client.value(request, tell),
             None => tell(ValueAnswer::Failed(StoreFailure::Unreachable)),
         }

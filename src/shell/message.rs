@@ -11,8 +11,8 @@ use crate::policy::Policy;
 use crate::resolver;
 use mio::{Registry, Token, Waker};
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A message of another thread to a loop.
@@ -60,27 +60,30 @@ pub enum WorkerMessage {
 #[derive(Clone, Debug)]
 pub struct Remote {
     messages: Sender<WorkerMessage>,
-    waker: Arc<Waker>,
+    /// Weak, so that the descriptor is closed with the loop and not with the last remote.
+    waker: Weak<Waker>,
 }
 
 /// The receiving end, for the loop.
 #[derive(Debug)]
 pub struct Inbox {
     messages: Receiver<WorkerMessage>,
+    _waker: Arc<Waker>,
 }
 
 /// Both ends of a new inbox.
 pub fn inbox(registry: &Registry, token: Token) -> io::Result<(Remote, Inbox)> {
     let waker = Arc::new(Waker::new(registry, token)?);
     let (sender, receiver) = channel();
-    Ok((Remote { messages: sender, waker }, Inbox { messages: receiver }))
+    let remote = Remote { messages: sender, waker: Arc::downgrade(&waker) };
+    Ok((remote, Inbox { messages: receiver, _waker: waker }))
 }
 
 impl Remote {
     /// Sends a message to the loop. No effect if the loop has ended.
     pub fn send(&self, message: WorkerMessage) {
-        if self.messages.send(message).is_ok() {
-            let _ = self.waker.wake();
+        if let (Ok(()), Some(waker)) = (self.messages.send(message), self.waker.upgrade()) {
+            let _ = waker.wake();
         }
     }
 }

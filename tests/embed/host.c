@@ -244,6 +244,42 @@ static void fail(void) {
     weir_config_free(NULL);
 }
 
+/* Sockets that cannot be taken stay open, and the text of an error is never what was in the buffer before. */
+static void misuse(void) {
+    char error[64];
+    int sockets[2];
+    size_t size;
+    weir_proxy *proxy = NULL;
+    weir_options options = {0};
+    weir_config *config = weir_config_new();
+    CHECK(weir_config_text(config, "host 127.0.0.1\nport 0\n") == WEIR_OK);
+    for (size = 0; size < 3 * sizeof(size_t); size++) {
+        if (size == 0 || size % sizeof(size_t) != 0) {
+            options.size = size;
+            memset(error, 'x', sizeof error);
+            CHECK(weir_new(config, &options, &proxy, error, sizeof error) == WEIR_ERROR_ARGUMENT && error[0] == '\0');
+        }
+    }
+    options.size = sizeof options;
+    options.listeners = sockets;
+    options.listeners_count = 2;
+    sockets[0] = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(sockets[0] >= 0);
+    sockets[1] = -1;
+    CHECK(weir_new(config, &options, &proxy, error, sizeof error) == WEIR_ERROR_ARGUMENT);
+    sockets[1] = sockets[0];
+    CHECK(weir_new(config, &options, &proxy, error, sizeof error) == WEIR_ERROR_ARGUMENT);
+    CHECK(weir_new(NULL, &options, &proxy, error, sizeof error) == WEIR_ERROR_ARGUMENT && proxy == NULL);
+    options.listeners_count = 1;
+    CHECK(listen(sockets[0], 1) == 0);
+    CHECK(weir_new(config, &options, &proxy, error, sizeof error) == WEIR_OK);
+    CHECK(weir_reload(proxy, NULL, error, sizeof error) == WEIR_ERROR_ARGUMENT && error[0] == '\0');
+    CHECK(weir_free(proxy) == WEIR_OK && close(sockets[0]) == -1);
+    sockets[0] = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(weir_new(config, &options, &proxy, error, sizeof error) == WEIR_ERROR_SYSTEM && strstr(error, "listen") != NULL);
+    weir_config_free(config);
+}
+
 /* A header that knows the first two members only. */
 static void be_old(void) {
     weir_proxy *proxy = NULL;
@@ -268,6 +304,7 @@ int main(void) {
     CHECK(weir_abi_version() == WEIR_ABI_VERSION && weir_version()[0] != 0);
     CHECK(strcmp(weir_status_text(WEIR_OK), weir_status_text(-1000)) != 0);
     fail();
+    misuse();
     be_old();
     /* Without shared libraries a descriptor of /dev/urandom stays open for the process, from its first use on. */
     socket_of_host = dup(0);
