@@ -85,7 +85,7 @@ macro_rules! part {
                 pub type Shared<T> = Arc<T>;
                 /// A value that is lent.
                 pub type Lent<'a, T> = &'a T;
-                /// What a value of the part may have in it: without the feature there is none, and so no such value.
+                /// A field of this type marks a value of the part; without the feature it has no value.
                 pub type Built = Present;
 
                 /// Shares a value.
@@ -113,24 +113,24 @@ macro_rules! part {
             mod held {
                 use super::super::{Absent, AbsentRef};
 
-                /// In place of a value that is shared.
+                /// Replaces a shared value.
                 pub type Shared<T> = Absent<T>;
-                /// In place of a value that is lent.
+                /// Replaces a lent value.
                 pub type Lent<'a, T> = AbsentRef<'a, T>;
-                /// A value that has this in it cannot be.
+                /// Has no value, so a struct with a field of this type has none.
                 pub type Built = AbsentRef<'static, ()>;
 
-                /// There is nothing to be shared.
+                /// `None`: no value is shared.
                 pub fn share<T>(_value: T) -> Option<Shared<T>> {
                     None
                 }
 
-                /// There is nothing to be lent.
+                /// `None`: no value is lent.
                 pub fn lend<T>(_shared: Option<&Shared<T>>) -> Option<Lent<'_, T>> {
                     None
                 }
 
-                /// There is nothing that is lent.
+                /// Is never called: no value is lent.
                 pub fn lasting<'a, T>(lent: Lent<'a, T>) -> &'a T {
                     lent.never()
                 }

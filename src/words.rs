@@ -22,7 +22,7 @@ const EXPECTED_DURATION: &str = "a time with its unit (ms, s, m, h, d, w), such 
 /// Largest file of directives, in bytes (chosen).
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// Most problems that are told; the last one says that reading stopped (chosen).
+/// Most problems that are reported; the last one tells that reading stopped (chosen).
 pub const PROBLEMS_MAX: usize = 100;
 
 /// A line that cannot be applied.

@@ -68,7 +68,7 @@ mod tests {
     use super::super::{Settings, exit};
     use super::*;
 
-    /// What is wrong with these, and the exit code for it.
+    /// The problems of these settings, and the exit code.
     fn problems(arguments: &[&str], environment: &[(&str, &str)], file: &str) -> (Vec<String>, u8) {
         let arguments = arguments.iter().map(ToString::to_string);
         let arguments: Vec<String> =

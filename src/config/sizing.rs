@@ -149,7 +149,7 @@ mod tests {
         let mut sized = settings.clone();
         sized.go_by(&of(1 << 20, &[]));
         assert!(sized.buffers < settings.buffers && sized.max_connections <= settings.max_connections);
-        // What was sized counts as not set when it is sized again.
+        // A value by size counts as not set when it is sized again.
         assert_eq!(sized.shares(1, (0, 0), &[]), settings.shares(1, (0, 0), &[]));
     }
 }

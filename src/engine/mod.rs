@@ -527,7 +527,7 @@ mod tests {
         Engine::new(Settings::default(), policy(quiet_refusals), resolver)
     }
 
-    /// What a new client is answered.
+    /// The response to a request of a new client.
     fn ask(engine: &mut Engine, request: &str) -> String {
         let client = engine.accept(Now::default(), ListenerId::default(), ([127, 0, 0, 1], 4711).into());
         let count = engine.space(client).unwrap().fill(request.as_bytes());

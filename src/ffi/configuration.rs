@@ -24,7 +24,7 @@ pub extern "C" fn weir_config_new() -> *mut weir_config {
 pub unsafe extern "C" fn weir_config_free(config: *mut weir_config) {
     if !config.is_null() {
         border_or((), || {
-            // SAFETY: it came from `Box::into_raw`, and the caller frees it once.
+            // SAFETY: the pointer came from `Box::into_raw`, and the caller frees it once.
             drop(unsafe { Box::from_raw(config) });
         });
     }

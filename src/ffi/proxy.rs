@@ -21,7 +21,7 @@ pub struct weir_proxy {
     control: Control,
     fd: RawFd,
     proxy: UnsafeCell<Proxy>,
-    /// The proxy is being polled or looked at.
+    /// Whether the proxy is being polled or read.
     busy: AtomicBool,
     /// A panic was caught inside: the proxy can only be freed.
     broken: AtomicBool,
@@ -194,6 +194,7 @@ pub unsafe extern "C" fn weir_fd(proxy: *const weir_proxy) -> c_int {
 
 /// The time in milliseconds after which to call weir_poll() even if the descriptor has not become readable: rounded up, 0 for
 /// at once, -1 for never: as the time-out of epoll_wait(2). Call this function before every wait.
+///
 /// # Safety
 ///
 /// `proxy` comes from weir_new().

@@ -456,6 +456,7 @@ int weir_fd(const weir_proxy *proxy);
 /*
  The time in milliseconds after which to call weir_poll() even if the descriptor has not become readable: rounded up, 0 for
  at once, -1 for never: as the time-out of epoll_wait(2). Call this function before every wait.
+
  The program promises:
 
  `proxy` comes from weir_new().

@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(find(lines, "203.0.113.9", ""), ("203.0.113.9".into(), false));
         assert_eq!(find(lines, "10.255.255.255", xff), ("192.0.2.1".into(), false));
         assert_eq!(find(lines, "::ffff:10.0.0.1", xff), ("192.0.2.1".into(), false));
-        // Its own line does not name that field.
+        // The peer's line does not name that field.
         assert_eq!(find(lines, "2001:db8::1", xff), ("2001:db8::1".into(), false));
         assert!(table(lines).trusts("::ffff:10.0.0.1".parse().unwrap()));
         assert!(!table(lines).trusts("11.0.0.1".parse().unwrap()));
@@ -492,7 +492,7 @@ mod tests {
         expect(lines, "X-Real-IP: x", "10.0.0.1");
     }
 
-    /// A client that cannot be told is its peer: there is no bucket that all such clients share, and no way into another one's.
+    /// An unknown client counts as its peer: such clients share no counter, and cannot use another client's.
     #[test]
     fn fault_13_9_a_client_that_cannot_be_told_is_its_peer() {
         for lines in

@@ -87,7 +87,7 @@ impl<V: Default> Recent<V> {
         &mut self.entries[place as usize].value
     }
 
-    /// The same, to be changed.
+    /// The value of a key, for changes; the order does not change.
     pub(super) fn peek_mut(&mut self, key: u64) -> Option<&mut V> {
         let at = self.position(key)?;
         Some(&mut self.entries[at as usize].value)

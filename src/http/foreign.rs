@@ -95,7 +95,7 @@ mod tests {
             (b"REGISTER sip:a.example SIP/2.0\r\n", Fault::VersionForeign),
             (b"RESPMOD icap://a.example/ ICAP/1.0\r\n", Fault::VersionForeign),
             (b"GET http://a.example/ HTCPCP/1.0\r\n", Fault::VersionForeign),
-            // None that has a name here.
+            // Protocols without a name in this file.
             (b"\0", Fault::Method),
             (b"\r\n\x16", Fault::Method),
             (b"\r\n\0", Fault::Method),

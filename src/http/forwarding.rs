@@ -542,7 +542,7 @@ mod tests {
             // HEAD and 304 announce what GET would have sent.
             ("200 OK", "Content-Length: 9\r\n", Body::None, "Content-Length: 9\r\n"),
             ("304 x", "Content-Length: 9\r\n", Body::None, "Content-Length: 9\r\n"),
-            // But not what GET would have been told without (rule 14).
+            // But not the fields that a GET would not have (rule 14).
             ("200 OK", both, Body::None, ""),
             ("304 x", both, Body::None, ""),
             ("304 x", "Content-Length: 1, 2\r\n", Body::None, ""),

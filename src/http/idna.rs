@@ -1,6 +1,6 @@
 //! Names beyond ASCII, as configurations have them: IDNA (UTS 46, RFC 5891) makes them names of DNS. This may be missing in a build.
 
-/// What is said of a name that IDNA refuses, or that this build cannot convert.
+/// The error for a name that IDNA refuses, or that this build cannot convert.
 pub const EXPECTED: &str = match cfg!(feature = "idna") {
     true => "an internationalised name that IDNA allows",
     false => {
@@ -20,7 +20,7 @@ pub fn to_ascii(name: &str) -> Result<String, &'static str> {
     if name.is_ascii() { Ok(name.to_owned()) } else { Err(EXPECTED) }
 }
 
-/// What was expected instead of a text with a host that is wrong: the feature comes first where the text needs it.
+/// The error for a text with an invalid host: it names the missing feature if the text needs that.
 pub fn expected<'a>(found: &str, otherwise: &'a str) -> &'a str {
     if cfg!(feature = "idna") || found.is_ascii() { otherwise } else { EXPECTED }
 }

@@ -487,7 +487,7 @@ mod tests {
         }
     }
 
-    /// Those that a cache makes of a stored 200 have names too.
+    /// Statuses that a cache derives from a stored 200 have phrases too.
     #[test]
     fn knows_the_statuses_of_ranges() {
         assert_eq!(

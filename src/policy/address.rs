@@ -338,7 +338,7 @@ mod tests {
     }
 
     /// IANA's registries of special-purpose addresses, IPv4 as of 2025-10 and IPv6 as of 2025-10: for each block an address in
-    /// it, what weir says of that by default, and with `--deny-private`, which closes all that is not reachable globally.
+    /// it, the verdict by default, and with `--deny-private`, which closes all that is not reachable globally.
     #[test]
     fn kind_06_the_registries_of_special_purpose_addresses() {
         let rows: &[(&str, &str, &str, &str)] = &[

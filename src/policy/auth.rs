@@ -4,7 +4,6 @@
 //! difference, and a memory image does not show the password. Slow hashes are never computed in this room:
 //! [`Users::check`] returns a [`SlowJob`] for another thread. If a file has slow hashes, every failure costs the
 //! same, whether the name or the password is wrong, so the time does not show which names exist (rule 47).
-//! name or the password is wrong, so the time does not tell which names exist (rule 47).
 
 use std::fmt;
 

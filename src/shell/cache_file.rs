@@ -50,7 +50,7 @@ pub struct CacheFile {
     name: OsString,
     /// The name of the new file while it is written.
     new: OsString,
-    /// Locked as long as it is open.
+    /// The lock file, locked as long as it is open.
     _lock: Option<OwnedFd>,
     /// The file of an earlier run.
     found: Option<File>,
@@ -194,7 +194,7 @@ pub fn parent(path: &Path) -> &Path {
 /// Loads the file, and saves it at the end.
 #[derive(Debug)]
 pub struct Persister {
-    /// There is none in a build without the cache.
+    /// Exists only in a build with the cache.
     _built: Built,
     file: CacheFile,
     store: Arc<Store>,

@@ -162,7 +162,7 @@ mod system {
             let any = self.are_kept();
             self.idle.clear();
             self.page_pipes.clear();
-            // Nor is another one to take the descriptors at once.
+            // New pipes must not take the descriptors at once.
             self.refused_for = REFUSED_FOR;
             any
         }
@@ -319,52 +319,52 @@ mod system {
     /// This system, or this build, cannot do it.
     pub const AVAILABLE: bool = false;
 
-    /// Sends what a pipe's bytes follow.
+    /// Sends bytes that a pipe's bytes follow.
     pub fn send_ahead(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         io::Write::write_vectored(&mut stream, slices)
     }
 
-    /// Never made.
+    /// Has no value: this system has no pipes for splicing.
     #[derive(Debug)]
     pub enum Pipe {}
 
-    /// None.
+    /// Stands in for the pipes.
     #[derive(Debug)]
     pub struct Pipes;
 
     impl Pipes {
-        /// None, for any number of loops.
+        /// No pipes, for any number of loops.
         pub fn new(_loops: usize) -> Pipes {
             Pipes
         }
 
-        /// There is no pipe to be had.
+        /// Always `NoPipe`.
         pub fn fill(&mut self, _source: &TcpStream, _bytes_max: usize) -> Moved {
             Moved::NoPipe
         }
 
-        /// There is no pipe to be had.
+        /// Always `None`.
         pub fn refer<'a, 'o>(&mut self, _outgoing: &'o Outgoing<'a>) -> Option<(Box<Pipe>, &'o [&'a [u8]])> {
             None
         }
 
-        /// There are none to close.
+        /// Always false: no pipe is open.
         pub fn shed(&mut self) -> bool {
             false
         }
 
-        /// There are none.
+        /// Always false: no pipe is kept.
         pub fn are_kept(&self) -> bool {
             false
         }
 
-        /// There are none.
+        /// Has no page pipe to drop.
         pub fn tidy(&mut self) {}
 
-        /// There are none to close.
+        /// Has no pipe to close.
         pub fn rest(&mut self) {}
 
-        /// There is none to put back.
+        /// Is never called: no pipe exists.
         #[allow(clippy::boxed_local)]
         pub fn put(&mut self, pipe: Box<Pipe>) {
             match *pipe {}

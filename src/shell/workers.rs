@@ -219,7 +219,7 @@ mod tests {
             };
             all.threads.push(spawn("test".into(), all.others(index), body).unwrap());
         }
-        // A loop that just ends says nothing to the others: they go on until they are told.
+        // A loop that ends without a failure does not stop the others.
         if odd().is_ok() {
             while !all.threads[1].is_finished() {
                 thread::yield_now();

@@ -423,7 +423,7 @@ pub(in crate::cache) mod tests {
     }
 
     /// Bodies of any length in any budget that sufficed for their first segment: without room they wait for their
-    /// reader, they go on when it has read everything, and they never exceed the budget, even if other bodies take
+    /// reader, they continue when it has read everything, and they never exceed the budget, even if other bodies take
     /// all the memory that they dropped.
     #[test]
     fn rule_57_a_body_that_has_begun_goes_on_within_what_it_was_given() {

@@ -325,7 +325,7 @@ mod tests {
             let found = terms_of(200, &lines, delayed, &Freshness::default());
             assert_eq!(found.initial_age_s, initial_age_s, "{lines}");
             assert_eq!(found.age_s(NOW + 100), initial_age_s + 100);
-            // A clock that goes back makes nothing younger than it came.
+            // A clock that goes back makes no response younger than at its receipt.
             assert_eq!(found.age_s(NOW - 100), initial_age_s);
         }
         // The origin's clock is an hour behind or ahead: the lifetime is the same.

@@ -5,10 +5,10 @@
 //! language of a variant. A variant answers another request if that request prefers its language to all others: the
 //! origin could send nothing better. If only a less preferred language is stored, the request goes to the origin,
 //! which may have the preferred one.
+//!
 //! All other selecting fields must be equal. The request that brought the variant must have accepted its language,
 //! too: an origin sends a language that it has to a client that prefers another one, and some origins label all pages
 //! with one language.
-//! one language.
 
 use crate::cache::rfc::vary::{SORTED_MAX, split_names, weighted, write_selecting};
 use crate::http::block::{FieldBlock, FieldLines};

@@ -138,7 +138,7 @@ mod tests {
             (CacheStatus { ttl_s: Some(30), ..hit }, "weir; hit; ttl=30"),
             (CacheStatus { ttl_s: Some(-5), ..hit }, "weir; hit; ttl=-5"),
             (CacheStatus { ttl_s: Some(i64::MIN), ..hit }, "weir; hit; ttl=-999999999999999"),
-            // These say something about requests that went on.
+            // These parameters belong to forwarded requests only.
             (CacheStatus { stored: true, collapsed: true, forward_status: Some(200), ..hit }, "weir; hit"),
             (forwarded(Forward::Bypass), "weir; fwd=bypass"),
             (forwarded(Forward::Method), "weir; fwd=method"),

@@ -306,7 +306,7 @@ mod tests {
                 Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000, common_us: 0 };
             assert_eq!(stored.clock_s(now), expected);
         }
-        // It came 20 seconds before the loops started.
+        // The response was received 20 seconds before the loops started.
         let head = Head { received_us: 0_u64.wrapping_sub(20_000_000), ..head };
         let stored = Stored::new(&memory, 1, &head, Arc::new(Body::from_bytes(&memory, Box::default())));
         for (monotonic_s, unix_s, expected) in

@@ -91,7 +91,7 @@ impl Inspection {
                     content.end()
                 }
             };
-            // What is no text may be of any length. What is behind the beginning of it goes on as it comes.
+            // Binary content may have any length. Only its beginning is scanned, and the rest passes.
             if walker.is_binary() && *bytes >= BODY_BYTES_MAX {
                 walker.end(&mut take);
             }

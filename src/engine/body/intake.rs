@@ -84,7 +84,7 @@ impl Intake {
         }
     }
 
-    /// Counts payload that was not looked at.
+    /// Counts payload that passed without being read.
     pub fn skip(&mut self, count: u64) {
         if let Intake::Length(left) = self {
             *left = left.saturating_sub(count);

@@ -284,7 +284,7 @@ impl Transactions {
         let fills = &mut services.fills;
         let Some(giver) = transaction.give(head_bytes) else { return };
         let fill = fills.begin_fill(cx, giver, beginning);
-        // Not earlier: if storing fails, the waiting requests are told when the transaction ends.
+        // Not earlier: if storing fails, the waiting requests are released when the transaction ends.
         let caching = &mut transaction.caching;
         if is_part {
             // The waiting requests need more than the missing bytes.

@@ -26,7 +26,7 @@ impl Fills {
 
     /// A transaction waits for the leader of that key.
     pub fn wait_for_leader(&mut self, cx: &mut Context, hash: u64, key: &[u8], waiter: TransactionId) {
-        // If the leader is in another loop, that loop is told when the first transaction begins to wait.
+        // If the leader is in another loop, that loop gets a message when the first transaction begins to wait.
         if self.collapses.wait(hash, key, waiter) {
             cx.send_to_loops(hash, FillEvent::Wanted);
         }

@@ -105,10 +105,10 @@ mod tests {
     fn rule_48_who_has_everything_is_not_cut_with_the_slowest() {
         const SEGMENT: u64 = SEGMENT_BYTES as u64;
         for (places, too_slow) in [
-            // The slowest lack the end of the one segment that there is.
+            // The slowest lack the end of the only segment.
             (&[SEGMENT - 2048, SEGMENT - 2048, SEGMENT][..], SEGMENT),
             (&[0, 1, SEGMENT], SEGMENT),
-            // They are further behind: who is about as far goes with them.
+            // The slowest are further behind: readers at nearly their position count with them.
             (&[SEGMENT, SEGMENT + 1, 4 * SEGMENT], 2 * SEGMENT),
             (&[0, 10 * SEGMENT], SEGMENT),
         ] {

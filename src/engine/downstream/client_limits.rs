@@ -102,7 +102,7 @@ impl ClientLimits {
                 }
             }
         }
-        // A loop that found no room did so before this step, and is told of the free place.
+        // A loop that found no room did so before this step, and gets a message about the free place.
         let full = self.clients_max.load(Ordering::Relaxed) + REFUSALS_MAX;
         self.clients.fetch_sub(1, Ordering::Relaxed) == full
     }

@@ -120,7 +120,7 @@ mod tests {
         for name in ["X-Forwarded-Proto", "x-forwarded-host", "X-Forwarded-Port", "X-Real-IP", "X_Y"] {
             assert!(stranger.removes(name), "{name}");
         }
-        // weir writes this one itself, in place of what came.
+        // weir writes this field itself, in place of the received one.
         for name in ["X-Forwarded-For", "Forwarded", "Cookie", "X-Forward"] {
             assert!(!stranger.removes(name), "{name}");
         }

@@ -191,7 +191,7 @@ impl TextSet {
     /// Every text.
     pub const ALL: TextSet = TextSet::of(&Text::ALL);
 
-    /// These texts.
+    /// A set of these texts.
     pub const fn of(texts: &[Text]) -> TextSet {
         let (mut set, mut at) = (0, 0);
         while at < texts.len() {

@@ -1,9 +1,9 @@
 //! Dialling: a new connection to one of the addresses that the policy has approved.
 //!
-//! The addresses of a name are tried in the resolver's order, each a little after the last one if that has not come about
 //! The addresses of a name are tried in the resolver's order, each a little after the last one if that is not
 //! established yet (RFC 8305 section 5). The first established connection carries the transaction; the others are
 //! closed.
+//!
 //! A [`Connect`] is `Resolving` until a look-up has ended, `Dialling` until a connection is established or all attempts have
 //! failed, and `Done` until the transaction gets the result. Its one timer is that of the client connection, which waits for
 //! nothing else.

@@ -121,7 +121,7 @@ impl Upstreams {
         self.pool.set_http10(cx.now_ms(), authority, http10);
     }
 
-    /// Closes an upstream connection in any state. Its transaction or tunnel must be told by the caller.
+    /// Closes an upstream connection in any state. The caller must end its transaction or tunnel.
     pub fn close(&mut self, cx: &mut Context, id: PeerId) {
         if self.remove(cx, id) {
             cx.actions.push_back(Action::Close(id));

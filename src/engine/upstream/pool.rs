@@ -453,7 +453,7 @@ mod tests {
         origins.set_http10(1000, &a, true);
         assert!(origins.speaks_http10(1000, &a) && origins.speaks_http10(60_999, &a));
         assert!(!origins.speaks_http10(61_000, &a) && !origins.speaks_http10(1000, &b));
-        // It begins anew with each such answer.
+        // Each such response restarts the time.
         origins.set_http10(50_000, &a, true);
         assert!(origins.speaks_http10(109_999, &a) && !origins.speaks_http10(110_000, &a));
         origins.set_http10(109_000, &a, false);

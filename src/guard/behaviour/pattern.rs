@@ -7,7 +7,7 @@
 use super::automaton::Automaton;
 use serde_json::Value;
 
-/// Bytes of a body that are looked at (guard semantics, section 10).
+/// Bytes of a body that patterns test (guard semantics, section 10).
 pub const BODY_BYTES_MAX: usize = 262_144;
 
 /// Longest pattern in bytes (chosen).

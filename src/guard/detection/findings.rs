@@ -6,10 +6,10 @@ use crate::guard::events::redacted;
 /// The sum of scores at which a value is a threat, in hundredths (guard semantics, section 11).
 pub const THREAT_SCORE: u16 = 100;
 
-/// Most bytes of names and values of a head that are looked at (guard semantics, section 11).
+/// Most bytes of names and values of a head that are scanned (guard semantics, section 11).
 pub const HEAD_BYTES_MAX: usize = 65_536;
 
-/// Most bytes of a body that are looked at (guard semantics, section 11).
+/// Most bytes of a body that are scanned (guard semantics, section 11).
 pub const BODY_BYTES_MAX: usize = 262_144;
 
 /// Most findings that are kept of one request (chosen): the first one suffices for a refusal, the others help the operator.
@@ -72,7 +72,7 @@ pub enum Verdict {
     Clean,
     /// An attack of this kind, the first that was found.
     Threat(Category),
-    /// More than is looked at, or more layers of encoding than are taken off.
+    /// More bytes than are scanned, or more layers of encoding than are decoded.
     Exhausted,
 }
 
@@ -117,12 +117,12 @@ impl Findings {
         &self.found
     }
 
-    /// Notes that a part of the request could not be looked at: more bytes, more layers or more depth than a bound allows.
+    /// Records that a part of the request was not scanned: more bytes, more layers or more depth than a bound allows.
     pub fn exhaust(&mut self) {
         self.exhausted = true;
     }
 
-    /// Takes bytes from the budget. Returns how many of them are still to be looked at; fewer are an exhaustion.
+    /// Takes bytes from the budget. Returns how many of them are to be scanned; fewer are an exhaustion.
     pub(super) fn spend(&mut self, context: Context, bytes: usize) -> usize {
         let left = match context {
             Context::Query | Context::Path | Context::Header => &mut self.head_bytes_left,

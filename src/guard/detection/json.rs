@@ -1,6 +1,6 @@
 //! JSON inside of a value, as the texts in it.
 
-/// Most texts that are taken out of one value (chosen); beyond it the value is looked at as one text.
+/// Most texts in one value (chosen); beyond it the value is scanned as one text.
 const LEAVES_MAX: usize = 4096;
 
 /// The keys and leaves of a value that is an object or a list. `None` if it is neither, is malformed, or is too deep: then it

@@ -48,7 +48,7 @@ const RESERVED: [&str; 19] = [
 /// The responses that get the security headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeadersOf {
-    /// None.
+    /// No response.
     Nothing,
     /// weir's own responses on a gateway listener: refusals and pages.
     #[default]

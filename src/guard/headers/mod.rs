@@ -1,5 +1,6 @@
 //! Further fields of a gateway's responses (guard semantics, section 9): security headers, CORS ([`cors`]), and the reports
 //! of browsers about violations ([`report`]).
+//!
 //! All lines are prepared once for each guard file. A field is written if the response has none of its name, or replaces the
 //! response's own. Strict-Transport-Security is for responses over TLS only (RFC 6797 section 7.2). Responses of a forward
 //! proxy belong to other servers and get no fields.

@@ -3,7 +3,7 @@
 use super::part::{Part, PartKind, Sink};
 use super::window::Window;
 
-/// Shortest run that is looked at (section 11).
+/// Shortest run that is shown (section 11).
 pub const RUN_BYTES_MIN: usize = 16;
 
 /// Finds the printable runs.

@@ -346,7 +346,7 @@ mod tests {
         None
     }
 
-    /// The same whatever the pieces.
+    /// The outcome, which must be equal for all ways to cut the text.
     fn decode_all_ways(text: &[u8]) -> Option<Outcome> {
         let whole = decode(text, text.len());
         for piece in [1, 2, 3, 5, 7] {
@@ -475,15 +475,15 @@ mod tests {
         }
         let zeros = format!("{:0>100}\r\nx\r\n", 1).repeat(EXTENSION_BYTES_MAX as usize / 68 + 20);
         assert_eq!(decode(zeros.as_bytes(), 4096), Some(Err(Fault::ChunkExtensionTooLong)));
-        // What origins pad small chunks with costs nothing, however many there are.
+        // Padding of small chunks, as some origins write it, costs nothing for any number of chunks.
         let padded = "1      \r\nx\r\n00000001\r\nx\r\n".repeat(10_000);
         assert_eq!(decode(padded.as_bytes(), 4096), None);
         // Each chunk is within its limit, but together they are all framing and no payload.
         let many = chunk(99).repeat(EXTENSION_BYTES_MAX as usize / 100 + 1);
         assert_eq!(decode(many.as_bytes(), 4096), Some(Err(Fault::ChunkExtensionTooLong)));
-        // With payload to pay for it they go on for ever.
+        // With enough payload any number of extensions is accepted.
         let paid = format!("800;{}\r\n{}\r\n", "a".repeat(99), "x".repeat(0x800)).repeat(1000);
-        // In whatever pieces it comes.
+        // Cut into any pieces.
         for piece in [1, 15, 4096, paid.len()] {
             assert_eq!(decode(paid.as_bytes(), piece), None, "in pieces of {piece}");
             assert_eq!(decode(many.as_bytes(), piece), Some(Err(Fault::ChunkExtensionTooLong)));

@@ -1,9 +1,8 @@
 //! Reads heads of the usual form: one blank between the parts of the first line, CRLF behind each line, no folded line,
 //! HTTP/1.0 or 1.1, an ASCII target. httparse accepts all of these with the same result (a test compares the two). A head
 //! with any other form, and an incomplete head, is left to httparse and to the second look at what httparse refuses.
-//! refuses.
-//! Eight bytes are tested as one number: most names are shorter than the cost of one search call.
-//! Eight bytes are looked at in one number: most names are shorter than what one call of a search costs.
+//!
+//! Eight bytes are tested as one number: for most names that is faster than one call of a search.
 
 use crate::http::fault::Fault;
 use crate::http::fields::is_tchar;

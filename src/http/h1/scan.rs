@@ -109,7 +109,7 @@ impl Scanner {
         self.scan(bytes, limits, |line, _| response_version(line), |_, _| Ok(()))
     }
 
-    /// Whether nothing but empty lines has been looked at.
+    /// Whether only empty lines were scanned.
     pub(in crate::http) fn is_fresh(&self) -> bool {
         self.stage == Stage::Start
     }
@@ -275,7 +275,7 @@ pub(in crate::http) fn trim_line_end(line: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    /// What a scanner says about the text, given whole, byte by byte, and with bytes that follow.
+    /// The result of a scanner for the text, whole, byte by byte, and with bytes behind it.
     fn scan(text: &[u8], limits: &Limits, response: bool) -> Result<Option<usize>, Fault> {
         let step = |scanner: &mut Scanner, bytes: &[u8]| {
             if response { scanner.scan_response(bytes, limits) } else { scanner.scan_request(bytes, limits) }

@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(len(&known), Some(5));
         known.set_files(&[file(6, 300)], &fetched);
         assert_eq!(len(&known), Some(6));
-        // What a file had goes with it, and so does what is fetched no more.
+        // The networks of a removed file are dropped, and those of a provider that is not fetched any more.
         known.set_files(&[], &fetched);
         assert_eq!(len(&known), None);
         assert_eq!(known.adopt(Provider::Linode, &ranges(5), 400, CHANGE_MAX), Ok(true));
