@@ -279,6 +279,7 @@ fn expect_phases(line: &str, expected: &str) {
 
 /// The daemon's lines have the phases that there were.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_25_the_daemon_logs_phases() {
     let origin =
         Origin::answering("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok");
@@ -408,6 +409,7 @@ fn squid_words(line: &str) -> Vec<String> {
 /// Squid's format has the media type of the response, from an origin or from weir, and no byte in it can look like
 /// another field.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_25_squid_has_the_media_type() {
     let origin = Origin::serve(|conn| {
         while let Some(request) = conn.request()? {
@@ -486,7 +488,7 @@ fn kind_25_squid_tells_what_was_aborted() {
         client.reset();
     });
     assert_eq!(code, "TCP_MISS_ABORTED/000");
-    for options in [&[][..], &["--cache"]] {
+    for options in common::built([&[][..], &["--cache"]]) {
         let stuck = stuck(half);
         let code = squid_code_after(options, |mut client| {
             client.send(stuck.get("/"));

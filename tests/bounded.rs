@@ -150,7 +150,12 @@ fn a_size_that_is_too_small_is_an_error_with_the_smallest_that_works() {
     let scratch = Scratch::new();
     let rules: String = (0..20_000).map(|number| format!("host{number}.example\n")).collect();
     let list = scratch.file("list", rules);
-    for more in [&[][..], &["--cache"], &["--blocklist", &list], &["--workers", "2", "--buffers", "1000"]] {
+    for more in common::built([
+        &[][..],
+        &["--cache"],
+        &["--blocklist", &list],
+        &["--workers", "2", "--buffers", "1000"],
+    ]) {
         let tried = run(&[&["--check", "--memory", "1M"], more].concat());
         assert_eq!(tried.code, 64, "{more:?}: {tried:?}");
         let smallest = |text: &str| {

@@ -383,6 +383,7 @@ fn a_connection_is_refused_before_its_request() {
 
 /// Behind a trusted proxy it is about the client that the PROXY header names.
 #[test]
+#[cfg_attr(not(feature = "guard"), ignore = "needs the feature guard")]
 fn a_connection_is_that_of_the_client() {
     let guarded = Configuration::new()
         .text("guard guard.conf\nproxy-protocol yes\n")

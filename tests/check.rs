@@ -20,6 +20,7 @@ fn raw(options: &[&str]) -> (i32, String, String) {
 /// Settings, lists, users, rules of the cache, places that cannot be written to, addresses: one run names them all, by
 /// `--check` and at the start.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_23_everything_is_said_at_once() {
     let scratch = Scratch::new();
     scratch.file("block.txt", "good.test\nbad rule\n10.0.0.0/99\n");
@@ -72,6 +73,7 @@ fn kind_23_everything_is_said_at_once() {
 
 /// Nothing is made, locked or listened to.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_23_check_leaves_no_trace() {
     let scratch = Scratch::new();
     let config = scratch.file(
@@ -95,6 +97,7 @@ fn kind_23_check_leaves_no_trace() {
 
 /// Files that would make the start of another user fail.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_23_check_has_the_rights_of_the_user() {
     if !rustix::process::geteuid().is_root() {
         let (code, _, err) = raw(&["--check", "--port", "0", "--user", "4100000000:4100000000"]);

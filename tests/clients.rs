@@ -281,7 +281,7 @@ const CHALLENGE: &str = "TlRMTVNTUAACAAAAAAAAADAAAAABggAAMTIzNDU2NzgAAAAAAAAAAAA
 /// it.
 #[test]
 fn kind_01_curl_authenticates_with_ntlm() {
-    for options in [&[][..], &["--cache", "--workers", "2"]] {
+    for options in common::built([&[][..], &["--cache", "--workers", "2"]]) {
         let weir = Weir::start(options);
         let origin = Origin::serve(|conn| {
             let (mut challenged, mut known) = (false, false);

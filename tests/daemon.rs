@@ -60,6 +60,7 @@ fn usage_errors() {
         (&["--timeout=-1"], &["timeout"]),
         (&["--connect-ports", "http"], &["http"]),
         (&["--max-connections", "0"], &["max-connections"]),
+        #[cfg(feature = "cache")]
         (&["--cache-size", "10"], &["cache-size", "10"]),
         (&["surplus"], &["surplus"]),
         (&["--port", "x", "--timeout", "y", "--nonsense"], &["port", "timeout", "nonsense"]),

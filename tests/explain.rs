@@ -284,6 +284,7 @@ fn kind_22_explain_agrees_with_the_built_in_rules() {
 
 /// With rules that refuse and rules that allow, of every form.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_22_explain_agrees_with_blocklists_and_exceptions() {
     let scratch = Scratch::new();
     let list = scratch.file(
@@ -322,6 +323,7 @@ fn kind_22_explain_agrees_with_allowlists() {
 
 /// With lists of ports, private networks closed, strict targets, and PURGE for some.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_22_explain_agrees_with_lists_of_ports() {
     compare(&Case {
         options: vec![

@@ -66,10 +66,12 @@ fn full_disk_under_a_directory() {
 /// A log directory that is removed: made again where weir may, else every line is counted as lost.
 #[test]
 fn log_directory_disappears() {
-    for sandbox in ["--sandbox=no", "--sandbox=yes"] {
+    let ways: &[&[&str]] =
+        if cfg!(feature = "sandbox") { &[&["--sandbox=no"], &["--sandbox=yes"]] } else { &[&[]] };
+    for sandbox in ways {
         let (scratch, origin) = (Scratch::new(), Origin::ok());
         let folder = scratch.join("log");
-        let weir = Weir::start(&[sandbox, "--log-dir", &folder]);
+        let weir = Weir::start(&[sandbox, &["--log-dir", &folder][..]].concat());
         expect_service(&weir, &origin, "/before");
         eventually("a line", || scratch.read("log/access.log").contains("/before").then_some(()));
         std::fs::remove_dir_all(&folder).expect("removing the log");
@@ -79,7 +81,7 @@ fn log_directory_disappears() {
             let lost = weir.statistics().get("log_lines_lost");
             (written + lost == 20).then_some(lost)
         });
-        assert!(sandbox == "--sandbox=yes" || lost == 0, "{lost} lines were lost without a sandbox");
+        assert!(sandbox.contains(&"--sandbox=yes") || lost == 0, "{lost} lines were lost without a sandbox");
         weir.signal(Signal::USR1);
         expect_service(&weir, &origin, "/last");
     }

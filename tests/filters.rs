@@ -114,6 +114,7 @@ fn what_may_be_replaced_has_no_length() {
 
 /// What filters make of a response is for the client that asked, and what is stored has not gone through them.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn filtered_responses_pass_the_cache_by() {
     let cache = Some(CacheSettings::new(Arc::new(Store::new(Limits::with_budget(1 << 22, [1, 2])))));
     let settings = Settings { cache, ..Settings::default() };

@@ -340,6 +340,7 @@ fn pages_are_at_their_own_hosts_and_the_rest_is_proxied() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "guard"), ignore = "needs the feature guard")]
 fn the_guard_holds_for_pages() {
     let guard = "limit 3/1h per client path /plain\n";
     let served = serving(configuration().set("guard", "guard").file("guard", guard));

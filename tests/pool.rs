@@ -250,6 +250,7 @@ fn kind_01_ends_while_a_password_is_verified() {
 
 /// The same where a stale response is stored, which is good enough for an origin that fails, but not for this client.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_01_a_stale_response_is_no_answer_to_an_authenticated_client() {
     let hash = bcrypt::hash("pw", 4).expect("a hash");
     let store = Arc::new(Store::new(Limits::with_budget(1 << 20, [1, 2])));
@@ -290,6 +291,7 @@ fn kind_01_new_rules_end_it_with_its_client() {
 
 /// A client that has waited for another client's response in vain has all its time for the next step: here a look-up.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_12_a_look_up_behind_a_wait() {
     let store = Arc::new(Store::new(Limits::with_budget(1 << 20, [1, 2])));
     let settings = Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() };

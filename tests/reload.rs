@@ -232,6 +232,7 @@ fn kind_21_hup_takes_timeouts() {
 
 /// Options that need a restart are named in one line; everything else changes.
 #[test]
+#[cfg_attr(not(all(feature = "cache", feature = "sandbox")), ignore = "needs the features cache and sandbox")]
 fn kind_21_hup_names_what_needs_a_restart() {
     let site = Site::start("block first.test\nbuffers 1024\n", &["--workers", "1"]);
     let folder = site.scratch.path().to_str().expect("a path").to_owned();
@@ -514,13 +515,13 @@ fn kind_21_weir_reload_tells_the_verdict() {
 /// The file is found by its name, as editors leave it: a new one, renamed; also where only some paths can be opened.
 #[test]
 fn kind_21_the_file_may_be_another_one_of_the_same_name() {
-    for option in ["--sandbox", "--sandbox=no"] {
-        let site = Site::start("block first.test\n", &[option]);
+    for options in common::built([&[][..], &["--sandbox"], &["--sandbox=no"]]) {
+        let site = Site::start("block first.test\n", options);
         for host in ["second.test", "third.test"] {
             let new = site.scratch.file("new", format!("{COMMON}block {host}\n"));
             std::fs::rename(new, site.scratch.join("weir.conf")).expect("renaming");
             site.hup("reloaded: ");
-            assert_eq!(site.get(&format!("http://{host}/")), 403, "{option}");
+            assert_eq!(site.get(&format!("http://{host}/")), 403, "{options:?}");
         }
     }
 }
@@ -615,6 +616,7 @@ fn kind_21_hup_takes_rotation() {
 
 /// With a cache the settings of the cache change, and what is stored stays.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_21_hup_takes_settings_of_the_cache() {
     for workers in ["1", "2"] {
         let origin = Origin::serve(|conn| {

@@ -255,7 +255,7 @@ fn kind_06_own_addresses_are_closed_and_followed() {
     if !may_make_namespaces() {
         return;
     }
-    for more in [&[][..], &["--workers", "2"], &["--cache"]] {
+    for more in common::built([&[][..], &["--workers", "2"], &["--cache"]]) {
         let weir = start_in_namespace(more);
         // These addresses are not reachable here.
         for host in ["192.0.2.7", "[2606:4700::7]", "[64:ff9b::c000:207]"] {

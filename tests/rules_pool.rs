@@ -33,7 +33,7 @@ fn get(name: &str, port: u16) -> String {
 /// Rule 45: a connection is used again while its name has its address, and no longer.
 #[test]
 fn rule_45_a_connection_ends_with_its_address() {
-    for options in [&[][..], &["--cache"], &["--workers", "2"], &["--no-splice"]] {
+    for options in common::built([&[][..], &["--cache"], &["--workers", "2"], &["--no-splice"]]) {
         let (one, two) = two_origins();
         let port = one.port();
         let dns = FakeDns::start(&[("moving.test", Answer::short(1, &["127.0.0.1"]))]);
@@ -156,7 +156,7 @@ fn kind_12_moved_in_the_middle() {
 /// Rule 45: a connection that is older than `--origin-lifetime` is used no more, however busy it is.
 #[test]
 fn kind_12_connections_grow_old() {
-    for options in [&[][..], &["--cache"], &["--workers", "2"]] {
+    for options in common::built([&[][..], &["--cache"], &["--workers", "2"]]) {
         let weir =
             Weir::start(&[options, &["--origin-lifetime", "1", "--idle-origin-timeout", "60"]].concat());
         let origin =
@@ -183,7 +183,7 @@ fn kind_12_connections_grow_old() {
 /// Rule 45: age ends no exchange.
 #[test]
 fn kind_12_age_ends_no_exchange() {
-    for options in [&[][..], &["--cache"], &["--no-splice"]] {
+    for options in common::built([&[][..], &["--cache"], &["--no-splice"]]) {
         let weir = Weir::start(&[options, &["--origin-lifetime", "500ms"]].concat());
         let origin = Origin::serve(|conn| {
             while conn.request()?.is_some() {
@@ -264,7 +264,7 @@ fn impatient(end: End) -> Origin {
 /// Rule 45: what cannot be sent twice never finds out that a connection of the pool is dead.
 #[test]
 fn kind_11_a_post_never_finds_out() {
-    for options in [&[][..], &["--cache"], &["--workers", "2"], &["--no-splice"]] {
+    for options in common::built([&[][..], &["--cache"], &["--workers", "2"], &["--no-splice"]]) {
         let weir = Weir::start(options);
         for method in ["POST", "PATCH", "LOCK", "BREW", "post"] {
             for (framing, body, length) in [
@@ -294,7 +294,7 @@ fn kind_11_a_post_never_finds_out() {
 /// Rule 45: an upload that may be sent twice is, with its body, however that arrives.
 #[test]
 fn kind_11_small_uploads_are_sent_again() {
-    for options in [&[][..], &["--cache"], &["--workers", "2"], &["--no-splice"]] {
+    for options in common::built([&[][..], &["--cache"], &["--workers", "2"], &["--no-splice"]]) {
         let weir = Weir::start(options);
         for method in ["PUT", "DELETE", "OPTIONS", "GET"] {
             for end in [End::Head, End::Whole, End::Reset] {

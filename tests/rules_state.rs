@@ -81,7 +81,7 @@ fn log_in(client: &mut Raw, origin: &Origin, user: &str) -> String {
 /// Rule 44: an authenticated connection answers the client that has authenticated it, and no other.
 #[test]
 fn rule_44_an_authenticated_connection_answers_one_client() {
-    for options in DAEMONS {
+    for options in common::built(DAEMONS) {
         let weir = Weir::start(options);
         let origin = ntlm_origin("Cache-Control: max-age=60\r\n");
         let (mut anna, mut bert, mut cora) = (weir.connect(), weir.connect(), weir.connect());
@@ -102,7 +102,7 @@ fn rule_44_an_authenticated_connection_answers_one_client() {
 /// Rule 44: the steps of the handshake go over one connection, however many others are idle or busy.
 #[test]
 fn kind_01_the_steps_of_a_handshake_stay_together() {
-    for options in DAEMONS {
+    for options in common::built(DAEMONS) {
         let weir = Weir::start(options);
         let origin = ntlm_origin("");
         let mut clients: Vec<Raw> = (0..8).map(|_| weir.connect()).collect();
@@ -178,7 +178,7 @@ fn kind_01_what_binds_a_connection() {
 /// Rule 44: an answer that is none of refusal may offer it as well, or go on with it; whatever the method.
 #[test]
 fn kind_01_any_answer_may_bind() {
-    for options in [&[][..], &["--cache"]] {
+    for options in common::built([&[][..], &["--cache"]]) {
         let weir = Weir::start(options);
         for (method, status) in [
             ("GET", "200 OK"),
@@ -211,7 +211,7 @@ fn kind_01_any_answer_may_bind() {
 /// Rule 44: with the client goes its origin connection.
 #[test]
 fn kind_01_the_clients_end_is_the_origins() {
-    for options in DAEMONS {
+    for options in common::built(DAEMONS) {
         let weir = Weir::start(options);
         let origin = ntlm_origin("");
         let mut client = weir.connect();
@@ -241,6 +241,7 @@ fn kind_01_the_clients_end_is_the_origins() {
 
 /// Rule 44: with the origin connection goes the client: it would take another one for authenticated.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_01_the_origins_end_is_the_clients() {
     for reset in [false, true] {
         let weir = Weir::start(&["--cache"]);
@@ -288,6 +289,7 @@ fn kind_01_the_origins_end_is_the_clients() {
 /// Rule 44: responses on an authenticated connection are for one client, whatever their fields say: neither stored,
 /// nor shared with waiting requests, nor answered from the cache.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_01_nothing_of_it_is_stored() {
     for options in [&["--cache"][..], &["--cache", "--workers", "2"]] {
         let weir = Weir::start(options);
@@ -310,6 +312,7 @@ fn kind_01_nothing_of_it_is_stored() {
 
 /// Rule 44: nor does it answer what is stored already, and what it says does not become that.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_01_what_is_stored_stays_what_it_was() {
     let weir = Weir::start(&["--cache"]);
     let origin = Origin::serve(|conn| {
@@ -344,6 +347,7 @@ fn kind_01_what_is_stored_stays_what_it_was() {
 /// Rule 44: requests that have waited for another client's response ask by themselves if that response offers to
 /// authenticate, and clients that authenticate do not wait for others.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_01_who_has_waited_asks_by_itself() {
     for options in [&["--cache"][..], &["--cache", "--workers", "2"]] {
         let weir = Weir::start(options);
@@ -385,7 +389,7 @@ const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 /// Rule 44: an upgrade goes over the connection that was authenticated for it.
 #[test]
 fn kind_01_upgrades_use_the_authenticated_connection() {
-    for options in DAEMONS {
+    for options in common::built(DAEMONS) {
         let weir = Weir::start(options);
         let origin = Origin::serve(|conn| {
             let mut user = "nobody".to_owned();
@@ -426,7 +430,7 @@ fn kind_01_upgrades_use_the_authenticated_connection() {
 /// Rule 44: a 401 that offers it says that this proxy can carry it, once.
 #[test]
 fn kind_01_proxy_support_is_announced() {
-    for options in [&[][..], &["--cache"]] {
+    for options in common::built([&[][..], &["--cache"]]) {
         let weir = Weir::start(options);
         for (status, fields, announced) in [
             ("401 No", "WWW-Authenticate: Negotiate\r\n", 1),
@@ -465,6 +469,7 @@ fn kind_01_proxy_support_is_announced() {
 
 /// Rule 44: HTTP/1.0 clients that stay keep their connection as well; an end that is announced is one for both.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_01_old_clients_and_announced_ends() {
     let weir = Weir::start(&["--cache"]);
     let origin = ntlm_origin("");
@@ -497,6 +502,7 @@ fn kind_01_old_clients_and_announced_ends() {
 /// Rule 44: requests of the client to other origins use other connections, and its own one waits. There is one at
 /// most.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_01_other_origins_in_between() {
     let weir = Weir::start(&["--cache"]);
     let (one, other, plain) = (ntlm_origin(""), ntlm_origin(""), Origin::ok());
@@ -575,7 +581,7 @@ fn kind_01_pinned_connections_time_out() {
 /// Rule 44: uploads go over it like everything else, pipelined requests in their order.
 #[test]
 fn kind_01_uploads_and_pipelines() {
-    for options in DAEMONS {
+    for options in common::built(DAEMONS) {
         let weir = Weir::start(options);
         let origin = ntlm_origin("");
         let mut client = weir.connect();
@@ -602,6 +608,7 @@ fn kind_01_uploads_and_pipelines() {
 /// Rule 44: an answer to the cache's own conditions that offers to authenticate confirms and completes nothing, and the client
 /// gets an answer to what it asked.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_01_offers_that_answer_the_cache() {
     let weir = Weir::start(&["--cache"]);
     let tag = "Cache-Control: no-cache\r\nETag: \"1\"\r\n";

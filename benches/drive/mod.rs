@@ -507,6 +507,8 @@ pub fn cases() -> Vec<Case> {
             ],
         ),
     ];
-    cases.extend(caching_cases());
+    if cfg!(feature = "cache") {
+        cases.extend(caching_cases());
+    }
     cases
 }

@@ -50,6 +50,9 @@ impl Control {
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # if !cfg!(feature = "guard") {
+    /// #     return Ok(());
+    /// # }
     /// use std::time::Duration;
     /// let configuration = weir::Configuration::new()
     ///     .text("host 127.0.0.1\nport 0\nguard guard.conf\n")

@@ -17,7 +17,7 @@ pub use dns::{Answer, FakeDns};
 pub use origin::{Conn, Origin, Request};
 pub use scratch::Scratch;
 pub use statistics::{Footprint, Statistics};
-pub use weir::{Run, Weir, run, run_with, splices};
+pub use weir::{Run, Weir, built, run, run_with, splices};
 pub use wire::{Body, Framing, Head, Raw, Response, Wire};
 
 use std::time::{Duration, Instant};

@@ -248,6 +248,15 @@ pub fn splices() -> bool {
     cfg!(feature = "splice") && std::env::var_os("TEST_NO_SPLICE").is_none()
 }
 
+/// Of several sets of options, under each of which a test runs, those that this build knows.
+pub fn built<'a, const N: usize>(sets: [&'a [&'a str]; N]) -> impl Iterator<Item = &'a [&'a str]> {
+    let unknown = |options: &&[&str]| {
+        let starts = |start| options.iter().any(|option: &&str| option.starts_with(start));
+        (starts("--cache") && !cfg!(feature = "cache")) || (starts("--sandbox") && !cfg!(feature = "sandbox"))
+    };
+    sets.into_iter().filter(move |options| !unknown(options))
+}
+
 fn command(options: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     for (name, _) in std::env::vars_os() {
@@ -256,7 +265,10 @@ fn command(options: &[&str], environment: &[(&str, &str)]) -> Command {
         }
     }
     // Every test can be run without the kernel's help. A build that has no splice has no option against it.
-    if cfg!(feature = "splice") && !splices() {
+    let mut options = options.to_vec();
+    if !cfg!(feature = "splice") {
+        options.retain(|option| *option != "--no-splice");
+    } else if !splices() {
         command.env("WEIR_NO_SPLICE", "yes");
     }
     command.args(options).envs(environment.iter().copied()).stdin(Stdio::null());

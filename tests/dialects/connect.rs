@@ -36,7 +36,7 @@ fn expect_tunnel(weir: &Weir, fields: &str, version: &str) {
 /// Rule 11: a CONNECT has no body, whatever its fields say: what follows is the tunnel's.
 #[test]
 fn kind_08_connect_with_a_content_length_gets_its_tunnel() {
-    for options in [&[][..], &["--cache"], &["--workers", "2"], &["--no-splice"]] {
+    for options in crate::common::built([&[][..], &["--cache"], &["--workers", "2"], &["--no-splice"]]) {
         let weir = Weir::start(options);
         for fields in CONNECT_FRAMINGS {
             expect_tunnel(&weir, fields, "1.1");

@@ -21,7 +21,9 @@ const CHUNKS: &str = "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
 /// is stored, however fresh it says that it is.
 #[test]
 fn kind_13_responses_framed_twice_are_decoded_and_forgotten() {
-    for options in [&[][..], &["--cache"], &["--cache", "--workers", "2"], &["--no-splice"]] {
+    for options in
+        crate::common::built([&[][..], &["--cache"], &["--cache", "--workers", "2"], &["--no-splice"]])
+    {
         let weir = Weir::start(options);
         for head in DOUBTFUL {
             let head = format!("{head}Cache-Control: max-age=60\r\nETag: \"a\"\r\n");
@@ -47,6 +49,7 @@ fn kind_13_responses_framed_twice_are_decoded_and_forgotten() {
 
 /// Rule 14: the same for responses that have no body: HEAD, 204 and 304.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_13_responses_framed_twice_without_a_body() {
     let weir = Weir::start(&["--cache"]);
     for (method, line) in [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")] {
@@ -71,7 +74,7 @@ fn kind_13_responses_framed_twice_without_a_body() {
 /// Rule 23: a body that ends before its last chunk ends so for the client, too, wherever a length would have had it.
 #[test]
 fn kind_13_responses_framed_twice_and_cut_short() {
-    for options in [&[][..], &["--cache"]] {
+    for options in crate::common::built([&[][..], &["--cache"]]) {
         let weir = Weir::start(options);
         for head in DOUBTFUL {
             let origin = Origin::closing(format!("{head}\r\n5\r\nhello\r\n6\r\n wo"));
@@ -90,6 +93,7 @@ fn kind_13_responses_framed_twice_and_cut_short() {
 
 /// Rule 14: requests that wait for such a response ask by themselves, and it does not renew a stored one.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_13_responses_framed_twice_are_for_one_client() {
     let weir = Weir::start(&["--cache"]);
     for head in DOUBTFUL {
@@ -120,6 +124,7 @@ fn kind_13_responses_framed_twice_are_for_one_client() {
 
 /// Rule 14: a 304 and an answer to HEAD of that kind leave what is stored as it is.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_13_doubtful_answers_renew_nothing() {
     for fields in [
         "HTTP/1.1|Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
@@ -203,7 +208,7 @@ fn kind_13_http_1_0_is_forgotten_after_a_minute() {
 /// Rule 37: for as long as it is remembered a chunked upload is refused, and the client told what to send instead.
 #[test]
 fn kind_13_chunks_for_an_origin_that_speaks_http_1_0() {
-    for options in [&[][..], &["--cache"]] {
+    for options in crate::common::built([&[][..], &["--cache"]]) {
         let weir = Weir::start(options);
         let post = "POST http://{o}/ HTTP/1.1\r\nHost: {o}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
         for fields in

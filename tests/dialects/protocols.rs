@@ -44,7 +44,7 @@ const FOREIGN: [(&[u8], u16, &str, &[&str]); 14] = [
 /// Rule 48: each gets one answer that names it, the log has its reason, and the connection ends.
 #[test]
 fn kind_14_other_protocols_on_the_port_are_named() {
-    for options in [&[][..], &["--cache"], &["--workers", "2"], &["--accept-bare-lf"]] {
+    for options in crate::common::built([&[][..], &["--cache"], &["--workers", "2"], &["--accept-bare-lf"]]) {
         for (hello, status, reason, words) in FOREIGN {
             let (weir, origin) = (Weir::start(options), Origin::ok());
             let shown = bytes::show(hello);
@@ -87,7 +87,7 @@ fn kind_14_methods_called_like_commands_are_forwarded() {
 /// Rule 6: `ws://` is `http://`: with an Upgrade it becomes a tunnel, without one it is a request.
 #[test]
 fn kind_14_websocket_urls_are_http_urls() {
-    for options in [&[][..], &["--cache"], &["--workers", "2"], &["--strict-targets"]] {
+    for options in crate::common::built([&[][..], &["--cache"], &["--workers", "2"], &["--strict-targets"]]) {
         let weir = Weir::start(options);
         for scheme in ["ws", "WS", "http"] {
             let origin = Origin::serve(|conn| {

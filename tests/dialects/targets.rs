@@ -15,7 +15,7 @@ const RAW_TARGETS: [(&[u8], &str); 6] = [
 /// Rule 5: bytes over 0x7F pass as they came, in every form of target and version.
 #[test]
 fn kind_10_raw_bytes_in_targets_pass() {
-    for options in [&[][..], &["--cache"], &["--workers", "2"]] {
+    for options in crate::common::built([&[][..], &["--cache"], &["--workers", "2"]]) {
         let (weir, origin) = (Weir::start(options), Origin::ok());
         for (target, _) in RAW_TARGETS {
             for (method, front) in [
@@ -102,6 +102,7 @@ fn kind_10_logs_have_one_form_of_targets() {
 
 /// Cache rule 26: the key is the exact target, in which bytes beyond ASCII are written as other clients write them.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_10_cached_answers_have_one_form_of_targets() {
     for options in [&["--cache"][..], &["--cache", "--workers", "2"]] {
         let weir = Weir::start(options);

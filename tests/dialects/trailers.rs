@@ -22,7 +22,7 @@ fn values(response: &Response) -> String {
 /// Rules 19 and 25: in requests. Fields that the configuration removes are removed from trailers, too.
 #[test]
 fn kind_15_connection_names_trailers_of_requests() {
-    for options in [&[][..], &["--cache"], &["--workers", "2"]] {
+    for options in crate::common::built([&[][..], &["--cache"], &["--workers", "2"]]) {
         let options = [options, &["--remove-header", "X-Removed"]].concat();
         let weir = Weir::start(&options);
         let origin = Origin::serve(|conn| {
@@ -51,7 +51,7 @@ fn kind_15_connection_names_trailers_of_requests() {
 /// Rules 19 and 25: in responses, on their way into the cache, too.
 #[test]
 fn kind_15_connection_names_trailers_of_responses() {
-    for options in [&[][..], &["--cache"], &["--cache", "--workers", "2"]] {
+    for options in crate::common::built([&[][..], &["--cache"], &["--cache", "--workers", "2"]]) {
         let options = [options, &["--remove-response-header", "X-Removed"]].concat();
         let weir = Weir::start(&options);
         let origin = Origin::serve(move |conn| {

@@ -26,7 +26,7 @@ fn hello_world(size: &str) -> String {
 /// Rule 18: blanks behind a chunk size, and leading zeros, are taken in requests and never passed on.
 #[test]
 fn kind_09_padded_chunk_sizes_in_requests() {
-    for options in [&[][..], &["--cache"]] {
+    for options in crate::common::built([&[][..], &["--cache"]]) {
         let (weir, origin) = (Weir::start(options), Origin::echo());
         for size in SIZES {
             let mut client = weir.connect();
@@ -48,7 +48,7 @@ fn kind_09_padded_chunk_sizes_in_requests() {
 /// Rule 18: and in responses, stored or not.
 #[test]
 fn kind_09_padded_chunk_sizes_in_responses() {
-    for options in [&[][..], &["--cache"], &["--cache", "--workers", "2"]] {
+    for options in crate::common::built([&[][..], &["--cache"], &["--cache", "--workers", "2"]]) {
         let weir = Weir::start(options);
         for size in SIZES {
             let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -113,7 +113,7 @@ fn expect_x_a(head: &common::Head, value: &str) {
 #[test]
 fn kind_09_whitespace_in_response_heads_is_put_right() {
     let long = format!("X-Long: {}\r\n", "l".repeat(6000));
-    for options in [&[][..], &["--cache"], &["--workers", "2"]] {
+    for options in crate::common::built([&[][..], &["--cache"], &["--workers", "2"]]) {
         let weir = Weir::start(options);
         for (fields, value) in FOLDED {
             for filler in ["", long.as_str()] {
@@ -159,6 +159,7 @@ fn kind_09_whitespace_in_response_heads_is_put_right() {
 
 /// Rule 17: in interim responses, too, and in the one that switches protocols.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_09_whitespace_in_interim_responses_is_put_right() {
     let weir = Weir::start(&["--cache"]);
     for (fields, value) in FOLDED {
@@ -193,6 +194,7 @@ fn kind_09_whitespace_in_interim_responses_is_put_right() {
 
 /// Rule 17: fields that steer the connection and the cache count when they were folded.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_09_folded_fields_count() {
     let weir = Weir::start(&["--cache"]);
     let asked = |fields: &str, asks: usize| {
@@ -222,7 +224,7 @@ fn kind_09_folded_fields_count() {
 #[test]
 fn kind_09_whitespace_in_trailers() {
     let trailers = "X-Sum : 1\r\nX-More:\r\n 2\r\n\t3\r\nContent-Length : 9\r\nTransfer-Encoding:\r\n x\r\n";
-    for options in [&[][..], &["--cache"]] {
+    for options in crate::common::built([&[][..], &["--cache"]]) {
         let weir = Weir::start(options);
         let origin = Origin::answering(format!(
             "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n{trailers}\r\n"

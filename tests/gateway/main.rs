@@ -29,7 +29,10 @@ impl Gateway {
         let scratch = Scratch::new();
         let file = scratch.file("gateway.conf", lines);
         let control = scratch.join("control");
-        let mut all = vec!["--gateway", &file, "--control", &control];
+        let mut all = vec!["--gateway", &file];
+        if cfg!(feature = "admin") {
+            all.extend(["--control", &control]);
+        }
         all.extend_from_slice(options);
         let weir = Weir::start_bare(&all);
         Gateway { weir, scratch, control }

@@ -69,6 +69,7 @@ fn gateway_14_answers_without_content() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn gateway_14_the_cache_answers_for_routes() {
     let origin =
         Origin::answering("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 6\r\n\r\ncached");
@@ -81,6 +82,7 @@ fn gateway_14_the_cache_answers_for_routes() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn gateway_14_a_connection_that_is_upgraded_becomes_a_tunnel() {
     let origin = Origin::serve_owned(|mut conn: Conn| {
         let request = conn.request()?;

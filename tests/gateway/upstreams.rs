@@ -41,6 +41,7 @@ fn gateway_14_upstreams_take_turns() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn gateway_14_an_upstream_that_is_gone_is_passed_over() {
     let (gone, b) = (refusing_port(), named("b"));
     let gateway = Gateway::start(&format!("*/ -> 127.0.0.1:{gone} {} host rewrite\n", b.address()));
@@ -80,6 +81,7 @@ fn gateway_14_only_what_is_idempotent_is_sent_again() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn gateway_14_checks_take_an_upstream_out_and_bring_it_back() {
     let (moody, well) = moody();
     let gateway =
@@ -100,6 +102,7 @@ fn gateway_14_checks_take_an_upstream_out_and_bring_it_back() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn gateway_14_one_that_comes_back_starts_slowly() {
     let ((moody, well), b) = (moody(), named("b"));
     let lines = format!("*/ -> {} {} health GET / every 50ms slow-start 1h\n", moody.address(), b.address());
@@ -115,6 +118,7 @@ fn gateway_14_one_that_comes_back_starts_slowly() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn gateway_14_an_operator_drains_an_upstream() {
     let (a, b) = (named("a"), named("b"));
     let lines = format!("*/ -> {} {}\n", a.address(), b.address());

@@ -299,6 +299,7 @@ fn guard_8_idle_connections_to_denied_addresses_are_not_used() {
 
 /// A response from an address that is denied by now is not served from the cache.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn guard_8_cached_responses_from_denied_addresses_are_not_served() {
     let dns = FakeDns::start(&[("cloud.test", Answer::short(3600, &["127.0.0.1"]))]);
     let mut scene = Scene::start(

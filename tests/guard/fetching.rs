@@ -93,7 +93,10 @@ impl Fetching {
         let file = guard.file("guard.conf", format!("trust 127.0.0.0/8\n{lines}"));
         let control = guard.join("control");
         let allowed = ["--allow", "127.0.0.0/8", "--workers", "2"];
-        let mut options = [&allowed[..], &["--guard", &file, "--control", &control]].concat();
+        let mut options = [&allowed[..], &["--guard", &file]].concat();
+        if cfg!(feature = "admin") {
+            options.extend(["--control", &control]);
+        }
         let directory = directory.map(|directory| directory.path().display().to_string());
         options.extend(directory.iter().flat_map(|directory| ["--cloud-ranges", directory]));
         // A proxy of the environment has no say.
@@ -137,6 +140,7 @@ impl Fetching {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn guard_8_networks_are_fetched_and_hold_for_all_loops() {
     let double = Double::start(&[
         ("/aws", document(&aws(&["192.0.2.0/25"]))),
@@ -173,6 +177,7 @@ fn guard_8_networks_are_fetched_and_hold_for_all_loops() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn ours_8_what_has_not_changed_is_not_fetched_again() {
     let double = Double::start(&[("/aws", document(&aws(&["192.0.2.0/25"])))]);
     let on = Fetching::start(&format!("cloud deny client aws\n{}", double.source("aws")), None);
@@ -194,6 +199,7 @@ fn ours_8_what_has_not_changed_is_not_fetched_again() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn guard_8_what_is_wrong_is_discarded_as_a_whole_and_the_last_good_set_stays() {
     let double = Double::start(&[("/aws", document(&aws(&["192.0.2.0/25"])))]);
     let on = Fetching::start(&format!("cloud deny client aws\n{}", double.source("aws")), None);
@@ -248,6 +254,7 @@ fn guard_8_what_is_wrong_is_discarded_as_a_whole_and_the_last_good_set_stays() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn ours_8_the_last_good_set_is_on_disk() {
     let (double, directory) = (Double::start(&[("/aws", document(&aws(&["192.0.2.0/25"])))]), Scratch::new());
     let lines = format!("cloud deny client aws\n{}", double.source("aws"));
@@ -358,6 +365,7 @@ impl Drop for Tls {
 
 /// Over TLS, and by a name that the C library looks up inside of the sandbox.
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn guard_8_https_holds_with_roots_of_ones_own_and_not_without() {
     let directory = Scratch::new();
     directory.file("aws.json", aws(&["192.0.2.0/25"]));

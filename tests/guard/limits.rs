@@ -75,6 +75,7 @@ fn ours_6_only_listed_methods_are_counted() {
 
 /// Each limit has counters of its own, and its event has its own numbers.
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn fault_13_6_limits_count_apart_and_events_name_their_own() {
     let scratch = Scratch::new();
     let control = scratch.join("control");

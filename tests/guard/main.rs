@@ -11,6 +11,7 @@ mod clouds;
 #[cfg(feature = "redis")]
 #[path = "../stores/cluster.rs"]
 mod cluster;
+#[cfg(feature = "admin")]
 mod control;
 #[cfg(feature = "detection")]
 mod detection;

@@ -44,7 +44,8 @@ impl Daemons {
         let file = scratch.file("guard.conf", format!("trust 127.0.0.0/8\nstore {url} {more}\n{lines}\n"));
         let start = |loops: &str| {
             let control = scratch.join(loops);
-            Weir::start(&["--guard", &file, "--workers", loops, "--control", &control])
+            let operated: &[&str] = if cfg!(feature = "admin") { &["--control", &control] } else { &[] };
+            Weir::start(&[&["--guard", &file, "--workers", loops], operated].concat())
         };
         let weirs = vec![start("1"), start("2")];
         for weir in &weirs {
@@ -113,6 +114,7 @@ fn a_ban_of_one_daemon_stops_the_client_in_the_other() {
 
 /// Bans are in every process, so that a request which is not counted asks the store for nothing.
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn ours_4_bans_are_looked_up_without_the_store() {
     let Some(fleet) = Fleet::start("limit 9/10m per client path /counted", "deadline 5s") else { return };
     assert_eq!(fleet.get(1, "192.0.2.1"), 200);
@@ -165,6 +167,7 @@ fn ours_3_and_fault_13_9_without_the_store_the_policy_holds_at_the_deadline() {
 
 /// Keys are on three servers: limits and bans are as exact and as quick as on one.
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn ours_3_exactly_n_of_n_pass_and_bans_cross_over_a_cluster() {
     let Some(servers) = cluster(0) else { return };
     let lines = "limit 50/10m per client\nescalate 1/10m block 15m after 1 per client+path path /b";
@@ -200,6 +203,7 @@ fn ours_3_exactly_n_of_n_pass_and_bans_cross_over_a_cluster() {
 
 /// The master dies, and the sentinels put its replica in its place: what was counted and banned stays, and goes on.
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn ours_3_limits_and_bans_go_on_after_a_failover_of_the_sentinels() {
     let Some(mut watched) = Watched::start(3) else { return };
     let fleet = Daemons::start(&watched.url(), "limit 50/10m per client", "on-failure closed deadline 5s");
@@ -229,6 +233,7 @@ fn ours_3_limits_and_bans_go_on_after_a_failover_of_the_sentinels() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn ours_12_metrics_tell_what_the_store_has_done() {
     let Some(mut fleet) = Fleet::start("limit 50/10m per client", "deadline 5s") else { return };
     let number = |fleet: &Fleet, name: &str| {

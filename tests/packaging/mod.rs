@@ -62,12 +62,14 @@ fn expect_file(path: &str, text: &str) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "detection"), ignore = "needs the feature detection")]
 fn manual_pages_are_current() {
     expect_file("man/weir.1", &man::weir());
     expect_file("man/weir.conf.5", &man::weir_conf());
 }
 
 #[test]
+#[cfg_attr(not(feature = "detection"), ignore = "needs the feature detection")]
 fn completions_are_current() {
     expect_file("completions/weir.bash", &completions::bash());
     expect_file("completions/_weir", &completions::zsh());
@@ -76,6 +78,7 @@ fn completions_are_current() {
 
 /// Whatever is written by hand here is in weir, too.
 #[test]
+#[cfg_attr(not(feature = "detection"), ignore = "needs the feature detection")]
 fn commands_and_values_are_those_of_weir() {
     let help = weir::config::help::help();
     let of_ctl = topic("ctl").text;

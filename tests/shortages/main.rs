@@ -182,7 +182,7 @@ fn crowd_leaves_descriptors_for_origins() {
 /// that listens without serving would be worse.
 #[test]
 fn waiting() {
-    for options in [&[][..], &["--sandbox=no"], &["--workers", "3"]] {
+    for options in common::built([&[][..], &["--sandbox=no"], &["--workers", "3"]]) {
         let (shortages, origin) = (Shortages::new(), Origin::ok());
         let mut weir = shortages.start(options);
         let mut client = weir.connect();

@@ -109,6 +109,7 @@ fn certificates(scratch: &Scratch) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature tls")]
 fn tls_holds_with_roots_of_ones_own_and_not_without() {
     if !is_installed("openssl") {
         return;
