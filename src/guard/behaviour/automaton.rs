@@ -8,6 +8,10 @@ pub use with::{Automaton, Progress};
 #[cfg(not(feature = "detection"))]
 pub use without::{Automaton, Progress};
 
+/// The message about a guard file with a pattern of bodies, in a build in which no body is looked at.
+pub const MISSING: &str =
+    "this weir was built without the feature detection, which patterns of json:, text and regex: need";
+
 #[cfg(feature = "detection")]
 mod with {
     use regex_automata::Anchored;
@@ -124,6 +128,8 @@ mod with {
 
 #[cfg(not(feature = "detection"))]
 mod without {
+    use super::MISSING;
+
     /// Cannot be created in this build.
     #[derive(Clone, Copy, Debug)]
     pub struct Automaton(());
@@ -136,10 +142,6 @@ mod without {
         /// The automaton cannot match any more.
         Dead,
     }
-
-    /// The message about a guard file with such a pattern.
-    const MISSING: &str =
-        "this weir was built without the feature detection, which patterns of text and regex: need";
 
     impl Automaton {
         /// An expression that is searched for.

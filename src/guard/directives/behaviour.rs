@@ -276,6 +276,7 @@ mod tests {
                 10,
                 86_400_000,
             ),
+            #[cfg(feature = "detection")]
             (
                 "behaviour return \"json:a==b c\" 1 in 1m action throttle for 10s rate 5/2s correlate observe",
                 "behaviour return \"json:a==b c\" 1 in 1m action throttle for 10s rate 5/2s correlate observe",
