@@ -79,9 +79,14 @@ fn with_port(host: &str, port: u16) -> String {
 
 /// The parameters of a connection to one server.
 fn connection(settings: &StoreSettings, url: &str) -> io::Result<ConnectionInfo> {
+    let tls = url.starts_with("rediss://") || url.starts_with("valkeys://");
+    // The crate knows no such URL without the feature, and cannot say why.
+    if tls && !cfg!(feature = "tls") {
+        return Err(wrong("TLS needs the feature tls, which this weir was built without"));
+    }
     // The crate's own errors may show the URL, and so a password.
     let info = url.into_connection_info().map_err(|_| wrong("no such URL is known to Redis"))?;
-    let tls = url.starts_with("rediss://") || url.starts_with("valkeys://");
+    #[cfg(feature = "tls")]
     let info = if tls { with_roots(settings, info)? } else { info };
     let password = settings.password.as_deref();
     let with_password = |password| info.redis_settings().clone().set_password(password);
@@ -98,11 +103,6 @@ fn with_roots(settings: &StoreSettings, info: ConnectionInfo) -> io::Result<Conn
     let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(roots.to_vec()) };
     let client = redis::Client::build_with_tls(info, certificates);
     Ok(client.map_err(|error| wrong(&error.to_string()))?.get_connection_info().clone())
-}
-
-#[cfg(not(feature = "tls"))]
-fn with_roots(_settings: &StoreSettings, _info: ConnectionInfo) -> io::Result<ConnectionInfo> {
-    Err(wrong("TLS needs the feature tls, which this weir was built without"))
 }
 
 fn wrong(text: &str) -> io::Error {
@@ -136,13 +136,17 @@ mod tests {
     fn urls_name_servers() {
         for (url, expected) in [
             ("redis://h", "h:6379#0 - from-file"),
+            #[cfg(feature = "tls")]
             ("rediss://u:p@h:1/3", "h:1#3 u from-file"),
             ("redis-cluster://a:1,b", "a:1#0 - from-file, b:6379#0 - from-file"),
+            #[cfg(feature = "tls")]
             ("rediss-cluster://u:p@[::1]:1,[::2]/", "::1:1#0 u from-file, ::2:6379#0 u from-file"),
             ("redis-sentinel://u:p@a:1,b/main/2", "a:1#0 - -, b:26379#0 - - main: master:6379#2 u from-file"),
         ] {
             assert_eq!(shown(url), expected, "{url}");
         }
+        let encrypted = shown("rediss://h");
+        assert_eq!(encrypted.contains("needs the feature tls"), !cfg!(feature = "tls"), "{encrypted}");
         for url in [
             "redis",
             "redis-cluster://",
