@@ -62,6 +62,9 @@ pub fn response_body(request_method: &str, head: &ResponseHead<'_, '_>) -> Resul
 /// The value that all Content-Length fields agree on. `5, 5` is the result of a careless intermediary that joined two
 /// equal lines, and counts as 5 (RFC 9110 section 8.6).
 pub fn content_length(fields: Fields<'_, '_>) -> Result<Option<u64>, Fault> {
+    if !fields.has(Class::ContentLength) {
+        return Ok(None);
+    }
     let mut length = None;
     for value in fields.all_of(Class::ContentLength) {
         // The usual case is one number.

@@ -119,8 +119,12 @@ pub enum HostError {
 impl Name {
     /// Reads a name: any case, one trailing dot tolerated. A name that spells an address is an error; `Host::parse`
     /// accepts both.
-    #[inline]
     pub fn parse(text: &[u8]) -> Result<Name, HostError> {
+        Name::read(text)
+    }
+
+    #[inline(always)]
+    fn read(text: &[u8]) -> Result<Name, HostError> {
         let (text, rooted) = match text {
             [text @ .., b'.'] => (text, true),
             _ => (text, false),
@@ -155,8 +159,13 @@ impl Host {
     /// Reads a name, an IPv4 address in any of the spellings that resolvers have ever accepted (one to four parts,
     /// decimal, octal or hexadecimal), or an IPv6 address in brackets, without a zone. Addresses become canonical, so
     /// the judged address is the dialled one (rules 10 and 40).
-    #[inline]
     pub fn parse(text: &[u8]) -> Result<Host, HostError> {
+        Host::read(text)
+    }
+
+    // Inlined: each call in between would copy the room for a name once more.
+    #[inline(always)]
+    pub(super) fn read(text: &[u8]) -> Result<Host, HostError> {
         if let [b'[', inner @ .., b']'] = text {
             return bracketed(inner);
         }
@@ -164,7 +173,7 @@ impl Host {
         if let Some(address) = dotted_decimal(text) {
             return Ok(Host::Address(IpAddr::V4(address)));
         }
-        let name = Name::parse(text)?;
+        let name = Name::read(text)?;
         if !ends_in_number(name.as_bytes()) {
             return Ok(Host::Name(name));
         }

@@ -175,10 +175,9 @@ pub(super) struct FieldsBegun<'s> {
 }
 
 impl FieldsBegun<'_> {
-    /// Records one more field.
+    /// Records one more field: the bytes of its name, and where name and value are.
     #[inline]
-    pub(super) fn add(&mut self, bytes: &[u8], name: Span, value: Span) {
-        let text = name.within(bytes);
+    pub(super) fn add(&mut self, bytes: &[u8], (text, name): (&[u8], Span), value: Span) {
         let class = classify(text);
         self.classes |= class.bit();
         self.hints |= hint(text);
@@ -279,7 +278,8 @@ impl Message {
     ) -> Result<(), Fault> {
         let mut lines = self.begin_fields();
         for (name, value) in fields {
-            lines.add(bytes, Span::of(name.as_bytes(), bytes), Span::of(value, bytes));
+            let name = (name.as_bytes(), Span::of(name.as_bytes(), bytes));
+            lines.add(bytes, name, Span::of(value, bytes));
         }
         lines.end(head_bytes)
     }
@@ -377,10 +377,16 @@ impl<'s, 'b> Fields<'s, 'b> {
         self.lines().iter().map(move |line| (self.name(line), line.value.within(self.bytes)))
     }
 
+    /// Whether any field may have that name; mostly this tells that none has.
+    #[inline]
+    pub(super) fn may_have(self, name: &str) -> bool {
+        self.message.hints & hint(name.as_bytes()) != 0
+    }
+
     /// The values of all field lines of that name, in any case.
     #[inline]
     pub fn all<'n>(self, name: &'n str) -> impl DoubleEndedIterator<Item = &'b [u8]> + use<'s, 'b, 'n> {
-        let lines = if self.message.hints & hint(name.as_bytes()) == 0 { &[] } else { self.lines() };
+        let lines = if self.may_have(name) { self.lines() } else { &[] };
         let named = move |line: &&Line| {
             line.name.len() == name.len() && same_name(line.name.within(self.bytes), name.as_bytes())
         };

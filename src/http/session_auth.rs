@@ -8,13 +8,15 @@ use super::message::Fields;
 const SCHEMES: [&[u8]; 3] = [b"NTLM", b"Negotiate", b"Kerberos"];
 
 /// Whether a request has credentials for its connection: later requests on the connection may be answered as the same user's.
+#[inline]
 pub fn authenticates_connection(fields: Fields<'_, '_>) -> bool {
-    names_scheme(fields, "authorization")
+    fields.may_have("authorization") && names_scheme(fields, "authorization")
 }
 
 /// Whether a response offers to authenticate its connection, or continues to.
+#[inline]
 pub fn offers_connection(fields: Fields<'_, '_>) -> bool {
-    names_scheme(fields, "www-authenticate")
+    fields.may_have("www-authenticate") && names_scheme(fields, "www-authenticate")
 }
 
 /// The field by which a proxy announces that it keeps an authenticated connection for one client (RFC 4559 section 6).

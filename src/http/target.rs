@@ -25,8 +25,13 @@ impl Authority {
 
     /// Reads `host`, `host:` or `host:port`. A missing or empty port is the default one, or a fault without a
     /// default.
-    #[inline]
     pub fn parse(text: &[u8], default_port: Option<u16>) -> Result<Authority, Fault> {
+        Authority::read(text, default_port)
+    }
+
+    // Inlined: each call in between would copy the room for a name once more.
+    #[inline(always)]
+    fn read(text: &[u8], default_port: Option<u16>) -> Result<Authority, Fault> {
         // The byte before the port, or the end of an address in brackets.
         let wanted = if text.first() == Some(&b'[') { b']' } else { b':' };
         let mut host_end = text.len();
@@ -45,7 +50,7 @@ impl Authority {
             [b':', digits @ ..] => parse_port(digits).ok_or(Fault::PortSyntax)?,
             _ => return Err(Fault::HostSyntax),
         };
-        Ok(Authority { host: Host::parse(host)?, port })
+        Ok(Authority { host: Host::read(host)?, port })
     }
 
     /// Whether the text is the same name in any case, with any valid port or none: such a Host is valid, and need not be
@@ -115,7 +120,7 @@ impl<'a> Target<'a> {
         if let Some(rest) = strip_scheme(target) {
             let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
             let (authority, path) = rest.split_at(end);
-            return Ok(Target::Absolute { authority: Authority::parse(authority, Some(80))?, path });
+            return Ok(Target::Absolute { authority: Authority::read(authority, Some(80))?, path });
         }
         match target {
             [b'/', ..] => Ok(Target::Origin { path: target }),

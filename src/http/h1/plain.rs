@@ -84,7 +84,8 @@ fn read_fields(
         while value_end > value_start && is_blank(bytes, value_end - 1) {
             value_end -= 1;
         }
-        fields.add(bytes, span(at, name_end), span(value_start, value_end));
+        let name = (&bytes[at..name_end], span(at, name_end));
+        fields.add(bytes, name, span(value_start, value_end));
         (at, count) = (line_end + 2, count + 1);
     }
     Some(fields.end(at + 2).map(|()| at + 2))
@@ -101,7 +102,8 @@ fn is_line_end(bytes: &[u8], at: usize) -> bool {
 
 #[inline]
 fn is_blank(bytes: &[u8], at: usize) -> bool {
-    matches!(bytes.get(at), Some(b' ' | b'\t'))
+    // One comparison for most bytes.
+    bytes.get(at).is_some_and(|&byte| byte <= b' ' && matches!(byte, b' ' | b'\t'))
 }
 
 /// The first position from `at` on whose byte may not occur in a value.
@@ -134,6 +136,12 @@ fn behind(bytes: &[u8], mut at: usize, stop: impl Fn(u64) -> u64) -> usize {
         }
         at += 8;
     }
+    behind_last(bytes, at, stop)
+}
+
+/// The same for the last seven bytes or fewer: rare in a head that has come whole.
+#[cold]
+fn behind_last(bytes: &[u8], at: usize, stop: impl Fn(u64) -> u64) -> usize {
     // The zeros behind the end stop the search.
     let mut eight = [0; 8];
     eight.iter_mut().zip(bytes.iter().skip(at)).for_each(|(place, byte)| *place = *byte);
