@@ -20,6 +20,7 @@
 //!   built-in block from the embedded ones, but no explicit block.
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -260,11 +261,16 @@ impl Acl {
         RuleLocation { source, line: rule.line }
     }
 
-    /// The text of a blocking rule, in weir's own form. If a line has several names: the name that blocks this host,
+    /// Appends the text of a blocking rule, in weir's own form. If a line has several names: the name that blocks this host,
     /// or else the first.
-    pub fn rule_text(&self, rule: RuleRef, host: &Host, port: u16) -> Option<Rule> {
-        let name = self.block.names.rule_at(rule, |rule| rule.matches(host, port));
-        name.or_else(|| self.block.addresses.rule_at(rule))
+    pub fn write_rule(&self, rule: RuleRef, host: &Host, port: u16, out: &mut Vec<u8>) {
+        if self.block.names.write_rule_at(rule, host, port, out) {
+            return;
+        }
+        if let Some(rule) = self.block.addresses.rule_at(rule) {
+            // Writing into a Vec cannot fail.
+            _ = write!(out, "{rule}");
+        }
     }
 
     /// The ports that are allowed for CONNECT, or for other requests.

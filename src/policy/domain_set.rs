@@ -10,12 +10,14 @@
 //! Within a source they are added line by line, so a rule can be found by its location: the offsets of some records
 //! are kept as bookmarks.
 
+use std::io::Write as _;
+
 use hashbrown::HashTable;
 
 use super::location::RuleRef;
 use super::port_set::PortRange;
-use super::rules::{NameKind, Pattern, Rule};
-use crate::http::target::Name;
+use super::rules::NameKind;
+use crate::http::target::{Host, Name};
 
 /// Most bytes of rules in one set: offsets are 32 bits wide.
 pub const ARENA_BYTES_MAX: usize = u32::MAX as usize;
@@ -146,8 +148,14 @@ impl DomainSet {
             + self.bookmarks.capacity() * size_of::<u32>()
     }
 
-    /// The rule at a location. If a line has several rules: the first that `fits`, or else the first.
-    pub fn rule_at(&self, place: RuleRef, fits: impl Fn(&Rule) -> bool) -> Option<Rule> {
+    /// Appends the text of the rule at a location. If a line has several rules: the first that covers this host, or else the
+    /// first. False if there is none.
+    pub fn write_rule_at(&self, place: RuleRef, host: &Host, port: u16, out: &mut Vec<u8>) -> bool {
+        let record = self.record_at(place, host, port);
+        record.as_ref().inspect(|record| record.write(out)).is_some()
+    }
+
+    fn record_at(&self, place: RuleRef, host: &Host, port: u16) -> Option<Record<'_>> {
         let at = self.sources.iter().position(|&(_, source)| source == place.source)?;
         let begin = self.sources[at].0;
         let end = self.sources.get(at + 1).map_or(self.arena.len() as u32, |&(next, _)| next);
@@ -165,12 +173,11 @@ impl DomainSet {
             if record.line > place.line {
                 break;
             }
-            if let (true, Ok(name)) = (record.line == place.line, Name::parse(record.name)) {
-                let rule = Rule { pattern: Pattern::Name(record.kind, name), ports: record.ports };
-                if fits(&rule) {
-                    return Some(rule);
+            if record.line == place.line {
+                if record.covers(host, port) {
+                    return Some(record);
                 }
-                first.get_or_insert(rule);
+                first.get_or_insert(record);
             }
         }
         first
@@ -305,6 +312,22 @@ impl<'a> Record<'a> {
         let bytes = HEAD_BYTES + name.len() + LINE_BYTES + ports.map_or(0, |_| PORTS_BYTES);
         let end = offset.saturating_add(bytes as u32);
         Some(Record { kind, name, line: u32::from_le_bytes(*line), ports, end })
+    }
+
+    /// Whether the rule covers this host and port.
+    fn covers(&self, host: &Host, port: u16) -> bool {
+        let Host::Name(name) = host else { return false };
+        self.ports.is_none_or(|ports| ports.contains(port)) && self.kind.covers(self.name, name.as_bytes())
+    }
+
+    /// Appends the rule in weir's own form: refusals tell it.
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.kind.prefix().as_bytes());
+        out.extend_from_slice(self.name);
+        if let Some(ports) = self.ports {
+            // Writing into a Vec cannot fail.
+            _ = write!(out, ":{ports}");
+        }
     }
 
     /// Whether the other record is the same rule, possibly on another line.

@@ -12,7 +12,6 @@
 //! - In any other file, and in an option, such a line is an error.
 
 use std::fmt;
-use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -80,8 +79,18 @@ pub enum NameKind {
 }
 
 impl NameKind {
+    /// Whether a rule of this kind for the name `own` covers a name.
+    pub(super) fn covers(self, own: &[u8], name: &[u8]) -> bool {
+        let below = || name.strip_suffix(own).is_some_and(|rest| rest.last() == Some(&b'.'));
+        match self {
+            NameKind::Exact => own == name,
+            NameKind::Below => below(),
+            NameKind::ApexAndBelow => own == name || below(),
+        }
+    }
+
     /// The text before the name.
-    fn prefix(self) -> &'static str {
+    pub(super) fn prefix(self) -> &'static str {
         match self {
             NameKind::Exact => "",
             NameKind::Below => "*.",
@@ -128,18 +137,6 @@ impl fmt::Display for RuleError {
 }
 
 impl Rule {
-    /// Appends the text of `Display`; a name alone needs no formatter. Refusals contain the rule.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        match (self.ports, &self.pattern) {
-            (None, Pattern::Name(kind, name)) => {
-                out.extend_from_slice(kind.prefix().as_bytes());
-                out.extend_from_slice(name.as_bytes());
-            }
-            // Writing into a Vec cannot fail.
-            (Some(_), _) | (None, Pattern::Network(_)) => _ = write!(out, "{self}"),
-        }
-    }
-
     /// Reads one rule, without comments, hosts or Adblock forms. The error says what was expected.
     pub fn parse(text: &str) -> Result<Rule, &'static str> {
         // Most lines are a name alone, and one pass recognizes them.
@@ -200,17 +197,7 @@ impl Pattern {
     pub fn matches(&self, host: &Host) -> bool {
         match (self, host) {
             (Pattern::Network(network), Host::Address(address)) => network.contains(&address.to_canonical()),
-            (Pattern::Name(kind, own), Host::Name(name)) => {
-                let below = name
-                    .as_bytes()
-                    .strip_suffix(own.as_bytes())
-                    .is_some_and(|rest| rest.last() == Some(&b'.'));
-                match kind {
-                    NameKind::Exact => own == name,
-                    NameKind::Below => below,
-                    NameKind::ApexAndBelow => below || own == name,
-                }
-            }
+            (Pattern::Name(kind, own), Host::Name(name)) => kind.covers(own.as_bytes(), name.as_bytes()),
             (Pattern::Network(_), Host::Name(_)) | (Pattern::Name(..), Host::Address(_)) => false,
         }
     }

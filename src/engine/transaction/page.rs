@@ -274,9 +274,7 @@ impl Filled<'_> {
 fn write_rule(transaction: &Transaction, refusal: Refusal, out: &mut Vec<u8>) {
     let authority = &transaction.info.authority;
     if let (Refusal::Denied(acl::Refusal::Rule(rule)), false) = (refusal, is_hidden(transaction, refusal)) {
-        if let Some(rule) = transaction.policy.acl.rule_text(rule, &authority.host, authority.port) {
-            rule.write(out);
-        }
+        transaction.policy.acl.write_rule(rule, &authority.host, authority.port, out);
     }
 }
 
