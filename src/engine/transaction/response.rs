@@ -23,13 +23,13 @@ use crate::guard::headers::Author;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, Edits as _, ResponseRoute};
 use crate::http::framing::{self, Body};
-use crate::http::head::{Scanner, Version};
+use crate::http::head::{ResponseHead, Scanner, Version};
 use crate::http::message::Fields;
 use crate::http::repair::{is_repairable, repair_response};
 use crate::http::session_auth;
 use crate::net::{BLOCK_BYTES, Pool, Purpose};
 use crate::part::guard::built;
-use crate::policy::edit::Direction;
+use crate::policy::edit::{Direction, HostEdits};
 
 /// The kind of a response head.
 enum Head {
@@ -427,7 +427,7 @@ impl Transaction {
         let bytes = &self.response.bytes(pool)[..head_bytes];
         self.incoming.message.read_response(bytes, &self.settings.head).map_err(Refusal::OriginFault)?;
         let head = self.incoming.message.response(bytes).ok_or(Refusal::OriginFault(Fault::HeadMalformed))?;
-        let (info, policy) = (&self.info, &self.policy);
+        let info = &self.info;
         let interim = head.status < 200;
         let switching = head.status == 101;
         // Before its request is complete the client has not switched, either.
@@ -454,16 +454,51 @@ impl Transaction {
         if interim && !switching && info.version == Version::Http10 {
             return Ok(Head::Interim);
         }
-        let edits = policy.edits.for_host(Direction::Response, &info.authority.host);
-        let dressing = self.guarded.dressing.as_ref().filter(|_| !interim);
+        let edits = self.policy.edits.for_host(Direction::Response, &self.info.authority.host);
+        if body == Body::Chunked {
+            self.down.withheld.set(head.fields, edits.removed());
+        }
+        self.write_head(&head, body, &edits, date.as_str(), scratch);
+        if offers && head.status == 401 && !session_auth::announces_support(head.fields) {
+            session_auth::add_support(scratch);
+        }
+        let status = head.status;
+        if interim {
+            return self.relay_interim(pool, scratch, status);
+        }
+        let ttl_s = storing.map(|stored| self.caching.terms(stored).ttl_s());
+        write_forwarded_status(&self.settings, &self.caching, ttl_s, scratch);
+        self.record.status = status;
+        if let Some(mut watch) = built().and_then(|_| self.guarded.watch.take()) {
+            if watch.begin(status, now) {
+                tap(&mut self.down, watch, head.fields);
+            }
+        }
+        if self.settings.noted.contains(Text::ContentType) {
+            self.record.set_content_type(head.fields.get("content-type").unwrap_or_default());
+        }
+        Ok(Head::Final { body, http10 })
+    }
+
+    /// Writes the head for the client.
+    fn write_head(
+        &self,
+        head: &ResponseHead<'_, '_>,
+        body: Body,
+        edits: &HostEdits<'_>,
+        date: &str,
+        out: &mut Vec<u8>,
+    ) {
+        let is_final = head.status >= 200;
+        let dressing = self.guarded.dressing.as_ref().filter(|_| is_final);
         let additions = dressing.map(|dressing| {
             let received = head.fields.iter().filter(|(name, _)| !edits.removes(name));
             let added = edits.added().map(|(name, value)| (name, value.as_bytes()));
             dressing.additions(&self.settings, Author::Server, received.chain(added))
         });
         let own = ResponseEdits {
-            edits: &edits,
-            quota: info.quota.filter(|_| !interim),
+            edits,
+            quota: self.info.quota.filter(|_| is_final),
             additions,
             cookie: dressing.map_or(b"", Dressing::cookie),
         };
@@ -473,36 +508,14 @@ impl Transaction {
                 Body::None if self.down.replaces() => Body::UntilClose,
                 Body::None | Body::Length(_) | Body::Chunked | Body::UntilClose => self.client_body(body),
             },
-            client_version: info.version,
+            client_version: self.info.version,
             keep_alive: !self.closes,
-            upgrade: switching || head.status == 426,
+            upgrade: matches!(head.status, 101 | 426),
             via: self.settings.via.as_deref(),
-            date: Some(date.as_str()),
-            edits: if own.is_empty() { &edits } else { &own },
+            date: Some(date),
+            edits: if own.is_empty() { edits } else { &own },
         };
-        if body == Body::Chunked {
-            self.down.withheld.set(head.fields, edits.removed());
-        }
-        forwarding::write_response(scratch, &head, &route);
-        if offers && head.status == 401 && !session_auth::announces_support(head.fields) {
-            session_auth::add_support(scratch);
-        }
-        if !interim {
-            let ttl_s = storing.map(|stored| self.caching.terms(stored).ttl_s());
-            write_forwarded_status(&self.settings, &self.caching, ttl_s, scratch);
-            self.record.status = head.status;
-            if let Some(mut watch) = built().and_then(|_| self.guarded.watch.take()) {
-                if watch.begin(head.status, now) {
-                    tap(&mut self.down, watch, head.fields);
-                }
-            }
-            if self.settings.noted.contains(Text::ContentType) {
-                self.record.set_content_type(head.fields.get("content-type").unwrap_or_default());
-            }
-            return Ok(Head::Final { body, http10 });
-        }
-        let status = head.status;
-        self.relay_interim(pool, scratch, status)
+        forwarding::write_response(out, head, &route);
     }
 
     /// Forwards a head that is not the final one.
