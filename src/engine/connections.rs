@@ -331,10 +331,14 @@ impl Connections {
 
     /// Wakes the first connection of each queue for which a block is free. Called with every turn: a woken connection takes
     /// the block or leaves it to the next one, which is woken in a later turn.
+    #[inline]
     pub fn unpark_next(&mut self, pool: &Pool) {
-        if self.parked_len == 0 {
-            return;
+        if self.parked_len > 0 {
+            self.unpark_first(pool);
         }
+    }
+
+    fn unpark_first(&mut self, pool: &Pool) {
         for (queue, purpose) in Parked::FOR_BLOCKS {
             if self.would_unpark(pool, queue, purpose) {
                 self.wake_parked(queue);

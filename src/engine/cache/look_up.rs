@@ -89,6 +89,8 @@ pub(in crate::engine) struct CacheLookUp<'a> {
     pub resolver: &'a Resolver,
     /// The request is for the gateway, whose file names the sources of responses.
     pub is_routed: bool,
+    /// The answer out of the cache, if that is the decision.
+    pub hit: &'a mut Option<Hit>,
     pub now: Now,
 }
 

@@ -5,7 +5,7 @@
 
 use crate::engine::body::filter::{FilterLists, FilterSource, Filters};
 use crate::engine::body::relay::Relay;
-use crate::engine::cache::look_up::{CacheAnswer, CacheLookUp, Hit};
+use crate::engine::cache::look_up::{CacheAnswer, CacheLookUp};
 use crate::engine::callback::RequestCallback;
 use crate::engine::downstream::guesses::{Guess, Guesses};
 use crate::engine::downstream::unread::note_request_line;
@@ -50,31 +50,34 @@ pub(super) enum Step {
     Decide(Decision),
 }
 
-/// The decision about a request.
+/// The decision about a request. Each phase returns it, so that what is long is in boxes, or elsewhere.
 pub(in crate::engine) enum Decision {
     /// Find an origin; the head for it is written (except for CONNECT).
     Forward,
     /// Answer in place of an origin; the content is written.
     Answer(Answer),
     Refuse(Refusal),
-    /// Answer out of the cache.
-    Hit(Hit),
+    /// Answer out of the cache: [`CacheLookUp::hit`].
+    Hit,
     /// Ask again when the request under way for that key has an answer.
     Wait(u64),
     /// Continue when the store has counted the request.
-    Ask(Question),
+    Ask(Box<Question>),
     /// Ask again when the store has answered this.
-    AskValue(ValueRequest),
+    AskValue(Box<ValueRequest>),
     /// Examine again when more of the body has arrived.
     Collect,
     /// Continue after so many microseconds.
     Delay(u64),
     /// Ask again when this password has been verified.
-    Verify {
-        key: u128,
-        guess: Guess,
-        job: SlowJob,
-    },
+    Verify(Box<Unverified>),
+}
+
+/// A password that is to be verified off the loop.
+pub(in crate::engine) struct Unverified {
+    pub key: u128,
+    pub guess: Guess,
+    pub job: SlowJob,
 }
 
 /// The refusal for a client that may not use the proxy, whatever it has sent.
@@ -159,11 +162,18 @@ impl Examiner<'_> {
             Ok(target) => target,
             Err(fault) => return Err(Refusal::Fault(*fault)),
         };
+        if info.phase == Phase::Framing {
+            // Neither this phase nor the next one ever waits.
+            self.examine_framing(head, info)?;
+            info.phase = Phase::Identify;
+            self.identify(head, target, info, record, out)?;
+            info.phase = Phase::Authenticate;
+        }
         loop {
             let step = match info.phase {
-                Phase::Client | Phase::Framing => self.examine_framing(head, info)?,
-                Phase::Identify => self.identify(head, target, info, record, out)?,
-                Phase::Authenticate => self.authenticate(head, info, record)?,
+                Phase::Client | Phase::Framing | Phase::Identify | Phase::Authenticate => {
+                    self.authenticate(head, info, record)?
+                }
                 Phase::Judge => self.judge(head, target, info, record, out)?,
                 Phase::Guard => self.count(head, target, info, record, out)?,
                 Phase::Callback => self.ask_callback(head, target, info, record, out)?,
@@ -203,14 +213,14 @@ impl Examiner<'_> {
         self.policy.acl.allows_client(self.client)
     }
 
-    fn examine_framing(&self, head: &RequestHead<'_, '_>, info: &mut RequestInfo) -> Result<Step, Refusal> {
+    fn examine_framing(&self, head: &RequestHead<'_, '_>, info: &mut RequestInfo) -> Result<(), Refusal> {
         info.body = framing::request_body(head).map_err(Refusal::Fault)?;
         info.body_out = info.body;
         info.keep_alive = forwarding::wants_keep_alive(head.version, head.fields);
         info.upgrade = forwarding::upgrade_requested(head.version, head.fields);
         info.expects_continue = head.version == Version::Http11
             && forwarding::expects_continue(head.fields).map_err(Refusal::Fault)?;
-        Ok(Step::Continue(Phase::Identify))
+        Ok(())
     }
 
     /// Finds the authority of the request, and detects a loop through weir.
@@ -221,7 +231,7 @@ impl Examiner<'_> {
         info: &mut RequestInfo,
         record: &mut LogRecord,
         out: &mut Vec<u8>,
-    ) -> Result<Step, Refusal> {
+    ) -> Result<(), Refusal> {
         // After framing, so that the connection of a proxy with many clients stays open after the refusal of one.
         self.admit_guarded(head, record)?;
         self.find_authority(head, target, info, record, out)?;
@@ -236,7 +246,7 @@ impl Examiner<'_> {
                 return Err(Refusal::Loop);
             }
         }
-        Ok(Step::Continue(Phase::Authenticate))
+        Ok(())
     }
 
     /// Records the authority of the request; `None`, if the request is for weir itself and valid (`OPTIONS *`).
@@ -323,7 +333,10 @@ impl Examiner<'_> {
                         true
                     }
                     Check::Wrong => false,
-                    Check::Slow(job) => return Ok(Step::Decide(Decision::Verify { key, guess, job })),
+                    Check::Slow(job) => {
+                        let unverified = Box::new(Unverified { key, guess, job });
+                        return Ok(Step::Decide(Decision::Verify(unverified)));
+                    }
                 };
                 self.remembered.put(self.now, key, right);
                 right
@@ -418,11 +431,15 @@ impl Examiner<'_> {
                 None => self.origins.is_pinned(self.peer, info.next_hop()),
             };
         info.bound = info.authenticates || pinned;
-        let answer =
-            part::cache::built().and(self.cache.as_mut()).and_then(|cache| cache.look_up(head, info, path));
-        Ok(match answer {
+        let Some(cache) = part::cache::built().and(self.cache.as_mut()) else {
+            return Ok(Step::Continue(Phase::Route));
+        };
+        Ok(match cache.look_up(head, info, path) {
             None => Step::Continue(Phase::Route),
-            Some(CacheAnswer::Hit(hit)) => Step::Decide(Decision::Hit(hit)),
+            Some(CacheAnswer::Hit(hit)) => {
+                *cache.hit = Some(hit);
+                Step::Decide(Decision::Hit)
+            }
             Some(CacheAnswer::Wait(hash)) => Step::Decide(Decision::Wait(hash)),
             Some(CacheAnswer::Refuse) => return Err(Refusal::OnlyIfCached),
         })

@@ -91,7 +91,7 @@ impl Examiner<'_> {
                 Counted::Ask(question) => {
                     // The head is not available when the answer arrives.
                     record.set(Text::Agent, head.fields.get(AGENT_FIELD).unwrap_or_default());
-                    return Ok(Step::Decide(Decision::Ask(question)));
+                    return Ok(Step::Decide(Decision::Ask(Box::new(question))));
                 }
             },
         };

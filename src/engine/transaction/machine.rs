@@ -5,7 +5,7 @@
 
 use super::answer::Answer;
 use super::dressing::{Dressing, GuardedAnswer};
-use super::examine::{Decision, Examiner};
+use super::examine::{Decision, Examiner, Unverified};
 use super::log_record::{LogRecord, Text, Verdict};
 use super::page::{RefusalTexts, write_refusal};
 use super::refusal::Refusal;
@@ -20,7 +20,7 @@ use crate::engine::body::filter::FilterSource;
 use crate::engine::cache::Fills;
 use crate::engine::cache::collapse::{COLLAPSE_WAIT_MS, CollapseOutcome, Conclusion};
 use crate::engine::cache::coordination::release_lock;
-use crate::engine::cache::look_up::CacheLookUp;
+use crate::engine::cache::look_up::{CacheLookUp, Hit};
 use crate::engine::cache::signature::Signature;
 use crate::engine::context::Context;
 use crate::engine::effect::{Effect, Ending};
@@ -169,7 +169,8 @@ impl Transactions {
     /// Takes the request through the remaining phases, from the first one or from the one in which it has waited, and carries
     /// out their decision.
     pub fn examine(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
-        let Some(decision) = self.decide(cx, services, id) else { return };
+        let mut hit = None;
+        let Some(decision) = self.decide(cx, services, id, &mut hit) else { return };
         let Services { fills, verifications, store_waits, throttle_waits, .. } = services;
         let transaction = &mut self.slab[id.index as usize];
         match decision {
@@ -181,11 +182,12 @@ impl Transactions {
                 transaction.note_forwarding();
                 self.forward(cx, id);
             }
-            // A build without the cache has no hits.
-            Decision::Hit(_) if part::cache::built().is_none() => {}
-            Decision::Hit(hit) => {
-                release_lock(cx, &mut transaction.caching, CollapseOutcome::LookAgain);
-                self.serve(cx, services, id, &hit);
+            Decision::Hit => {
+                // A build without the cache has no hits.
+                if let Some(hit) = hit.filter(|_| part::cache::built().is_some()) {
+                    release_lock(cx, &mut transaction.caching, CollapseOutcome::LookAgain);
+                    self.serve(cx, services, id, &hit);
+                }
             }
             Decision::Wait(hash) => self.wait_for_leader(cx, services, id, hash),
             Decision::Answer(answer) => self.answer(cx, id, answer),
@@ -193,13 +195,13 @@ impl Transactions {
             Decision::Ask(question) => {
                 // A guard has asked, so it exists.
                 if let Some(guard) = transaction.settings.guard.clone() {
-                    transaction.stage = Stage::Asking(store_waits.begin(cx, id, guard, question));
+                    transaction.stage = Stage::Asking(store_waits.begin(cx, id, guard, *question));
                 }
             }
             Decision::AskValue(request) => {
                 // Not for a request of weir's own, which has no page.
                 let guard = part::guard::lend(transaction.settings.guard.as_ref());
-                let job = store_waits.begin_value(cx, id, guard, request);
+                let job = store_waits.begin_value(cx, id, guard, *request);
                 transaction.stage = Stage::Asking(job);
             }
             Decision::Collect => {
@@ -211,7 +213,8 @@ impl Transactions {
                 transaction.stage = Stage::Throttled;
                 throttle_waits.begin(cx, id, wait_us);
             }
-            Decision::Verify { key, guess, job } => {
+            Decision::Verify(unverified) => {
+                let Unverified { key, guess, job } = *unverified;
                 transaction.stage = Stage::Verifying;
                 let client = transaction.record.client.ip();
                 verifications.begin(cx, id, client, (key, guess), job);
@@ -221,7 +224,13 @@ impl Transactions {
 
     /// The decision of the phases.
     #[inline]
-    fn decide(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> Option<Decision> {
+    fn decide(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        hit: &mut Option<Hit>,
+    ) -> Option<Decision> {
         let Transactions { slab, cache_text, cache_scratch, filter_source, .. } = self;
         let Services { upstreams, fills, verifications, store_waits, .. } = services;
         let transaction = slab.get_mut(id.index as usize)?;
@@ -246,6 +255,7 @@ impl Transactions {
             forwarded: settings.forwarded,
             resolver: &upstreams.resolver,
             is_routed: gateway.is_some(),
+            hit,
             now: cx.now,
         });
         let Verifications { remembered, limits, .. } = verifications;

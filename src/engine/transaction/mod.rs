@@ -160,7 +160,7 @@ impl Transaction {
     }
 
     /// Makes a used transaction a new one, of which only the length of the head is known. Policy and settings are the present
-    /// ones already, and the caller resets the record.
+    /// ones already, the caller resets the record, and routing and guard were emptied when the transaction was retired.
     fn begin(&mut self, serial: u32, client: PeerId, head_bytes: usize, now: Now) {
         let Transaction {
             serial: own_serial,
@@ -179,14 +179,14 @@ impl Transaction {
             record: _,
             closes,
             ends_at_close,
-            routing,
+            routing: _,
             since,
             rates,
             incoming,
             carrier,
             repeat,
             caching,
-            guarded,
+            guarded: _,
         } = self;
         debug_assert!(input.is_empty() && response.is_empty() && !up.wants_send() && !down.wants_send());
         (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
@@ -199,7 +199,6 @@ impl Transaction {
         *since = Since { began_us: now.monotonic_us, phase_us: now.monotonic_us };
         (*consumed, *closes, *ends_at_close) = (head_bytes, false, false);
         caching.reset();
-        (*routing, *guarded) = (None, GuardedAnswer::default());
     }
 
     /// The further fields of a response that has these fields; `None` if no gateway was asked.

@@ -93,7 +93,7 @@ impl Examiner<'_> {
                 Ok(Next::Answer(answer)) => break answer,
                 Ok(Next::Ask(request)) if self.may_ask_store() => {
                     self.guarded.visit = Some(visit);
-                    return Ok(Step::Decide(Decision::AskValue(request)));
+                    return Ok(Step::Decide(Decision::AskValue(Box::new(request))));
                 }
                 // An outage costs a few requests their deadline, and not all.
                 Ok(Next::Ask(_)) => visit.said = Some(ValueAnswer::Failed(StoreFailure::Unreachable)),
