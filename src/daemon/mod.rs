@@ -91,6 +91,8 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     // The sandbox forbids opening Unix sockets.
     let event_socket = settings.guard.as_ref().and_then(|_| UnixDatagram::unbound().ok());
     event_socket.iter().for_each(|socket| drop(socket.set_nonblocking(true)));
+    #[cfg(feature = "mongodb")]
+    embed::prepare_mongodb().map_err(os_error)?;
     // The sandbox closes this file, too.
     let gauge = MemoryGauge::open();
     let Kept { log, cache_file, pid_file, control_socket } = rights::give_up(&settings, user.as_ref())?;

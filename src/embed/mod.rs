@@ -45,6 +45,9 @@ pub use crate::gateway::command as gateway_command;
 pub use crate::guard::command as guard_command;
 #[doc(hidden)]
 pub use crate::metrics::Form;
+#[cfg(feature = "mongodb")]
+#[doc(hidden)]
+pub use crate::shell::stores::mongodb::prepare as prepare_mongodb;
 #[doc(hidden)]
 pub use crate::shell::{CacheFile, Health, MemoryGauge, parent, try_bind};
 #[cfg(feature = "admin")]

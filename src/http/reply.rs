@@ -421,24 +421,35 @@ pub fn reason_phrase(status: u16) -> &'static str {
         100 => "Continue",
         101 => "Switching Protocols",
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
         204 => "No Content",
         206 => "Partial Content",
         301 => "Moved Permanently",
         302 => "Found",
+        303 => "See Other",
         304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         407 => "Proxy Authentication Required",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
         411 => "Length Required",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
         416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        422 => "Unprocessable Content",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
@@ -487,12 +498,12 @@ mod tests {
         }
     }
 
-    /// Statuses that a cache derives from a stored 200 have phrases too.
+    /// Statuses that a cache derives from a stored 200 have phrases, and so have those of pages.
     #[test]
-    fn knows_the_statuses_of_ranges() {
+    fn knows_the_statuses_of_ranges_and_pages() {
         assert_eq!(
-            [206, 304, 416, 299].map(reason_phrase),
-            ["Partial Content", "Not Modified", "Range Not Satisfiable", "Unknown"]
+            [206, 303, 304, 409, 416, 299].map(reason_phrase),
+            ["Partial Content", "See Other", "Not Modified", "Conflict", "Range Not Satisfiable", "Unknown"]
         );
     }
 

@@ -1,6 +1,6 @@
 //! The store in MongoDB: against a server that `TEST_MONGODB_URI` names, or else against a double of one.
 
-use crate::common::eventually;
+use crate::common::{Origin, Scratch, Weir, eventually};
 use crate::model::{Constants, Document as Modelled, Hits, REFERENCE, Steps, Verdict, update};
 use crate::node::{
     Node, exactly_the_limit, patient, sessions_keep_the_contract, values_are_added_once, window,
@@ -364,4 +364,42 @@ fn a_server_that_closes_connections_or_is_gone_is_unreachable_in_mongodb() {
     settings.deadline = Duration::from_millis(300);
     let node = Node::start(settings);
     node.news_until(|news| matches!(news, StoreNews::Lost(_)));
+}
+
+/// Two daemons with all of their sandbox, and what their clients get while the store answers and after it has gone.
+#[test]
+fn guard_6_two_daemons_count_in_mongodb_and_hold_the_policy_without() {
+    let Some(mongo) = Mongo::start() else { return };
+    let test = "daemons";
+    let mut mongo = mongo.emptied(test);
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let lines = format!(
+        "trust 127.0.0.0/8\nlimit 5/10m per client path /l\nescalate 2/10m block 15m after 2 per client path /e\n\
+         store {} on-failure closed deadline 5s\n",
+        mongo.settings(test).url
+    );
+    let file = scratch.file("guard.conf", lines);
+    let weirs = [0, 1].map(|_| Weir::start(&["--guard", &file]));
+    let get = |weir: usize, client: &str, path: &str| {
+        let (url, host) = (origin.url(path), origin.address());
+        let request = format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: {client}\r\n\r\n");
+        weirs[weir].connect().ask(request).status()
+    };
+    for weir in [0, 1] {
+        eventually("the store answers", || (get(weir, "192.0.2.9", "/l") == 200).then_some(()));
+    }
+    let passed = std::thread::scope(|scope| {
+        let ask = |number: usize| scope.spawn(move || get(number % 2, "192.0.2.1", "/l"));
+        let threads: Vec<_> = (0..16).map(ask).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a client"))
+            .filter(|status| *status == 200)
+            .count()
+    });
+    assert_eq!(passed, 5);
+    assert_eq!([0, 1, 0, 1, 0].map(|weir| get(weir, "192.0.2.2", "/e")), [200, 200, 429, 429, 429]);
+    let Some(mut child) = mongo.child.take() else { return };
+    child.kill().and_then(|()| child.wait()).expect("the end of the double");
+    assert_eq!([0, 1].map(|weir| get(weir, "192.0.2.3", "/l")), [503, 503]);
 }

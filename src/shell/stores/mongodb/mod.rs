@@ -29,6 +29,12 @@ use tokio::runtime::{Builder, Runtime};
 /// Connections, and so updates that are under way at once (chosen).
 const CONNECTIONS_MAX: u32 = 32;
 
+/// Prepares the process for runtimes that start in its sandbox, before threads exist. The first runtime of a process opens a pair
+/// of Unix sockets for signals, which later runtimes use as well and which the sandbox forbids to open.
+pub fn prepare() -> io::Result<()> {
+    Builder::new_current_thread().enable_all().build().map(drop)
+}
+
 /// Starts the thread that asks, and the driver's threads.
 pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
     // Another part of the process may have installed a provider already.
