@@ -6,6 +6,11 @@
 //!
 //! A collapse belongs to one loop. With several loops, a leader locks the key first, in a table that they share
 //! (`fill_locks`); if another loop has locked it, the collapse is led there (see [`crate::engine::cache::coordination`]).
+//!
+//! | phase of a [`Collapse`] | left when |
+//! | --- | --- |
+//! | `Asking` | the leader has a response that may be shared (`Filling`), or has none: the collapse ends |
+//! | `Filling` | the fill has ended: the collapse ends |
 
 use crate::engine::ids::{FillId, TransactionId};
 use crate::engine::keyed::Keyed;

@@ -10,6 +10,11 @@
 //!
 //! All memory of a body is reserved before it is needed, within the budget of the store (rule 57). A response without room
 //! for its beginning does not become a fill.
+//!
+//! | state of a [`Fill`] | left when |
+//! | --- | --- |
+//! | storable | the body is complete and becomes an entry; or it fails, is too large, or finds no room (not storable) |
+//! | not storable | a single reader continues without it, or the body has ended and its readers are settled |
 
 use crate::cache::body::{Body as Whole, Cursor};
 use crate::cache::fill::streaming_body::StreamingBody;

@@ -1,4 +1,13 @@
 //! One request and its response: begun, refused, settled.
+//!
+//! | stage of a [`Transaction`] | left when |
+//! | --- | --- |
+//! | `Begun` | the phases have decided: wait, forward, serve from the cache, or respond |
+//! | `Verifying`, `Asking`, `Throttled`, `Collecting` | the awaited result is there: the request is examined again (`Begun`) |
+//! | `Waiting` | the leader of the key has a result, or takes too long: the request is examined again (`Begun`) |
+//! | `Connecting` | the connect has a connection (`Awaiting`), or has failed (`Replying`) |
+//! | `Awaiting` | the final head has arrived: `Relaying`, or `Serving` if it is stored; a request sent again begins anew |
+//! | `Relaying`, `Replying`, `Serving` | both directions are done (settled), or one cannot continue (aborted, abandoned) |
 
 pub(in crate::engine) mod answer;
 pub(in crate::engine) mod calling;
