@@ -73,14 +73,25 @@ pub struct State {
     csrf_key: Mutex<Option<Key>>,
     /// Tokens that were given out.
     tokens: AtomicU64,
-    /// Requests with findings, by category; the last number counts requests with more values than are scanned.
-    detected: [AtomicU64; Category::ALL.len() + 1],
+    /// Requests with findings, by category, and behind them those of [`Noted::Exhausted`] and [`Noted::Unseen`].
+    detected: [AtomicU64; Category::ALL.len() + 2],
     /// The last compiled detector: the next guard file shares its automata if the patterns are the same.
     #[cfg(feature = "detection")]
     pub(super) detector: Mutex<Weak<Detector>>,
     events: Mutex<Ring>,
     events_lost: AtomicU64,
     sink: Sink,
+}
+
+/// What detection has come to in a request, for its counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// An attack was found.
+    Attack(Category),
+    /// More is there to look at than the bounds allow.
+    Exhausted,
+    /// Of a content that is no text, all but the beginning went on without a look.
+    Unseen,
 }
 
 impl State {
@@ -100,7 +111,7 @@ impl State {
             throttles: Throttles::new(keys_max),
             csrf_key: Mutex::new(None),
             tokens: AtomicU64::new(0),
-            detected: [const { AtomicU64::new(0) }; Category::ALL.len() + 1],
+            detected: [const { AtomicU64::new(0) }; Category::ALL.len() + 2],
             #[cfg(feature = "detection")]
             detector: Mutex::new(Weak::new()),
             events: Mutex::new(Ring::new(EVENTS_MAX)),
@@ -109,9 +120,13 @@ impl State {
         }
     }
 
-    /// Counts a request with a finding, or one with more values than are scanned.
-    pub fn note_detected(&self, category: Option<Category>) {
-        let place = category.map_or(Category::ALL.len(), |category| category as usize);
+    /// Counts a request by the result of its scan.
+    pub fn note_detected(&self, noted: Noted) {
+        let place = match noted {
+            Noted::Attack(category) => category as usize,
+            Noted::Exhausted => Category::ALL.len(),
+            Noted::Unseen => Category::ALL.len() + 1,
+        };
         if let Some(count) = self.detected.get(place) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -119,7 +134,7 @@ impl State {
 
     /// The numbers of these requests, by the word of the category.
     pub fn detected(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let names = Category::ALL.into_iter().map(Category::name).chain(["exhausted"]);
+        let names = Category::ALL.into_iter().map(Category::name).chain(["exhausted", "unseen"]);
         names.zip(self.detected.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 

@@ -350,7 +350,7 @@ table! {
 table! {
     /// The numbers of detection for one category.
     DetectNumbers {
-        /// Requests in which an attack of this category was found first, refused or not; exhausted are those that said more than is looked at.
+        /// Requests in which an attack of this category was found first, refused or not; exhausted are those that said more than is looked at, unseen those of whose binary content the rest went on without a look.
         guard_detected: Counter(Count),
     }
 }

@@ -1,7 +1,7 @@
 //! Bodies before the detector: what is refused, and what reaches the origin.
 
 use super::Guarded;
-use crate::common::{Origin, Raw, Scratch, Weir, bytes::contains};
+use crate::common::{Origin, Raw, Scratch, Weir, bytes::contains, eventually, run};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use std::io::Write as _;
@@ -175,6 +175,34 @@ fn fault_13_8_padding_ends_no_scan_without_a_verdict() {
     assert_eq!(post(&guarded, &of_type("text/plain"), text.as_bytes()), 400);
     let lenient = Guarded::start("detect block\ndetect exhausted pass");
     assert_eq!(post(&lenient, &of_type("text/plain"), text.as_bytes()), 200);
+}
+
+/// The counter of a category.
+fn counted(control: &str, category: &str) -> u64 {
+    let told = run(&["ctl", "--control", control, "stats", "--openmetrics"]).out;
+    let name = format!("weir_guard_detected_total{{category=\"{category}\"}} ");
+    let line = told.lines().find_map(|line| line.strip_prefix(&name));
+    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in {told}"))
+}
+
+#[test]
+fn ours_11_nothing_passes_without_being_counted() {
+    let scratch = Scratch::new();
+    let control = scratch.join("control");
+    let guarded = Guarded::with_options("detect block\ndetect exhausted pass\n", &["--control", &control]);
+    assert_eq!(guarded.get("192.0.2.1", "/a?q=%27%20or%201%3D1--").0, 400);
+    assert_eq!(guarded.get("192.0.2.1", "/a?q=%3Csvg%20onload%3Dalert(1)%3E").0, 400);
+    assert_eq!(post(&guarded, &of_type(FORM), attack_in(FORM).as_bytes()), 400);
+    let text = "all work and no play ".repeat(16 * 1024);
+    assert_eq!(post(&guarded, &of_type("text/plain"), text.as_bytes()), 200);
+    // Of a picture the beginning is looked at; a short one is looked at as a whole.
+    for bytes in [300_000, 1000] {
+        assert_eq!(post(&guarded, &of_type("image/png"), &vec![0x89; bytes]), 200);
+    }
+    let wanted = [("sqli", 2), ("xss", 1), ("nosql", 0), ("exhausted", 1), ("unseen", 1)];
+    for (category, count) in wanted {
+        eventually(category, || (counted(&control, category) == count).then_some(()));
+    }
 }
 
 #[test]

@@ -45,6 +45,21 @@ fn guard_1_suspicious_requests_end_in_a_ban() {
 }
 
 #[test]
+fn guard_1_a_category_has_a_threshold_of_its_own() {
+    let lines = "detect block\nban-after detect sqli 2 in 1h for 1d\nban-after detect 5 in 1h for 1h\n";
+    let guarded = Guarded::start(lines);
+    let script = "/a?q=%3Cscript%3Ealert(1)%3C/script%3E";
+    // Three of another category, and one of this: neither line has enough.
+    let statuses = [script, script, ATTACK].map(|target| guarded.get(CLIENT, target).0);
+    assert_eq!(statuses, [400, 400, 400]);
+    assert_eq!(guarded.get(CLIENT, ATTACK).0, 403);
+    // The sum over all categories counts as before.
+    let other = "203.0.113.8";
+    let statuses = [(); 5].map(|()| guarded.get(other, script).0);
+    assert_eq!(statuses, [400, 400, 400, 400, 403]);
+}
+
+#[test]
 fn guard_1_excluded_paths_are_not_looked_at() {
     let guarded = Guarded::start("detect block\nexclude /manual\n");
     assert_eq!(guarded.get(CLIENT, "/manual/a?q=%27%20or%201%3D1--").0, 200);

@@ -91,12 +91,16 @@ impl Inspection {
                     content.end()
                 }
             };
-            // Binary content may have any length. Only its beginning is scanned, and the rest passes.
-            if walker.is_binary() && *bytes >= BODY_BYTES_MAX {
+            // Binary content may have any length. Only its beginning is scanned, and the rest passes and is counted.
+            let is_cut = walker.is_binary() && *bytes >= BODY_BYTES_MAX && payload.is_some();
+            if is_cut {
                 walker.end(&mut take);
             }
             if read.is_err() && !over.get() {
                 found.exhaust();
+            }
+            if is_cut && found.verdict() == Verdict::Clean {
+                found.cut();
             }
         });
         self.judge()
@@ -104,7 +108,8 @@ impl Inspection {
 
     fn judge(&mut self) -> OfPiece {
         let verdict = self.findings.as_ref().map_or(Verdict::Clean, |findings| findings.verdict());
-        if verdict == Verdict::Clean && self.walker.is_binary() && self.bytes >= BODY_BYTES_MAX {
+        if self.findings.as_ref().is_some_and(|findings| findings.is_cut()) {
+            self.report = self.findings.take().map(Report::Detected);
             return OfPiece::Leave;
         }
         if verdict == Verdict::Clean {

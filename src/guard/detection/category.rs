@@ -121,6 +121,11 @@ impl Categories {
         self.0 & (1 << category as u32) != 0
     }
 
+    /// Whether all of those are in the set.
+    pub const fn contains_all(self, others: Categories) -> bool {
+        self.0 & others.0 == others.0
+    }
+
     /// Without these.
     #[must_use]
     pub const fn without(self, others: Categories) -> Categories {

@@ -107,7 +107,7 @@ pub(super) fn is_no_mention(text: &[u8], range: Range<usize>) -> bool {
     let inside_code = inside.strip_prefix(b"`").filter(|_| is_quoted_name(lead, inside)).unwrap_or(inside);
     let is_code = |byte: &u8| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'{');
     let is_remark =
-        words_of(inside) >= REMARK_WORDS && tag.ends_with(b"script") || is_quoted_name(lead, inside);
+        words + words_of(inside) >= REMARK_WORDS && tag.ends_with(b"script") || is_quoted_name(lead, inside);
     if !(is_prose || is_remark) {
         return true;
     }
@@ -130,7 +130,9 @@ fn words_of(text: &[u8]) -> usize {
 pub(super) fn is_no_remark(text: &[u8], range: Range<usize>) -> bool {
     let behind = &text[range.end..];
     let Some(end) = behind.iter().position(u8::is_ascii_whitespace) else { return true };
-    let is_word = |word: &&[u8]| word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'\'');
+    let is_word = |word: &&[u8]| {
+        word.iter().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'\'' | b'"' | b','))
+    };
     let words = behind[end..].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     words.take(REMARK_WORDS).filter(is_word).count() < REMARK_WORDS
 }

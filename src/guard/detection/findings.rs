@@ -82,6 +82,7 @@ pub struct Findings {
     found: Vec<Finding>,
     threat: Option<Category>,
     exhausted: bool,
+    cut: bool,
     head_bytes_left: usize,
     body_bytes_left: usize,
     /// The categories to scan on this path.
@@ -96,6 +97,7 @@ impl Findings {
             found: Vec::new(),
             threat: None,
             exhausted: false,
+            cut: false,
             head_bytes_left: HEAD_BYTES_MAX,
             body_bytes_left: BODY_BYTES_MAX,
             categories,
@@ -120,6 +122,16 @@ impl Findings {
     /// Records that a part of the request was not scanned: more bytes, more layers or more depth than a bound allows.
     pub fn exhaust(&mut self) {
         self.exhausted = true;
+    }
+
+    /// Notes that the rest of a binary content passes without a scan.
+    pub fn cut(&mut self) {
+        self.cut = true;
+    }
+
+    /// Whether a rest of the content was not scanned. That is no verdict.
+    pub fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Takes bytes from the budget. Returns how many of them are to be scanned; fewer are an exhaustion.

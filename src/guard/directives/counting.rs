@@ -1,5 +1,6 @@
 //! The directives that count: `limit`, `escalate`, `ban-after`.
 
+use super::detect::categories;
 use super::draft::Draft;
 use super::values::{
     PER_CLIENT, duration, duration_or_ever, duration_text, host_pattern, methods, number, path_prefix, per,
@@ -7,6 +8,7 @@ use super::values::{
 };
 use super::words::{Optional, Words};
 use super::{BanAfter, Escalate, Limit, Place, Scope, Violation};
+use crate::guard::detection::Categories;
 use crate::guard::store::EscalationConstants;
 
 /// Highest number of requests in a window (chosen): the exact window of a key keeps a time for each.
@@ -135,13 +137,32 @@ pub(super) fn ban_after(draft: &mut Draft, words: &mut Words) -> Result<(), Stri
         (false, true) => (Violation::Detect, "detect"),
         (false, false) => return Err(words.unexpected("limit or detect")),
     };
+    let named = match violation {
+        Violation::Detect
+            if words.peek().is_some_and(|word| word.text.starts_with(|c: char| c.is_ascii_alphabetic())) =>
+        {
+            categories(words)?
+        }
+        Violation::Detect | Violation::Limit => Vec::new(),
+    };
+    let names: String = named.iter().map(|category| format!(",{}", category.name())).collect();
+    let name = if names.is_empty() { name.to_owned() } else { format!("{name} {}", &names[1..]) };
+    let some = named.iter().fold(Categories::default(), |set, one| set.with(Categories::of(*one)));
+    let categories = if named.is_empty() { Categories::ALL } else { some };
     let count = violations(words)?;
     words.expect("in", form)?;
     let window_ms = duration(&words.value("a time such as 10m")?)?;
     words.expect("for", form)?;
     let duration_ms = duration_or_ever(words)?;
-    let mut line =
-        BanAfter { place: Place::default(), violation, count, window_ms, duration_ms, observe: false };
+    let mut line = BanAfter {
+        place: Place::default(),
+        violation,
+        categories,
+        count,
+        window_ms,
+        duration_ms,
+        observe: false,
+    };
     words.options(
         &mut line,
         &[("observe", |line, _| {

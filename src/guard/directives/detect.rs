@@ -59,9 +59,13 @@ fn mode(draft: &mut Draft, words: &mut Words, mode: Mode) -> Result<(), String> 
     Ok(())
 }
 
-fn categories(words: &mut Words) -> Result<Vec<Category>, String> {
+/// A list of categories: no name twice, so that a line has one text.
+pub(super) fn categories(words: &mut Words) -> Result<Vec<Category>, String> {
     let names = words.list("categories such as sqli,xss")?;
-    names.iter().map(|name| category(name)).collect()
+    let mut categories = names.iter().map(|name| category(name)).collect::<Result<Vec<_>, _>>()?;
+    categories.sort_by_key(|category| *category as usize);
+    categories.dedup();
+    Ok(categories)
 }
 
 fn category(name: &str) -> Result<Category, String> {

@@ -19,7 +19,7 @@ pub use headers::{CorsLine, HeaderLine, HeaderLines, HeadersOf, HstsLine, field_
 pub use parse::{Directive, TABLE, parse};
 pub(super) use values::{PER_CLIENT, TEXT_BYTES_MAX, duration, network, per_text};
 
-use crate::guard::detection::DetectRules;
+use crate::guard::detection::{Categories, DetectRules};
 use crate::words;
 pub use crate::words::Problem;
 use ipnet::IpNet;
@@ -220,6 +220,8 @@ pub struct BanAfter {
     pub place: Place,
     /// The kind of violation that is counted.
     pub violation: Violation,
+    /// Only findings of these categories count.
+    pub categories: Categories,
     /// Number of violations that cause the ban.
     pub count: u32,
     /// Within this time.

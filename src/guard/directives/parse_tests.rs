@@ -134,6 +134,8 @@ fn every_line_has_one_canonical_text() {
         ("ban-file \"a b.txt\"", "ban-file \"a b.txt\""),
         ("ban-file bans.txt", "ban-file bans.txt"),
         ("ban-after detect 5 in 60m for ever observe", "ban-after detect 5 in 1h for ever observe"),
+        #[cfg(feature = "detection")]
+        ("ban-after detect xss,sqli,xss 5 in 60m for 1d", "ban-after detect sqli,xss 5 in 1h for 1d"),
         ("cloud deny destination Vultr,AWS", "cloud deny destination aws,vultr"),
         (
             "cloud deny client aws,gcp except gcp:US-east1,aws:us-west-2, aws:eu-central-1 observe",

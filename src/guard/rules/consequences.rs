@@ -1,6 +1,7 @@
 //! The consequences of a judgement: a refusal, an event, a ban after too many of them.
 
 use super::identity::hash_text;
+use crate::guard::detection::Categories;
 use crate::guard::directives::{BanAfter, Per, Violation};
 use crate::guard::state::State;
 use crate::guard::store::Answer;
@@ -38,12 +39,19 @@ impl Consequences {
         if logged_only { Ok(()) } else { Err(denial) }
     }
 
-    /// Counts a violation towards bans.
-    pub(super) fn violate(&self, violation: Violation, asked: &Asker<'_>, per: Per, now: Now) {
+    /// Counts a violation of one of these categories towards bans: the lines for the category, and the lines for all of them.
+    pub(super) fn violate(
+        &self,
+        (violation, found): (Violation, Categories),
+        asked: &Asker<'_>,
+        per: Per,
+        now: Now,
+    ) {
         if violation == Violation::Detect {
             self.state.note_suspicion(per.network(asked.client), now);
         }
-        for (identity, rule) in self.ban_after.iter().filter(|(_, rule)| rule.violation == violation) {
+        let covers = |rule: &BanAfter| rule.violation == violation && rule.categories.contains_all(found);
+        for (identity, rule) in self.ban_after.iter().filter(|(_, rule)| covers(rule)) {
             let network = per.network(asked.client);
             let key = self.state.key(*identity, |hasher| {
                 hasher.write_prefix(&network.addr(), [per.prefix4, per.prefix6]);

@@ -4,6 +4,7 @@ use super::consequences::Consequences;
 use super::counter::{Counter, Kind};
 use super::subject::Subject;
 use crate::guard::breaker::Breaker;
+use crate::guard::detection::Categories;
 use crate::guard::directives::{Directives, OnFailure, Violation, per_text};
 use crate::guard::path;
 use crate::guard::state::State;
@@ -400,7 +401,7 @@ fn add_denial(
     }
     // The requests of a blocked client are no further violations.
     if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
-        consequences.violate(Violation::Limit, asked, counter.per, now);
+        consequences.violate((Violation::Limit, Categories::ALL), asked, counter.per, now);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::consequences::Consequences;
 use super::subject::Subject;
-use crate::guard::detection::{DetectRules, Detector, Findings, Mode, Verdict};
+use crate::guard::detection::{Categories, DetectRules, Detector, Findings, Mode, Verdict};
 use crate::guard::directives::{PER_CLIENT, Violation};
 use crate::guard::events::{Event, EventType};
-use crate::guard::state::State;
+use crate::guard::state::{Noted, State};
 use crate::guard::told::Asker;
 use crate::guard::verdict::{Cause, Denial};
 use crate::time::Now;
@@ -36,13 +36,23 @@ pub(super) fn conclude(
     now: Now,
 ) -> Result<(), Denial> {
     let verdict = findings.verdict();
-    if verdict == Verdict::Clean || verdict == Verdict::Exhausted && !detector.rules().exhausted_blocks {
+    if findings.is_cut() {
+        consequences.state.note_detected(Noted::Unseen);
+    }
+    let categories = match verdict {
+        Verdict::Clean => return Ok(()),
+        Verdict::Threat(category) => {
+            consequences.state.note_detected(Noted::Attack(category));
+            Categories::of(category)
+        }
+        Verdict::Exhausted => {
+            consequences.state.note_detected(Noted::Exhausted);
+            Categories::ALL
+        }
+    };
+    if verdict == Verdict::Exhausted && !detector.rules().exhausted_blocks {
         return Ok(());
     }
-    consequences.state.note_detected(match verdict {
-        Verdict::Threat(category) => Some(category),
-        Verdict::Exhausted | Verdict::Clean => None,
-    });
     let refuses = detector.refuses(verdict) && !consequences.passive;
     let client = subject.client;
     consequences.state.push(event(findings, subject, refuses, now));
@@ -52,7 +62,7 @@ pub(super) fn conclude(
         target: subject.path.unwrap_or_default(),
         ..Asker::by(client)
     };
-    consequences.violate(Violation::Detect, &asked, PER_CLIENT, now);
+    consequences.violate((Violation::Detect, categories), &asked, PER_CLIENT, now);
     if !refuses {
         return Ok(());
     }

@@ -31,7 +31,7 @@ pub(super) const TABLE: &[Signature] = &[
     )
     .and_raw(),
     Signature::new(PathTraversal, "path_escaped_dots", &["%2e", "%2f", "%5c"], r"(?:\.|%2e){2}(?:[/\\]|%2f|%5c)").only_in(PATH).and_raw(),
-    Signature::new(PathTraversal, "path_nul", &["\0"], r"\x00").only_in(PATH_QUERY),
+    Signature::new(PathTraversal, "path_nul", &["\0"], r"^[^\[\]{}()|]*\x00").only_in(PATH_QUERY),
     Signature::new(PathTraversal, "path_nul_extension", &["\0"], r"[\w/-]{2}\.\w{2,5}\x00|[\w/-]{2}\x00\.?\w{2,5}$"),
     Signature::new(
         SensitiveFile,
@@ -44,7 +44,7 @@ pub(super) const TABLE: &[Signature] = &[
         SensitiveFile,
         "file_of_system",
         &["etc/", "etc\\", "proc/", "var/", "root/", "opt/", "usr/", "sys/", "dev/", "home/", "tmp/"],
-        r"^(?:file:)?(?:(?:\.{1,2})?[/\\]+)+(?:etc[/\\]+[\w.-]|proc[/\\]+(?:self|\d+|version|cpuinfo|meminfo|net|mounts|cmdline|sched_debug|config)|var[/\\]+(?:log|mail|spool|run|lib[/\\]+(?:mysql|php|jenkins|tomcat|postgresql|mongodb|redis|docker|kubelet)|www|backups?|lib/mlocate)[/\\]*[\w.]*|root[/\\]+\.?\w|opt[/\\]+(?:lampp|xampp|tomcat)|usr[/\\]+share[/\\]+(?:tomcat|nginx|apache|php|mysql)|usr[/\\]+local[/\\]+(?:lib[/\\]+php|apache|etc|nginx|tomcat|app|zend|pgsql|mysql)|sys[/\\]+class|tmp[/\\]+sess_\w|dev[/\\]+(?:fd|random|null|stdin|shm)|home[/\\]+[\w.$-]+[/\\]+\.\w|boot[/\\]+grub|apache\d?[/\\]+(?:logs|conf)|xampp[/\\]|inetpub[/\\]|program files)",
+        r"^(?:file:)?(?:(?:\.{1,2})?[/\\]+)+(?:etc[/\\]+[\w.-]|proc[/\\]+(?:self|\d+|version|cpuinfo|meminfo|net|mounts|cmdline|sched_debug|config)|var[/\\]+(?:log|mail|spool|run|lib[/\\]+(?:mysql|php|jenkins|tomcat|postgresql|mongodb|redis|docker|kubelet)|www[/\\]+\S+\.\w+|www[/\\]+\S*\.\.|backups?|lib/mlocate)[/\\]*[\w.]*|root[/\\]+\.?\w|opt[/\\]+(?:lampp|xampp|tomcat)|usr[/\\]+share[/\\]+(?:tomcat|nginx|apache|php|mysql)|usr[/\\]+local[/\\]+(?:lib[/\\]+php|apache|etc|nginx|tomcat|app|zend|pgsql|mysql)|sys[/\\]+class|tmp[/\\]+sess_\w|dev[/\\]+(?:fd|u?random|zero|stdin|shm|tcp|mem)|home[/\\]+[\w.$-]+[/\\]+\.(?:ssh|bash|zsh|aws|gnupg|mysql|psql|netrc|pgpass|kube|docker|git-cred|profile|viminfo|rhosts|my\.cnf|config[/\\]+gcloud)|boot[/\\]+grub|apache\d?[/\\]+(?:logs|conf)|xampp[/\\]|inetpub[/\\]|program files)",
     )
     .confirmed(is_no_remark),
     Signature::new(SensitiveFile, "file_of_process", &["/proc/"], r"[/\\]proc[/\\]+self[/\\]+(?:environ|cmdline|maps|fd|status|mem|exe|cwd|root|mounts|stat|net)\b").confirmed(is_no_prose),
@@ -52,13 +52,13 @@ pub(super) const TABLE: &[Signature] = &[
         SensitiveFile,
         "file_of_windows",
         &["win.ini", "boot.ini", "xampp", "wamp", "pagefile", "system32", "windows", "winnt", "inetpub", "system.ini", "sam", "unattend", "applicationhost"],
-        r"^(?:file:)?[/\\]*(?:[a-z]:)?[/\\]+(?:windows|winnt)[/\\]+(?:win\.ini|system\.ini|system32[/\\]+(?:config|drivers[/\\]+etc|cmd\.exe|inetsrv|license\.rtf|eula|repair)|repair[/\\]+sam|panther|debug|php\.ini|my\.ini|iis\d*\.log|system32$)|^(?:file:)?[/\\]*[a-z]:[/\\]+(?:boot\.ini|inetpub|autoexec\.bat|unattend|xampp|wamp|apache|mysql|php[/\\]|pagefile\.sys|config\.sys|windows(?:[/\\]|$)|winnt)|^(?:boot|win)\.ini$|[/\\]win(?:dows|nt)[/\\]win\.ini|[/\\]boot\.ini\b",
+        r"^(?:file:)?[/\\]*(?:[a-z]:)?[/\\]+(?:windows|winnt)[/\\]+(?:win\.ini|system\.ini|system32[/\\]+(?:config|drivers[/\\]+etc|cmd\.exe|inetsrv|license\.rtf|eula|repair)|repair[/\\]+sam|panther|debug|php\.ini|my\.ini|iis\d*\.log|system32$)|^(?:file:)?[/\\]*[a-z]:[/\\]+(?:boot\.ini|inetpub|autoexec\.bat|unattend|xampp|wamp|apache|mysql|php[/\\]|pagefile\.sys|config\.sys)|^(?:boot|win)\.ini$|[/\\]win(?:dows|nt)[/\\]win\.ini|[/\\]boot\.ini\b",
     ),
     Signature::new(
         SensitiveFile,
         "file_of_secrets",
         &[".ssh", "id_rsa", "id_dsa", "id_ed25519", ".bash_history", ".aws", ".npmrc", ".pgpass", ".netrc", ".docker/", ".kube/", ".mysql_history", ".gnupg", "authorized_keys", ".git-credentials", ".my.cnf", "web-inf", "meta-inf"],
-        r"(?:^|[/\\])\.?(?:\.ssh[/\\]+(?:id_\w+|authorized_keys|known_hosts|config)|id_(?:rsa|dsa|ecdsa|ed25519)(?:\.pub)?$|\.(?:bash|zsh|mysql|psql|sh|python|node_repl)_history|\.aws[/\\]+(?:credentials|config)|\.npmrc$|\.pgpass|\.netrc$|\.docker[/\\]+config|\.dockercfg|\.kube[/\\]+config|\.gnupg[/\\]|authorized_keys\b|\.git-credentials|\.my\.cnf|(?:web|meta)-inf[/\\]+(?:web\.xml|classes|lib|application|manifest|context))",
+        r"(?:^|[/\\])\.?(?:\.ssh[/\\]+(?:id_\w+|authorized_keys|known_hosts|config)|id_(?:rsa|dsa|ecdsa|ed25519)$|\.(?:bash|zsh|mysql|psql|sh|python|node_repl)_history|\.aws[/\\]+(?:credentials|config)|\.npmrc$|\.pgpass|\.netrc$|\.docker[/\\]+config|\.dockercfg|\.kube[/\\]+config|\.gnupg[/\\]|authorized_keys\b|\.git-credentials|\.my\.cnf|(?:web|meta)-inf[/\\]+(?:web\.xml|classes|lib|application|manifest|context))",
     )
     .confirmed(is_path_whole),
     Signature::new(

@@ -82,7 +82,7 @@ pub(super) const TABLE: &[Signature] = &[
     command(
         "cmd_alone",
         &["ansible", "chef-", "visudo", "cscli", "perf -", "zstdcat", "gunzip -", "busybox", "python", "sh -c", "ls ", "whoami", "alias", "7z"],
-        r"^['\x22]?(?:ansible(?:-\w+)?\s+(?:-|\w+\s+-m\b|\S+\.ya?ml$|decrypt|encrypt|dump$|collection|plugin)|ansible-console$|chef-(?:client|run|shell|vault|solo)(?:\s+(?:-|\w+\s)|$)|visudo$|cscli['\x22]?\s+\w+\s+\w+|perf\s+--?\w|zstdcat\s+/|gunzip\s+-c\s|busybox\s+(?:-|\w+\s)|python[\d.]*\d\s+\w+$|(?:ba|da|z|k|c|tc)?sh\s+-c\s|ls\s+(?:-\w+\s+)?[/~.]\S*$|ls\s+\w+\s+\w+$|whoami\s*[;&|]|alias\s+(?:[-+]\w+\s+)?['\x22]?[\w.!-]+['\x22]?=\S)",
+        r"^['\x22]?(?:ansible\s+\w+\s+-m\b|chef-(?:client|run|shell|vault|solo)(?:\s+(?:-|\w+\s)|$)|visudo$|cscli['\x22]?\s+\w+\s+\w+|perf\s+--?\w|zstdcat\s+/|gunzip\s+-c\s|busybox\s+(?:-|\w+\s)|python[\d.]*\d\s+\w+$|(?:ba|da|z|k|c|tc)?sh\s+-c\s|ls\s+(?:-\w+\s+)?[/~.]\S*$|ls\s+\w+\s+\w+$|whoami\s*[;&|]|alias\s+(?:[-+]\w+\s+)?['\x22]?[\w.!-]+['\x22]?=\S)",
     )
     .only_in(NOT_PATH)
     .confirmed(is_one_command),

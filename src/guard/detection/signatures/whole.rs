@@ -104,8 +104,8 @@ pub(super) const TABLE: &[Signature] = &[
     Signature::new(
         CodeInjection,
         "code_script_alone",
-        &["__js_function", "function", "module.exports", "process", "require[", "while"],
-        r#"__js_function|^function\s*\(\s*\)\s*\{\s*$|^new\s+function\s*\(|^module\.exports\s*=[^\n]{0,60}$|^(?:process|require)\s*\[\s*[a-z'"]|^process\.(?:spawn|daemon|fork)\b[^\n]{0,60}$|^while\s*\(\s*[-!+]*(?:true|false|null|undefined|nan|infinity|\d+|this|string|new\s+date|\{\}|\[\]|""|''|``)\s*\)[;\s]*$"#,
+        &["__js_function", "function", "process", "require[", "while"],
+        r#"__js_function|^function\s*\(\s*\)\s*\{\s*$|^new\s+function\s*\(|^(?:process|require)\s*\[\s*[a-z'"]|^process\.(?:spawn|daemon|fork)\b[^\n]{0,60}$|^while\s*\(\s*[-!+]*(?:true|false|null|undefined|nan|infinity|\d+|this|string|new\s+date|\{\}|\[\]|""|''|``)\s*\)[;\s]*$"#,
     ),
     Signature::new(
         CodeInjection,
