@@ -64,6 +64,9 @@ impl Detector {
     fn scan_cookies(&self, value: &[u8], scratch: &mut Scratch, findings: &mut Findings) {
         for pair in value.split(|byte| *byte == b';') {
             let (name, value) = split_pair(pair.trim_ascii());
+            if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+                self.scan_name(Context::Header, name, scratch, findings);
+            }
             self.scan(Context::Header, name, value, scratch, findings);
         }
     }

@@ -103,6 +103,14 @@ pub(super) const TABLE: &[Signature] = &[
     command("cmd_substitution_alone", &["$(", "<(", ">("], r"^[$<>]\([a-z][\w ./|-]{0,60}\)$"),
     command("cmd_for_windows", &["%"], r"(?:^|[&|]\s*)for\s+(?:/[dflr]\s+)*(?:\x22[^\x22]*\x22\s+|\S{1,40}\s+)?%{1,2}\S{1,12}\s+in\s*\([^)]*\)\s*do\b").with(&["^for$"]).confirmed(leads_shortly),
     command(
+        "cmd_if_windows",
+        &["^if$"],
+        r"^\W{0,3}if\s+(?:/i\s+)?(?:not\s+)?(?:exist\s+\S+\s+\S|(?:defined|cmdextversion|errorlevel)\s+\S+\s+\S|\S+\s+(?:equ|neq|lss|leq|gtr|geq)\s+\S|\S{1,40}(?:\s+\S{1,20}){0,2}\s*={2,3}\s*\S{1,40}(?:\s+\S{1,20}){0,2}\s+(?:[(@]?\s*(?:cmd|echo|set|goto|exit|cd|do|call)\b|\.\.\.|\($))",
+    )
+    .with(&["^exist$", "^defined$", "^cmdextversion$", "^errorlevel$", "^equ$", "^neq$", "^lss$", "^leq$", "^gtr$", "^geq$", "=="])
+    .only_in(NOT_PATH)
+    .confirmed(is_one_command),
+    command(
         "cmd_powershell",
         &["invoke-", "iex", "iwr", "iwmi", "start-process", "downloadstring", "new-object", "-executionpolicy"],
         r"(?:^|[;|&({]\s*)(?:(?:invoke-(?:webrequest|expression|command|restmethod|wmimethod|cimmethod)|start-process)\s+[-\w'\x22$(]|(?:iex|iwr|irm|iwmi|icm)\s+(?:[-($'\x22]|http)|new-object\s+(?:system\.)?net\.)|\)\.downloadstring\s*\(",

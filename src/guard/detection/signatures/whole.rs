@@ -31,7 +31,7 @@ pub(super) const TABLE: &[Signature] = &[
     ),
     Signature::new(Sqli, "sqli_select_piece", &["select"], r#"^['"`]\s*;?\s*select\s+\w+\s*$|^\W*select(?:ect)?\s+(?:pg_sleep|user\(|if\(\w+\s*$)|/\*\s*\+?!\d*\s*select\b"#),
     Signature::new(Sqli, "sqli_negated_quote", &["'!", "\"!", "`!"], r#"^['"`]\s*!\s*['"`\w]{1,2}\s*$"#),
-    Signature::new(Sqli, "sqli_alias_piece", &["^as$"], r#"^(?:\d+|['"`])\s+as\s*['"`]"#),
+    Signature::new(Sqli, "sqli_alias_piece", &["^as$"], r#"^(?:\d+|['"`])\s+as\s*['"`]|^[)!;]\s*as['\s]\s*\S*\s*from\s*$"#),
     Signature::new(Sqli, "sqli_variable_piece", &["declare", "exec"], r"^\W*(?:declare\s+@\w+\s*$|exec\s*\(\s*@|exec\s+master\b)"),
     Signature::new(Sqli, "sqli_cast", &["::"], r"^[\w()'\x22 =.]{1,60}::(?:int(?:eger|\d)?|bool(?:ean)?|text|bigint|double\s+precision|varchar|numeric|jsonb?|regclass)\s*(?:$|--|=|'|\))"),
     Signature::new(
@@ -110,8 +110,8 @@ pub(super) const TABLE: &[Signature] = &[
     Signature::new(
         CodeInjection,
         "code_class_alone",
-        &["java", "org.", "com.", "transformer"],
-        r#"(?:^|[>"'])(?:java\.(?:runtime|processbuilder|lang\.(?:class(?:loader)?|process(?:builder)?|runtime|system|thread|autocloseable|reflect\.\w+)|io\.(?:file\w*|object\w+|print\w+|serializable)|net\.(?:inet\w*|url\w*|socket\w*)|beans\.\w+|rmi\.\w+)|javax\.(?:script|naming|management)\.\w+|org\.apache\.(?:commons|struts2?)|org\.omg\.corba|com\.(?:sun\.org\.apache|opensymphony\.xwork2)[\w.$]*)(?:$|[<"'])|^java[\s.]+(?:runtime|processbuilder)\b|\b(?:clone|invoker|instantiate|chained|constant|forclosure|instantiatefactory|predicated)transformer\b"#,
+        &["java", "org.", "com.", "transformer", "closure", "factory"],
+        r#"(?:^|[>"'])(?:java\.(?:runtime|processbuilder|lang\.(?:class(?:loader)?|integer|number|object|process(?:builder)?|runtime|string(?:builder|buffer)?|system|thread|autocloseable|reflect\.\w+)|io\.(?:buffered\w+|bytearray\w+|chararray\w+|data\w+|file\w*|filter\w+|inputstream\w*|outputstream\w*|object\w+|piped\w+|print\w+|pushback\w+|string\w+|reader|writer|serializable)|net\.(?:inet\w*|url\w*|socket\w*)|beans\.\w+|rmi\.\w+)|javax\.(?:script|naming|management)\.\w+|org\.apache\.(?:commons|struts2?)|org\.omg\.corba|com\.(?:sun\.org\.apache|opensymphony\.xwork2)[\w.$]*)(?:$|[<"'])|^java[\s.]+(?:runtime|processbuilder)\b|\b(?:clone|invoker|instantiate|chained|constant|predicated)transformer\b|\b(?:for|while)closure\b|\b(?:instantiate|prototypeclone|prototypeserialization)factory\b"#,
     )
     .confirmed(is_no_fault_name),
     Signature::new(CodeInjection, "code_perl_interpolation", &["@{"], r"@\{\s*\[[^\n]{1,120}\]\s*\}"),
