@@ -39,6 +39,8 @@ pub struct GuardFile {
     pub store_password: Option<Box<str>>,
     /// The key that signs tokens against forged requests, from its file.
     pub csrf_key: Option<Key>,
+    /// Certificates in PEM for the connection to the store.
+    pub store_roots: Option<Box<[u8]>>,
     /// Certificates in PEM for `cloud roots`.
     pub cloud_roots: Option<Box<[u8]>>,
 }
@@ -77,7 +79,9 @@ impl GuardFile {
         let bans = load_bans(&file.value, &directives, read_file, &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
         let csrf_key = load_csrf_key(&file.value, &directives, read_file, &mut problems);
-        let cloud_roots = load_roots(&file.value, &directives, read_file, &mut problems);
+        let mut roots = |named: Option<&PathBuf>| load_roots(&file.value, named?, read_file, &mut problems);
+        let store_roots = roots(directives.store.as_ref().and_then(|store| store.roots.as_ref()));
+        let cloud_roots = roots(directives.cloud_fetch.roots.as_ref());
         match problems.is_empty() {
             true => {
                 let path = file.value.clone();
@@ -89,6 +93,7 @@ impl GuardFile {
                     path,
                     store_password,
                     csrf_key,
+                    store_roots,
                     cloud_roots,
                 }))
             }
@@ -333,14 +338,14 @@ fn load_password(
     }
 }
 
-/// The certificates of `cloud roots`.
+/// The certificates of a file that the guard file names.
 fn load_roots(
     path: &Path,
-    directives: &Directives,
+    named: &Path,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     problems: &mut Problems,
 ) -> Option<Box<[u8]>> {
-    let file = path.parent().unwrap_or(Path::new("")).join(directives.cloud_fetch.roots.as_ref()?);
+    let file = path.parent().unwrap_or(Path::new("")).join(named);
     match read_file(&file) {
         Ok(text) if text.windows(PEM.len()).any(|window| window == PEM) => Some(text.into()),
         Ok(_) => {
@@ -431,7 +436,8 @@ pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<
         let password = read.store.iter().filter_map(|store| store.password_file.as_ref());
         let bans = read.ban_files.iter().map(|named| &named.path);
         let key = read.csrf.key_file.iter().map(|(_, path)| path);
-        bans.chain(password).chain(key).chain(&read.cloud_fetch.roots).map(|path| directory.join(path))
+        let roots = read.store.iter().filter_map(|store| store.roots.as_ref()).chain(&read.cloud_fetch.roots);
+        bans.chain(password).chain(key).chain(roots).map(|path| directory.join(path))
     });
     let clouds = settings.cloud_ranges.iter().filter_map(|directory| cloud_files(&directory.value).ok());
     named.chain(clouds.flatten().map(|file| file.path)).collect()

@@ -80,6 +80,7 @@ pub(super) fn store_settings(file: &GuardFile) -> Option<StoreSettings> {
     let store = file.directives.store.as_ref()?;
     let mut settings = StoreSettings::new(&store.url);
     settings.password = file.store_password.clone();
+    settings.roots_pem = file.store_roots.clone();
     settings.prefix = store.prefix.clone();
     settings.deadline = Duration::from_millis(store.deadline_ms);
     Some(settings)

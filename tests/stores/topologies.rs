@@ -2,7 +2,7 @@
 
 use crate::bans;
 use crate::cluster::{cluster, cluster_url, finally, run};
-use crate::common::Scratch;
+use crate::common::{Scratch, Weir};
 use crate::node::{Node, exactly_the_limit, patient, window};
 use crate::redis_server::{RedisServer, is_installed};
 use crate::sentinels::Watched;
@@ -126,10 +126,23 @@ fn tls_holds_with_roots_of_ones_own_and_not_without() {
         ["--tls-auth-clients", "no"],
     ];
     let Some(server) = RedisServer::start_with(&options.concat()) else { return };
-    let mut settings: StoreSettings = patient(&format!("rediss://127.0.0.1:{}", server.port));
+    let mut settings: StoreSettings = patient(&tls_url(&server));
     let stranger = Node::start(settings.clone());
     assert!(stranger.ask(1, vec![window("w", 1, HOUR_MS)]).is_err(), "a certificate that nobody vouches for");
-    settings.roots_pem = Some(std::fs::read(roots).expect("a file").into());
+    settings.roots_pem = Some(std::fs::read(&roots).expect("a file").into());
     let (one, other) = (Node::start(settings.clone()), Node::start(settings));
     exactly_the_limit(&[one, other]);
+    // The daemon cannot read the certificates of the system in its sandbox, and need not.
+    let lines =
+        |more: &str| format!("store {} {more} deadline 5s\nlimit 9/1h per client\n", tls_url(&server));
+    let trusting = scratch.file("trusting.conf", lines("roots ca.pem"));
+    let weir = Weir::start(&["--guard", &trusting]);
+    weir.wait_for_error(|line| line.contains("the store answers"));
+    let weir = Weir::start(&["--guard", &scratch.file("others.conf", lines(""))]);
+    let lost = weir.wait_for_error(|line| line.contains("the store does not answer"));
+    assert!(lost.contains("UnknownIssuer"), "{lost}");
+}
+
+fn tls_url(server: &RedisServer) -> String {
+    format!("rediss://127.0.0.1:{}", server.port)
 }

@@ -10,7 +10,7 @@ use super::csrf::csrf;
 use super::detect::{detect, exclude};
 use super::draft::Draft;
 use super::headers::{cors, csp, csp_report, header, headers, hsts};
-use super::store_url::{check_url, without_secret};
+use super::store_url::{check_url, is_redis_with_tls, without_secret};
 use super::values::{
     duration, duration_or_ever, duration_text, network, networks, networks_text, number, provider,
     sorted_once, text, utc_offset, utc_offset_text, word_text,
@@ -112,7 +112,7 @@ pub const TABLE: &[Directive] = &[
     },
     Directive {
         name: "store",
-        form: "store URL [on-failure local|open|closed] [deadline DURATION] [password-file PATH] [prefix TEXT]",
+        form: "store URL [on-failure local|open|closed] [deadline DURATION] [password-file PATH] [roots PATH] [prefix TEXT]",
         read: store,
     },
     Directive { name: "guard-keys", form: "guard-keys N", read: guard_keys },
@@ -405,11 +405,12 @@ fn store(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
         place: Place::default(),
         url: url.into(),
         password_file: None,
+        roots: None,
         prefix: STORE_PREFIX.into(),
         deadline_ms: DEADLINE_MS,
         on_failure: OnFailure::default(),
     };
-    let known: [Optional<StoreLine>; 4] = [
+    let known: [Optional<StoreLine>; 5] = [
         ("on-failure", |line, words| on_failure(words).map(|on_failure| line.on_failure = on_failure)),
         ("deadline", |line, words| {
             line.deadline_ms = duration(&words.value("a time such as 50ms")?)?;
@@ -419,6 +420,7 @@ fn store(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
             }
         }),
         ("password-file", |line, words| path(words).map(|path| line.password_file = Some(path.into()))),
+        ("roots", |line, words| path(words).map(|path| line.roots = Some(path.into()))),
         ("prefix", |line, words| {
             text(words, "a text such as guard_core:").map(|prefix| line.prefix = prefix)
         }),
@@ -426,6 +428,10 @@ fn store(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
     words.options(&mut line, &known)?;
     if line.password_file.is_some() && *line.url != *without_secret(&line.url) {
         return Err("a password in the URL and a password-file: expected one of the two".into());
+    }
+    if line.roots.is_some() && !is_redis_with_tls(&line.url) {
+        let expected = "expected a URL of Redis with TLS beside roots: rediss:// or rediss-cluster:// or rediss-sentinel://";
+        return Err(expected.into());
     }
     draft.single("store")?;
     line.place = draft.place(store_text(&line));
@@ -455,6 +461,9 @@ fn store_text(line: &StoreLine) -> String {
     );
     if let Some(path) = &line.password_file {
         text.push_str(&format!(" password-file {}", word_text(&path.to_string_lossy())));
+    }
+    if let Some(path) = &line.roots {
+        text.push_str(&format!(" roots {}", word_text(&path.to_string_lossy())));
     }
     text.push_str(&format!(" prefix {}", word_text(&line.prefix)));
     text

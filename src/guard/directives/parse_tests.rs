@@ -150,6 +150,10 @@ fn every_line_has_one_canonical_text() {
             "store redis://u:***@a:1 on-failure closed deadline 1s prefix weir:",
         ),
         (
+            "store rediss://a roots ca.pem",
+            "store rediss://a on-failure local deadline 50ms roots ca.pem prefix guard_core:",
+        ),
+        (
             "store redis://a password-file \"/etc/a b\" on-failure open",
             "store redis://a on-failure open deadline 50ms password-file \"/etc/a b\" prefix guard_core:",
         ),
@@ -272,6 +276,8 @@ fn faulty_lines_say_what_was_expected() {
         ("store redis://a on-failure never", "expected local, open or closed, found \"never\""),
         ("store redis://a deadline 11s", "expected a deadline of at most 10s"),
         ("store redis://a:b@c password-file d", "expected one of the two"),
+        ("store redis://a roots ca.pem", "rediss://"),
+        ("store mongodb://a roots ca.pem", "rediss://"),
         ("guard-keys", "expected a number such as 1000000"),
         ("guard-keys 0", "expected a number from 1 to 100000000"),
         ("guard-keys 1k", "found \"1k\""),

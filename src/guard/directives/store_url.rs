@@ -29,6 +29,13 @@ const SCHEMES: [(&str, Form); 9] = [
     ("mongodb", Form::Several),
 ];
 
+/// Whether certificates of a server of Redis are looked at.
+pub(super) fn is_redis_with_tls(url: &str) -> bool {
+    ["rediss://", "rediss-cluster://", "rediss-sentinel://", "valkeys://"]
+        .iter()
+        .any(|begin| url.starts_with(begin))
+}
+
 /// Checks the form of a URL. Whether the servers can be reached is found out later.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
     let wrong = |expected: &str| Err(format!("expected {expected}, found {}", shown(url)));
