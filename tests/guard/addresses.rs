@@ -1,4 +1,4 @@
-//! Whose request it is: trusted proxies, the PROXY protocol, and what is done with the address.
+//! The address of the client: trusted proxies, the PROXY protocol, and the uses of the address.
 
 use super::{Guarded, ask};
 use crate::common::{Origin, Scratch, Weir};
