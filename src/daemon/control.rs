@@ -222,7 +222,7 @@ fn guard_reply(answer: Answer, json: bool) -> Reply {
                 true => {
                     let cells = table.columns.iter().zip(row);
                     let members: Vec<_> = cells
-                        .map(|(name, text)| format!("{}:{}", json_text(name), json_text(text)))
+                        .map(|(name, text)| format!("{}:{}", json_text(name), json_cell(name, text)))
                         .collect();
                     format!("{{{}}}", members.join(","))
                 }
@@ -231,6 +231,17 @@ fn guard_reply(answer: Answer, json: bool) -> Reply {
             let lines: Vec<String> = table.rows.iter().map(row).collect();
             Reply::done(format!("{}{}{}", ends.0, lines.join(ends.1), ends.2))
         }
+    }
+}
+
+/// Columns of numbers, which a row may be without.
+const NUMBERS: [&str; 2] = ["left", "retry_after_s"];
+
+fn json_cell(column: &str, text: &str) -> String {
+    match NUMBERS.contains(&column) {
+        true if text.is_empty() => "null".to_owned(),
+        true => text.to_owned(),
+        false => json_text(text),
     }
 }
 

@@ -160,6 +160,7 @@ fn what_is_counted_for_more_than_the_client_is_lifted_and_told_as_far_as_it_is_k
     assert_eq!(rows.len(), 5, "what has violated nothing is not known by name: {rows:?}");
     let told = on.ctl(&["--json", "limits", "192.0.2.1"]).out;
     assert!(told.contains("\"state\":\"not listed\"") && told.contains("\"of\":\"/a\""), "{told}");
+    assert!(told.contains("\"left\":92,\"retry_after_s\":null"), "{told}");
     assert_eq!(on.ctl(&["unblock", "192.0.2.1"]).code, 0);
     assert_eq!(paths.map(|path| on.guarded.get("192.0.2.1", path).0), [200, 200]);
     assert_eq!(on.guarded.get("192.0.2.2", "/a").0, 429, "another client's stay");
