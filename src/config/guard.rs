@@ -79,9 +79,11 @@ impl GuardFile {
         let bans = load_bans(&file.value, &directives, read_file, &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
         let csrf_key = load_csrf_key(&file.value, &directives, read_file, &mut problems);
-        let mut roots = |named: Option<&PathBuf>| load_roots(&file.value, named?, read_file, &mut problems);
-        let store_roots = roots(directives.store.as_ref().and_then(|store| store.roots.as_ref()));
-        let cloud_roots = roots(directives.cloud_fetch.roots.as_ref());
+        let mut roots = |named: &Path, line| load_roots(&file.value, (named, line), read_file, &mut problems);
+        let of_store =
+            directives.store.as_ref().and_then(|store| Some((store.roots.as_ref()?, store.place.line)));
+        let store_roots = of_store.and_then(|(named, line)| roots(named, Some(line)));
+        let cloud_roots = directives.cloud_fetch.roots.as_ref().and_then(|named| roots(named, None));
         match problems.is_empty() {
             true => {
                 let path = file.value.clone();
@@ -338,25 +340,24 @@ fn load_password(
     }
 }
 
-/// The certificates of a file that the guard file names.
+/// The certificates of a file that the guard file names, in that line if it is known.
 fn load_roots(
     path: &Path,
-    named: &Path,
+    (named, line): (&Path, Option<u32>),
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     problems: &mut Problems,
 ) -> Option<Box<[u8]>> {
     let file = path.parent().unwrap_or(Path::new("")).join(named);
-    match read_file(&file) {
-        Ok(text) if text.windows(PEM.len()).any(|window| window == PEM) => Some(text.into()),
-        Ok(_) => {
-            problems.add_file(file, "expected certificates in PEM".to_owned());
-            None
-        }
-        Err(error) => {
-            problems.add_file(file, format!("cannot be read: {error}; expected certificates in PEM"));
-            None
-        }
+    let wrong = match read_file(&file) {
+        Ok(text) if text.windows(PEM.len()).any(|window| window == PEM) => return Some(text.into()),
+        Ok(_) => "expected certificates in PEM".to_owned(),
+        Err(error) => format!("cannot be read: {error}; expected certificates in PEM"),
+    };
+    match line {
+        Some(line) => problems.add(at(path, line), format!("{}: {wrong}", file.display())),
+        None => problems.add_file(file, wrong),
     }
+    None
 }
 
 /// The networks of each provider, from the files of `--cloud-ranges`.

@@ -2,7 +2,7 @@
 
 use crate::bans;
 use crate::cluster::{cluster, cluster_url, finally, run};
-use crate::common::{Scratch, Weir};
+use crate::common::{self, Scratch, Weir};
 use crate::node::{Node, exactly_the_limit, patient, window};
 use crate::redis_server::{RedisServer, is_installed};
 use crate::sentinels::Watched;
@@ -138,6 +138,8 @@ fn tls_holds_with_roots_of_ones_own_and_not_without() {
     let trusting = scratch.file("trusting.conf", lines("roots ca.pem"));
     let weir = Weir::start(&["--guard", &trusting]);
     weir.wait_for_error(|line| line.contains("the store answers"));
+    let missing = common::run(&["--guard", &scratch.file("missing.conf", lines("roots no.pem")), "--check"]);
+    assert!(missing.code == 78 && missing.err.contains("missing.conf:1: "), "{missing:?}");
     let weir = Weir::start(&["--guard", &scratch.file("others.conf", lines(""))]);
     let lost = weir.wait_for_error(|line| line.contains("the store does not answer"));
     assert!(lost.contains("UnknownIssuer"), "{lost}");
