@@ -147,6 +147,7 @@ fn kind_24_lists_of_ad_blockers() {
 
 /// Names with other letters are converted.
 #[test]
+#[cfg_attr(not(feature = "idna"), ignore = "needs the feature idna")]
 fn blocklist_idna() {
     expect_verdicts(
         "bücher.test\n*.Straße.test\n例え.test\n",

@@ -129,6 +129,10 @@ fn files_count_and_absurd_numbers_do_no_harm() {
 
 /// A detector takes more than all of a small weir: the size that it needs is told before it is there.
 #[test]
+#[cfg_attr(
+    not(any(feature = "cloud", feature = "redis")),
+    ignore = "these sizes need the feature cloud or redis"
+)]
 fn a_detector_is_part_of_the_size() {
     let detects = |mib, loops, detectors| shares(&Demand { guard: true, loops, detectors, ..demand(mib) });
     let without = shares(&Demand { guard: true, ..demand(32) }).expect("enough");
