@@ -16,7 +16,7 @@ mod landlock;
 mod paths;
 #[cfg(all(target_os = "linux", feature = "sandbox"))]
 mod places;
-#[cfg(all(target_os = "linux", feature = "sandbox"))]
+#[cfg(all(target_os = "linux", feature = "sandbox", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod seccomp;
 mod user;
 mod walls;

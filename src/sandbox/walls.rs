@@ -5,8 +5,19 @@ pub use system::{describe, enter};
 
 #[cfg(all(target_os = "linux", feature = "sandbox"))]
 mod system {
-    use super::super::{Enforced, Paths, Places, landlock, seccomp};
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    use super::super::seccomp;
+    use super::super::{Enforced, Paths, Places, landlock};
     use std::io;
+
+    /// There is no filter for the system calls of this architecture.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    mod seccomp {
+        /// False: nothing is restricted.
+        pub fn enforce() -> std::io::Result<bool> {
+            Ok(false)
+        }
+    }
 
     /// Enters the sandbox, for this thread and the threads that it starts; called before other threads exist. A
     /// kernel without support is no error; a kernel that has it and refuses is one.
