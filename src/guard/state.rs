@@ -83,14 +83,14 @@ pub struct State {
     sink: Sink,
 }
 
-/// What detection has come to in a request, for its counters.
+/// The result of detection in a request, as the counters have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
     /// An attack was found.
     Attack(Category),
-    /// More is there to look at than the bounds allow.
+    /// The request exceeded a bound of the inspection.
     Exhausted,
-    /// Of a content that is no text, all but the beginning went on without a look.
+    /// The rest of a long binary content passed without a scan.
     Unseen,
 }
 

@@ -121,12 +121,12 @@ impl Categories {
         self.0 & (1 << category as u32) != 0
     }
 
-    /// Whether all of those are in the set.
+    /// Whether all categories of `others` are in the set.
     pub const fn contains_all(self, others: Categories) -> bool {
         self.0 & others.0 == others.0
     }
 
-    /// Without these.
+    /// The set without the categories of the other one.
     #[must_use]
     pub const fn without(self, others: Categories) -> Categories {
         Categories(self.0 & !others.0)

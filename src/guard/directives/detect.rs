@@ -59,7 +59,7 @@ fn mode(draft: &mut Draft, words: &mut Words, mode: Mode) -> Result<(), String> 
     Ok(())
 }
 
-/// A list of categories: no name twice, so that a line has one text.
+/// A list of categories without a repeated name, in one order, so that equal lines have equal texts.
 pub(super) fn categories(words: &mut Words) -> Result<Vec<Category>, String> {
     let names = words.list("categories such as sqli,xss")?;
     let mut categories = names.iter().map(|name| category(name)).collect::<Result<Vec<_>, _>>()?;

@@ -276,9 +276,9 @@ pub struct StoreLine {
     pub url: Box<str>,
     /// A file with the password, so that it need not be in the URL.
     pub password_file: Option<PathBuf>,
-    /// Certificates in PEM, one of which vouches for the store, in place of the public authorities.
+    /// A file with certificates in PEM that replace the public authorities for the store.
     pub roots: Option<PathBuf>,
-    /// The beginning of every key.
+    /// The prefix of every key.
     pub prefix: Box<str>,
     /// How long a request waits for an answer, in milliseconds.
     pub deadline_ms: u64,

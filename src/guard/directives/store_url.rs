@@ -29,7 +29,7 @@ const SCHEMES: [(&str, Form); 9] = [
     ("mongodb", Form::Several),
 ];
 
-/// Whether certificates of a server of Redis are looked at.
+/// Whether a URL names a Redis server whose certificate is checked.
 pub(super) fn is_redis_with_tls(url: &str) -> bool {
     ["rediss://", "rediss-cluster://", "rediss-sentinel://", "valkeys://"]
         .iter()
