@@ -88,7 +88,7 @@ pub(super) const TABLE: &[Signature] = &[
         FileUpload,
         "upload_server_code",
         &["filename"],
-        r#"filename\*?\s*=\s*["']?[^"';\r\n]*\.(?:php\d*|phps|phpt|phtml|phar|pht|pgif|shtml|jspx?|jspf|jsw|aspx?|ashx|asmx|ascx|cer|asa|cfm|cgi|pl|htaccess|config|war|user\.ini)(?:[.;%\x00\s/:~]|["']|$)"#,
+        r#"filename\*?\s*=\s*(?:[\w-]*'[\w-]*')?["']?[^"';\r\n]*\.(?:php\d*|phps|phpt|phtml|phar|pht|pgif|shtml|jspx?|jspf|jsw|aspx?|ashx|asmx|ascx|cer|asa|cfm|cgi|pl|htaccess|config|war|user\.ini)(?:[.;%\x00\s/:~]|["']|$)"#,
     )
     .only_in(BODY),
     Signature::new(

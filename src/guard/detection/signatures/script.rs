@@ -36,12 +36,12 @@ pub(super) const TABLE: &[Signature] = &[
     xss(
         "xss_frame",
         &["frame"],
-        r#"<\s*i?frame\b[^>]*(?:srcdoc\s*=|src\s*=\s*["'`]?\s*(?:javascript|vbscript|data\s*:|//|http:|\\)|src\s*=\s*["']?\s*$)|<\s*frameset\b[^>]*>"#,
+        r#"<\s*i?frame\b[^>]*(?:srcdoc\s*=|src\s*=\s*["'`]?\s*(?:javascript|vbscript|data\s*:|//|http:|\\)|src\s*=\s*["']?\s*$)|<\s*frameset\b[^>]*>|<\s*(?:\w+:)?vmlframe\b"#,
     ),
     xss(
         "xss_active_element",
         &["<object", "<embed", "<applet", "<base", "<meta", "<isindex", "<link", "<portal", "<xss", "<bgsound", "<layer", "<ilayer", "<form", "<button", "<input"],
-        r#"<(?:object\b[^>]*\b(?:data\s*=\s*["'`]?\s*(?:\w+:|//|\\|[^\s"'>]*\.swf)|type\s*=\s*["'`]?text|classid\s*=|codebase\s*=)|embed\b[^>]*\b(?:src\s*=\s*["'`]?\s*(?:\w+:|//|\\|[^\s"'>]*\.swf)|code\s*=|type\s*=\s*["'`]?text)|applet\b|base\b[^>]*\bhref\s*=|meta\b[^>]*http-equiv\s*=\s*["'`]?\s*(?:refresh|set-cookie|link|content-security)|isindex\b|link\b[^>]*(?:href\s*=\s*["'`]?\s*(?:javascript|data:|//)|rel\s*=\s*["'`]?\s*import)|portal\b[^>]*src|xss\b|bgsound\b|i?layer\b[^>]*src|form\b[^>]*action\s*=\s*["'`]?\s*(?:javascript|data:|//|http)|(?:button|input)\b[^>]*formaction\s*=)"#,
+        r#"<(?:object\b[^>]*\b(?:data\s*=\s*["'`]?\s*(?:\w+:|//|\\|[^\s"'>]*\.swf)|type\s*=\s*["'`]?text|classid\s*=|codebase\s*=)|embed\b[^>]*\b(?:src\s*=\s*["'`]?\s*(?:\w+:|//|\\|[^\s"'>]*\.swf)|code\s*=|type\s*=\s*["'`]?text)|applet\b|base\b[^>]*\bhref\s*=|meta\b[^>]*(?:http-equiv\s*=\s*["'`]?\s*(?:refresh|set-cookie|link|content-security)|charset\s*=\s*["'`]?\s*utf-7)|isindex\b|link\b[^>]*(?:href\s*=\s*["'`]?\s*(?:javascript|data:|//)|rel\s*=\s*["'`]?\s*import)|portal\b[^>]*src|xss\b|bgsound\b|i?layer\b[^>]*src|form\b[^>]*action\s*=\s*["'`]?\s*(?:javascript|data:|//|http)|(?:button|input)\b[^>]*formaction\s*=)"#,
     ),
     xss(
         "xss_svg_script",
@@ -75,7 +75,7 @@ pub(super) const TABLE: &[Signature] = &[
     xss(
         "xss_hidden_call",
         &["fromcharcode", "atob", "constructor", "eval", "[]", "][", "function("],
-        r#"\beval\s*(?:\(|`)\s*(?:atob|string\.fromcharcode|unescape|location|name\b|document|window\.name|decodeuri|/|['"`]al)|\(!\[\]\s*\+\s*\[\]\)|\[\]\s*\[\s*["'`(\[]|\bconstructor\s*\.\s*constructor\s*\(|\bfunction\s*\(\s*["'`](?:ale|eval|return|doc)|\bset(?:timeout|interval)\s*\(\s*["'`](?:ale|eval|doc|loc)|\batob\s*(?:\(|`)\s*["'`][\w+/=]{4,}["'`]\s*\)\s*\)"#,
+        r#"\beval\s*(?:\(|`)\s*(?:atob|string\.fromcharcode|unescape|location|name\b|document|window\.name|decodeuri|/|['"`]al)|\(!\[\][\s+]+\[\]\)|\[\]\s*\[\s*["'`(\[]|\bconstructor\s*\.\s*constructor\s*\(|\bfunction\s*\(\s*["'`](?:ale|eval|return|doc)|\bset(?:timeout|interval)\s*\(\s*["'`](?:ale|eval|doc|loc)|\batob\s*(?:\(|`)\s*["'`][\w+/=]{4,}["'`]\s*\)\s*\)"#,
     ),
     xss(
         "xss_computed_member",
@@ -83,7 +83,7 @@ pub(super) const TABLE: &[Signature] = &[
         r#"\b(?:top|window|self|parent|this|frames|document|globalthis)\s*\[\s*(?:["'`/][\w\\]*["'`/](?:\.source)?\s*(?:\+\s*["'`/][\w\\]*["'`/](?:\.source)?\s*)+|["'`](?:alert|confirm|prompt|eval|cookie|location|domain|write)["'`]|8680439)"#,
     ),
     xss("xss_error_handler", &["onerror"], r"\bonerror\s*=\s*(?:alert|eval|confirm|prompt)\b|\bthrow\s*(?:onerror|/\w)"),
-    xss("xss_utf7", &["+adw-", "+ad4-"], r"\+adw-\s*/?(?:script|img|svg|iframe|body)").and_raw(),
+    xss("xss_utf7", &["+adw-", "+ad4-", " adw-"], r"[+ ]adw-\s*/?(?:script|img|svg|iframe|body)").and_raw(),
     xss("xss_markup_oddity", &["<!--", "<![", "<?", "<%", "<x", "<a", "<svg", "<img", "<image", "<math", "<video", "<body", "ng-", "data-bind"], r#"<svg[^>]*>\s*<(?:script|animate|set|a\s|style)|<(?:img|image|body|input|table|td)\b[^>]*\b(?:src|background|dynsrc|lowsrc|href)\s*=\s*["'`]?\s*(?:javascript|vbscript|data:text|\\)|<a\b[^>]*href\s*=\s*["'`]?\s*(?:\x01|data:text|vbscript:)|<!--\[if[^>]*>\s*<script|<x\s+on|<math>\s*<(?:mtext|mi|mo|mn|ms)[^>]*>\s*<(?:table|mglyph|style|img|svg|script|malignmark)|<math[^>]*>\s*<(?:mglyph|annotation-xml)|<img\b[^>]*\bsrc\s*=\s*["'][^"'>]*[?&=]$|<noscript>\s*<p\s+title|<[^>]*\s(?:ng-\w+|data-bind)\s*=\s*["']?[^"'>]*(?:alert|constructor|\$event|eval)\b"#),
     xss("xss_script_loader", &["getscript", "createelement", "import(", "appendchild", "innerhtml"], r#"\$\.getscript\s*\(|createelement\s*\(\s*["'`]script|\bimport\s*\(\s*["'`](?:https?:)?//|\.innerhtml\s*=\s*["'`]?\s*<(?:img|svg|script|iframe)"#).confirmed(runs_in_markup),
 ];

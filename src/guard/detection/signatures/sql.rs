@@ -154,5 +154,6 @@ pub(super) const TABLE: &[Signature] = &[
     sql("sqli_limit_union", &["rlike", "regexp", "sounds like"], r#"['"\d)]\s*(?:and\s+\S+\s+|or\s+\S+\s+)?(?:rlike|regexp|sounds\s+like)\s*(?:\(\s*select|binary|['"(]|\d)"#),
     sql("sqli_having_group", &["having", "group by"], r#"['"`\d)]\s*(?:having\s+(?:\d|['"])|group\s+by\s+[\w.,\s]+having\s+)"#).confirmed(is_no_statement),
     sql("sqli_versioned_comment", &["/*!"], r"/\*!\d{0,6}\s*(?:union|select|and|or|from|where|insert|update|delete|all|concat|order|sleep|if)\b").and_raw(),
+    sql("sqli_comment_joint", &["*/"], r"^\*/[^*]{1,80}/\*$").and_raw(),
     sql("sqli_insert_tuple", &["'~"], r#"'\s*\)\s*,\s*\(\s*'?\w+|'\s*,\s*\(\s*select\b|'\s*,\s*(?:version|user|database|now|sleep)\s*\(|'\s*,\s*'[^']*'\s*\)\s*(?:--|#|;)"#).with(&["(", ")"]).confirmed(breaks_out),
 ];
