@@ -129,15 +129,15 @@ fn files_count_and_absurd_numbers_do_no_harm() {
 
 /// A detector takes more than all of a small weir: the size that it needs is told before it is there.
 #[test]
-#[cfg_attr(
-    not(any(feature = "cloud", feature = "redis")),
-    ignore = "these sizes need the feature cloud or redis"
-)]
 fn a_detector_is_part_of_the_size() {
-    let detects = |mib, loops, detectors| shares(&Demand { guard: true, loops, detectors, ..demand(mib) });
-    let without = shares(&Demand { guard: true, ..demand(32) }).expect("enough");
-    let with = detects(32, 1, 1).expect("enough");
-    assert!(with.fixed > without.fixed + (9 << 20) && with.of(Part::Buffers) < without.of(Part::Buffers));
-    assert!(detects(16, 1, 1).is_err() && detects(24, 2, 1).is_err() && detects(24, 1, 2).is_err());
-    assert!(detects(24, 1, 1).is_ok() && detects(48, 2, 2).is_ok());
+    let with = |total, loops, detectors| {
+        shares(&Demand { total, loops, detectors, guard: true, ..Demand::default() })
+    };
+    let needed = |loops, detectors| with(MIB, loops, detectors).expect_err("too small").needed;
+    assert!(needed(1, 1) > needed(1, 0) + 9 * MIB);
+    assert!(needed(1, 2) > needed(1, 1) + 5 * MIB && needed(2, 1) > needed(1, 1) + 4 * MIB);
+    let least = needed(1, 1);
+    assert!(with(least, 1, 1).is_ok() && with(least - 64 * 1024, 1, 1).is_err());
+    let buffers = |detectors| with(32 * MIB, 1, detectors).expect("enough").of(Part::Buffers);
+    assert!(buffers(1) < buffers(0));
 }
