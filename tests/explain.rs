@@ -369,6 +369,67 @@ fn kind_22_explain_agrees_about_clients() {
     }
 }
 
+/// The gateway: which route, what is refused, and the rules of the guard before it.
+#[cfg(feature = "guard")]
+#[test]
+fn gateway_14_explain_agrees_with_the_gateway() {
+    let scratch = Scratch::new();
+    let gone = common::origin::refusing_port();
+    let routes = scratch.file(
+        "gateway.conf",
+        format!(
+            "app.test/api/ -> 127.0.0.1:{gone} 127.0.0.2:{gone} backup strip /api\napp.test/ -> 127.0.0.1:{gone} \
+             host rewrite\n*:81/only/ -> 127.0.0.1:{gone}\n"
+        ),
+    );
+    let rules = scratch.file(
+        "guard.conf",
+        "ban 203.0.113.0/24\nlimit 6000/1m per client path /api/\ncsrf protect path /forms/\n",
+    );
+    let options = ["--gateway", &routes, "--guard", &rules, "--block", "blocked.test"];
+    let weir = Weir::start_bare(&options);
+    let cases = [
+        ("GET", "http://app.test/api/x?q", "/api/x?q", "app.test", "by gateway:1: app.test"),
+        ("GET", "app.test/apix", "/apix", "app.test", "by gateway:2: app.test"),
+        ("POST", "https://app.test/api", "/api", "app.test", "by gateway:1: "),
+        ("GET", "http://any.test:81/only/x", "/only/x", "any.test:81", "by gateway:3: *:81/only"),
+        ("GET", "http://any.test:81/other", "/other", "any.test:81", "no_route_for_path"),
+        ("GET", "http://other.test/", "/", "other.test", "no_route_for_host"),
+        ("GET", "http://app.test/a%00", "/a%00", "app.test", "path_nul"),
+        ("GET", "http://app.test/a%0d%0ab", "/a%0d%0ab", "app.test", "path_line_break"),
+        ("GET", "http://app.test/api/%2e%2e/x", "/api/%2e%2e/x", "app.test", "path_climbs"),
+        ("GET", "http://app.test/api/..%5cx", "/api/..%5cx", "app.test", "path_climbs"),
+        ("GET", "http://app.test/%c0%ae/", "/%c0%ae/", "app.test", "path_encoding"),
+        ("GET", "http://blocked.test/", "/", "blocked.test", "no_route_for_host"),
+        ("CONNECT", "app.test:443", "app.test:443", "app.test:443", "gateway_connect"),
+        ("POST", "http://app.test/forms/x", "/forms/x", "app.test", "by csrf:guard:3"),
+        ("GET", "http://app.test/forms/x", "/forms/x", "app.test", "by gateway:2: "),
+    ];
+    for (number, (method, url, target, host, expected)) in cases.into_iter().enumerate() {
+        let ask = Ask { explained: vec![], method: method.into(), target: target.into(), host: host.into() };
+        let (verdict, rule) = judged(&weir, number, None, &ask, "");
+        let explained = run(&[&options[..], &["explain", method, url]].concat());
+        let said = explained.out.split(':').next().unwrap_or("").to_owned();
+        let code = i32::from(verdict != "allowed");
+        assert_eq!((said, explained.code), (verdict, code), "{url}: {}", explained.said());
+        assert!(
+            explained.out.contains(expected) && explained.out.contains(&rule),
+            "{url}: {}",
+            explained.said()
+        );
+    }
+    let sent = run(&[&options[..], &["explain", "app.test/api/x"]].concat()).out;
+    for part in [
+        format!("  upstream 127.0.0.2:{gone}: backup, weight 1\n"),
+        "  sent as GET /x, Host: app.test\n  fields whose names hold an underscore are dropped\n".to_owned(),
+        "  counted by guard:2: limit 6000/1m per client path /api/\n".to_owned(),
+    ] {
+        assert!(sent.contains(&part), "{part} in {sent}");
+    }
+    let banned = run(&[&options[..], &["explain", "--client", "203.0.113.7", "app.test/"]].concat());
+    assert!(banned.code == 1 && banned.out.contains("by banned:guard:1"), "{}", banned.said());
+}
+
 /// `weir detect` names the pattern, the view and the score, and says by its exit code whether it is an attack.
 #[cfg(feature = "detection")]
 #[test]

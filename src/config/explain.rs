@@ -1,11 +1,15 @@
 //! `weir explain`: the verdict on one request, by the same code that judges all requests ([`Trial`]).
 
+use super::explain_route::{self, Asked, authority, bracketed, without_userinfo};
 use super::guard::GuardFile;
 use super::settings::Settings;
-use super::trial::Trial;
+use super::trial::{Judges, Trial};
 use crate::engine::transaction::log_record::{Text, Verdict};
+use crate::gateway::directives::Directives;
+use crate::gateway::rules::Gateway;
 use crate::guard::rules;
 use crate::http::target::{Authority, Host, Target};
+use crate::part;
 use crate::policy::Policy;
 use crate::policy::acl::{Judgement, Subject};
 use crate::policy::auth::Users;
@@ -13,7 +17,7 @@ use crate::resolver::Outcome;
 use base64::Engine as _;
 use std::fmt::Write as _;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,39 +37,58 @@ pub struct Question<'a> {
     pub target: &'a str,
 }
 
+/// What the files of a configuration say.
+#[derive(Debug)]
+pub struct Rules {
+    /// The access rules and users.
+    pub policy: Policy,
+    /// The guard file.
+    pub guard: Option<GuardFile>,
+    /// The gateway file.
+    pub gateway: Option<Directives>,
+}
+
 /// The request as a client sends it.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     method: String,
     target: String,
     host: String,
+    /// What it is for, if that can be read.
+    authority: Option<Authority>,
 }
 
 /// The verdict in lines of text, and whether the request is allowed.
 pub fn explain(
     settings: &Settings,
-    policy: Policy,
-    guard: Option<GuardFile>,
+    rules: Rules,
     listeners: Vec<SocketAddr>,
     question: &Question<'_>,
     seed: [u64; 2],
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> (String, bool) {
-    let request = Request::of(question);
+    let Rules { policy, guard, gateway } = rules;
+    let asked =
+        gateway.as_ref().and_then(|gateway| explain_route::ask(gateway, question.method, question.target));
+    let request = match &asked {
+        Some(asked) => Request::to_gateway(asked),
+        None => Request::of(question),
+    };
     let client = SocketAddr::new(question.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0);
     let (policy, credentials) = admit_user(policy, question.user, seed);
     let head = request.head(credentials.as_deref());
     let policy = Arc::new(policy);
-    let trial = Trial::run(
-        settings,
-        (Arc::clone(&policy), guard),
-        listeners,
-        client,
-        head.as_bytes(),
-        seed,
-        read_file,
-    );
-    Verdicts { policy: &policy, request: &request, question, client: client.ip(), trial }.told()
+    let routes = asked.as_ref().and(gateway.as_ref());
+    let gateway = routes.and_then(|directives| part::guard::share(Gateway::new(directives, None)));
+    let judges = Judges { policy: Arc::clone(&policy), guard, gateway: gateway.clone() };
+    let trial = Trial::run(settings, judges, listeners, client, head.as_bytes(), seed, read_file);
+    let verdicts = Verdicts { policy: &policy, request: &request, question, client: client.ip(), trial };
+    match (asked, routes, gateway) {
+        (Some(asked), Some(directives), Some(gateway)) => {
+            verdicts.told_of_gateway(&asked, asked.route(directives, &gateway))
+        }
+        _ => verdicts.told(),
+    }
 }
 
 /// The policy with a known password for the user, and the credentials. A user that is not in the file stays unknown.
@@ -95,7 +118,7 @@ impl Request {
             (None, Some("OPTIONS")) if target == "*" => {
                 Request::plain(method, target.to_owned(), "weir.invalid")
             }
-            (None, None) if target.ends_with(":443") && target.parse::<Ipv6Addr>().is_err() => {
+            (None, None) if target.ends_with(":443") && bracketed(target) == target => {
                 Request::connect(target, 443)
             }
             (None, _) => {
@@ -113,15 +136,28 @@ impl Request {
             Some((_, "")) => format!("{target}{default_port}"),
             Some(_) => target,
         };
-        Request { method: "CONNECT".to_owned(), host: target.clone(), target }
+        Request::new("CONNECT", target.clone(), target)
     }
 
     fn plain(method: Option<&str>, target: String, host: &str) -> Request {
-        Request { method: method.unwrap_or("GET").to_owned(), host: host.to_owned(), target }
+        Request::new(method.unwrap_or("GET"), target, host.to_owned())
+    }
+
+    fn new(method: &str, target: String, host: String) -> Request {
+        let authority = match Target::parse(method, target.as_bytes(), false) {
+            Ok(Target::Absolute { authority, .. } | Target::Authority(authority)) => Some(authority),
+            Ok(Target::Origin { .. } | Target::Asterisk) | Err(_) => None,
+        };
+        Request { method: method.to_owned(), target, host, authority }
+    }
+
+    fn to_gateway(asked: &Asked) -> Request {
+        let Asked { method, target, host, authority } = asked;
+        Request { method: method.clone(), target: target.clone(), host: host.clone(), authority: *authority }
     }
 
     fn head(&self, credentials: Option<&str>) -> String {
-        let Request { method, target, host } = self;
+        let Request { method, target, host, .. } = self;
         let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
         if let Some(credentials) = credentials {
             let _ = write!(head, "Proxy-Authorization: Basic {credentials}\r\n");
@@ -129,28 +165,6 @@ impl Request {
         head.push_str("\r\n");
         head
     }
-
-    fn authority(&self) -> Option<Authority> {
-        match Target::parse(&self.method, self.target.as_bytes(), false) {
-            Ok(Target::Absolute { authority, .. } | Target::Authority(authority)) => Some(authority),
-            Ok(Target::Origin { .. } | Target::Asterisk) | Err(_) => None,
-        }
-    }
-}
-
-/// The text between the scheme and the path.
-fn authority(rest: &str) -> &str {
-    rest.split(['/', '?', '#']).next().unwrap_or(rest)
-}
-
-/// No client sends userinfo with CONNECT.
-fn without_userinfo(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
-}
-
-/// An IPv6 address in the form of a URL.
-fn bracketed(host: &str) -> String {
-    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// The state for the printed lines.
@@ -164,7 +178,7 @@ struct Verdicts<'a> {
 
 impl Verdicts<'_> {
     fn told(mut self) -> (String, bool) {
-        let authority = self.request.authority();
+        let authority = self.request.authority;
         let asked = match &authority {
             Some(authority) => format!("{} {authority}", self.request.method),
             None => format!("{} {}", self.request.method, self.request.target.escape_debug()),
@@ -180,9 +194,30 @@ impl Verdicts<'_> {
         (text + &addresses, allowed)
     }
 
+    /// The same of a request to the gateway, whose route is told if it has one, and what is sent there if something is.
+    fn told_of_gateway(self, request: &Asked, route: Option<(String, String)>) -> (String, bool) {
+        let Asked { method, target, host, .. } = request;
+        let asked = format!("{method} {} of {} at the gateway", target.escape_debug(), host.escape_debug());
+        let (mut text, allowed) = match &self.trial.entry {
+            _ if !self.trial.dialled.is_empty() => (format!("allowed: {asked}\n"), true),
+            Some(entry) if entry.verdict != Verdict::Malformed => {
+                let (text, allowed) = self.local_outcome(&asked);
+                (format!("{text}  answered with {}\n", entry.status), allowed)
+            }
+            Some(_) | None => self.local_outcome(&asked),
+        };
+        let (upstreams, sent) = route.unwrap_or_default();
+        text.push_str(&upstreams);
+        if !self.trial.dialled.is_empty() {
+            text.push_str(&sent);
+            text.push_str(&self.counters());
+        }
+        (text, allowed)
+    }
+
     /// The limits that count the request; only the running weir knows their counts.
     fn counters(&self) -> String {
-        let (Some(guard), Some(authority)) = (&self.trial.guard, self.request.authority()) else {
+        let (Some(guard), Some(authority)) = (&self.trial.guard, self.request.authority) else {
             return String::new();
         };
         let path = match Target::parse(&self.request.method, self.request.target.as_bytes(), false) {
@@ -312,7 +347,7 @@ mod tests {
             (Some("OPTIONS"), "*", "OPTIONS * weir.invalid"),
         ];
         for (method, target, expected) in cases {
-            let Request { method: sent, target: to, host } =
+            let Request { method: sent, target: to, host, .. } =
                 Request::of(&Question { user: None, client: None, method, target });
             assert_eq!(format!("{sent} {to} {host}"), expected, "{method:?} {target}");
         }

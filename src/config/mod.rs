@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod command;
 pub mod detect;
 pub mod explain;
+mod explain_route;
 pub mod feature;
 pub mod file;
 pub mod foreign;

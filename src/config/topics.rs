@@ -131,6 +131,7 @@ ends bans and shows limits and events (weir help ctl).
         text: feature::GUARD.text(
             "
   weir --gateway gateway.conf --check    reports all errors of the file
+  weir explain URL --gateway gateway.conf    its route, or why it is refused
 
 One route per line; config/gateway.conf shows all, docs/gateway.md explains it:
 
@@ -465,6 +466,10 @@ by a line of the guard file: detect allow sqli path /search param q. Exit code
 An https URL is judged as the CONNECT that clients make of it. Names are looked
 up, and each of their addresses is judged. Nothing is sent to any of them. Exit
 code 0: it is allowed; 1: it is refused, or the name has no address.
+
+With --gateway a URL is one of the gateway, and its route and upstreams are
+named. Where the gateway has listeners of its own (listen), that holds for URLs
+whose host, or port as in *:8080/, one of its routes names.
 ",
         section: Some(Section::Explain),
         others: &[],

@@ -9,6 +9,7 @@ use super::policy::{engine_settings, new_store, resolver_settings};
 use super::settings::Settings;
 use crate::engine::transaction::log_record::{LogRecord, TextSet};
 use crate::engine::{Action, Engine, Event, ListenerId, PeerId, SocketError};
+use crate::gateway::rules::Gateway;
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
 use crate::guard::store::StoreFailure;
@@ -37,6 +38,14 @@ const TRIAL_WITHIN: Duration = Duration::from_secs(60);
 /// Memory for a cache that nothing will be stored in.
 const CACHE_BYTES: u64 = 1 << 20;
 
+/// By what a request is judged.
+pub struct Judges {
+    pub policy: Arc<Policy>,
+    pub guard: Option<GuardFile>,
+    /// The gateway, if the request is one to it.
+    pub gateway: Option<part::guard::Shared<Gateway>>,
+}
+
 /// The request and its result.
 pub struct Trial {
     engine: Engine,
@@ -55,7 +64,7 @@ impl Trial {
     /// Gives a request head from that client to the engine.
     pub fn run(
         settings: &Settings,
-        (policy, guard): (Arc<Policy>, Option<GuardFile>),
+        Judges { policy, guard, gateway }: Judges,
         listeners: Vec<SocketAddr>,
         client: SocketAddr,
         head: &[u8],
@@ -76,6 +85,11 @@ impl Trial {
         });
         let guard = guard.and_then(part::guard::share);
         whole.guard = guard.clone();
+        // The client comes to the first listener.
+        if let Some(first) = whole.listeners.first_mut() {
+            first.gateway = gateway.is_some();
+        }
+        whole.gateway = gateway;
         let mut engine = Engine::new(whole, policy, Resolver::new(dns, hosts, seed));
         let began = Instant::now();
         let client = engine.accept(now(began), ListenerId::default(), client);

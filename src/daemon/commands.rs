@@ -6,7 +6,7 @@ use super::{check, rights};
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
 use weir::config::detect;
-use weir::config::explain::{self, Question};
+use weir::config::explain::{self, Question, Rules};
 use weir::config::{Command, Problems, Settings, exit, help as texts};
 use weir::embed;
 use weir::sandbox::{self, User};
@@ -76,8 +76,9 @@ pub fn explain(settings: &Settings) -> u8 {
         Err(problems) => return said(&problems),
     };
     let question = Question { user: user.as_deref(), client: *client, method: method.as_deref(), target };
-    let (text, allowed) =
-        explain::explain(settings, compiled.policy, compiled.guard, listeners, &question, seed, &read_file);
+    let embed::Compiled { policy, guard, gateway, .. } = compiled;
+    let rules = Rules { policy, guard, gateway };
+    let (text, allowed) = explain::explain(settings, rules, listeners, &question, seed, &read_file);
     print(&text);
     if allowed { exit::OK } else { exit::REFUSED }
 }
