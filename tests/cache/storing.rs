@@ -507,6 +507,7 @@ fn rules_for_hosts_switch_it_off_or_set_a_bound_and_are_read_again() {
         assert!(status(&scene.get("/a")).contains("fwd=bypass"));
     }
     scene.weir.wait_for_log(|line| line.ends_with("cache=bypass:rule"));
+    assert_eq!(scene.get_with("/a", "Cache-Control: only-if-cached").status(), 504);
     scratch.file("rules", "127.0.0.1 10m\n127.0.0.0/8 off\n");
     scene.weir.signal(Signal::HUP);
     common::eventually("a bound that is longer", || is_hit(&scene.get("/a")).then_some(()));

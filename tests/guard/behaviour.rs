@@ -25,6 +25,19 @@ fn guard_10_statuses_of_responses_are_counted() {
     assert_eq!(guarded.get("192.0.2.2", "/").0, 404);
 }
 
+/// Rule 39: a tap of the response passes the cache by, and a client that wants stored responses only gets none.
+#[cfg(feature = "cache")]
+#[test]
+fn rule_39_what_passes_the_cache_by_is_not_asked_for_where_only_stored_responses_are_wanted() {
+    let guarded =
+        Guarded::with_options("behaviour return json:a==b 9 in 10m path /tapped action log", &["--cache"]);
+    let stored = "Cache-Control: only-if-cached\r\n";
+    assert_eq!(guarded.ask("192.0.2.1", "GET", "/tapped", stored).0, 504);
+    assert_eq!(guarded.origin.heads().len(), 0);
+    guarded.weir.wait_for_log(|line| line.contains("only_if_cached") && line.contains("cache=bypass:filter"));
+    assert_eq!(guarded.get("192.0.2.1", "/tapped").0, 200);
+}
+
 #[test]
 fn guard_10_passive_rules_ban_nobody() {
     let guarded = Guarded::start("passive\nbehaviour usage 1 in 10m action ban");

@@ -113,21 +113,15 @@ impl CacheLookUp<'_> {
                 return None;
             }
         }
+        let asked = RequestDirectives::read(head.fields);
         if let Some(reason) = passed_by(head, info) {
-            self.caching.state = CacheState::Bypassing(reason);
-            // No stored response is for a client that has authenticated the connection.
-            let refused = info.bound && RequestDirectives::read(head.fields).only_if_cached;
-            return refused.then_some(CacheAnswer::Refuse);
+            return self.bypass(reason, &asked);
         }
         match self.policy.cache_rules.find(&info.authority.host, info.authority.port) {
             None => {}
             Some(Treatment::AtMost(most_s)) => self.caching.lifetime_max_s = Some(most_s),
-            Some(Treatment::Off) => {
-                self.caching.state = CacheState::Bypassing("rule");
-                return None;
-            }
+            Some(Treatment::Off) => return self.bypass("rule", &asked),
         }
-        let asked = RequestDirectives::read(head.fields);
         self.key.clear();
         let by_gateway = self.is_routed;
         let uri = Uri { scheme: Scheme::Http, authority: &info.authority, path, by_gateway };
@@ -145,10 +139,7 @@ impl CacheLookUp<'_> {
                 Some(_) => self.judge_part(stored, head, &asked),
             },
             // The address is judged again when it is dialled.
-            Found::Entry(_) => {
-                self.caching.state = CacheState::Bypassing("address");
-                return None;
-            }
+            Found::Entry(_) => return self.bypass("address", &asked),
             Found::NoVariant => Judged::Useless(Forward::VaryMiss, Known::Nothing),
             Found::Nothing => Judged::Useless(Forward::UriMiss, Known::Nothing),
         };
@@ -164,6 +155,13 @@ impl CacheLookUp<'_> {
         let question = self.question(known, head, &asked);
         self.caching.state = CacheState::Asking(Inquiry { question, forward, epoch });
         self.collapse(hash, head, info, &asked)
+    }
+
+    /// No stored response is for the request. The request goes to the origin, unless the client wants a stored response only
+    /// (RFC 9111 section 5.2.1.7).
+    fn bypass(&mut self, reason: &'static str, asked: &RequestDirectives) -> Option<CacheAnswer> {
+        self.caching.state = CacheState::Bypassing(reason);
+        (asked.only_if_cached && !self.caching.background).then_some(CacheAnswer::Refuse)
     }
 
     /// The question to the origin about the stored response.
