@@ -19,8 +19,8 @@ pub enum PathFault {
     Nul,
     /// The path contains an encoded CR or LF.
     LineBreak,
-    /// The path is encoded more than [`ROUNDS_MAX`] times, contains overlong UTF-8, or spells the part that a route strips
-    /// with other than simple escapes: readers disagree about such paths.
+    /// The path is encoded more than [`ROUNDS_MAX`] times, contains overlong UTF-8 or escapes such as `%u002e`, or spells the
+    /// part that a route strips with other than simple escapes: readers disagree about such paths.
     Encoding,
     /// The dot segments of the path lead above the prefix of its route, or to another route.
     Climbs,
@@ -77,7 +77,7 @@ pub fn read<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<Readings<'a>,
     if path.is_empty() {
         return Ok(Readings { letters: b"/", resolved: b"/" });
     }
-    if is_plain(path) {
+    if is_plain(path) && (path.is_ascii() || !has_overlong(path)) {
         return Ok(Readings { letters: path, resolved: path });
     }
     buffer.clear();
@@ -97,8 +97,11 @@ pub fn read<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<Readings<'a>,
 /// Decodes until nothing changes.
 fn decode_all(buffer: &mut Vec<u8>) -> Result<(), PathFault> {
     for _ in 0..ROUNDS_MAX {
+        if has_overlong(buffer) {
+            return Err(PathFault::Encoding);
+        }
         if !decode(buffer) {
-            return Ok(());
+            return if has_wide_escape(buffer) { Err(PathFault::Encoding) } else { Ok(()) };
         }
         if memchr::memchr(0, buffer).is_some() {
             return Err(PathFault::Nul);
@@ -106,12 +109,27 @@ fn decode_all(buffer: &mut Vec<u8>) -> Result<(), PathFault> {
         if memchr::memchr2(b'\r', b'\n', buffer).is_some() {
             return Err(PathFault::LineBreak);
         }
-        // Overlong UTF-8: two bytes for ASCII, or three where two suffice (RFC 3629 section 3).
-        if buffer.windows(2).any(|two| matches!(two, [0xC0 | 0xC1, 0x80..=0xBF] | [0xE0, 0x80..=0x9F])) {
-            return Err(PathFault::Encoding);
-        }
     }
-    if first_escape(buffer).is_some() { Err(PathFault::Encoding) } else { Ok(()) }
+    if first_escape(buffer).is_some() || has_overlong(buffer) { Err(PathFault::Encoding) } else { Ok(()) }
+}
+
+/// Whether the bytes contain overlong UTF-8: two bytes for ASCII, three where two suffice, four where three suffice (RFC 3629
+/// section 3), or the forms of five and six bytes that UTF-8 once had.
+fn has_overlong(bytes: &[u8]) -> bool {
+    let is_overlong = |two: &[u8]| match two {
+        [0xC0 | 0xC1, 0x80..=0xBF] | [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F] => true,
+        [0xF8, 0x80..=0x87] | [0xFC, 0x80..=0x83] => true,
+        _ => false,
+    };
+    bytes.windows(2).any(is_overlong)
+}
+
+/// Whether the bytes contain an escape such as `%u002e`, which IIS and old frameworks decode, and other servers do not.
+fn has_wide_escape(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', bytes).any(|at| match bytes.get(at + 1..at + 6) {
+        Some([b'u' | b'U', digits @ ..]) => digits.iter().all(u8::is_ascii_hexdigit),
+        Some(_) | None => false,
+    })
 }
 
 /// Appends the letters of the first `decoded` bytes of the buffer. Returns whether there are `..` segments.

@@ -68,9 +68,23 @@ fn some_paths_have_no_reading() {
         ("/%c0%ae%c0%ae/x", "path_encoding"),
         ("/%e0%80%af", "path_encoding"),
         ("/%2525252561", "path_encoding"),
+        ("/%f0%80%80%ae/x", "path_encoding"),
+        ("/%f8%80%80%80%ae", "path_encoding"),
+        ("/%fc%80%80%80%80%ae", "path_encoding"),
+        ("/%u002e%U002E/x", "path_encoding"),
+        ("/%25u002e", "path_encoding"),
     ] {
         assert_eq!(readings(path), Err(rule), "{path}");
     }
+}
+
+#[test]
+fn what_is_longer_than_it_need_be_is_no_better_for_not_being_escaped() {
+    for path in [&b"/\xc0\xae\xc0\xae/x"[..], b"/a\xe0\x80\xaf", b"/%61\xf0\x80\x80\xae"] {
+        assert_eq!(read(path, &mut Vec::new()), Err(PathFault::Encoding), "{path:?}");
+    }
+    assert!(read("/caf\u{e9}/\u{10348}".as_bytes(), &mut Vec::new()).is_ok());
+    assert!(read(b"/caf\xe9", &mut Vec::new()).is_ok(), "Latin 1");
 }
 
 #[test]

@@ -59,9 +59,35 @@ pub(super) struct GatewayEdits<'a> {
     pub told: [bool; 2],
 }
 
-/// Fields, other than those that weir writes, by which proxies describe a client, or its requested path: some servers read
-/// the path of the last two as that of the request.
-const OF_PROXIES: [&str; 4] = ["x-real-ip", "x-original-url", "x-original-uri", "x-rewrite-url"];
+/// Fields, other than those that weir writes, by which proxies describe a client and its scheme, or its requested host and path:
+/// some servers read the last ones as those of the request.
+const OF_PROXIES: [&str; 22] = [
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-proxyuser-ip",
+    "x-envoy-external-address",
+    "x-forwarded",
+    "forwarded-for",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "fastly-client-ip",
+    "front-end-https",
+    "x-scheme",
+    "x-url-scheme",
+    "x-host",
+    "x-original-host",
+    "x-http-host-override",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "x-azure-clientip",
+];
+
+/// CGI makes `HTTP_PROXY` of this field, from which libraries of many languages take the proxy of their own requests (CVE-2016-5385).
+const PROXY: &str = "proxy";
 
 /// The beginning of the names of such fields.
 const FORWARDED: &str = "x-forwarded-";
@@ -85,6 +111,7 @@ impl Edits for GatewayEdits<'_> {
 
     fn removes(&self, name: &str) -> bool {
         (!self.is_trusted && is_of_proxies(name))
+            || name.eq_ignore_ascii_case(PROXY)
             || (!self.allows_underscores && name.contains('_'))
             || self.edits.removes(name)
     }
@@ -117,11 +144,15 @@ mod tests {
             is_trusted: false,
             told: [false; 2],
         };
-        for name in ["X-Forwarded-Proto", "x-forwarded-host", "X-Forwarded-Port", "X-Real-IP", "X_Y"] {
+        for name in ["X-Forwarded-Proto", "x-forwarded-host", "X-Forwarded-Port", "X-Real-IP", "X_Y", "PROXY"]
+        {
             assert!(stranger.removes(name), "{name}");
         }
+        assert!(
+            OF_PROXIES.iter().all(|name| stranger.removes(name) && stranger.removes(&name.to_uppercase()))
+        );
         // weir writes this field itself, in place of the received one.
-        for name in ["X-Forwarded-For", "Forwarded", "Cookie", "X-Forward"] {
+        for name in ["X-Forwarded-For", "Forwarded", "Cookie", "X-Forward", "Proxy-Status"] {
             assert!(!stranger.removes(name), "{name}");
         }
         let mut added = Vec::new();
@@ -132,6 +163,7 @@ mod tests {
         for name in ["X-Forwarded-Proto", "X-Real-IP", "X_Y"] {
             assert!(!trusted.removes(name), "{name}");
         }
+        assert!(trusted.removes("Proxy"), "no proxy means anything by it");
         added.clear();
         trusted.write_added(&mut added);
         assert!(added.is_empty());
