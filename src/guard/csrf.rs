@@ -155,6 +155,49 @@ pub fn form_field<'a>(form: &'a [u8], name: &str) -> Option<&'a [u8]> {
     found.next().filter(|_| found.next().is_none())
 }
 
+/// The content of the part of that name in `multipart/form-data` (RFC 7578). The end of the form may be missing: an incomplete
+/// part is none. `None` if there are several such parts, or if the part is a file.
+pub fn part<'a>(form: &'a [u8], boundary: &[u8], name: &str) -> Option<&'a [u8]> {
+    let delimiter = [b"\r\n--", boundary].concat();
+    // The first delimiter may stand at the very beginning.
+    let begins = form.strip_prefix(&delimiter[2..]).map_or(form.len(), |rest| form.len() - rest.len());
+    let mut ends = memchr::memmem::find_iter(form, &delimiter).skip_while(|end| *end < begins);
+    let mut at = if begins < form.len() { begins } else { ends.next()? + delimiter.len() };
+    let mut found = None;
+    for end in ends {
+        let part = form.get(at..end).unwrap_or_default();
+        at = end + delimiter.len();
+        let Some(head_end) = memchr::memmem::find(part, b"\r\n\r\n") else { continue };
+        // Behind what is left of the line of the delimiter.
+        let lines = part[..head_end].split(|byte| *byte == b'\n').skip(1);
+        if !lines.map(<[u8]>::trim_ascii).any(|line| names_field(line, name)) {
+            continue;
+        }
+        if found.is_some() {
+            return None;
+        }
+        found = Some(&part[head_end + 4..]);
+    }
+    found
+}
+
+/// Whether a header line makes its part the field of that name, and no file.
+fn names_field(line: &[u8], name: &str) -> bool {
+    let mut parameters = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let is_disposition =
+        parameters.next().is_some_and(|first| first.eq_ignore_ascii_case(b"content-disposition: form-data"));
+    let (mut is_named, mut is_file) = (false, false);
+    for parameter in parameters {
+        let at = parameter.iter().position(|byte| *byte == b'=').unwrap_or(parameter.len());
+        let (key, value) =
+            (parameter[..at].to_ascii_lowercase(), parameter.get(at + 1..).unwrap_or_default());
+        is_file |= key.starts_with(b"filename");
+        let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        is_named |= key == b"name" && unquoted == name.as_bytes();
+    }
+    is_disposition && is_named && !is_file
+}
+
 /// Whether a method must not change anything (RFC 9110 section 9.2.1), so that it needs no token.
 pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
@@ -254,6 +297,35 @@ mod tests {
         ] {
             let given = |text: &'static str| Some(text.as_bytes()).filter(|text| !text.is_empty());
             assert_eq!(judge_origin(own, given(origin), given(referer)), expected, "{origin} {referer}");
+        }
+    }
+
+    #[test]
+    fn ours_7_a_form_with_files_has_its_token_in_a_part() {
+        let part = |name: &str, value: &str| {
+            format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let file = "--B\r\nContent-Disposition: form-data; name=\"csrf_token\"; filename=\"x\"\r\n\r\nx\r\n";
+        let typed =
+            "--B\r\nContent-Type: text/plain\r\ncontent-disposition: form-data; name=csrf_token\r\n\r\nt\r\n";
+        let token = part("csrf_token", "t");
+        for (form, expected) in [
+            (format!("{token}--B--\r\n"), Some("t")),
+            (format!("{}{token}{file}--B--", part("a", "b\r\n\r\nc")), Some("t")),
+            (format!("preamble\r\n{token}--B--"), Some("t")),
+            (format!("{typed}--B--"), Some("t")),
+            (format!("{token}{}", "x".repeat(10)), None),
+            (format!("{}--B\r\nContent-", token), Some("t")),
+            (format!("{token}{token}--B--"), None),
+            (format!("{file}--B--"), None),
+            (format!("{}--B--", part("xcsrf_token", "t")), None),
+            (format!("{}--B--", part("a", &token.replace("--B", "--C"))), None),
+            (token.replace("--B", "--C"), None),
+            (String::new(), None),
+            ("--B".to_owned(), None),
+        ] {
+            let found = super::part(form.as_bytes(), b"B", FORM_FIELD);
+            assert_eq!(found, expected.map(str::as_bytes), "{form}");
         }
     }
 

@@ -30,6 +30,29 @@ pub fn comparison_form<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> ComparedP
     if is_plain(path) || path == b"*" {
         return ComparedPath { bytes: path, is_escaped: false };
     }
+    let is_escaped = write_segments(path, buffer);
+    collapse(buffer);
+    ComparedPath { bytes: buffer, is_escaped }
+}
+
+/// The comparison form for readers that take parameters (`;x`) off each segment before they resolve it, as servers in Java do: they
+/// read `/a/..;x/b;y` as `/b`. `None`: the path has none, and one form.
+pub fn without_parameters<'a>(path: &[u8], buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let path = memchr::memchr(b'?', path).map_or(path, |query| &path[..query]);
+    memchr::memchr2(b';', b'%', path)?;
+    write_segments(path, buffer);
+    memchr::memchr(b';', buffer)?;
+    let mut in_parameters = false;
+    buffer.retain(|&byte| {
+        in_parameters = byte == b';' || (in_parameters && byte != b'/');
+        !in_parameters
+    });
+    collapse(buffer);
+    Some(buffer)
+}
+
+/// Writes a path without its query, decoded, and with slashes for backslashes. Whether escapes are left.
+fn write_segments(path: &[u8], buffer: &mut Vec<u8>) -> bool {
     buffer.clear();
     // A surplus slash makes an empty segment, which is removed.
     buffer.push(b'/');
@@ -38,12 +61,10 @@ pub fn comparison_form<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> ComparedP
     while rounds < ROUNDS_MAX && decode(buffer) {
         rounds += 1;
     }
-    let is_escaped = rounds == ROUNDS_MAX && first_escape(buffer).is_some();
     for byte in buffer.iter_mut().filter(|byte| **byte == b'\\') {
         *byte = b'/';
     }
-    collapse(buffer);
-    ComparedPath { bytes: buffer, is_escaped }
+    rounds == ROUNDS_MAX && first_escape(buffer).is_some()
 }
 
 /// Whether the comparison form of the path is the path.
@@ -117,6 +138,25 @@ mod tests {
         let mut buffer = b"left over".to_vec();
         let found = comparison_form(path.as_bytes(), &mut buffer);
         (String::from_utf8_lossy(found.bytes).into_owned(), found.is_escaped)
+    }
+
+    #[test]
+    fn guard_1_parameters_are_taken_off_for_readers_that_do_so() {
+        for (path, expected) in [
+            ("/a/b", None),
+            ("/a?b;c", None),
+            ("/a%20b", None),
+            ("/forms;x/new", Some("/forms/new")),
+            ("/x/..;a=b/forms/new;c=d?e;f", Some("/forms/new")),
+            ("/forms%3bx/new", Some("/forms/new")),
+            ("/x/%2e%2e%253b/forms\\new", Some("/forms/new")),
+            ("/;/a", Some("/a")),
+            (";", Some("/")),
+        ] {
+            let mut buffer = b"left over".to_vec();
+            let found = without_parameters(path.as_bytes(), &mut buffer);
+            assert_eq!(found, expected.map(str::as_bytes), "{path}");
+        }
     }
 
     #[test]

@@ -415,7 +415,7 @@ fn is_zero_weight(parameter: &[u8]) -> bool {
     }
 }
 
-/// The phrase of a registered status (RFC 9110 section 15, RFC 6585), `Unknown` for others.
+/// The phrase of a registered status (RFC 9110 section 15, RFC 6585, RFC 7725), `Unknown` for others.
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Continue",
@@ -453,6 +453,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
@@ -484,7 +485,9 @@ mod tests {
 
     #[test]
     fn every_status_of_ours_is_told_in_both_forms() {
-        for status in [400, 403, 407, 408, 413, 414, 417, 421, 429, 431, 500, 501, 502, 503, 504, 505] {
+        for status in
+            [400, 403, 405, 407, 408, 413, 414, 415, 417, 421, 429, 431, 500, 501, 502, 503, 504, 505]
+        {
             for html in [false, true] {
                 let mut out = Vec::new();
                 write(&mut out, &Reply { status, html, ..reply() });

@@ -52,6 +52,25 @@ pub(super) fn collected(body: Body, raw: &[u8]) -> Result<Collected<'_>, Fault> 
     }
 }
 
+/// The same, where of a longer body its beginning is enough.
+pub(super) fn collected_beginning(body: Body, raw: &[u8]) -> Result<Collected<'_>, Fault> {
+    let collected = collected(body, raw)?;
+    let Collected::TooLong = collected else { return Ok(collected) };
+    match body {
+        Body::None | Body::UntilClose => Ok(collected),
+        Body::Length(_) => Ok(match raw.get(..COLLECTED_BYTES_MAX) {
+            Some(beginning) => Collected::Whole(Cow::Borrowed(beginning)),
+            None => Collected::Part,
+        }),
+        Body::Chunked => {
+            let mut bytes = raw[..raw.len().min(COLLECTED_BYTES_MAX + CODING_BYTES_MAX)].to_vec();
+            let decoded = Decoder::new().decode(&mut bytes)?;
+            bytes.truncate(decoded.payload.min(COLLECTED_BYTES_MAX));
+            Ok(Collected::Whole(Cow::Owned(bytes)))
+        }
+    }
+}
+
 impl Transaction {
     /// Waits for more of the body. Sends a 100 to a client that waits for one.
     pub(super) fn collect(&mut self, cx: &mut Context) -> bool {
@@ -81,6 +100,23 @@ impl Transaction {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_beginning_of_a_long_body() {
+        let long = COLLECTED_BYTES_MAX as u64 + 1;
+        let bytes = |body, raw: &[u8]| match collected_beginning(body, raw) {
+            Ok(Collected::Whole(bytes)) => Some(bytes.len()),
+            Ok(Collected::Part | Collected::TooLong) | Err(_) => None,
+        };
+        let raw = vec![b'x'; COLLECTED_BYTES_MAX + CODING_BYTES_MAX];
+        assert_eq!(bytes(Body::Length(3), b"abc"), Some(3));
+        assert_eq!(bytes(Body::Length(long), &raw[..COLLECTED_BYTES_MAX - 1]), None, "more is to come");
+        assert_eq!(bytes(Body::Length(long), &raw[..COLLECTED_BYTES_MAX]), Some(COLLECTED_BYTES_MAX));
+        let chunk = [b"fffff\r\n", &raw[..]].concat();
+        assert_eq!(bytes(Body::Chunked, &chunk[..COLLECTED_BYTES_MAX]), None, "more is to come");
+        assert_eq!(bytes(Body::Chunked, &chunk), Some(COLLECTED_BYTES_MAX));
+        assert_eq!(bytes(Body::UntilClose, &raw), None);
+    }
 
     #[test]
     fn a_body_is_whole_part_or_too_long() {

@@ -1,7 +1,7 @@
 //! The guard's own responses for a gateway, and requests that may be forged (guard semantics, sections 7 and 9).
 
 use super::answer::Answer;
-use super::collecting::{Collected, collected};
+use super::collecting::{Collected, collected, collected_beginning};
 use super::dressing::Dressing;
 use super::edits::{HOST, PROTO};
 use super::examine::{Decision, Examiner, Step};
@@ -11,10 +11,11 @@ use super::request::RequestInfo;
 use crate::engine::pages::is_form;
 use crate::guard::csrf::{self, Forged, Key};
 use crate::guard::headers::report;
+use crate::guard::inspection::media;
 use crate::guard::rules::Guard;
 use crate::http::head::RequestHead;
 use crate::http::message::Fields;
-use crate::http::path::comparison_form;
+use crate::http::path::{comparison_form, without_parameters};
 use crate::http::target::Target;
 use crate::part::guard::Lent;
 
@@ -91,7 +92,12 @@ impl Examiner<'_> {
         if path.is_some_and(|path| guard.headers().takes_reports_at(path)) {
             return self.take_report(guard, head, info, out);
         }
-        let protecting = guard.protecting(&subject, path);
+        let mut protecting = guard.protecting(&subject, path);
+        if protecting.is_none() {
+            // The server may read it so.
+            let other = subject.path.and_then(|path| without_parameters(path, out));
+            protecting = other.and_then(|path| guard.protecting(&subject, Some(path)));
+        }
         out.clear();
         let Some((line, key)) = protecting else { return Ok(self.behind_protection(guard, info)) };
         let cookie = |name: &str| csrf::cookie(head.fields.all("cookie"), name);
@@ -135,14 +141,19 @@ impl Examiner<'_> {
         if let Some(again) = fields.get(csrf::FIELD) {
             return Ok(Some(key.judge(session, cookie, Some(again))));
         }
-        if !is_form(fields) {
+        let boundary = media::boundary_of(fields.get("content-type").unwrap_or_default());
+        if !is_form(fields) && boundary.is_none() {
             return Ok(Some(Err(Forged::Missing)));
         }
-        match collected(info.body, self.behind).map_err(Refusal::Fault)? {
+        match collected_beginning(info.body, self.behind).map_err(Refusal::Fault)? {
             Collected::Part => Ok(None),
             Collected::TooLong => Ok(Some(Err(Forged::Missing))),
             Collected::Whole(form) => {
-                Ok(Some(key.judge(session, cookie, csrf::form_field(&form, csrf::FORM_FIELD))))
+                let again = match &boundary {
+                    Some(boundary) => csrf::part(&form, boundary, csrf::FORM_FIELD),
+                    None => csrf::form_field(&form, csrf::FORM_FIELD),
+                };
+                Ok(Some(key.judge(session, cookie, again)))
             }
         }
     }

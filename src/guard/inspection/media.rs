@@ -59,7 +59,7 @@ pub(super) fn content_of(media_type: &[u8]) -> Content {
 const BOUNDARY_BYTES_MAX: usize = 256;
 
 /// The boundary of a multipart type; `None` for another type, or without a boundary that can be used.
-pub(super) fn boundary_of(media_type: &[u8]) -> Option<Vec<u8>> {
+pub fn boundary_of(media_type: &[u8]) -> Option<Vec<u8>> {
     let lower = media_type.to_ascii_lowercase();
     if !lower.trim_ascii_start().starts_with(b"multipart/") {
         return None;

@@ -13,7 +13,7 @@ pub mod coding;
 mod content;
 mod form;
 mod json;
-mod media;
+pub mod media;
 mod multipart;
 mod part;
 mod runs;
