@@ -178,3 +178,46 @@ fn a_size_that_is_too_small_is_an_error_with_the_smallest_that_works() {
     let shown = run(&["--print-config", "--memory", "32M", "--buffers", "100"]);
     assert!(shown.out.contains("# by --memory") && shown.out.contains("buffers 100 "), "{shown:?}");
 }
+
+/// What pages keep is part of the size, and so are their sessions: what has no room is refused, or makes room.
+#[cfg(feature = "pages")]
+#[test]
+fn values_of_pages_stay_within_their_share() {
+    use weir::callback::Answer;
+    use weir::pages::{Ask, PageReply, Pages, Told};
+    use weir::{Configuration, Proxy};
+    let big = "x".repeat(60_000);
+    let pages = Pages::new(move |request| {
+        let answer = |status| PageReply::Answer(Answer { status, ..Answer::default() });
+        match (request.path, request.told) {
+            ("/session", _) => {
+                request.session.set("big", &big);
+                answer(200)
+            }
+            (_, None) => PageReply::Ask(Ask::Put { name: request.path[1..].to_owned(), text: big.clone() }),
+            (_, Some(Told::Failed)) => answer(507),
+            (_, Some(_)) => answer(200),
+        }
+    });
+    let configuration = Configuration::new().text("host 127.0.0.1\nport 0\nmemory 24M\n");
+    let builder = Proxy::builder().configuration(configuration).pages(pages);
+    let mut proxy = builder.build().expect("a proxy");
+    let control = proxy.control().clone();
+    let turns = std::thread::spawn(move || proxy.run());
+    let at = control.addresses()[0];
+    let ask = |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+        Raw::connect(at).ask(request).status()
+    };
+    // 24 MB have room for more than five values of 60 KB, and for fewer than a hundred.
+    let taken = (0..100).take_while(|number| ask(&format!("/value{number}")) == 200).count();
+    assert!((5..100).contains(&taken), "{taken}");
+    assert!((0..100).all(|_| ask("/session") == 200));
+    let values = control.statistics().values.expect("pages");
+    assert!(values.page_values_refused >= 1 && values.page_values_dropped >= 1, "{values:?}");
+    assert!(values.page_values_bytes < 3 << 20, "{values:?}");
+    // What is kept is there for a session that comes, and can be written again.
+    assert_eq!((ask("/value0"), ask("/value-more")), (200, 507));
+    control.stop();
+    assert!(turns.join().is_ok());
+}

@@ -28,6 +28,9 @@ const DETECTOR_BYTES: u64 = 5376 << 10;
 /// The states and buffers of a detector that each loop keeps (their constants: 4 MB and 0.3 MB).
 const STATES_BYTES: u64 = 4480 << 10;
 
+/// The memory of pages beside their values: the thread of the store, and its buffers (measured).
+const PAGES_BYTES: u64 = 256 << 10;
+
 /// The memory of the cache beside its budget: tables of fills and of requests that wait for them (measured).
 const CACHE_BYTES: u64 = 128 << 10;
 
@@ -54,6 +57,8 @@ pub enum Part {
     Keys,
     /// Bans.
     Bans,
+    /// Bytes of the values of pages, and as many for their sessions.
+    Values,
     /// Client connections, each with its origin connection.
     Connections,
     /// Blocks, each with a request under way.
@@ -79,7 +84,7 @@ struct Row {
 }
 
 /// Number of parts.
-const COUNT: usize = 9;
+const COUNT: usize = 10;
 
 /// The table of shares (weights: chosen; costs: measured, with the growth of tables).
 const PARTS: [Row; COUNT] = [
@@ -91,6 +96,15 @@ const PARTS: [Row; COUNT] = [
     // Three tables, and 64 times of 4 bytes.
     Row { part: Part::Keys, name: "guard-keys", cost: 640, weight: 12, least: [256, 0], most: 100_000 },
     Row { part: Part::Bans, name: "bans-max", cost: 320, weight: 6, least: [64, 0], most: 1_000_000 },
+    // As many bytes again for what expires. The least is a value at its longest, and its key.
+    Row {
+        part: Part::Values,
+        name: "bytes of values",
+        cost: 2,
+        weight: 8,
+        least: [72 << 10, 0],
+        most: 32 << 20,
+    },
     // A tunnel takes 272 bytes, and its tables grow by doubling; a request that is under way is paid for with its block.
     Row {
         part: Part::Connections,
@@ -122,6 +136,8 @@ pub struct Demand {
     pub users: bool,
     /// Detectors that may exist at the same time: two if a reload may bring other patterns.
     pub detectors: u64,
+    /// Whether the program around the proxy has pages.
+    pub pages: bool,
     /// The values that the operator has set, by part.
     pub given: [Option<u64>; COUNT],
 }
@@ -140,6 +156,7 @@ impl Demand {
             + loops * LOOP_BYTES
             + when(self.users, USERS_BYTES[1] + loops * USERS_BYTES[0])
             + when(self.guard, GUARD_BYTES)
+            + when(self.pages, PAGES_BYTES)
             + when(self.cache, CACHE_BYTES)
             + self.detectors * DETECTOR_BYTES
             + when(self.detectors > 0, loops * STATES_BYTES);
@@ -149,6 +166,7 @@ impl Demand {
     fn takes_part(&self, part: Part) -> bool {
         match part {
             Part::Keys | Part::Bans => self.guard,
+            Part::Values => self.pages,
             Part::Cache => self.cache,
             Part::Log
             | Part::Names

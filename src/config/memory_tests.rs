@@ -13,10 +13,11 @@ fn demands() -> Vec<Demand> {
     let mut all = Vec::new();
     for mib in [16, 17, 32, 64, 128, 500, 4096] {
         for loops in [1, 2, 8] {
-            for bits in 0..8 {
-                let (cache, guard, users) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
+            for bits in 0..16 {
+                let (cache, guard, users, pages) =
+                    (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0);
                 let file_bytes = mib * 1000;
-                all.push(Demand { loops, cache, guard, users, file_bytes, ..demand(mib) });
+                all.push(Demand { loops, cache, guard, users, pages, file_bytes, ..demand(mib) });
             }
         }
     }

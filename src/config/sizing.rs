@@ -13,12 +13,13 @@ const OPTIONS: [(&str, Part); 4] = [
 ];
 
 impl Settings {
-    /// The share of each part of `--memory`, if it is set, for so many loops, bytes of files and detectors, and with the values of
-    /// running parts in `given`. Fails if the size is too small.
+    /// The share of each part of `--memory`, if it is set, for so many loops, bytes of files and detectors, with or without pages,
+    /// and with the values of running parts in `given`. Fails if the size is too small.
     pub fn shares(
         &self,
         loops: usize,
         (file_bytes, detectors): (u64, u64),
+        pages: bool,
         given: &[(Part, u64)],
     ) -> Result<Option<Shares>, Problems> {
         if self.memory_bytes == 0 {
@@ -32,6 +33,7 @@ impl Settings {
             guard: self.guard.is_some(),
             users: self.auth_file.is_some(),
             detectors,
+            pages,
             ..Demand::default()
         };
         for (name, part) in OPTIONS {
@@ -61,7 +63,7 @@ impl Settings {
             Part::Connections => self.max_connections.into(),
             Part::IdleOrigins => self.idle_origins.into(),
             Part::Cache => self.cache_size_bytes,
-            Part::Log | Part::Names | Part::LookUps | Part::Keys | Part::Bans => 0,
+            Part::Log | Part::Names | Part::LookUps | Part::Keys | Part::Bans | Part::Values => 0,
         }
     }
 
@@ -79,7 +81,7 @@ impl Settings {
     /// Sets the options that the operator has not set, by the size alone: the files are not known yet.
     pub(super) fn size_options(&mut self, problems: &mut Problems) {
         let loops = self.workers.count.unwrap_or(1) as usize;
-        match self.shares(loops, (0, 0), &[]) {
+        match self.shares(loops, (0, 0), false, &[]) {
             Ok(None) => {}
             Ok(Some(shares)) => {
                 for (name, part) in OPTIONS {
@@ -141,15 +143,19 @@ mod tests {
     fn files_leave_less_and_what_is_known_elsewhere_is_taken() {
         let settings = load(&["--memory=64M"]).expect("enough");
         let of = |bytes, given: &[(Part, u64)]| {
-            settings.shares(1, (bytes, 0), given).expect("enough").expect("a size")
+            settings.shares(1, (bytes, 0), false, given).expect("enough").expect("a size")
         };
         assert!(of(1 << 20, &[]).of(Part::Buffers) < of(0, &[]).of(Part::Buffers));
         assert_eq!(of(0, &[(Part::Buffers, 100)]).of(Part::Buffers), 100);
-        assert!(settings.shares(1, (60 << 20, 0), &[]).is_err());
+        assert!(settings.shares(1, (60 << 20, 0), false, &[]).is_err());
         let mut sized = settings.clone();
         sized.go_by(&of(1 << 20, &[]));
         assert!(sized.buffers < settings.buffers && sized.max_connections <= settings.max_connections);
         // A value by size counts as not set when it is sized again.
-        assert_eq!(sized.shares(1, (0, 0), &[]), settings.shares(1, (0, 0), &[]));
+        assert_eq!(sized.shares(1, (0, 0), false, &[]), settings.shares(1, (0, 0), false, &[]));
+        let with_pages = settings.shares(1, (0, 0), true, &[]).expect("enough").expect("a size");
+        assert!(with_pages.of(Part::Values) > 1 << 20, "{with_pages:?}");
+        assert!(with_pages.of(Part::Buffers) < of(0, &[]).of(Part::Buffers));
+        assert_eq!(of(0, &[]).of(Part::Values), 0);
     }
 }

@@ -66,7 +66,7 @@ fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problem
             // A size that is too small by itself is known already.
             if let (true, Err(too_small)) = (
                 problems.is_empty(),
-                embed::size(&mut sized, embed::loops(settings), file_bytes, guard.as_mut(), &[]),
+                embed::size(&mut sized, embed::loops(settings), file_bytes, false, guard.as_mut(), &[]),
             ) {
                 problems.append(too_small);
             }

@@ -13,7 +13,7 @@ use super::listeners::{ListenError, Listeners};
 use super::proxy::Proxy;
 use super::sizing::{size, tell};
 use crate::config::guard::GuardFile;
-use crate::config::memory::Shares;
+use crate::config::memory::{Part, Shares};
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Problems, Settings, gateway, policy};
 #[cfg(feature = "pages")]
@@ -28,7 +28,7 @@ use crate::log::writer::LogSender;
 use crate::part::{self, guard::built};
 use crate::policy::Policy;
 use crate::resolver::Resolver;
-use crate::shell::stores::StoreClient;
+use crate::shell::stores::{StoreClient, VALUE_BYTES_MAX, ValueCounting};
 use crate::shell::{
     AccessLog, CacheFile, Clock, GuardLink, GuardSources, HostClock, MemoryGauge, Persister, Time, Worker,
     Workers,
@@ -253,7 +253,7 @@ impl Builder {
             settings.log_format = Format::None;
         }
         let seed = self.draw(0)?;
-        let values = self.start_pages()?;
+        let has_pages = self.pages.is_some();
         let (listeners, of_options) = self.listen(&settings)?;
         let (loops, addresses) = (listeners.loops(), listeners.addresses());
         if addresses.len() > LISTENERS_MAX {
@@ -266,8 +266,8 @@ impl Builder {
             compile(&settings, &addresses, seed, &read_file).map_err(BuildError::Configuration)?;
         // In a build without these parts the compiler knows that both are `None`.
         let (mut guard, routes) = (built().and(guard), built().and(gateway));
-        let shares =
-            size(&mut settings, loops, file_bytes, guard.as_mut(), &[]).map_err(BuildError::Configuration)?;
+        let shares = size(&mut settings, loops, file_bytes, has_pages, guard.as_mut(), &[])
+            .map_err(BuildError::Configuration)?;
         if let Some(warning) = limit_connections(&mut settings, loops) {
             log::warn!("{warning}");
         }
@@ -278,6 +278,7 @@ impl Builder {
         if let Some(closed) = unreadable_name_files(&read_file) {
             log::warn!("{closed}: its name servers or names are not known");
         }
+        let values = self.start_pages(shares.as_ref())?;
         let policy = Arc::new(policy);
         let guard_link = Arc::new(GuardLink::new(Clock::new(self.clock.take())));
         let guard_parts = GuardParts::new(&guard_link, guard.as_ref(), self.event_socket.take())?;
@@ -319,8 +320,9 @@ impl Builder {
             parts.set_events(events)?;
             guard_link.set_store(store_settings.clone(), &parts.state)?;
         }
-        if let Some(values) = values {
+        if let Some((values, counting)) = values {
             guard_link.set_values(values);
+            workers.scoreboard().show_values(counting);
         }
         let control = Control::new(Shared {
             link: guard_link,
@@ -344,7 +346,10 @@ impl Builder {
     }
 
     /// Prepares the pages, if there are any, and starts the store in this process if they need one.
-    fn start_pages(&mut self) -> Result<Option<StoreClient>, BuildError> {
+    fn start_pages(
+        &mut self,
+        shares: Option<&Shares>,
+    ) -> Result<Option<(StoreClient, Arc<ValueCounting>)>, BuildError> {
         let Some(pages) = part::pages::built().and(self.pages.take()) else { return Ok(None) };
         let mut secret = [0; 32];
         for (part, place) in secret.chunks_exact_mut(16).zip([PAGES_PLACE, PAGES_PLACE + 1]) {
@@ -355,7 +360,8 @@ impl Builder {
         self.callbacks.pages = part::pages::share(OwnPages::new(pages, &secret));
         let file = self.values_file.take();
         let name = file.as_ref().map(|file| file.display().to_string());
-        let started = StoreClient::start_local(file, self.draw(PAGES_PLACE + 2)?);
+        let bytes_max = shares.map_or(VALUE_BYTES_MAX, |shares| shares.of(Part::Values) as usize);
+        let started = StoreClient::start_local(file, bytes_max, self.draw(PAGES_PLACE + 2)?);
         let named = |error: io::Error| match name {
             Some(name) => io::Error::new(error.kind(), format!("{name}: {error}")),
             None => error,

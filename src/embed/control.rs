@@ -184,11 +184,14 @@ impl Control {
         let loops = self.0.remotes.len();
         let mut kept = vec![(Part::Buffers, before.buffers.into())];
         kept.extend(self.0.parts().map(|parts| (Part::Keys, parts.state.keys_max() as u64)));
+        let values = self.0.scoreboard.value_bytes_max();
+        let pages = values.is_some();
+        kept.extend(values.map(|bytes| (Part::Values, bytes)));
         if before.cache {
             kept.push((Part::Cache, before.cache_size_bytes));
         }
-        size(settings, loops, file_bytes, guard.as_deref_mut(), &kept).or_else(|too_small| {
-            let shares = size(settings, loops, file_bytes, guard, &[])?;
+        size(settings, loops, file_bytes, pages, guard.as_deref_mut(), &kept).or_else(|too_small| {
+            let shares = size(settings, loops, file_bytes, pages, guard, &[])?;
             log::warn!("memory needs a restart for what cannot shrink: {}", lines(&too_small));
             Ok(shares)
         })

@@ -13,6 +13,7 @@ pub fn size(
     settings: &mut Settings,
     loops: usize,
     file_bytes: u64,
+    pages: bool,
     guard: Option<&mut GuardFile>,
     given: &[(Part, u64)],
 ) -> Result<Option<Shares>, Problems> {
@@ -22,7 +23,9 @@ pub fn size(
     // The sizes of running parts come last, so they override the others.
     let given: Vec<_> = keys.into_iter().chain(bans).chain(given.iter().copied()).collect();
     let detectors = of_file.map_or(0, |file| detectors(&file.detect));
-    let Some(shares) = settings.shares(loops, (file_bytes, detectors), &given)? else { return Ok(None) };
+    let Some(shares) = settings.shares(loops, (file_bytes, detectors), pages, &given)? else {
+        return Ok(None);
+    };
     settings.go_by(&shares);
     if let Some(file) = guard {
         let count = |part| usize::try_from(shares.of(part)).unwrap_or(usize::MAX);
@@ -53,7 +56,7 @@ pub(super) fn limit_resolver(resolver: &mut resolver::Settings, shares: Option<&
 pub(super) fn tell(settings: &Settings, shares: &Shares) {
     let kib = |bytes: u64| bytes / 1024;
     log::info!(
-        "memory: {} KB: {} KB for weir and its files; {} connections, {} idle origins, {} buffers, {} KB of cache, {} guard keys, {} bans, {} names, {} KB of log",
+        "memory: {} KB: {} KB for weir and its files; {} connections, {} idle origins, {} buffers, {} KB of cache, {} guard keys, {} bans, {} KB of values of pages, {} names, {} KB of log",
         kib(settings.memory_bytes),
         kib(shares.fixed),
         shares.of(Part::Connections),
@@ -62,6 +65,7 @@ pub(super) fn tell(settings: &Settings, shares: &Shares) {
         kib(shares.of(Part::Cache)),
         shares.of(Part::Keys),
         shares.of(Part::Bans),
+        kib(shares.of(Part::Values)),
         shares.of(Part::Names),
         kib(shares.of(Part::Log)),
     );

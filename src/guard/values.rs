@@ -15,6 +15,10 @@ use super::store::StoreFailure;
 /// The longest value as JSON text (chosen: sixteen times a cookie).
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 
+/// The memory of a value beside its key and text (counted: both pointers, the place in a table or tree that is not full, the
+/// links, and the allocator's part of three pieces).
+pub const ENTRY_BYTES: usize = 160;
+
 /// A request to a store. Keys are written behind the store's prefix, and were checked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueRequest {
@@ -79,7 +83,8 @@ pub fn payload(text: &[u8]) -> Value {
     serde_json::from_slice(text).unwrap_or(Value::Null)
 }
 
-/// Values in memory: expiring and permanent ones, each with a bound of their number and of the bytes of keys and texts.
+/// Values in memory: expiring and permanent ones, each with a bound of their number and of the bytes of keys and texts, with
+/// [`ENTRY_BYTES`] for each.
 #[derive(Debug)]
 pub struct Values {
     expiring: LruCache<Box<str>, Box<str>, Keyed>,
@@ -89,6 +94,7 @@ pub struct Values {
     values_max: usize,
     bytes_max: usize,
     dropped: u64,
+    refused: u64,
 }
 
 impl Values {
@@ -102,6 +108,7 @@ impl Values {
             values_max,
             bytes_max,
             dropped: 0,
+            refused: 0,
         }
     }
 
@@ -115,7 +122,7 @@ impl Values {
             ValueRequest::Save { key, payload, ttl_s: Some(_) } => {
                 self.remove(key);
                 let text = payload.to_string().into_boxed_str();
-                self.expiring_bytes += key.len() + text.len();
+                self.expiring_bytes += size(key, &text);
                 self.expiring.insert(key.clone(), text);
                 self.bound();
                 ValueAnswer::Done
@@ -145,7 +152,7 @@ impl Values {
         self.len() == 0
     }
 
-    /// Bytes of keys and texts.
+    /// What they take in bytes.
     pub fn bytes(&self) -> usize {
         self.expiring_bytes + self.kept_bytes
     }
@@ -155,6 +162,11 @@ impl Values {
         self.dropped
     }
 
+    /// Values that were not taken because there were too many, or too many bytes.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
     fn text(&mut self, key: &str) -> Option<&str> {
         let kept = self.kept.get(key).map(|text| &**text);
         kept.or_else(|| self.expiring.get(key).map(|text| &**text))
@@ -162,33 +174,38 @@ impl Values {
 
     fn keep(&mut self, key: &str, payload: &Value) -> ValueAnswer {
         let text = payload.to_string().into_boxed_str();
-        let before = self.kept.get(key).map(|text| key.len() + text.len());
-        let bytes = self.kept_bytes - before.unwrap_or(0) + key.len() + text.len();
+        let before = self.kept.get(key).map(|text| size(key, text));
+        let bytes = self.kept_bytes - before.unwrap_or(0) + size(key, &text);
         if bytes > self.bytes_max || (before.is_none() && self.kept.len() >= self.values_max) {
+            self.refused += 1;
             return ValueAnswer::Failed(StoreFailure::Refused);
         }
         self.remove(key);
-        self.kept_bytes += key.len() + text.len();
+        self.kept_bytes += size(key, &text);
         self.kept.insert(key.into(), text);
         ValueAnswer::Done
     }
 
     fn remove(&mut self, key: &str) {
         if let Some(text) = self.expiring.remove(key) {
-            self.expiring_bytes -= key.len() + text.len();
+            self.expiring_bytes -= size(key, &text);
         }
         if let Some(text) = self.kept.remove(key) {
-            self.kept_bytes -= key.len() + text.len();
+            self.kept_bytes -= size(key, &text);
         }
     }
 
     fn bound(&mut self) {
         while self.expiring.len() > self.values_max || self.expiring_bytes > self.bytes_max {
             let Some((key, text)) = self.expiring.remove_lru() else { return };
-            self.expiring_bytes -= key.len() + text.len();
+            self.expiring_bytes -= size(&key, &text);
             self.dropped += 1;
         }
     }
+}
+
+fn size(key: &str, text: &str) -> usize {
+    ENTRY_BYTES + key.len() + text.len()
 }
 
 /// Hashes with a secret key, because clients choose the keys that are looked up.
@@ -249,7 +266,7 @@ mod tests {
     /// A flood of sessions cannot drop a link, and a flood of links is refused and drops nothing.
     #[test]
     fn ours_7_what_is_kept_is_not_dropped_for_what_expires() {
-        let mut values = Values::new(3, 100, [1, 2]);
+        let mut values = Values::new(3, 3 * ENTRY_BYTES + 100, [1, 2]);
         assert_eq!(values.answer(&add("kept", json!("x"))), ValueAnswer::Done);
         for number in 0..50 {
             values.answer(&save(&format!("s{number}"), json!(number), Some(60)));
@@ -261,6 +278,7 @@ mod tests {
         let refused = ValueAnswer::Failed(StoreFailure::Refused);
         assert_eq!(values.answer(&add("more", json!(1))), refused);
         assert_eq!(values.answer(&save("kept", json!("y".repeat(100)), None)), refused, "too many bytes");
+        assert_eq!(values.refused(), 50);
         assert_eq!(values.answer(&load("kept")), ValueAnswer::Found(json!("x")), "what was there is there");
         assert_eq!(values.answer(&load("k1")), ValueAnswer::Found(json!(1)));
         assert_eq!(values.len(), 6);

@@ -225,7 +225,9 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CacheNumbers, GuardNumbers, Histograms, Metrics, ProcessNumbers, StoreNumbers};
+    use crate::metrics::{
+        CacheNumbers, GuardNumbers, Histograms, Metrics, ProcessNumbers, StoreNumbers, ValueNumbers,
+    };
     use std::collections::BTreeSet;
 
     fn snapshot() -> Snapshot {
@@ -245,6 +247,7 @@ mod tests {
             CacheNumbers::DESCRIPTORS,
             GuardNumbers::DESCRIPTORS,
             StoreNumbers::DESCRIPTORS,
+            ValueNumbers::DESCRIPTORS,
             &CLOUDS,
             UpstreamNumbers::DESCRIPTORS,
             DetectNumbers::DESCRIPTORS,

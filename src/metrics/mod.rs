@@ -23,6 +23,7 @@ pub use labels::{CACHE_USES, STATUS_CLASSES};
 pub use snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, Labelled, STATUS, Snapshot, WORKERS};
 pub use tables::{
     CacheNumbers, DetectNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers, UpstreamNumbers,
+    ValueNumbers,
 };
 
 /// The description of a number.

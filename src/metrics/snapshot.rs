@@ -4,6 +4,7 @@ use super::clouds::{CLOUDS, CloudNumbers};
 use super::labels::STATUS_CLASSES;
 use super::tables::{
     CacheNumbers, DetectNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers, UpstreamNumbers,
+    ValueNumbers,
 };
 use super::{Descriptor, Kind, Unit, help};
 use std::fmt::{Display, Write as _};
@@ -55,6 +56,8 @@ pub struct Snapshot {
     pub guard: Option<GuardNumbers>,
     /// The numbers of the client of the guard's shared store, if one is or was configured.
     pub store: Option<StoreNumbers>,
+    /// The numbers of the values of pages in this process, if there are pages.
+    pub values: Option<ValueNumbers>,
     /// The numbers of cloud providers.
     pub clouds: Vec<CloudNumbers>,
     /// The numbers of detection, by category. The line leaves them out.
@@ -139,10 +142,11 @@ impl Snapshot {
         self.process.numbers().chain(cache)
     }
 
-    /// The numbers of the guard and of its store.
+    /// The numbers of the guard and of its stores.
     pub(super) fn of_guard(&self) -> impl Iterator<Item = (&'static Descriptor, u64)> {
         let store = self.store.iter().flat_map(|store| store.numbers());
-        self.guard.iter().flat_map(|guard| guard.numbers()).chain(store)
+        let values = self.values.iter().flat_map(|values| values.numbers());
+        self.guard.iter().flat_map(|guard| guard.numbers()).chain(store).chain(values)
     }
 
     /// Writes the numbers of single loops, which show how the work is spread.
@@ -186,6 +190,7 @@ mod tests {
             CacheNumbers::DESCRIPTORS,
             GuardNumbers::DESCRIPTORS,
             StoreNumbers::DESCRIPTORS,
+            ValueNumbers::DESCRIPTORS,
             CLOUDS.as_slice(),
             UpstreamNumbers::DESCRIPTORS,
             DetectNumbers::DESCRIPTORS,

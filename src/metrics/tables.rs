@@ -304,6 +304,20 @@ table! {
 }
 
 table! {
+    /// The numbers of the values that pages of the program around the proxy have in this process.
+    ValueNumbers {
+        /// Values of pages in this process now, expired sessions that were not removed yet included.
+        page_values: Gauge(Count),
+        /// Bytes of the values of pages.
+        page_values_bytes: Gauge(Bytes),
+        /// Sessions of pages that were dropped before their end because there were too many.
+        page_values_dropped: Counter(Count),
+        /// Values of pages that were refused because there were too many.
+        page_values_refused: Counter(Count),
+    }
+}
+
+table! {
     /// The numbers of the client of the guard's shared store. A request may ask for several counters, all in one question.
     StoreNumbers {
         /// Questions that were handed to the client of the store: one for each request that asks.

@@ -7,15 +7,16 @@
 
 use super::clock::Clock;
 use super::clouds::KnownClouds;
-use super::stores::{StoreCounters, StoreSlot};
+use super::stores::{StoreCounters, StoreSlot, ValueCounting};
 use crate::cache::store::{Statistics, Store};
 use crate::gateway::rules::{Gateway, Status};
 use crate::guard::state::State;
 use crate::metrics::{
     CacheNumbers, DetectNumbers, GuardNumbers, Labelled, Metrics, ProcessNumbers, Snapshot, StoreNumbers,
-    UpstreamNumbers,
+    UpstreamNumbers, ValueNumbers,
 };
 use crate::part::guard::{Shared, built};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -37,6 +38,8 @@ pub struct Scoreboard {
     store: Option<Arc<Store>>,
     /// The sources of the guard's numbers, once they are known.
     guard: OnceLock<GuardSources>,
+    /// The numbers of the values of pages, if there are pages.
+    values: OnceLock<Arc<ValueCounting>>,
     /// The gateway, if there is one, and the clock of its times.
     gateway: Mutex<Option<(Shared<Gateway>, Clock)>>,
     /// The line that was written last.
@@ -69,6 +72,7 @@ impl Scoreboard {
             scores: Mutex::new(vec![Score::default(); loops]),
             store,
             guard: OnceLock::new(),
+            values: OnceLock::new(),
             gateway: Mutex::default(),
             said: Mutex::default(),
         })
@@ -88,7 +92,8 @@ impl Scoreboard {
         let upstreams =
             gateway.map(|(gateway, clock)| upstreams(&gateway, clock.elapsed().as_millis() as u64));
         let upstreams = upstreams.unwrap_or_default();
-        let of_loops = Snapshot { upstreams, ..snapshot(&self.scores(), stored.as_ref()) };
+        let values = self.values.get().map(|values| value_numbers(values));
+        let of_loops = Snapshot { upstreams, values, ..snapshot(&self.scores(), stored.as_ref()) };
         let sources = built().and_then(|_| self.guard.get());
         let Some(GuardSources { state, store, clouds }) = sources else { return of_loops };
         Snapshot {
@@ -103,6 +108,16 @@ impl Scoreboard {
     /// Adds the numbers of the guard.
     pub fn show_guard(&self, sources: GuardSources) {
         let _ = self.guard.set(sources);
+    }
+
+    /// Adds the numbers of the values of pages.
+    pub fn show_values(&self, values: Arc<ValueCounting>) {
+        let _ = self.values.set(values);
+    }
+
+    /// The bound for the values of pages in bytes, for each kind, if there are pages.
+    pub fn value_bytes_max(&self) -> Option<u64> {
+        self.values.get().map(|values| values.bytes_max)
     }
 
     /// Adds the numbers of this gateway's upstreams; `clock` is the clock of their times.
@@ -158,6 +173,16 @@ fn guard_numbers(state: &State) -> GuardNumbers {
         guard_permanent: escalations.permanent_len(),
         guard_events: state.events_told(),
         guard_events_lost: state.events_lost(),
+    }
+}
+
+fn value_numbers(values: &ValueCounting) -> ValueNumbers {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    ValueNumbers {
+        page_values: read(&values.values),
+        page_values_bytes: read(&values.bytes),
+        page_values_dropped: read(&values.dropped),
+        page_values_refused: read(&values.refused),
     }
 }
 
@@ -225,6 +250,7 @@ fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
             cache_variants_evicted: stored.variants_evicted,
             cache_parts_dropped: stored.parts_dropped,
         }),
+        values: None,
         guard: None,
         store: None,
         clouds: Vec::new(),

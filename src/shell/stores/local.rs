@@ -16,12 +16,13 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Most values of each kind, expiring and permanent (chosen).
 const VALUES_MAX: usize = 100_000;
 
-/// Bytes of each kind (chosen).
-const BYTES_MAX: usize = 32 << 20;
+/// Bytes of each kind, if `--memory` does not set less (chosen).
+pub const BYTES_MAX: usize = 32 << 20;
 
 /// Longest line that is read: a value at its longest, and its key (chosen).
 const LINE_BYTES_MAX: u64 = 256 * 1024;
@@ -32,9 +33,32 @@ const GROWTH_BYTES_MAX: u64 = BYTES_MAX as u64;
 /// The mode of the file (chosen): only the owner may read it.
 const MODE: u32 = 0o600;
 
+/// The numbers of the values, and of those that had no room.
+#[derive(Debug, Default)]
+pub struct ValueCounting {
+    pub values: AtomicU64,
+    pub bytes: AtomicU64,
+    pub dropped: AtomicU64,
+    pub refused: AtomicU64,
+    /// Most bytes of expiring values, and of permanent ones.
+    pub bytes_max: u64,
+}
+
+impl ValueCounting {
+    fn show(&self, values: &Values) {
+        let numbers = [values.len() as u64, values.bytes() as u64, values.dropped(), values.refused()];
+        for (place, number) in
+            [&self.values, &self.bytes, &self.dropped, &self.refused].into_iter().zip(numbers)
+        {
+            place.store(number, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The store.
 pub(super) struct LocalBackend {
     values: Values,
+    counting: Arc<ValueCounting>,
     journal: Option<Journal>,
     desk: Arc<Desk>,
 }
@@ -42,8 +66,13 @@ pub(super) struct LocalBackend {
 impl LocalBackend {
     /// A store with the content of the file, which is locked as long as the store lives. An invalid line is an error with its
     /// number; the last line may be incomplete.
-    pub fn open(path: Option<PathBuf>, seed: [u64; 2], desk: Arc<Desk>) -> io::Result<LocalBackend> {
-        let mut values = Values::new(VALUES_MAX, BYTES_MAX, seed);
+    pub fn open(
+        path: Option<PathBuf>,
+        bytes_max: usize,
+        seed: [u64; 2],
+        desk: Arc<Desk>,
+    ) -> io::Result<LocalBackend> {
+        let mut values = Values::new(VALUES_MAX, bytes_max, seed);
         let journal = match path {
             Some(path) => {
                 let old = OpenOptions::new()
@@ -59,7 +88,14 @@ impl LocalBackend {
             }
             None => None,
         };
-        Ok(LocalBackend { values, journal, desk })
+        let counting = Arc::new(ValueCounting { bytes_max: bytes_max as u64, ..ValueCounting::default() });
+        counting.show(&values);
+        Ok(LocalBackend { values, counting, journal, desk })
+    }
+
+    /// Its numbers.
+    pub fn counting(&self) -> &Arc<ValueCounting> {
+        &self.counting
     }
 
     fn answer(&mut self, request: &ValueRequest) -> ValueAnswer {
@@ -93,7 +129,9 @@ impl Backend for LocalBackend {
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {
-        requests.iter().map(|request| self.answer(request)).collect()
+        let answers = requests.iter().map(|request| self.answer(request)).collect();
+        self.counting.show(&self.values);
+        answers
     }
 
     fn carry_out(&mut self, _: &[StoreOrder]) -> bool {
@@ -186,7 +224,7 @@ mod tests {
 
     fn open(path: &Path) -> io::Result<LocalBackend> {
         let desk = Arc::new(Desk::new(|_, _| {}, |_| {}));
-        LocalBackend::open(Some(path.to_owned()), [1, 2], desk)
+        LocalBackend::open(Some(path.to_owned()), BYTES_MAX, [1, 2], desk)
     }
 
     fn load(backend: &mut LocalBackend, key: &str) -> ValueAnswer {

@@ -32,6 +32,7 @@ use crate::guard::values::{ValueAnswer, ValueRequest};
 use backend::{ValueQuestion, Work};
 use desk::{Desk, QUESTIONS_MAX, Question, count};
 use local::LocalBackend;
+pub use local::{BYTES_MAX as VALUE_BYTES_MAX, ValueCounting};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,16 +81,22 @@ impl StoreClient {
     }
 
     /// Starts the thread of a store in this process for values, with an optional file, and without counters. A file that
-    /// cannot be read or written, has another format or is used by another process is an error.
-    pub fn start_local(file: Option<PathBuf>, seed: [u64; 2]) -> io::Result<StoreClient> {
+    /// cannot be read or written, has another format or is used by another process is an error. `bytes_max` bounds the expiring
+    /// values, and as many bytes the permanent ones.
+    pub fn start_local(
+        file: Option<PathBuf>,
+        bytes_max: usize,
+        seed: [u64; 2],
+    ) -> io::Result<(StoreClient, Arc<ValueCounting>)> {
         let desk = Arc::new(Desk::new(|_, _| {}, |_| {}));
-        let mut backend = LocalBackend::open(file, seed, Arc::clone(&desk))?;
+        let mut backend = LocalBackend::open(file, bytes_max, seed, Arc::clone(&desk))?;
+        let counting = Arc::clone(backend.counting());
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let client = StoreClient { shared: Arc::new(Shared { queue: sender, desk: Arc::clone(&desk) }) };
         std::thread::Builder::new().name("weir-values".to_owned()).spawn(move || {
             backend::run(&mut backend, &receiver, &desk, LOCAL_DEADLINE);
         })?;
-        Ok(client)
+        Ok((client, counting))
     }
 
     /// Asks the questions of a loop: for each of its jobs, the checks of one request. The answers come through `deliver`;
