@@ -186,7 +186,7 @@ fn values_of_pages_stay_within_their_share() {
     use weir::callback::Answer;
     use weir::pages::{Ask, PageReply, Pages, Told};
     use weir::{Configuration, Proxy};
-    let big = "x".repeat(60_000);
+    let big = "x".repeat(30_000);
     let pages = Pages::new(move |request| {
         let answer = |status| PageReply::Answer(Answer { status, ..Answer::default() });
         match (request.path, request.told) {
@@ -209,7 +209,7 @@ fn values_of_pages_stay_within_their_share() {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
         Raw::connect(at).ask(request).status()
     };
-    // 24 MB have room for more than five values of 60 KB, and for fewer than a hundred.
+    // 24 MB have room for more than five values of 30 KB, and for fewer than a hundred.
     let taken = (0..100).take_while(|number| ask(&format!("/value{number}")) == 200).count();
     assert!((5..100).contains(&taken), "{taken}");
     assert!((0..100).all(|_| ask("/session") == 200));
