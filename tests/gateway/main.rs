@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(feature = "cache")]
+mod caching;
 mod messages;
 mod routes;
 mod upstreams;

@@ -2,7 +2,7 @@
 
 use crate::cache::fill::streaming_body::StreamingBody;
 use crate::cache::rfc::freshness::Times;
-use crate::cache::rfc::key::{Scheme, Uri};
+use crate::cache::rfc::key::Uri;
 use crate::cache::rfc::status::Forward;
 use crate::cache::rfc::storable::Storing;
 use crate::cache::store::stored::Stored;
@@ -127,7 +127,7 @@ impl Transactions {
             cache,
             storing: Storing { freshness: cache.freshness, targeted: &targeted },
             uri: Uri {
-                scheme: Scheme::Http,
+                scheme: transaction.info.scheme,
                 authority: &transaction.info.authority,
                 path,
                 by_gateway: transaction.routing.is_some(),
@@ -145,7 +145,7 @@ impl Transactions {
             caching: &mut transaction.caching,
             text: cache_text,
             scratch: cache_scratch,
-            writes_forwarded: settings.forwarded != ForwardedPolicy::Off,
+            writes_forwarded: settings.forwarded != ForwardedPolicy::Off || transaction.routing.is_some(),
             address: transaction.record.upstream.map(|address| address.ip()),
             come: transaction.response.len() - head_bytes,
         };

@@ -6,7 +6,7 @@
 use crate::cache::fill::fill_locks::LockResult;
 use crate::cache::rfc::control::RequestDirectives;
 use crate::cache::rfc::freshness::{self, Use};
-use crate::cache::rfc::key::{self, Scheme, Uri};
+use crate::cache::rfc::key::{self, Uri};
 use crate::cache::rfc::range::{self, Part as Bytes, Selection};
 use crate::cache::rfc::status::Forward;
 use crate::cache::rfc::validation::{self, Answer, Validators};
@@ -124,7 +124,7 @@ impl CacheLookUp<'_> {
         }
         self.key.clear();
         let by_gateway = self.is_routed;
-        let uri = Uri { scheme: Scheme::Http, authority: &info.authority, path, by_gateway };
+        let uri = Uri { scheme: info.scheme, authority: &info.authority, path, by_gateway };
         key::write_key(self.key, &uri);
         let hash = self.settings.store.hash(self.key);
         let found = self.find(hash, head, info, &asked);
@@ -437,6 +437,7 @@ fn passed_by(head: &RequestHead<'_, '_>, info: &RequestInfo) -> Option<&'static 
         Body::None if info.upgrade => Some("upgrade"),
         Body::None if info.bound => Some("connection-auth"),
         Body::None if info.filters_response => Some("filter"),
+        Body::None if info.tells_other_host => Some("forwarded-host"),
         Body::None => validation::is_for_origin(head.fields).then_some("condition"),
     }
 }

@@ -240,6 +240,7 @@ impl Examiner<'_> {
         }
         if let Some(gateway) = self.gateway {
             self.find_route(gateway, target, &info.authority, out)?;
+            self.note_told(head.fields, info);
         }
         if let (Some(pseudonym), true) = (&self.settings.via, info.method != Method::Connect) {
             if forwarding::is_loop(head.fields, pseudonym) {

@@ -35,18 +35,21 @@ impl Examiner<'_> {
         }
         // Only responses of the same kind of listener: a gateway and a forward proxy have different origins.
         let by_gateway = self.gateway.is_some();
-        let uri = Uri { scheme: Scheme::Http, authority: &info.authority, path, by_gateway };
-        out.clear();
+        // A gateway has two URIs for it, whichever scheme the client of the proxy before it speaks.
+        let schemes = if by_gateway { &[Scheme::Http, Scheme::Https][..] } else { &[Scheme::Http] };
+        let uris = schemes.iter().map(|&scheme| Uri { scheme, authority: &info.authority, path, by_gateway });
         let count = match head.fields.get("purge") {
             Some(scope) if scope.eq_ignore_ascii_case(b"all") => store.purge(|_| true),
-            Some(scope) if scope.eq_ignore_ascii_case(b"host") => {
+            Some(scope) if scope.eq_ignore_ascii_case(b"host") => uris.fold(0, |count, uri| {
+                out.clear();
                 key::write_key(out, &Uri { path: b"/", ..uri });
-                store.purge(|key| key.starts_with(out))
-            }
-            Some(_) | None => {
+                count + store.purge(|key| key.starts_with(out))
+            }),
+            Some(_) | None => uris.fold(0, |count, uri| {
+                out.clear();
                 key::write_key(out, &uri);
-                store.invalidate(out)
-            }
+                count + store.invalidate(out)
+            }),
         };
         out.clear();
         fields::write_decimal(out, count as u64);

@@ -1,5 +1,6 @@
 //! The facts about a request after its head was read.
 
+use crate::cache::rfc::key::Scheme;
 use crate::engine::upstream::route::{Hop, Route};
 use crate::guard::verdict::Quota;
 use crate::http::framing::Body;
@@ -103,6 +104,10 @@ pub(in crate::engine) struct RequestInfo {
     pub body_out: Body,
     /// The response passes through filters, so it is not shared.
     pub filters_response: bool,
+    /// The scheme of the client; a trusted proxy may name it to the gateway.
+    pub scheme: Scheme,
+    /// A trusted proxy names another host in X-Forwarded-Host than in Host.
+    pub tells_other_host: bool,
     /// The client wants to keep the connection.
     pub keep_alive: bool,
     /// The client may wait for a 100 before it sends the body.
@@ -137,6 +142,8 @@ impl RequestInfo {
             body: Body::None,
             body_out: Body::None,
             filters_response: false,
+            scheme: Scheme::Http,
+            tells_other_host: false,
             keep_alive: false,
             expects_continue: false,
             upgrade: false,
@@ -174,7 +181,7 @@ impl RequestInfo {
         (self.grant, self.body, self.body_out) = (None, Body::None, Body::None);
         (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
         (self.authenticates, self.bound, self.filters_response) = (false, false, false);
-        self.is_page = false;
+        (self.is_page, self.scheme, self.tells_other_host) = (false, Scheme::Http, false);
         (self.head_bytes, self.phase, self.quota) = (head_bytes, Phase::Client, None);
     }
 }

@@ -16,6 +16,7 @@ use super::examine::Examiner;
 use super::machine::{Services, Transactions};
 use super::refusal::Refusal;
 use super::request::{Phase, RequestInfo};
+use crate::cache::rfc::key::Scheme;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::TransactionId;
@@ -27,7 +28,7 @@ use crate::gateway::rules::{Gateway, GatewayRoute, Miss};
 use crate::gateway::upstream::Failed;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Scanner;
-use crate::http::message::RequestHead;
+use crate::http::message::{Fields, RequestHead};
 use crate::http::target::{Authority, Host, Target};
 use crate::net::Purpose;
 use crate::part::guard::{Lent, lasting};
@@ -59,6 +60,15 @@ impl<'a> Examiner<'a> {
             })
         })?;
         Ok(())
+    }
+
+    /// Notes the scheme and the host that a trusted proxy names to the upstreams: their answers may depend on both.
+    pub(super) fn note_told(&self, fields: Fields<'_, '_>, info: &mut RequestInfo) {
+        info.scheme = if self.is_secure(fields) { Scheme::Https } else { Scheme::Http };
+        let told = fields.get(HOST).filter(|_| self.is_peer_trusted());
+        info.tells_other_host = told.is_some_and(|told| {
+            Authority::parse(told, Some(80)).ok().is_none_or(|told| told != info.authority)
+        });
     }
 
     /// Judges a request to the gateway. The gateway file already names the possible destinations, so only rules that block a

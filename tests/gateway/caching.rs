@@ -1,0 +1,124 @@
+//! The cache behind routes: whose response is whose.
+
+use super::Gateway;
+use super::common::{Conn, Origin, Response, Scratch};
+
+/// An origin whose responses can be stored, have these fields, and are its view of the request: target, Host, and a field.
+fn telling(fields: &'static str, shown: &'static str) -> Origin {
+    Origin::serve(move |conn: &mut Conn| {
+        while let Some(request) = conn.request()? {
+            let field = |name| request.head.get(name).unwrap_or("-").to_owned();
+            let body = format!("{} {} {}", request.head.target(), field("host"), field(shown));
+            let length = body.len();
+            conn.send(format!(
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
+            ))?;
+        }
+        Ok(())
+    })
+}
+
+/// A gateway with a cache that believes a proxy at this machine's first address.
+fn caching(lines: &str) -> (Gateway, Scratch) {
+    let scratch = Scratch::new();
+    let guard = scratch.file("guard.conf", "trust 127.0.0.1\n");
+    (Gateway::with_options(lines, &["--cache", "--guard", &guard, "--purge-from", "127.0.0.0/8"]), scratch)
+}
+
+fn is_hit(answer: &Response) -> bool {
+    answer.head.get("cache-status").is_some_and(|status| status.contains("; hit"))
+}
+
+/// Each of these requests has a response of its own, which the next one like it gets.
+#[track_caller]
+fn all_differ(gateway: &Gateway, requests: &[(&str, &str, &str)]) {
+    let ask = |(host, target, fields): &(&str, &str, &str)| {
+        gateway.ask(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"))
+    };
+    let first: Vec<String> = requests
+        .iter()
+        .map(|request| {
+            let answer = ask(request);
+            assert!(!is_hit(&answer), "{request:?}: {answer:?}");
+            answer.text()
+        })
+        .collect();
+    for (request, first) in requests.iter().zip(&first) {
+        let answer = ask(request);
+        assert!(is_hit(&answer) && answer.text() == *first, "{request:?}: {first}, then {answer:?}");
+    }
+}
+
+#[test]
+fn ours_26_what_is_stored_for_a_route_is_what_the_client_asked_for() {
+    let origin = telling("", "x-forwarded-host");
+    let address = origin.address();
+    let (gateway, _scratch) = caching(&format!(
+        "a.example/ -> {address}\nb.example/ -> {address}\n*:81/ -> {address}\n\
+         a.example/one/ -> {address} strip /one host rewrite\na.example/two/ -> {address} strip /two host rewrite\n"
+    ));
+    all_differ(
+        &gateway,
+        &[
+            ("a.example", "/x", ""),
+            ("b.example", "/x", ""),
+            ("a.example:81", "/x", ""),
+            // The same for the server, and two for its clients.
+            ("a.example", "/one/x", ""),
+            ("a.example", "/two/x", ""),
+            ("a.example", "/x?one", ""),
+        ],
+    );
+    // One host, however it is spelled.
+    assert!(is_hit(&gateway.get("A.Example.:80", "/x")));
+}
+
+#[test]
+fn ours_26_http_and_https_are_two() {
+    let origin = telling("", "x-forwarded-proto");
+    let (gateway, _scratch) = caching(&format!("*/ -> {}\n", origin.address()));
+    let https = "X-Forwarded-Proto: https\r\n";
+    all_differ(&gateway, &[("a.example", "/x", ""), ("a.example", "/x", https)]);
+    assert!(gateway.get("a.example", "/x").text().ends_with(" http"));
+    // A stranger does not say which scheme it is.
+    let mut stranger = gateway.weir.connect_from("127.0.0.2");
+    let answer = stranger.ask(format!("GET /x HTTP/1.1\r\nHost: a.example\r\n{https}\r\n"));
+    assert!(is_hit(&answer) && answer.text().ends_with(" http"), "{answer:?}");
+    let purged = gateway.ask("PURGE /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(purged.text(), "2 purged\n");
+}
+
+#[test]
+fn ours_26_what_a_trusted_proxy_tells_of_another_host_is_not_stored_for_this_one() {
+    let origin = telling("", "x-forwarded-host");
+    let (gateway, _scratch) = caching(&format!("*/ -> {}\n", origin.address()));
+    for host in ["shop.example", "blog.example", "shop.example"] {
+        let answer =
+            gateway.ask(&format!("GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Host: {host}\r\n\r\n"));
+        assert!(!is_hit(&answer) && answer.text().ends_with(host), "{answer:?}");
+    }
+    gateway.weir.wait_for_log(|line| line.ends_with("cache=bypass:forwarded-host"));
+    let same = "GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Host: a.example\r\n\r\n";
+    assert!(!is_hit(&gateway.ask(same)) && is_hit(&gateway.ask(same)));
+}
+
+#[test]
+fn ours_26_what_depends_on_the_client_is_stored_for_none() {
+    let origin = telling("Vary: X-Forwarded-For\r\n", "x-forwarded-for");
+    let (gateway, _scratch) = caching(&format!("*/ -> {}\n", origin.address()));
+    for from in ["127.0.0.2", "127.0.0.3", "127.0.0.2"] {
+        let answer = gateway.weir.connect_from(from).ask("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert!(!is_hit(&answer) && answer.text().ends_with(from), "{from}: {answer:?}");
+    }
+    let varied = telling("Vary: X-Lang\r\n", "x-lang");
+    let (gateway, _scratch) = caching(&format!("*/ -> {}\n", varied.address()));
+    all_differ(
+        &gateway,
+        &[
+            ("a", "/", "X-Lang: de\r\n"),
+            ("a", "/", "X-Lang: fr\r\n"),
+            ("a", "/", ""),
+            ("b", "/", "X-Lang: de\r\n"),
+        ],
+    );
+}
