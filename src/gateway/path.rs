@@ -116,10 +116,9 @@ fn decode_all(buffer: &mut Vec<u8>) -> Result<(), PathFault> {
 /// Whether the bytes contain overlong UTF-8: two bytes for ASCII, three where two suffice, four where three suffice (RFC 3629
 /// section 3), or the forms of five and six bytes that UTF-8 once had.
 fn has_overlong(bytes: &[u8]) -> bool {
-    let is_overlong = |two: &[u8]| match two {
-        [0xC0 | 0xC1, 0x80..=0xBF] | [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F] => true,
-        [0xF8, 0x80..=0x87] | [0xFC, 0x80..=0x83] => true,
-        _ => false,
+    let is_overlong = |two: &[u8]| {
+        matches!(two, [0xC0 | 0xC1, 0x80..=0xBF] | [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F])
+            || matches!(two, [0xF8, 0x80..=0x87] | [0xFC, 0x80..=0x83])
     };
     bytes.windows(2).any(is_overlong)
 }
