@@ -12,6 +12,7 @@
 
 use std::error::Error;
 use std::io::Write as _;
+use std::process::ExitCode;
 use weir::callback::Answer;
 use weir::pages::{Ask, PageReply, PageRequest, Pages, TOKEN_FIELD, Told};
 use weir::{Configuration, Proxy};
@@ -30,8 +31,22 @@ const TARGET_BYTES_MAX: usize = 2000;
 /// So many links of its own a page shows, the last ones (chosen).
 const SHOWN_MAX: usize = 20;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    run(std::env::args().skip(1))
+const USAGE: &str =
+    "shortener [--port N] [--host NAME] [--store memory|memory:FILE|redis://...|mongodb://...]";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    match run(words.into_iter()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shortener: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Serves until it is killed.
@@ -82,7 +97,7 @@ impl Options {
                 "--port" => options.port = value.parse().map_err(|_| format!("no port: {value}"))?,
                 "--host" => options.host = value,
                 "--store" => options.store = value,
-                _ => return Err(format!("expected --port, --host or --store, found {name}")),
+                _ => return Err(format!("expected {USAGE}, found {name}")),
             }
         }
         Ok(options)
@@ -93,8 +108,8 @@ impl Options {
 fn page(request: &mut PageRequest<'_>, host: &str) -> PageReply {
     let reads = matches!(request.method, "GET" | "HEAD");
     match (request.path, request.method) {
-        ("/", _) if reads => front_page(request, host),
-        ("/links", "POST") => make(request),
+        ("/", _) if reads => front_page(request, host, &Form::default()),
+        ("/links", "POST") => make(request, host),
         ("/" | "/links", _) => refuse(405, "This is not done here."),
         (path, _) if reads => follow(request.told, path),
         _ => refuse(405, "Links are followed with GET."),
@@ -116,9 +131,13 @@ fn follow(told: Option<&Told>, path: &str) -> PageReply {
 }
 
 /// Makes a link. weir has seen to it that the form is one of this session.
-fn make(request: &mut PageRequest<'_>) -> PageReply {
+fn make(request: &mut PageRequest<'_>, host: &str) -> PageReply {
     let text = |name: &str| request.form(name).unwrap_or_default().trim().to_owned();
     let (name, target) = (text("name"), text("target"));
+    // What was typed is on the page that says what is wrong with it.
+    let refused = |request: &mut PageRequest<'_>, status: u16, why: String| {
+        front_page(request, host, &Form { status, why, name: name.clone(), target: target.clone() })
+    };
     let wrong = match () {
         () if !is_name(&name) => Some(format!("\"{name}\" cannot be a name: letters, digits, - and _ can.")),
         () if !is_target(&target) => {
@@ -127,18 +146,28 @@ fn make(request: &mut PageRequest<'_>) -> PageReply {
         () => None,
     };
     if let Some(wrong) = wrong {
-        return refuse(400, &wrong);
+        return refused(request, 400, wrong);
     }
     match request.told {
         None => PageReply::Ask(Ask::Add { name: key(&name), text: target }),
         Some(Told::Done) => {
             remember(request, &name);
-            // The next page comes with GET, so that loading it again makes nothing.
-            answer(303, vec![field("Location", "/")], "It is made.")
+            made_page()
         }
-        Some(Told::Taken) => refuse(409, &format!("There is a link \"{name}\" already.")),
+        // Perhaps the same form once more, after the button of the browser that goes back.
+        Some(Told::Taken) => PageReply::Ask(Ask::Get { name: key(&name) }),
+        Some(Told::Text(known)) if *known == target && made(request).contains(&name) => made_page(),
+        Some(Told::Text(_) | Told::Nothing) => {
+            let why = format!("There is a link \"{name}\" already.");
+            refused(request, 409, why)
+        }
         Some(_) => unavailable(),
     }
+}
+
+/// The next page comes with GET, so that loading it again makes nothing.
+fn made_page() -> PageReply {
+    answer(303, vec![field("Location", "/")], "It is made.")
 }
 
 /// The names of the links that a session has made, the last one first.
@@ -154,21 +183,38 @@ fn remember(request: &mut PageRequest<'_>, name: &str) {
     request.session.set("made", &names.join(" "));
 }
 
-fn front_page(request: &mut PageRequest<'_>, host: &str) -> PageReply {
+/// What is in the form, and what was wrong with it.
+struct Form {
+    status: u16,
+    why: String,
+    name: String,
+    target: String,
+}
+
+impl Default for Form {
+    fn default() -> Form {
+        Form { status: 200, why: String::new(), name: String::new(), target: String::new() }
+    }
+}
+
+fn front_page(request: &mut PageRequest<'_>, host: &str, form: &Form) -> PageReply {
+    let why = if form.why.is_empty() { String::new() } else { format!("<p>{}</p>\n", escaped(&form.why)) };
     let rows: String = made(request)
         .iter()
         .map(|name| format!("<li><a href=\"/{0}\">{1}/{0}</a></li>\n", escaped(name), escaped(host)))
         .collect();
     let body = format!(
-        "<form method=\"post\" action=\"/links\">\n\
+        "{why}<form method=\"post\" action=\"/links\">\n\
          <input type=\"hidden\" name=\"{TOKEN_FIELD}\" value=\"{}\">\n\
-         <label>{}/<input name=\"name\" required maxlength=\"{NAME_BYTES_MAX}\"></label>\n\
-         <label>leads to <input name=\"target\" type=\"url\" required></label>\n\
+         <label>{}/<input name=\"name\" required maxlength=\"{NAME_BYTES_MAX}\" value=\"{}\"></label>\n\
+         <label>leads to <input name=\"target\" type=\"url\" required value=\"{}\"></label>\n\
          <button>Make it</button>\n</form>\n<ul>\n{rows}</ul>",
         escaped(&request.session.token()),
         escaped(host),
+        escaped(&form.name),
+        escaped(&form.target),
     );
-    html(200, Vec::new(), &body)
+    html(form.status, Vec::new(), &body)
 }
 
 /// Whether a text may be the name of a link.

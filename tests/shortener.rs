@@ -161,6 +161,15 @@ fn makes_and_follows(shortener: &Shortener, name: &str) {
     leads(shortener, name, "https://example.com/a?b=c&d");
     let taken = browser.make(shortener, &token, name, "https://example.com/other");
     assert_eq!(taken.status, 409, "{taken:?}");
+    assert!(taken.body.contains("value=\"https://example.com/other\""), "what was typed is there: {taken:?}");
+    // The same form once more, and not by another browser.
+    let again = browser.make(shortener, &token, name, "https://example.com/a?b=c&d");
+    assert_eq!((again.status, again.field("location")), (303, Some("/")), "{again:?}");
+    let page = browser.curl(&[&shortener.url("/")]);
+    assert_eq!(page.body.matches(&format!(">go/{name}</a>")).count(), 1, "{page:?}");
+    let stranger = Browser::new();
+    let foreign = stranger.token(shortener);
+    assert_eq!(stranger.make(shortener, &foreign, name, "https://example.com/a?b=c&d").status, 409);
     leads(shortener, name, "https://example.com/a?b=c&d");
 }
 
