@@ -6,6 +6,7 @@ mod common;
 #[cfg(feature = "cache")]
 mod caching;
 mod messages;
+mod relays;
 mod routes;
 mod upstreams;
 

@@ -185,3 +185,110 @@ fn ours_7_forms_need_a_token_of_the_session() {
     let last = heads.iter().filter(|head| head.start.starts_with("POST /forms/")).count();
     assert_eq!(last, 3, "what was refused has not reached the server");
 }
+
+/// What a browser sends of a form with a file, and what a server in Java reads in other spellings of the path.
+#[test]
+fn ours_7_forms_with_files_and_paths_with_parameters() {
+    let gate = Gate::start("csrf protect path /forms/");
+    let page = head(&gate.ask("GET /forms/new", "Cookie: session_id=s1\r\n", ""));
+    let line = page.lines().find_map(|line| line.strip_prefix("Set-Cookie: csrf_token=")).expect("a token");
+    let token = line.split(';').next().unwrap_or_default();
+    let fields = format!(
+        "Cookie: session_id=s1; csrf_token={token}\r\nContent-Type: multipart/form-data; boundary=\"B x\"\r\n"
+    );
+    let part = |disposition: &str, value: &str| {
+        format!("--B x\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{value}\r\n")
+    };
+    let own = part("name=\"csrf_token\"", token);
+    let file = |bytes: usize| part("name=\"f\"; filename=\"a.bin\"", &"x".repeat(bytes));
+    for (what, body, status) in [
+        ("small", format!("{own}{}--B x--\r\n", file(10)), 200),
+        ("large", format!("{own}{}--B x--\r\n", file(300_000)), 200),
+        ("behind a large file", format!("{}{own}--B x--\r\n", file(300_000)), 403),
+        ("none", format!("{}--B x--\r\n", file(10)), 403),
+        ("twice", format!("{own}{own}--B x--\r\n"), 403),
+        ("as a file", format!("{}--B x--\r\n", part("name=\"csrf_token\"; filename=\"t\"", token)), 403),
+        ("of another", format!("{}--B x--\r\n", part("name=\"csrf_token\"", &token.to_uppercase())), 403),
+    ] {
+        let mut raw = gate.weir.connect();
+        let length = body.len();
+        raw.send(format!(
+            "POST /forms/new HTTP/1.1\r\nHost: app.example\r\n{fields}Content-Length: {length}\r\n\r\n"
+        ));
+        // What is refused may be refused before all of it has come.
+        raw.send_if_open(body);
+        assert_eq!(raw.read_response().status(), status, "{what}");
+    }
+    for path in ["/forms;x/new", "/forms%3bx/new", "/x/..;/forms/new", "//forms/new", "/%66orms/new"] {
+        assert_eq!(gate.ask(&format!("POST {path}"), "", "a=1").status(), 403, "{path}");
+    }
+}
+
+#[test]
+fn ours_9_a_forward_proxy_adds_none_of_these_fields() {
+    let scratch = Scratch::new();
+    let guard =
+        scratch.file("guard.conf", "headers on\ncors origins *\nlimit 1/10m per client path /limited\n");
+    let (weir, origin) = (Weir::start(&["--guard", &guard]), Origin::ok());
+    for (path, status) in [("/", 200), ("/limited", 200), ("/limited", 429)] {
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nOrigin: https://a.example\r\n\r\n",
+            origin.url(path),
+            origin.address()
+        );
+        let answer = weir.connect().ask(request);
+        assert_eq!(answer.status(), status, "{path}");
+        for field in ["X-Frame-Options", "Access-Control", "Strict-Transport", "Cross-Origin"] {
+            assert!(!head(&answer).contains(field), "{field}: {}", head(&answer));
+        }
+    }
+}
+
+#[test]
+fn ours_9_reports_have_64_kib_and_two_media_types() {
+    let gate = Gate::start("csp-report /csp-report");
+    let report = r#"{"csp-report":{"document-uri":"a","violated-directive":"b","blocked-uri":"c"}}"#;
+    let batch =
+        r#"[{"type":"csp-violation","body":{"documentURL":"a","effectiveDirective":"b","blockedURL":"c"}}]"#;
+    let padded = |bytes: usize| format!("{report}{}", " ".repeat(bytes - report.len()));
+    for (media_type, body, status) in [
+        ("application/csp-report", padded(65_536), 204),
+        ("application/csp-report", padded(65_537), 413),
+        ("Application/CSP-Report; charset=utf-8", report.to_owned(), 204),
+        ("application/reports+json", batch.to_owned(), 204),
+        ("application/reports+json", "[]".to_owned(), 400),
+        ("application/csp-report", "[".repeat(30_000), 400),
+        ("application/csp-report", "\u{0}\u{fffd}".to_owned(), 400),
+        ("application/json", report.to_owned(), 415),
+    ] {
+        let answer = gate.ask("POST /csp-report", &format!("Content-Type: {media_type}\r\n"), &body);
+        assert_eq!(answer.status(), status, "{media_type} {body:.40}");
+    }
+    let unsupported = gate.ask("POST /csp-report", "", report);
+    assert!(
+        head(&unsupported).starts_with("HTTP/1.1 415 Unsupported Media Type\r\n"),
+        "{}",
+        head(&unsupported)
+    );
+}
+
+/// Tokens of an unsafe request come from a page of the site: what the field Origin says is believed before them.
+#[test]
+fn guard_7_origins_of_unsafe_requests_are_those_that_a_trusted_proxy_tells() {
+    let gate = Gate::start("csrf protect path /");
+    let page = head(&gate.ask("GET /", "X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\n", ""));
+    let line = page.lines().find_map(|line| line.strip_prefix("Set-Cookie: csrf_token=")).expect("a token");
+    assert!(line.ends_with("; Path=/; SameSite=Strict; Secure"), "{line}");
+    let token = line.split(';').next().unwrap_or_default();
+    let said =
+        format!("Cookie: csrf_token={token}\r\nX-CSRF-Token: {token}\r\nX-Forwarded-Host: shop.example\r\n");
+    for (origin, proto, status) in [
+        ("https://shop.example", "https", 200),
+        ("http://shop.example", "http", 200),
+        ("http://shop.example", "https", 403),
+        ("https://app.example", "https", 403),
+    ] {
+        let fields = format!("{said}X-Forwarded-Proto: {proto}\r\nOrigin: {origin}\r\n");
+        assert_eq!(gate.ask("POST /", &fields, "a=1").status(), status, "{origin} {proto}");
+    }
+}
