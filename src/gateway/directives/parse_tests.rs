@@ -84,6 +84,7 @@ fn faults_say_what_was_expected() {
         ("app.example/", "expected ->, as in"),
         ("app.example/ => a", "expected ->, as in"),
         ("app.example/ ->", "expected an upstream such as"),
+        ("http://app.example/ -> a", "without a scheme"),
         ("app.example/ -> http://a", "without a scheme"),
         ("app.example/ -> a:0", "expected an upstream"),
         ("app.example/ -> a a:80", "a:80 again"),

@@ -108,6 +108,9 @@ pub fn read_route(words: &mut Words, line: u32) -> Result<RouteLine, String> {
 
 fn host_and_prefix(text: &str) -> Result<(String, HostMatch, Box<[u8]>), String> {
     let wrong = || format!("expected {}, found {}", idna::expected(text, EXPECTED_HOST), shown(text));
+    if text.contains("://") {
+        return Err(format!("{} (without a scheme: clients send a host)", wrong()));
+    }
     let slash = text.find('/').ok_or_else(wrong)?;
     let (host, path) = text.split_at(slash);
     let prefix = prefix(path)?;
