@@ -156,6 +156,9 @@ Options behind the upstreams:
 
 A host without a route is answered 421, a path without one 404, and a path that
 means two things 400. `weir ctl` shows, drains and enables upstreams.
+
+With listen lines `weir explain` takes those URLs for the gateway's whose host,
+or port as in *:8080/, a route names.
 ",
         ),
         section: None,
@@ -466,10 +469,6 @@ by a line of the guard file: detect allow sqli path /search param q. Exit code
 An https URL is judged as the CONNECT that clients make of it. Names are looked
 up, and each of their addresses is judged. Nothing is sent to any of them. Exit
 code 0: it is allowed; 1: it is refused, or the name has no address.
-
-With --gateway a URL is one of the gateway, and its route and upstreams are
-named. Where the gateway has listeners of its own (listen), that holds for URLs
-whose host, or port as in *:8080/, one of its routes names.
 ",
         section: Some(Section::Explain),
         others: &[],

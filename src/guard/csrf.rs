@@ -160,9 +160,12 @@ pub fn form_field<'a>(form: &'a [u8], name: &str) -> Option<&'a [u8]> {
 pub fn part<'a>(form: &'a [u8], boundary: &[u8], name: &str) -> Option<&'a [u8]> {
     let delimiter = [b"\r\n--", boundary].concat();
     // The first delimiter may stand at the very beginning.
-    let begins = form.strip_prefix(&delimiter[2..]).map_or(form.len(), |rest| form.len() - rest.len());
-    let mut ends = memchr::memmem::find_iter(form, &delimiter).skip_while(|end| *end < begins);
-    let mut at = if begins < form.len() { begins } else { ends.next()? + delimiter.len() };
+    let begins = form.strip_prefix(&delimiter[2..]).map(|rest| form.len() - rest.len());
+    let mut ends = memchr::memmem::find_iter(form, &delimiter);
+    let mut at = match begins {
+        Some(begins) => begins,
+        None => ends.next()? + delimiter.len(),
+    };
     let mut found = None;
     for end in ends {
         let part = form.get(at..end).unwrap_or_default();
