@@ -186,6 +186,7 @@ fn counted(control: &str, category: &str) -> u64 {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn ours_11_nothing_passes_without_being_counted() {
     let scratch = Scratch::new();
     let control = scratch.join("control");
