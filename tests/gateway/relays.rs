@@ -33,11 +33,13 @@ fn dies_and_comes_back(options: &str, down: &str) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn gateway_14_checks_find_a_server_that_dies_and_comes_back() {
     dies_and_comes_back("health GET / every 50ms down-after never", "unhealthy");
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn gateway_14_requests_find_a_server_that_dies_and_comes_back() {
     dies_and_comes_back("down-after 1 in 10s for 1s", "down for");
 }
@@ -150,6 +152,7 @@ fn gateway_14_large_uploads_and_slow_clients() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn gateway_14_what_is_under_way_at_a_drained_upstream_goes_on() {
     let origin = Origin::serve(|conn: &mut Conn| {
         while let Some(request) = conn.request()? {
