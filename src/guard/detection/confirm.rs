@@ -143,10 +143,13 @@ const REMARK_WORDS: usize = 3;
 /// Fewest words before an element that is mentioned (chosen).
 const MENTION_WORDS: usize = 2;
 
-/// No comparison or condition precedes the match: a tautology follows a value and no formula.
+/// The match is no part of a formula (`0 < x and 3 < 10`) and of no condition. An equation of two numbers is in no formula, so what
+/// precedes it excuses nothing (`1<2 or 1=1`).
 pub(super) fn is_no_comparison(text: &[u8], range: Range<usize>) -> bool {
-    let before = &text[..range.start];
-    !before.iter().any(|byte| matches!(byte, b'<' | b'>')) && !before.starts_with(b"if")
+    let (before, matched) = (&text[..range.start], &text[range]);
+    let compares = |part: &[u8]| part.iter().any(|byte| matches!(byte, b'<' | b'>'));
+    let is_formula = compares(before) && compares(matched) && !matched.contains(&b'=');
+    !is_formula && !before.starts_with(b"if")
 }
 
 /// The path is no module that code imports or a page refers to.
