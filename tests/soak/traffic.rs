@@ -83,8 +83,10 @@ pub const MIX: [(Kind, u64); 33] = [
     (Kind::SlowReader, 3),
     (Kind::Pipelined, 12),
     (Kind::RefusedByRule, 30),
-    (Kind::WrongPassword, 5),
-    (Kind::NoPassword, 10),
+    // Fewer than one in a second, which is what a client gets back of its guesses (rule 47): a right password is a guess, too,
+    // when it comes for the first time after a reload.
+    (Kind::WrongPassword, 2),
+    (Kind::NoPassword, 13),
     (Kind::Malformed, 10),
     (Kind::UnknownName, 5),
     (Kind::RefusedPort, 5),
