@@ -21,6 +21,9 @@ pub struct ComparedPath<'a> {
     /// Escapes are left after [`ROUNDS_MAX`] rounds of decoding: the meaning of the path is not known, and no
     /// exception applies to it.
     pub is_escaped: bool,
+    /// A segment has parameters (`;x`): a server that takes them off reads another path, see [`without_parameters`], and no
+    /// exception applies to it.
+    pub has_parameters: bool,
 }
 
 /// The comparison form of the path of a request, with or without a query. An empty path is `/`. A path in this form already
@@ -28,11 +31,14 @@ pub struct ComparedPath<'a> {
 pub fn comparison_form<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> ComparedPath<'a> {
     let path = memchr::memchr(b'?', path).map_or(path, |query| &path[..query]);
     if is_plain(path) || path == b"*" {
-        return ComparedPath { bytes: path, is_escaped: false };
+        let has_parameters = memchr::memchr(b';', path).is_some();
+        return ComparedPath { bytes: path, is_escaped: false, has_parameters };
     }
     let is_escaped = write_segments(path, buffer);
+    // Dot segments can remove a segment with its parameters (`/docs/a/..;/../x`), so they are looked for before that.
+    let has_parameters = memchr::memchr(b';', buffer).is_some();
     collapse(buffer);
-    ComparedPath { bytes: buffer, is_escaped }
+    ComparedPath { bytes: buffer, is_escaped, has_parameters }
 }
 
 /// The comparison form for readers that take parameters (`;x`) off each segment before they resolve it, as servers in Java do: they
@@ -156,6 +162,21 @@ mod tests {
             let mut buffer = b"left over".to_vec();
             let found = without_parameters(path.as_bytes(), &mut buffer);
             assert_eq!(found, expected.map(str::as_bytes), "{path}");
+        }
+    }
+
+    #[test]
+    fn guard_1_parameters_of_segments_are_noticed_before_dots_remove_them() {
+        for (path, expected) in [
+            ("/docs/x", false),
+            ("/docs/x?a;b", false),
+            ("*", false),
+            ("/docs/x;y", true),
+            ("/docs/..;/x", true),
+            ("/docs/%2e%2e%3b/x", true),
+            ("/docs/a/..;/../x", true),
+        ] {
+            assert_eq!(comparison_form(path.as_bytes(), &mut Vec::new()).has_parameters, expected, "{path}");
         }
     }
 

@@ -82,8 +82,8 @@ impl Detector {
             return None;
         }
         let form = path.map(|path| comparison_form(path, &mut scratch.path));
-        // A path that still has escapes may be another path to the server: no exception applies to it.
-        let path = form.filter(|form| !form.is_escaped).map(|form| form.bytes);
+        // A path that still has escapes, or has parameters, may be another path to the server: no exception applies to it.
+        let path = form.filter(|form| !form.is_escaped && !form.has_parameters).map(|form| form.bytes);
         if path.is_some_and(|path| self.rules.excludes(path)) {
             return None;
         }
