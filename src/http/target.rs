@@ -118,8 +118,7 @@ impl<'a> Target<'a> {
         }
         check_characters(target, strict)?;
         if let Some(rest) = strip_scheme(target) {
-            let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
-            let (authority, path) = rest.split_at(end);
+            let (authority, path) = split_path(rest);
             return Ok(Target::Absolute { authority: Authority::read(authority, Some(80))?, path });
         }
         match target {
@@ -128,6 +127,24 @@ impl<'a> Target<'a> {
             _ => Err(scheme(target).map_or(Fault::TargetForm, foreign::of_scheme)),
         }
     }
+
+    /// Reads a target again that `parse` has accepted for this method, with the authority that was found in it.
+    pub fn parse_again(method: &str, target: &'a [u8], authority: &Authority) -> Target<'a> {
+        if method == "CONNECT" {
+            Target::Authority(*authority)
+        } else if let Some(rest) = strip_scheme(target) {
+            Target::Absolute { authority: *authority, path: split_path(rest).1 }
+        } else if target == b"*" {
+            Target::Asterisk
+        } else {
+            Target::Origin { path: target }
+        }
+    }
+}
+
+/// The authority, and path and query, of a URI without its scheme.
+fn split_path(rest: &[u8]) -> (&[u8], &[u8]) {
+    rest.split_at(memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len()))
 }
 
 fn connect_target<'a>(target: &[u8]) -> Result<Target<'a>, Fault> {
@@ -267,7 +284,16 @@ mod tests {
     }
 
     fn target_of_bytes(method: &str, text: &[u8], strict: bool) -> String {
-        match Target::parse(method, text, strict) {
+        let target = Target::parse(method, text, strict);
+        if let Ok(target) = target {
+            let unused = Authority::parse(b"unused:1", None).expect("an authority");
+            let authority = match target {
+                Target::Absolute { authority, .. } | Target::Authority(authority) => authority,
+                Target::Origin { .. } | Target::Asterisk => unused,
+            };
+            assert_eq!(Target::parse_again(method, text, &authority), target, "{method} {text:?}");
+        }
+        match target {
             Ok(Target::Absolute { authority, path }) => format!("{authority} {}", path.escape_ascii()),
             Ok(Target::Origin { path }) => format!("origin {}", path.escape_ascii()),
             Ok(Target::Authority(authority)) => format!("authority {authority}"),

@@ -6,7 +6,7 @@
 
 use super::clock::Clock;
 use super::message::{Remote, WorkerMessage};
-use super::stores::{StoreClient, StoreReply, StoreSettings, StoreSlot};
+use super::stores::{StoreClient, StoreReplies, StoreSettings, StoreSlot};
 use crate::engine::StoreJob;
 use crate::guard::state::{Change, State};
 use crate::guard::store::{Check, StoreFailure, StoreNews};
@@ -73,7 +73,7 @@ impl GuardLink {
         self.store.replace(None);
         let Some(settings) = settings else { return Ok(()) };
         let (link, state, clock) = (Arc::downgrade(self), Arc::clone(state), self.clock.clone());
-        let deliver = move |index: usize, replies: Vec<StoreReply>| {
+        let deliver = move |index: usize, replies: StoreReplies| {
             let Some(link) = link.upgrade() else { return };
             if let Some(remote) = link.read_remotes().get(index) {
                 remote.send(WorkerMessage::StoreAnswered(replies));

@@ -1,7 +1,7 @@
 //! The messages of loops and other threads to loops: one enum, and for each loop one inbox with a waker.
 
 use super::scoreboard::Round;
-use super::stores::StoreReply;
+use super::stores::StoreReplies;
 use crate::engine::callback::NameVerdict;
 use crate::engine::{Finding, JobId, Message, Settings, StoreJob};
 use crate::guard::values::ValueAnswer;
@@ -39,7 +39,7 @@ pub enum WorkerMessage {
     /// From the verifier: whether a password is right.
     Verified(JobId, bool),
     /// From the client of the store: the answers for some requests, or their failure.
-    StoreAnswered(Vec<StoreReply>),
+    StoreAnswered(StoreReplies),
     /// From the client of a store: the answer to the question of a page.
     Value(StoreJob, ValueAnswer),
     /// From the guard: new bans; clients that are banned now are to be cut.

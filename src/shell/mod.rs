@@ -61,7 +61,6 @@ pub use pressure::MemoryGauge;
 pub use scoreboard::{GuardSources, Round, Scoreboard};
 pub use shared::AccessLog;
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
-use stores::StoreReply;
 pub use stores::StoreSettings;
 pub use workers::{Failure, Worker, Workers};
 
@@ -414,8 +413,7 @@ impl EventLoop {
                 }
                 WorkerMessage::Fill(from, message) => self.engine.handle_message(self.now, from, message),
                 WorkerMessage::StoreAnswered(replies) => {
-                    for StoreReply { job, answers } in replies {
-                        let answers = answers.as_deref().map_err(|failure| *failure);
+                    for (job, answers) in replies.iter() {
                         self.engine.handle_store_answer(self.now, StoreJob::from_bits(job), answers);
                     }
                 }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use weir::guard::sessions::{self, Loaded};
 use weir::guard::store::{Answer, Check, StoreFailure, StoreNews};
 use weir::guard::values::{ValueAnswer, ValueRequest};
-use weir::shell::stores::{StoreClient, StoreReply, StoreSettings};
+use weir::shell::stores::{StoreClient, StoreReplies, StoreSettings};
 
 /// What came for the jobs.
-type Replies = Arc<(Mutex<HashMap<u64, StoreReply>>, Condvar)>;
+type Replies = Arc<(Mutex<HashMap<u64, Result<Vec<Answer>, StoreFailure>>>, Condvar)>;
 
 pub struct Node {
     pub client: StoreClient,
@@ -44,10 +44,11 @@ impl Node {
     pub fn start(settings: StoreSettings) -> Node {
         let (replies, (sender, news)) = (Replies::default(), channel());
         let filed = replies.clone();
-        let deliver = move |loop_index: usize, replies: Vec<StoreReply>| {
-            for reply in replies {
-                assert_eq!(loop_index as u64, reply.job % 7, "the loop that has asked is told");
-                let doubled = filed.0.lock().expect("a lock").insert(reply.job, reply);
+        let deliver = move |loop_index: usize, replies: StoreReplies| {
+            for (job, answers) in replies.iter() {
+                assert_eq!(loop_index as u64, job % 7, "the loop that has asked is told");
+                let answers = answers.map(<[Answer]>::to_vec);
+                let doubled = filed.0.lock().expect("a lock").insert(job, answers);
                 assert_eq!(doubled, None, "a job is answered once");
             }
             filed.1.notify_all();
@@ -73,7 +74,7 @@ impl Node {
             .wait_timeout_while(waiting, DEADLINE, |replies| !replies.contains_key(&job))
             .expect("a lock");
         assert!(!time.timed_out(), "no answer to job {job}");
-        replies.remove(&job).expect("a reply").answers
+        replies.remove(&job).expect("a reply")
     }
 
     /// All news up to the one that is waited for.

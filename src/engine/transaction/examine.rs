@@ -152,8 +152,14 @@ impl Examiner<'_> {
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Decision, Refusal> {
-        let target = Target::parse(head.method, head.target, self.settings.head.strict_targets);
-        if info.phase == Phase::Client {
+        let is_first = info.phase == Phase::Client;
+        let target = if is_first {
+            Target::parse(head.method, head.target, self.settings.head.strict_targets)
+        } else {
+            // After a wait.
+            Ok(Target::parse_again(head.method, head.target, &info.authority))
+        };
+        if is_first {
             self.admit(head, &target, info, record)?;
             info.phase = Phase::Framing;
         }

@@ -15,13 +15,53 @@ pub(super) const QUESTIONS_MAX: usize = 4096;
 /// Most prefixes of keys that wait for a sweep (chosen: each sweep looks at all keys of the store).
 const SWEEPS_MAX: usize = 100;
 
-/// The answers to the questions of one request, in the order of its checks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreReply {
-    /// The engine's job that asked.
-    pub job: u64,
-    /// One answer for each check, or a failure for all.
-    pub answers: Result<Vec<Answer>, StoreFailure>,
+/// Replies to one loop. All answers are in one piece of memory: one for each question would be allocated in one thread and
+/// freed in another, which the allocator is slow at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreReplies {
+    /// The engine's jobs that asked, and the number of answers to each.
+    jobs: Vec<(u64, Result<usize, StoreFailure>)>,
+    answers: Vec<Answer>,
+}
+
+impl StoreReplies {
+    /// For each job: one answer for each of its checks, in their order, or a failure for all.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, Result<&[Answer], StoreFailure>)> {
+        let mut rest = &self.answers[..];
+        self.jobs.iter().map(move |(job, count)| {
+            let answers = count.map(|count| {
+                let (own, others) = rest.split_at(count.min(rest.len()));
+                rest = others;
+                own
+            });
+            (*job, answers)
+        })
+    }
+
+    /// Adds a job and the outcomes of its checks, of which the first failure counts.
+    fn add(
+        &mut self,
+        job: u64,
+        outcomes: impl Iterator<Item = Result<Answer, StoreFailure>>,
+    ) -> Result<usize, StoreFailure> {
+        let (start, mut failure) = (self.answers.len(), None);
+        // All outcomes are consumed, even behind a failure.
+        for outcome in outcomes {
+            match outcome {
+                Ok(answer) => self.answers.push(answer),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        let count = match failure {
+            None => Ok(self.answers.len() - start),
+            Some(failure) => {
+                self.answers.truncate(start);
+                Err(failure)
+            }
+        };
+        self.jobs.push((job, count));
+        count
+    }
 }
 
 /// The question of one request.
@@ -31,13 +71,6 @@ pub(super) struct Question {
     pub job: u64,
     pub checks: Vec<Check>,
     pub asked_at: Instant,
-}
-
-impl Question {
-    /// The destination of the answer: the loop and its job.
-    pub fn asker(&self) -> (usize, u64) {
-        (self.loop_index, self.job)
-    }
 }
 
 /// The counters of a client of a store since its start.
@@ -120,14 +153,14 @@ pub(super) struct Desk {
     orders: Mutex<VecDeque<StoreOrder>>,
     /// Beginnings of keys that are to be forgotten.
     sweeps: Mutex<VecDeque<Box<str>>>,
-    deliver: Box<dyn Fn(usize, Vec<StoreReply>) + Send + Sync>,
+    deliver: Box<dyn Fn(usize, StoreReplies) + Send + Sync>,
     news: Box<dyn Fn(StoreNews) + Send + Sync>,
     pub counting: Counting,
 }
 
 impl Desk {
     pub fn new(
-        deliver: impl Fn(usize, Vec<StoreReply>) + Send + Sync + 'static,
+        deliver: impl Fn(usize, StoreReplies) + Send + Sync + 'static,
         news: impl Fn(StoreNews) + Send + Sync + 'static,
     ) -> Desk {
         Desk {
@@ -162,29 +195,34 @@ impl Desk {
         self.waiting.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// Sends each loop all its answers at once: waking a loop costs as much as an answer.
-    pub fn answer(&self, answered: impl Iterator<Item = ((usize, u64), Result<Vec<Answer>, StoreFailure>)>) {
-        let mut of_loops: Vec<(usize, Vec<StoreReply>)> = Vec::new();
-        for ((loop_index, job), answers) in answered {
-            let counter = match &answers {
+    /// Answers questions with the outcomes of all their checks. Sends each loop all its answers at once: waking a loop costs
+    /// as much as an answer.
+    pub fn answer(
+        &self,
+        questions: &[Question],
+        mut outcomes: impl Iterator<Item = Result<Answer, StoreFailure>>,
+    ) {
+        let mut of_loops: Vec<(usize, StoreReplies)> = Vec::new();
+        for Question { loop_index, job, checks, .. } in questions {
+            let place = of_loops.iter().position(|(index, _)| index == loop_index);
+            let place = place.unwrap_or_else(|| {
+                of_loops.push((*loop_index, StoreReplies::default()));
+                of_loops.len() - 1
+            });
+            let counter = match of_loops[place].1.add(*job, outcomes.by_ref().take(checks.len())) {
                 Ok(_) => &self.counting.answers,
                 Err(StoreFailure::Refused) => &self.counting.refused,
                 Err(StoreFailure::Late) => &self.counting.late,
                 Err(StoreFailure::Unreachable) => &self.counting.unreachable,
             };
             count(counter, 1);
-            let reply = StoreReply { job, answers };
-            match of_loops.iter_mut().find(|(index, _)| *index == loop_index) {
-                Some((_, replies)) => replies.push(reply),
-                None => of_loops.push((loop_index, vec![reply])),
-            }
         }
         of_loops.into_iter().for_each(|(loop_index, replies)| (self.deliver)(loop_index, replies));
     }
 
     /// Answers questions without the store.
     pub fn fail(&self, questions: &[Question], failure: StoreFailure) {
-        self.answer(questions.iter().map(|question| (question.asker(), Err(failure))));
+        self.answer(questions, std::iter::repeat(Err(failure)));
     }
 
     pub fn tell(&self, news: StoreNews) {
@@ -194,16 +232,15 @@ impl Desk {
     /// Removes questions that have waited for too long from the batch, and answers them.
     pub fn answer_expired(&self, batch: &mut Vec<Question>, deadline: Duration) {
         let now = Instant::now();
-        let mut expired = Vec::new();
-        batch.retain(|question| {
-            let in_time = now.duration_since(question.asked_at) < deadline;
-            if !in_time {
-                expired.push(question.asker());
-            }
-            in_time
-        });
+        let is_expired = |question: &Question| now.duration_since(question.asked_at) >= deadline;
+        // Mostly none is.
+        if !batch.iter().any(is_expired) {
+            return;
+        }
+        let (expired, in_time): (Vec<_>, Vec<_>) = batch.drain(..).partition(is_expired);
+        batch.extend(in_time);
         count(&self.counting.expired, expired.len());
-        self.answer(expired.into_iter().map(|asker| (asker, Err(StoreFailure::Late))));
+        self.fail(&expired, StoreFailure::Late);
     }
 
     pub fn add_order(&self, order: StoreOrder) {
@@ -312,19 +349,31 @@ mod tests {
         assert_eq!(desk.next_sweep(), None);
     }
 
+    fn question(loop_index: usize, job: u64, checks: usize, asked_at: Instant) -> Question {
+        let check = Check::Window { key: "k".into(), limit: 1, window_ms: 1 };
+        Question { loop_index, job, checks: vec![check; checks], asked_at }
+    }
+
     #[test]
     fn questions_beyond_the_deadline_are_answered_and_not_sent() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let teller = told.clone();
-        let desk = Desk::new(move |_, replies| teller.lock().expect("a lock").extend(replies), |_| {});
+        let desk = Desk::new(
+            move |_, replies: StoreReplies| {
+                let each = replies.iter().map(|(job, answers)| (job, answers.map(<[Answer]>::to_vec)));
+                teller.lock().expect("a lock").extend(each);
+            },
+            |_| {},
+        );
         let now = Instant::now();
-        let question = |job, asked_at| Question { loop_index: 0, job, checks: Vec::new(), asked_at };
-        let mut batch = vec![question(1, now - Duration::from_secs(60)), question(2, now)];
+        let early = now - Duration::from_secs(60);
+        let mut batch = vec![question(0, 1, 1, early), question(0, 2, 1, now), question(0, 3, 2, early)];
         desk.answer_expired(&mut batch, Duration::from_secs(30));
         assert_eq!(batch.iter().map(|question| question.job).collect::<Vec<_>>(), [2]);
-        assert_eq!(*told.lock().expect("a lock"), [StoreReply { job: 1, answers: Err(StoreFailure::Late) }]);
+        let late = Err(StoreFailure::Late);
+        assert_eq!(*told.lock().expect("a lock"), [(1, late.clone()), (3, late)]);
         let counted = desk.counters();
-        assert_eq!((counted.expired, counted.late, counted.answers), (1, 1, 0));
+        assert_eq!((counted.expired, counted.late, counted.answers), (2, 2, 0));
     }
 
     #[test]
@@ -332,16 +381,33 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let teller = told.clone();
         let desk = Desk::new(
-            move |index, replies: Vec<StoreReply>| {
-                let jobs: Vec<u64> = replies.iter().map(|reply| reply.job).collect();
-                teller.lock().expect("a lock").push((index, jobs));
+            move |index, replies: StoreReplies| {
+                let each = replies.iter().map(|(job, answers)| (job, answers.map(<[Answer]>::to_vec)));
+                teller.lock().expect("a lock").push((index, each.collect::<Vec<_>>()));
             },
             |_| {},
         );
-        let askers = [(0, 1), (1, 2), (0, 3), (0, 4), (1, 5)];
-        desk.answer(askers.into_iter().map(|asker| (asker, Ok(Vec::new()))));
-        assert_eq!(*told.lock().expect("a lock"), [(0, vec![1, 3, 4]), (1, vec![2, 5])]);
-        assert_eq!(desk.counters().answers, 5);
+        let now = Instant::now();
+        let askers = [(0, 1, 1), (1, 2, 2), (0, 3, 2), (0, 4, 3), (1, 5, 1)];
+        let questions = askers.map(|(loop_index, job, checks)| question(loop_index, job, checks, now));
+        let answer = |left| Answer::Window { within: true, left, retry_after_ms: 0 };
+        // Both outcomes of job 3 and the last two of job 4 are no answers: the first failure is the one of the job.
+        let outcomes = (0..9).map(|number| match number {
+            3 | 6 => Err(StoreFailure::Refused),
+            4 | 7 => Err(StoreFailure::Unreachable),
+            _ => Ok(answer(number)),
+        });
+        desk.answer(&questions, outcomes);
+        let refused = Err(StoreFailure::Refused);
+        assert_eq!(
+            *told.lock().expect("a lock"),
+            [
+                (0, vec![(1, Ok(vec![answer(0)])), (3, refused.clone()), (4, refused)]),
+                (1, vec![(2, Ok(vec![answer(1), answer(2)])), (5, Ok(vec![answer(8)]))]),
+            ]
+        );
+        let counted = desk.counters();
+        assert_eq!((counted.answers, counted.refused, counted.unreachable), (3, 2, 0));
     }
 
     #[test]

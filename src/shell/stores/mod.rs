@@ -23,7 +23,7 @@ mod redis;
 mod settings;
 mod slot;
 
-pub use desk::{StoreCounters, StoreReply};
+pub use desk::{StoreCounters, StoreReplies};
 pub use settings::StoreSettings;
 pub use slot::StoreSlot;
 
@@ -71,7 +71,7 @@ impl StoreClient {
     /// that is invalid, or needs a feature that is not compiled in, is an error.
     pub fn start(
         settings: StoreSettings,
-        deliver: impl Fn(usize, Vec<StoreReply>) + Send + Sync + 'static,
+        deliver: impl Fn(usize, StoreReplies) + Send + Sync + 'static,
         news: impl Fn(StoreNews) + Send + Sync + 'static,
     ) -> io::Result<StoreClient> {
         let desk = Arc::new(Desk::new(deliver, news));

@@ -245,11 +245,7 @@ impl Backend for MongoBackend {
         let checks = questions.iter().flat_map(|question| &question.checks);
         let outcomes = self.runtime.block_on(join_all(checks.map(|check| self.check(check))));
         self.note(outcomes.iter().map(|outcome| outcome.err()));
-        let mut outcomes = outcomes.into_iter();
-        self.desk.answer(questions.iter().map(|question| {
-            let own: Vec<_> = outcomes.by_ref().take(question.checks.len()).collect();
-            (question.asker(), own.into_iter().collect())
-        }));
+        self.desk.answer(questions, outcomes.into_iter());
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {

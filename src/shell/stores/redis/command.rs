@@ -1,6 +1,6 @@
 //! Commands of Redis, and the slot of a cluster that their key falls into.
 
-use crate::http::fields::write_decimal;
+use crate::http::fields::{TWO_DIGITS, write_decimal};
 use std::fmt::Display;
 use std::io::Write as _;
 
@@ -12,27 +12,31 @@ const ESCALATION: &str = include_str!("escalation.lua");
 /// Slots of a cluster (Redis cluster specification).
 pub const SLOTS: u16 = 16384;
 
-/// Scripts of the server; each has a hash by which the server knows it.
+/// Scripts of the server; each takes one key, and has a hash by which the server knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
     Window,
     Escalation,
 }
 
-/// The hashes of the scripts, computed once.
+/// The calls of the scripts by their hashes, up to the key, in their sent form.
 #[derive(Debug)]
-pub struct Hashes {
-    window: Box<str>,
-    escalation: Box<str>,
+pub struct Calls {
+    window: Box<[u8]>,
+    escalation: Box<[u8]>,
 }
 
-impl Hashes {
-    pub fn new() -> Hashes {
-        let hash = |text| redis::Script::new(text).get_hash().into();
-        Hashes { window: hash(WINDOW), escalation: hash(ESCALATION) }
+impl Calls {
+    pub fn new() -> Calls {
+        let call = |text| {
+            let mut words = Vec::new();
+            write_call("EVALSHA", redis::Script::new(text).get_hash(), &mut words);
+            words.into()
+        };
+        Calls { window: call(WINDOW), escalation: call(ESCALATION) }
     }
 
-    fn of(&self, script: Script) -> &str {
+    fn of(&self, script: Script) -> &[u8] {
         match script {
             Script::Window => &self.window,
             Script::Escalation => &self.escalation,
@@ -66,17 +70,20 @@ pub struct Command {
     key: Option<(usize, usize)>,
 }
 
-/// Room for the key and the arguments of a check of a request (chosen).
-const WORDS_BYTES: usize = 160;
-
 impl Command {
     pub fn new(name: &'static str) -> Command {
         Command { name: Name::Plain(name), words: Vec::new(), count: 0, key: None }
     }
 
-    pub fn script(script: Script) -> Command {
-        let words = Vec::with_capacity(WORDS_BYTES);
-        Command { name: Name::Script(script), words, count: 0, key: None }
+    /// A call of a script, which takes one key. `room` is memory of an earlier command, or empty.
+    pub fn script(script: Script, mut room: Vec<u8>) -> Command {
+        room.clear();
+        Command { name: Name::Script(script), words: room, count: 0, key: None }
+    }
+
+    /// The memory, for another command.
+    pub fn into_room(self) -> Vec<u8> {
+        self.words
     }
 
     /// Makes a server keep all scripts.
@@ -141,7 +148,7 @@ impl Command {
     }
 
     /// Writes the command (RESP). With `whole`, a script is sent as text, and the server keeps it from then on.
-    pub fn write(&self, hashes: &Hashes, whole: bool, out: &mut Vec<u8>) {
+    pub fn write(&self, calls: &Calls, whole: bool, out: &mut Vec<u8>) {
         let before = match self.name {
             Name::Plain(_) => 1,
             Name::Script(_) => 3,
@@ -149,11 +156,8 @@ impl Command {
         write_length(b'*', before + self.count, out);
         match self.name {
             Name::Plain(name) => write_word(name, out),
-            Name::Script(script) => {
-                write_word(if whole { "EVAL" } else { "EVALSHA" }, out);
-                write_word(if whole { script.text() } else { hashes.of(script) }, out);
-                write_word(if self.key.is_some() { "1" } else { "0" }, out);
-            }
+            Name::Script(script) if whole => write_call("EVAL", script.text(), out),
+            Name::Script(script) => out.extend_from_slice(calls.of(script)),
         }
         out.extend_from_slice(&self.words);
     }
@@ -169,10 +173,27 @@ fn write_word(word: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// The beginning of a call of a script with one key.
+fn write_call(name: &str, script: &str, out: &mut Vec<u8>) {
+    write_word(name, out);
+    write_word(script, out);
+    write_word("1", out);
+}
+
 fn write_length(kind: u8, length: usize, out: &mut Vec<u8>) {
-    out.push(kind);
-    write_decimal(out, length as u64);
-    out.extend_from_slice(b"\r\n");
+    match length {
+        // Most words.
+        0..10 => out.extend_from_slice(&[kind, b'0' + length as u8, b'\r', b'\n']),
+        10..100 => {
+            let [tens, ones] = TWO_DIGITS[length];
+            out.extend_from_slice(&[kind, tens, ones, b'\r', b'\n']);
+        }
+        _ => {
+            out.push(kind);
+            write_decimal(out, length as u64);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 /// The slot of a key: of the text in its first braces, if that is not empty.
@@ -216,10 +237,10 @@ mod tests {
 
     #[test]
     fn commands_are_written_as_arrays_of_words() {
-        let hashes = Hashes::new();
+        let calls = Calls::new();
         let mut out = Vec::new();
         let set = Command::new("SET").prefixed_key("p:", "k").arg("ä").arg("EX").number(60u32);
-        set.numbered("n", 1234567890).write(&hashes, false, &mut out);
+        set.numbered("n", 1234567890).write(&calls, false, &mut out);
         assert_eq!(
             String::from_utf8_lossy(&out),
             "*6\r\n$3\r\nSET\r\n$3\r\np:k\r\n$2\r\nä\r\n$2\r\nEX\r\n$2\r\n60\r\n$12\r\nn:1234567890\r\n"
@@ -229,10 +250,10 @@ mod tests {
             assert_eq!(decimal_bytes(number), text.len());
         }
         assert_eq!(Command::new("GET").prefixed_key("{foo}", "bar").arg("x").slot(), Some(12182));
-        let command = Command::script(Script::Window).key("k").arg(1);
+        let command = Command::script(Script::Window, b"old".into()).key("k").arg(1);
         for (whole, begin) in [(false, "*5\r\n$7\r\nEVALSHA\r\n$40\r\n"), (true, "*5\r\n$4\r\nEVAL\r\n$")] {
             out.clear();
-            command.write(&hashes, whole, &mut out);
+            command.write(&calls, whole, &mut out);
             let text = String::from_utf8_lossy(&out);
             assert!(text.starts_with(begin) && text.ends_with("$1\r\n1\r\n$1\r\nk\r\n$1\r\n1\r\n"), "{text}");
         }

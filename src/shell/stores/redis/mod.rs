@@ -52,6 +52,7 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
             prefix: settings.prefix,
             keys,
             hits: 0,
+            rooms: Vec::new(),
             desk: desk.clone(),
             deadline: settings.deadline,
         };
@@ -60,26 +61,32 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
     Ok(())
 }
 
+/// Pieces of memory that are kept for commands (chosen: two pipelines of questions with one check).
+const ROOMS_MAX: usize = 512;
+
 struct RedisBackend {
     servers: Servers,
     prefix: Box<str>,
     keys: BanKeys,
     /// Recorded hits: together with the node's name the number distinguishes two hits at the same time.
     hits: u64,
+    /// Memory for the words of commands, from earlier ones.
+    rooms: Vec<Vec<u8>>,
     desk: Arc<Desk>,
     deadline: Duration,
 }
 
 impl RedisBackend {
     fn command(&mut self, check: &Check) -> Command {
+        let room = self.rooms.pop().unwrap_or_default();
         match check {
             Check::Window { key, limit, window_ms } => {
                 self.hits += 1;
-                let command = Command::script(Script::Window).prefixed_key(&self.prefix, key);
+                let command = Command::script(Script::Window, room).prefixed_key(&self.prefix, key);
                 command.number(*limit).number(*window_ms).numbered(self.keys.node(), self.hits)
             }
             Check::Escalation { key, constants } => {
-                let command = Command::script(Script::Escalation).prefixed_key(&self.prefix, key);
+                let command = Command::script(Script::Escalation, room).prefixed_key(&self.prefix, key);
                 let command = command.number(constants.requests_max).number(constants.window_ms);
                 let command = command.number(constants.block_after).number(constants.block_ms);
                 let permanent_after =
@@ -107,21 +114,12 @@ impl RedisBackend {
 
 impl Backend for RedisBackend {
     fn ask(&mut self, questions: &[Question]) {
-        let checks = questions.iter().flat_map(|question| &question.checks);
-        let commands: Vec<Command> = checks.map(|check| self.command(check)).collect();
-        let mut outcomes = self.exchange(&commands).into_iter();
-        self.desk.answer(questions.iter().map(|question| {
-            let mut answers = Ok(Vec::with_capacity(question.checks.len()));
-            // All outcomes of the question are consumed, even if the first is a failure.
-            for (check, outcome) in question.checks.iter().zip(outcomes.by_ref()) {
-                match (outcome.and_then(|reply| answer(check, &reply)), &mut answers) {
-                    (Ok(answer), Ok(answers)) => answers.push(answer),
-                    (Err(failure), Ok(_)) => answers = Err(failure),
-                    (_, Err(_)) => {}
-                }
-            }
-            (question.asker(), answers)
-        }));
+        let checks = || questions.iter().flat_map(|question| &question.checks);
+        let commands: Vec<Command> = checks().map(|check| self.command(check)).collect();
+        let outcomes = self.exchange(&commands);
+        let answers = checks().zip(outcomes).map(|(check, outcome)| answer(check, &outcome?));
+        self.desk.answer(questions, answers);
+        self.rooms.extend(commands.into_iter().map(Command::into_room).take(ROOMS_MAX - self.rooms.len()));
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {

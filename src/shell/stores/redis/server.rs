@@ -6,7 +6,7 @@
 //! time-out, the connection is closed.
 
 use super::address::moved_to;
-use super::command::{Command, Hashes};
+use super::command::{Calls, Command};
 use redis::{Client, Connection, ConnectionInfo, RedisError, RedisResult, Value};
 use std::time::{Duration, Instant};
 
@@ -137,14 +137,14 @@ impl Server {
     pub fn send<'a>(
         &mut self,
         commands: impl Iterator<Item = (&'a Command, bool)>,
-        hashes: &Hashes,
+        calls: &Calls,
         end: Instant,
     ) -> Result<(), Silence> {
         self.catch_up(end)?;
         self.pipeline.clear();
         self.pipeline.shrink_to(PIPELINE_KEPT_BYTES);
         for (command, whole) in commands {
-            command.write(hashes, whole, &mut self.pipeline);
+            command.write(calls, whole, &mut self.pipeline);
         }
         let Some(connection) = &mut self.connection else {
             return Err(Silence::Gone("no connection".to_owned()));

@@ -4,7 +4,7 @@
 //! that is stopped costs a time-out for every command), and a failing server fails the commands to all others.
 
 use super::address::Target;
-use super::command::{Command, Hashes, SLOTS};
+use super::command::{Calls, Command, SLOTS};
 use super::server::{Server, Silence, Timeouts};
 use crate::guard::store::StoreFailure;
 use redis::{FromRedisValue, ServerError, ServerErrorKind, Value};
@@ -31,7 +31,7 @@ pub struct Noticed {
 pub struct Servers {
     target: Target,
     timeouts: Timeouts,
-    hashes: Hashes,
+    calls: Calls,
     /// Whether scripts are sent to every server that is connected to.
     with_scripts: bool,
     servers: Vec<Server>,
@@ -76,7 +76,7 @@ impl Servers {
         Servers {
             target,
             timeouts,
-            hashes: Hashes::new(),
+            calls: Calls::new(),
             with_scripts,
             servers,
             slots: None,
@@ -120,9 +120,9 @@ impl Servers {
 
     /// Sends commands to one server and waits for all replies; an error among them is a failure.
     pub fn on_server(&mut self, index: usize, commands: &[Command], end: Instant) -> Result<Vec<Value>, ()> {
-        let (connected, hashes) = (self.connect(index), &self.hashes);
+        let (connected, calls) = (self.connect(index), &self.calls);
         let server = self.servers.get_mut(index).filter(|_| connected).ok_or(())?;
-        let sent = server.send(commands.iter().map(|command| (command, false)), hashes, end);
+        let sent = server.send(commands.iter().map(|command| (command, false)), calls, end);
         let (replies, end) = match sent {
             Ok(()) => server.receive(commands.len(), end),
             Err(silence) => (Vec::new(), Err(silence)),
@@ -221,7 +221,7 @@ impl Servers {
             let before = one.asking.then_some((&asking, false));
             before.into_iter().chain([(&commands[one.index], one.whole)])
         });
-        self.servers[index].send(words, &self.hashes, end)
+        self.servers[index].send(words, &self.calls, end)
     }
 
     fn receive(
@@ -349,7 +349,7 @@ impl Servers {
 
     fn connect(&mut self, index: usize) -> bool {
         let Some(server) = self.servers.get_mut(index) else { return false };
-        let scripts = self.with_scripts.then_some((&self.hashes, self.timeouts.connect));
+        let scripts = self.with_scripts.then_some((&self.calls, self.timeouts.connect));
         match prepare(server, scripts) {
             Ok(new) => {
                 self.noticed.connections += usize::from(new);
@@ -456,7 +456,7 @@ impl Servers {
 
     /// The reply of one server to one command, unless it is an error.
     fn ask_one(&mut self, server: &mut Server, command: &Command, with_scripts: bool) -> Option<Value> {
-        let scripts = with_scripts.then_some((&self.hashes, self.timeouts.connect));
+        let scripts = with_scripts.then_some((&self.calls, self.timeouts.connect));
         match prepare(server, scripts) {
             Ok(new) => self.noticed.connections += usize::from(new),
             Err(error) => {
@@ -465,7 +465,7 @@ impl Servers {
             }
         }
         let end = Instant::now() + self.timeouts.connect;
-        let sent = server.send(std::iter::once((command, false)), &self.hashes, end);
+        let sent = server.send(std::iter::once((command, false)), &self.calls, end);
         let (replies, ended) = match sent {
             Ok(()) => server.receive(1, end),
             Err(silence) => (Vec::new(), Err(silence)),
@@ -476,12 +476,12 @@ impl Servers {
 }
 
 /// Connects a server, and sends it the scripts. Returns whether the connection is new.
-fn prepare(server: &mut Server, scripts: Option<(&Hashes, Duration)>) -> Result<bool, String> {
+fn prepare(server: &mut Server, scripts: Option<(&Calls, Duration)>) -> Result<bool, String> {
     let is_new = server.connect()?;
-    if let Some((hashes, patience)) = scripts.filter(|_| is_new) {
+    if let Some((calls, patience)) = scripts.filter(|_| is_new) {
         let (commands, end) = (Command::load_scripts(), Instant::now() + patience);
         // A failure here shows again with the first question.
-        if server.send(commands.iter().map(|command| (command, false)), hashes, end).is_ok() {
+        if server.send(commands.iter().map(|command| (command, false)), calls, end).is_ok() {
             let _ = server.receive(commands.len(), end);
         }
     }
