@@ -129,7 +129,8 @@ fn ours_11_an_attack_is_found_wherever_reads_end() {
     for connection in 0..guarded.origin.connections() {
         let received = guarded.origin.received(connection);
         assert!(!contains(&received, b"FROM"), "the signature has reached the origin");
-        assert!(!contains(&received, b"0\r\n\r\n"), "the end of a body has reached the origin");
+        // The size of a chunk may end with 0 as well, and its first bytes may end a line.
+        assert!(!contains(&received, b"\r\n0\r\n\r\n"), "the end of a body has reached the origin");
     }
 }
 
