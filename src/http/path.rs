@@ -6,7 +6,7 @@
 //!
 //! Several slashes in a row are one (chosen): nginx (`merge_slashes`), Apache's handlers and file systems read `//api/x` as
 //! `/api/x`, so a limit must count them as one. For a server that distinguishes them the sum is counted. Letters keep their
-//! case, and parameters behind `;` are part of their segment.
+//! case, and parameters behind `;` are part of their segment: [`EitherPath`] has the reading without them, too.
 //!
 //! The origin never gets this form.
 
@@ -55,6 +55,45 @@ pub fn without_parameters<'a>(path: &[u8], buffer: &'a mut Vec<u8>) -> Option<&'
     });
     collapse(buffer);
     Some(buffer)
+}
+
+/// Both readings of a path, for a directive that restricts: a server may take parameters off, or not, so a directive that
+/// covered only one reading could be bypassed by the other (`/api;x/y`).
+#[derive(Debug)]
+pub struct EitherPath<'a> {
+    form: &'a [u8],
+    /// `None`: the path has no parameters, and one reading.
+    without_parameters: Option<Vec<u8>>,
+}
+
+impl<'a> EitherPath<'a> {
+    /// The readings of the path of a request, with or without a query. Allocates only for a path with parameters.
+    pub fn new(path: &'a [u8], buffer: &'a mut Vec<u8>) -> EitherPath<'a> {
+        let ComparedPath { bytes, has_parameters, is_escaped: _ } = comparison_form(path, buffer);
+        let other = has_parameters.then(|| {
+            let mut other = Vec::new();
+            without_parameters(path, &mut other);
+            other
+        });
+        EitherPath { form: bytes, without_parameters: other }
+    }
+
+    /// The comparison form.
+    pub fn form(&self) -> &[u8] {
+        self.form
+    }
+
+    /// Whether a reading begins with a prefix.
+    pub fn is_below(&self, prefix: &[u8]) -> bool {
+        let other = self.without_parameters.as_deref();
+        self.form.starts_with(prefix) || other.is_some_and(|other| other.starts_with(prefix))
+    }
+
+    /// The one reading for counters of each path: without parameters, because a client could have as many counters as it can
+    /// invent parameters. For a server that distinguishes them the sum is counted.
+    pub fn counted(&self) -> &[u8] {
+        self.without_parameters.as_deref().unwrap_or(self.form)
+    }
 }
 
 /// Writes a path without its query, decoded, and with slashes for backslashes. Whether escapes are left.
@@ -162,6 +201,42 @@ mod tests {
             let mut buffer = b"left over".to_vec();
             let found = without_parameters(path.as_bytes(), &mut buffer);
             assert_eq!(found, expected.map(str::as_bytes), "{path}");
+        }
+    }
+
+    #[test]
+    fn guard_1_directives_that_restrict_cover_either_reading() {
+        for (path, prefix, expected) in [
+            ("/api/y", "/api/", true),
+            ("/apis/y", "/api/", false),
+            ("/api;x/y", "/api/", true),
+            ("/api%3bx/y", "/api/", true),
+            ("/x/..;/api/y", "/api/", true),
+            ("/x/..;/api/y", "/x/", true),
+            ("/;/api/y", "/api/", true),
+            ("/x/y?;/../api/y", "/api/", false),
+            ("/x/y;/../api/y", "/api/", false),
+            ("*", "/", false),
+        ] {
+            let mut buffer = b"left over".to_vec();
+            let found = EitherPath::new(path.as_bytes(), &mut buffer);
+            assert_eq!(found.is_below(prefix.as_bytes()), expected, "{path} {prefix}");
+        }
+    }
+
+    #[test]
+    fn guard_5_counters_of_each_path_see_no_parameters() {
+        for (path, expected) in [
+            ("/api/y", "/api/y"),
+            ("/api/y?a;b", "/api/y"),
+            ("/api/y;1", "/api/y"),
+            ("/api;2/y;3=4", "/api/y"),
+            ("/x/%2e%2e;5/api/y", "/api/y"),
+            ("*", "*"),
+        ] {
+            let mut buffer = Vec::new();
+            let found = EitherPath::new(path.as_bytes(), &mut buffer);
+            assert_eq!(found.counted(), expected.as_bytes(), "{path}");
         }
     }
 

@@ -41,6 +41,33 @@ fn guard_5_limits_are_kept_for_hosts_paths_and_methods() {
     }
 }
 
+/// Servers in Java read `/api;x` as `/api`, others do not: a line that restricts covers both readings, and counts once.
+#[test]
+fn guard_1_paths_with_parameters_bypass_no_limit() {
+    let guarded = Guarded::start(
+        "limit 3/10m per client path /api/\nescalate 3/10m block 15m after 3 per client path /slow/\n\
+         limit 2/10m per client+path path /each/",
+    );
+    for (path, status) in [
+        ("/api;x/y", 200),
+        ("/x/..;/api/y", 200),
+        ("/api%3bx/y", 200),
+        ("/api/..;/y", 429),
+        ("/api/y", 429),
+        ("/apis;x/y", 200),
+        ("/slow;x/y", 200),
+        ("/;/slow/y", 200),
+        ("/slow/;y", 200),
+        ("/slow;/y", 429),
+        ("/each/y;1", 200),
+        ("/each;2/y", 200),
+        ("/each/y;3?q", 429),
+        ("/each/z;3", 200),
+    ] {
+        assert_eq!(guarded.get("192.0.2.1", path).0, status, "{path}");
+    }
+}
+
 #[test]
 fn guard_5_ipv6_clients_are_counted_by_their_network() {
     let guarded = Guarded::start("limit 2/10m per client");

@@ -15,7 +15,7 @@ use crate::guard::inspection::media;
 use crate::guard::rules::Guard;
 use crate::http::head::RequestHead;
 use crate::http::message::Fields;
-use crate::http::path::{comparison_form, without_parameters};
+use crate::http::path::EitherPath;
 use crate::http::target::Target;
 use crate::part::guard::Lent;
 
@@ -88,16 +88,11 @@ impl Examiner<'_> {
             return Ok(answer);
         }
         let subject = self.subject(head, target, info, record);
-        let path = subject.path.map(|path| comparison_form(path, out).bytes);
-        if path.is_some_and(|path| guard.headers().takes_reports_at(path)) {
+        let path = subject.path.map(|path| EitherPath::new(path, out));
+        if path.as_ref().is_some_and(|path| guard.headers().takes_reports_at(path.form())) {
             return self.take_report(guard, head, info, out);
         }
-        let mut protecting = guard.protecting(&subject, path);
-        if protecting.is_none() {
-            // The server may read it so.
-            let other = subject.path.and_then(|path| without_parameters(path, out));
-            protecting = other.and_then(|path| guard.protecting(&subject, Some(path)));
-        }
+        let protecting = guard.protecting(&subject, path.as_ref());
         out.clear();
         let Some((line, key)) = protecting else { return Ok(self.behind_protection(guard, info)) };
         let cookie = |name: &str| csrf::cookie(head.fields.all("cookie"), name);

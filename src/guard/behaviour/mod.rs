@@ -65,7 +65,7 @@ pub struct Asked<'a> {
     pub client: IpAddr,
     /// The method.
     pub method: &'a str,
-    /// The path in its form for comparison; `None` for CONNECT.
+    /// The path that counters of each path distinguish; `None` for CONNECT.
     pub path: Option<&'a [u8]>,
 }
 

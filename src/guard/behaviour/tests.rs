@@ -56,6 +56,22 @@ impl Guarded {
 }
 
 #[test]
+fn guard_10_paths_with_parameters_bypass_no_rule() {
+    for (file, paths) in [
+        ("behaviour usage 2 in 60s path /api/", ["/api;x/y", "/x/..;/api/y", "/api/y"]),
+        ("behaviour usage 2 in 60s path /api/", ["/api/..;/y", "/api/y", "/;/api/z"]),
+        ("behaviour usage 2 in 60s", ["/y;1", "/y;2", "/y;3=4"]),
+    ] {
+        let guarded = Guarded::new(file);
+        for path in paths {
+            assert!(guarded.actions().is_empty(), "{file}, before {path}");
+            guarded.ask("192.0.2.1", "GET", path, 1);
+        }
+        assert_eq!(guarded.actions(), ["log"], "{file}");
+    }
+}
+
+#[test]
 fn guard_10_fires_on_each_event_beyond_the_threshold() {
     let guarded = Guarded::new("behaviour usage 3 in 60s");
     for (second, fired) in [(0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (63, 2), (64, 2), (65, 2), (66, 3)] {

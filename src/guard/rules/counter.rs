@@ -4,6 +4,7 @@ use super::identity::hash_text;
 use super::subject::Subject;
 use crate::guard::directives::{Directives, Escalate, Limit, Per, Scope};
 use crate::guard::escalation::Owner;
+use crate::guard::path::EitherPath;
 use crate::guard::state::State;
 use crate::guard::store::{Answer, Check, EscalationConstants, EscalationVerdict};
 use crate::http::target::Host;
@@ -106,7 +107,7 @@ impl Counter {
     }
 
     /// Whether the counter counts a request.
-    pub(super) fn covers(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> bool {
+    pub(super) fn covers(&self, subject: &Subject<'_>, path: Option<&EitherPath<'_>>) -> bool {
         self.is_simple || self.scope.covers(subject, path)
     }
 
@@ -122,7 +123,7 @@ impl Counter {
     }
 
     /// The key of this process's own counter.
-    pub(super) fn key(&self, state: &State, subject: &Subject<'_>, path: Option<&[u8]>) -> u64 {
+    pub(super) fn key(&self, state: &State, subject: &Subject<'_>, path: Option<&EitherPath<'_>>) -> u64 {
         let per = self.per;
         state.key(self.identity, |hasher| {
             if per.client {
@@ -138,7 +139,7 @@ impl Counter {
                 }
             }
             if per.path {
-                hasher.write(path.unwrap_or_default());
+                hasher.write(path.map(EitherPath::counted).unwrap_or_default());
             }
             if per.method {
                 hasher.write(subject.method.as_bytes());
@@ -151,7 +152,7 @@ impl Counter {
         &self,
         state: &State,
         subject: &Subject<'_>,
-        path: Option<&[u8]>,
+        path: Option<&EitherPath<'_>>,
         now: Now,
     ) -> Answer {
         let key = self.key(state, subject, path);
@@ -188,7 +189,7 @@ impl Counter {
     }
 
     /// The owner and subject of a key.
-    fn owner(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Owner {
+    fn owner(&self, subject: &Subject<'_>, path: Option<&EitherPath<'_>>) -> Owner {
         let Per { client: _, prefix4: _, prefix6: _, user, host, path: by_path, method } = self.per;
         let text =
             |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(OF_BYTES_MAX)]).into_owned();
@@ -196,7 +197,7 @@ impl Counter {
             user.then(|| text(subject.user)),
             method.then(|| subject.method.to_owned()),
             host.then(|| subject.host.to_string()),
-            by_path.then(|| text(path.unwrap_or_default())),
+            by_path.then(|| text(path.map(EitherPath::counted).unwrap_or_default())),
         ];
         let of = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         Owner { identity: self.identity, client: self.per.network(subject.client), of: of.into() }
@@ -212,7 +213,7 @@ impl Counter {
 
     /// The question for a store.
     #[inline(never)]
-    pub(super) fn check(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Check {
+    pub(super) fn check(&self, subject: &Subject<'_>, path: Option<&EitherPath<'_>>) -> Check {
         let key = self.store_key(subject, path);
         match self.kind {
             Kind::Window { limit, window_ms, .. } => Check::Window { key, limit, window_ms },
@@ -221,7 +222,7 @@ impl Counter {
     }
 
     /// `rate_limit:rate:ADDRESS`, with `:HASH` for the further parts and the scope of the counter (guard semantics, section 3).
-    pub(super) fn store_key(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Box<str> {
+    pub(super) fn store_key(&self, subject: &Subject<'_>, path: Option<&EitherPath<'_>>) -> Box<str> {
         let kind = if self.escalates() { "escalation:" } else { "rate_limit:rate:" };
         // The usual counter has no text that the formatter is worth its time for.
         if let (true, 32, IpAddr::V4(client)) = (self.plain, self.per.prefix4, subject.client) {
@@ -251,7 +252,7 @@ impl Counter {
             add(subject.host.to_string().as_bytes());
         }
         if self.per.path {
-            add(path.unwrap_or_default());
+            add(path.map(EitherPath::counted).unwrap_or_default());
         }
         if self.per.method {
             add(subject.method.as_bytes());

@@ -6,7 +6,7 @@ use super::subject::Subject;
 use crate::guard::breaker::Breaker;
 use crate::guard::detection::Categories;
 use crate::guard::directives::{Directives, OnFailure, Violation, per_text};
-use crate::guard::path;
+use crate::guard::path::EitherPath;
 use crate::guard::state::State;
 use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreOrder};
 use crate::guard::told::{Asker, Happened, Told};
@@ -76,7 +76,7 @@ pub struct StoreRules {
 #[derive(Debug)]
 pub(super) struct Counting {
     counters: Vec<Counter>,
-    /// Whether a counter needs the path in its form for comparison.
+    /// Whether a counter needs the readings of the path.
     uses_path: bool,
     /// Whether every counter distinguishes only clients and counts all requests, and no store is configured.
     is_usual: bool,
@@ -142,7 +142,8 @@ impl Counting {
         scratch: &mut Vec<u8>,
     ) -> Counted {
         let path = subject.path.filter(|_| self.uses_path);
-        let path = path.map(|path| path::comparison_form(path, scratch).bytes);
+        let path = path.map(|path| EitherPath::new(path, scratch));
+        let path = path.as_ref();
         match self.store {
             None => Counted::Decided(self.record(subject, path, asked, consequences, now)),
             Some(rules) => self.count_with_store(rules, (subject, path), asked, consequences, now, breaker),
@@ -153,7 +154,7 @@ impl Counting {
     fn count_with_store<'a>(
         &self,
         rules: StoreRules,
-        (subject, path): (&Subject<'_>, Option<&[u8]>),
+        (subject, path): (&Subject<'_>, Option<&EitherPath<'_>>),
         asked: &impl Fn() -> Asker<'a>,
         consequences: &Consequences,
         now: Now,
@@ -174,7 +175,7 @@ impl Counting {
     fn record<'a>(
         &self,
         subject: &Subject<'_>,
-        path: Option<&[u8]>,
+        path: Option<&EitherPath<'_>>,
         asked: &impl Fn() -> Asker<'a>,
         consequences: &Consequences,
         now: Now,
@@ -191,7 +192,7 @@ impl Counting {
     fn question(
         &self,
         subject: &Subject<'_>,
-        path: Option<&[u8]>,
+        path: Option<&EitherPath<'_>>,
         consequences: &Consequences,
         now: Now,
     ) -> Question {
@@ -286,8 +287,8 @@ impl Counting {
         subject: &Subject<'_>,
         scratch: &mut Vec<u8>,
     ) -> Vec<(u32, &'g str)> {
-        let path = subject.path.map(|path| path::comparison_form(path, scratch).bytes);
-        let covering = self.counters.iter().filter(|counter| counter.covers(subject, path));
+        let path = subject.path.map(|path| EitherPath::new(path, scratch));
+        let covering = self.counters.iter().filter(|counter| counter.covers(subject, path.as_ref()));
         covering.map(|counter| (counter.line, &*counter.text)).collect()
     }
 

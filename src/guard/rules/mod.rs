@@ -34,7 +34,7 @@ use super::store::{Answer, StoreFailure};
 use super::told::{Asker, Happened, Told};
 use super::verdict::{Cause, Denial};
 use crate::http::message::Fields;
-use crate::http::path;
+use crate::http::path::EitherPath;
 use crate::net::AddressSteps;
 use crate::time::Now;
 use clouds::CloudDenials;
@@ -91,7 +91,11 @@ impl Guard {
     }
 
     /// The line that demands a token for a request, and the key that signs tokens.
-    pub fn protecting(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Option<(&CsrfLine, &Key)> {
+    pub fn protecting(
+        &self,
+        subject: &Subject<'_>,
+        path: Option<&EitherPath<'_>>,
+    ) -> Option<(&CsrfLine, &Key)> {
         let line = self.protected.iter().find(|line| line.scope.covers(subject, path))?;
         Some((line, self.key.as_ref()?))
     }
@@ -301,9 +305,10 @@ impl Guard {
         if self.behaviour.is_empty() || self.is_exempt(subject.client) {
             return Met::default();
         }
-        let path = subject.path.map(|path| path::comparison_form(path, scratch).bytes);
-        let asked = Asked { client: subject.client, method: subject.method, path };
-        self.behaviour.request(&asked, |scope| scope.covers(subject, path), now)
+        let path = subject.path.map(|path| EitherPath::new(path, scratch));
+        let counted = path.as_ref().map(EitherPath::counted);
+        let asked = Asked { client: subject.client, method: subject.method, path: counted };
+        self.behaviour.request(&asked, |scope| scope.covers(subject, path.as_ref()), now)
     }
 
     /// The detector, if detection is on.

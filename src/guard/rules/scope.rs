@@ -2,6 +2,7 @@
 
 use super::subject::Subject;
 use crate::guard::directives::{Per, Scope};
+use crate::guard::path::EitherPath;
 use crate::http::target::Host;
 use std::net::IpAddr;
 
@@ -24,12 +25,12 @@ impl Per {
 }
 
 impl Scope {
-    /// Whether the scope contains a request.
-    pub(super) fn covers(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> bool {
+    /// Whether the scope contains a request, by either reading of its path.
+    pub(super) fn covers(&self, subject: &Subject<'_>, path: Option<&EitherPath<'_>>) -> bool {
         let Scope { path: prefix, host, methods } = self;
         let method_covered = methods.is_empty() || methods.iter().any(|method| **method == *subject.method);
         let path_covered =
-            prefix.as_ref().is_none_or(|prefix| path.is_some_and(|path| path.starts_with(prefix.as_bytes())));
+            prefix.as_ref().is_none_or(|prefix| path.is_some_and(|path| path.is_below(prefix.as_bytes())));
         method_covered
             && path_covered
             && host.as_ref().is_none_or(|pattern| covers_host(pattern, subject.host))
