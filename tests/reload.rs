@@ -2,6 +2,8 @@
 
 mod common;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use common::{FakeDns, Origin, Raw, Scratch, Weir, eventually, run, run_with};
 use rustix::process::Signal;
 use std::io::Write;
@@ -66,6 +68,38 @@ impl Site {
 fn get(url: &str) -> String {
     let host = url.split('/').nth(2).unwrap_or("");
     format!("GET {url} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+}
+
+/// Rule 47: users behind an address whose guesses are used up work on after a reload, for all loops, if their lines stay.
+#[test]
+fn kind_21_hup_forgets_no_password_that_was_right() {
+    for workers in ["1", "2"] {
+        let (origin, folder) = (Origin::ok(), Scratch::new());
+        let config = format!("auth-file {}\n", folder.file("users.txt", "anna:secret\nbert:hidden\n"));
+        let site = Site::start(&config, &["--workers", workers]);
+        let ask = |credentials: &str| {
+            let field = STANDARD.encode(credentials);
+            let asked = format!(
+                "GET http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\nProxy-Authorization: Basic {field}\r\n\r\n"
+            );
+            site.weir.connect().ask(origin.fill(asked)).status()
+        };
+        let use_up = || (0..1000).any(|number| ask(&format!("anna:wrong{number}")) == 429);
+        assert_eq!((ask("anna:secret"), ask("bert:hidden")), (200, 200));
+        assert!(use_up());
+        site.reload(&format!("{config}block second.test\n"));
+        for _ in 0..10 {
+            assert_eq!((ask("anna:secret"), ask("bert:hidden")), (200, 200));
+        }
+        // Another password is a guess, and the one before is wrong.
+        folder.file("users.txt", "anna:changed\nbert:hidden\n");
+        site.hup("reloaded: ");
+        for _ in 0..10 {
+            assert_ne!(ask("anna:secret"), 200);
+            assert_eq!(ask("bert:hidden"), 200);
+        }
+        eventually("a guess is restored", || (ask("anna:changed") == 200).then_some(()));
+    }
 }
 
 /// Rules, users, ports and clients of the file, with one loop and with several.

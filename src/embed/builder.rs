@@ -333,6 +333,7 @@ impl Builder {
             scoreboard: workers.scoreboard(),
             listeners: addresses,
             store,
+            seed,
             logs,
             present: Mutex::new(Present { settings, shares, policy, store_settings, guard, directives }),
             ending: AtomicBool::new(false),

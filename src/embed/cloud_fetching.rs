@@ -1,6 +1,6 @@
 //! Fetched networks of clouds replace older ones: all loops get another guard as a whole, and no counter changes.
 
-use super::configuration::{engine_settings, random_seed};
+use super::configuration::engine_settings;
 use super::control::{Control, Present, Shared};
 use crate::guard::clouds::{CloudError, Provider, Ranges};
 use crate::guard::rules::Guard;
@@ -51,11 +51,9 @@ fn adopt(shared: &Shared, provider: Provider, ranges: &Arc<Ranges>, unix_ms: u64
 /// Sends the present guard to all loops. Everything else stays as it is.
 fn swap_guard(shared: &Shared, present: &Present) {
     let Present { settings, guard, .. } = present;
-    // Running loops keep their seeds.
-    let seed = random_seed().unwrap_or_default();
     let of_gateway = (shared.gateway.get(), &*shared.gateway.listeners);
     let store = shared.store.clone();
-    let engine = engine_settings(settings, &shared.listeners, seed, store, guard.clone(), of_gateway);
+    let engine = engine_settings(settings, &shared.listeners, shared.seed, store, guard.clone(), of_gateway);
     let (format, every) = (settings.log_format, settings.stats_every);
     shared.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
 }

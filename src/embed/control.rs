@@ -1,7 +1,7 @@
 //! Commands for a running proxy, from any thread.
 
 use super::configuration::{
-    Compiled, Configuration, compile, engine_settings, loaded, random_seed, resolver_settings, warn_if_open,
+    Compiled, Configuration, compile, engine_settings, loaded, resolver_settings, warn_if_open,
     warn_of_skipped,
 };
 use super::gateway_part::GatewayPart;
@@ -12,7 +12,7 @@ use crate::cache::store::Store;
 use crate::config::guard::GuardFile;
 use crate::config::memory::{Part, Shares};
 use crate::config::policy::unreadable_name_files;
-use crate::config::{Origin, Problems, Settings};
+use crate::config::{Problems, Settings};
 use crate::engine::callback::NameVerdict;
 use crate::gateway::directives as gateway;
 use crate::gateway::rules::Gateway;
@@ -39,12 +39,13 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Control(Arc<Shared>);
 
-#[derive(Debug)]
 pub(super) struct Shared {
     pub remotes: Vec<Remote>,
     pub scoreboard: Arc<Scoreboard>,
     pub listeners: Vec<SocketAddr>,
     pub store: Option<Arc<Store>>,
+    /// Keys the hashes of every configuration, so that a reload does not forget which passwords were right.
+    pub seed: [u64; 2],
     /// Whether the access log has a receiver.
     pub logs: bool,
     /// Connects the guard with loops and store, and has the clock of all loops.
@@ -61,6 +62,19 @@ pub(super) struct Shared {
     pub closed: AtomicBool,
     /// The answer to a question whether all loops turn, until the last loop has answered.
     pub asked: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+}
+
+/// Leaves out the seed.
+impl fmt::Debug for Shared {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { listeners, guard, gateway, present, .. } = self;
+        out.debug_struct("Shared")
+            .field("listeners", listeners)
+            .field("guard", guard)
+            .field("gateway", gateway)
+            .field("present", present)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The present configuration of the loops; each loop has it after its next turn.
@@ -105,18 +119,13 @@ impl Control {
     /// Applies another configuration, all of it, or fails with all problems and changes nothing. Requests under way keep the
     /// configuration that they began with. Takes as long as compiling all lists, and does not wait for the loops.
     pub fn reload(&self, configuration: &Configuration) -> Result<Reloaded, Problems> {
-        let seed = random_seed().map_err(|error| {
-            let mut problems = Problems::new();
-            problems.add(Origin::Default, error.to_string());
-            problems
-        })?;
         let read_file = |path: &_| configuration.read(path);
         let found = configuration.settings()?;
         let before = self.lock().settings.clone();
         let (mut settings, changes) = before.reloaded(&found);
         self.0.without_sink(&mut settings);
         let Compiled { policy, guard, gateway, file_bytes } =
-            compile(&settings, &self.0.listeners, seed, &read_file)?;
+            compile(&settings, &self.0.listeners, self.0.seed, &read_file)?;
         // In a build without these parts the compiler knows that both are `None`.
         let built = part::guard::built();
         let (mut guard, gateway) = (built.and(guard), built.and(gateway));
@@ -150,7 +159,7 @@ impl Control {
         let gateway = self.set_gateway(gateway.as_ref());
         let of_gateway = (gateway, &*self.0.gateway.listeners);
         let store = self.0.store.clone();
-        let engine = engine_settings(&settings, &self.0.listeners, seed, store, guard, of_gateway);
+        let engine = engine_settings(&settings, &self.0.listeners, self.0.seed, store, guard, of_gateway);
         let (format, every) = (settings.log_format, settings.stats_every);
         self.0.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
         if let Some(gauge) = &self.0.gauge {

@@ -75,6 +75,8 @@ struct User {
     name: Box<str>,
     line: u32,
     secret: Secret,
+    /// The keyed hash of the text that the secret was read from; equal after a reload that leaves the text as it was.
+    text_hash: [u8; 16],
 }
 
 /// All users of one file.
@@ -106,7 +108,8 @@ impl fmt::Debug for Users {
 
 impl Users {
     /// Reads a user file: `name:password` or `name:hash` per line, `#` at the beginning of comments, blank lines. Everything
-    /// after the first colon is the password. The seed keys hashes; it must be secret and random.
+    /// after the first colon is the password. The seed keys hashes; it must be secret and random, and for files that replace one
+    /// another the same, see [`Users::key`].
     pub fn parse(text: &[u8], seed: u128) -> Result<Users, Vec<UserError>> {
         let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
         let mut users =
@@ -145,9 +148,13 @@ impl Users {
         self.users.get(user.0 as usize).map_or("", |user| &user.name)
     }
 
-    /// The key of these credentials in [`CredentialCache`], valid for these users only.
+    /// The key of these credentials in [`CredentialCache`], valid for as long as the user's line in the file stays the same: a
+    /// user who is added or removed, or whose password is changed, has other keys.
     pub fn key(&self, credentials: &Credentials) -> u128 {
-        sip128(self.seed, &[b"remembered", credentials.user(), credentials.password()])
+        let user = self.find(credentials.user()).and_then(|user| self.users.get(user.0 as usize));
+        // As long for an unknown name, so that the time does not show which names exist.
+        let text_hash = user.map_or([0; 16], |user| user.text_hash);
+        sip128(self.seed, &[b"remembered", credentials.user(), credentials.password(), &text_hash])
     }
 
     /// The user of this name, without a password check: for credentials that [`CredentialCache`] has accepted.
@@ -203,7 +210,8 @@ impl Users {
         }
         let hash = self.name_hash(name.as_bytes());
         let number = u32::try_from(self.users.len()).map_err(|_| fail(EXPECTED_FEWER))?;
-        self.users.push(User { name: name.into(), line, secret });
+        let text_hash = sip128(self.seed, &[b"text", name.as_bytes(), password.as_bytes()]).to_le_bytes();
+        self.users.push(User { name: name.into(), line, secret, text_hash });
         let Users { seed, users, by_name, .. } = self;
         let rehash =
             |&at: &u32| users.get(at as usize).map_or(0, |user| name_hash(*seed, user.name.as_bytes()));

@@ -138,6 +138,34 @@ fn bad_lines_are_all_told_and_never_shown() {
     assert_eq!(Users::parse("x\n".repeat(5000).as_bytes(), 9).unwrap_err().len(), ERRORS_MAX);
 }
 
+/// A reload forgets a verdict, right or wrong, if and only if the user's line has changed.
+#[test]
+fn rule_47_verdicts_hold_until_the_line_of_the_user_changes() {
+    let before = format!("alice:secret\nbob:{BCRYPT}\n");
+    for (after, user, same) in [
+        (format!("# new\nbob:{BCRYPT}\nalice:secret\ncarol:x\n"), "alice", true),
+        (format!("alice:other\nbob:{BCRYPT}\n"), "alice", false),
+        (format!("alice:{BCRYPT}\nbob:{BCRYPT}\n"), "alice", false),
+        (format!("bob:{BCRYPT}\n"), "alice", false),
+        (format!("alice:other\nbob:{BCRYPT}\n"), "bob", true),
+        (format!("alice:secret\nbob:{SHA512}\n"), "bob", false),
+        (format!("alice:secret\nbob:{BCRYPT}\ncarol:x\n"), "carol", false),
+        ("alice:secret\n".to_owned(), "carol", true),
+    ] {
+        let (one, other) = (Users::parse(before.as_bytes(), 9), Users::parse(after.as_bytes(), 9));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        for password in ["secret", "other", ""] {
+            let given = of(user, password);
+            assert_eq!(one.key(&given) == other.key(&given), same, "{user}:{password} after {after}");
+        }
+    }
+    let users = Users::parse(b"alice:secret\n", 9).unwrap();
+    let others = Users::parse(b"alice:secret\n", 10).unwrap();
+    assert_ne!(users.key(&of("alice", "secret")), others.key(&of("alice", "secret")), "the seed counts");
+    assert_ne!(users.key(&of("alice", "secret")), users.key(&of("alice", "secre")));
+    assert_ne!(users.key(&of("alice", "secret")), users.key(&of("alic", "secret")));
+}
+
 #[test]
 fn a_name_comes_once() {
     let errors = Users::parse(b"a:1\nb:2\n\na:3\nb:2", 9).unwrap_err();

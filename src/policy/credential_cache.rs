@@ -17,7 +17,7 @@ pub const ACCEPTED_FOR_US: u64 = 60_000_000;
 pub const WRONG_FOR_US: u64 = 30_000_000;
 
 /// Verdicts on credentials. The keys are 128-bit hashes under the seed of the [`Users`] that decided; the credentials
-/// are not kept. After a reload the keys differ, so nothing has to be revoked.
+/// are not kept. After a reload the keys of users who have changed differ, so nothing has to be revoked.
 ///
 /// [`Users`]: super::auth::Users
 #[derive(Debug)]
