@@ -492,6 +492,21 @@ mod tests {
         expect(lines, "X-Real-IP: x", "10.0.0.1");
     }
 
+    #[test]
+    fn ours_2_cloudflare_is_trusted_networks_and_a_list_of_fields() {
+        let all = ["CF-Connecting-IP", "True-Client-IP", "X-Forwarded-For", "X-Real-IP"];
+        for (first, _) in all.iter().enumerate() {
+            let line = |(number, name): (usize, &&str)| format!("{name}: 192.0.2.{number}\r\n");
+            let fields: String = all.iter().enumerate().skip(first).map(line).rev().collect();
+            let client = (format!("192.0.2.{first}"), false);
+            assert_eq!(find("trust cloudflare", "104.16.0.1", &fields), client, "{fields}");
+            // The same as a line of networks and fields, for that network.
+            let spelt = format!("trust 104.16.0.0/13 fields {}", all.join(","));
+            assert_eq!(find(&spelt, "104.16.0.1", &fields), client, "{fields}");
+            assert_eq!(find("trust cloudflare", "104.28.0.0", &fields).0, "104.28.0.0", "{fields}");
+        }
+    }
+
     /// An unknown client counts as its peer: such clients share no counter, and cannot use another client's.
     #[test]
     fn fault_13_9_a_client_that_cannot_be_told_is_its_peer() {

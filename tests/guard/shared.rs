@@ -131,6 +131,27 @@ fn ours_4_bans_are_looked_up_without_the_store() {
     assert!(commands.contains("cmdstat_scan:") && !commands.contains("cmdstat_keys:"), "{commands}");
 }
 
+/// The reference library writes its fields there, and reads them over its configuration.
+#[test]
+fn ours_9_the_store_overrides_no_field() {
+    let Some(redis) = RedisServer::start() else { return };
+    for (name, value) in [
+        ("csp_config", r#"{"default-src": ["'none'"]}"#),
+        ("hsts_config", r#"{"max_age": 1, "include_subdomains": false, "preload": false}"#),
+        ("custom_headers", r#"{"X-Frame-Options": "DENY", "X-Stored": "1"}"#),
+    ] {
+        redis.query::<()>(&["SET", &format!("guard_core:security_headers:{name}"), value]);
+    }
+    let (origin, scratch) = (Origin::ok(), Scratch::new());
+    let routes = scratch.file("gateway.conf", format!("*/ -> {}\n", origin.address()));
+    let guard = scratch.file("guard.conf", format!("headers on\nstore {}\n", redis.url()));
+    let weir = Weir::start(&["--gateway", &routes, "--guard", &guard]);
+    weir.wait_for_error(|line| line.contains("the store answers"));
+    let answer = weir.connect().ask("GET / HTTP/1.1\r\nHost: app.example\r\n\r\n");
+    assert_eq!(answer.head.all("x-frame-options"), ["SAMEORIGIN"]);
+    assert!(!answer.head.has("x-stored") && !answer.head.has("content-security-policy"));
+}
+
 #[test]
 fn escalation_is_shared() {
     let Some(fleet) = Fleet::start("escalate 4/10m block 15m after 3", "deadline 5s") else { return };

@@ -56,6 +56,21 @@ pub fn heard_by_others(url: &str) {
 }
 
 #[test]
+fn ours_3_keys_are_scanned_and_never_listed_at_once() {
+    let Some(server) = RedisServer::start() else { return };
+    let one = Node::reaching(patient(&server.url()));
+    one.client.order(ban("192.0.2.1/32", None, ""));
+    eventually("the ban is written", || (server.query::<u32>(&["DBSIZE"]) > 0).then_some(()));
+    let key = format!("guard_core:escalation:192.0.2.1:{}", "ab".repeat(32));
+    server.query::<()>(&["SET", &key, "x"]);
+    one.client.order(StoreOrder::ForgetAll("escalation:192.0.2.1".into()));
+    eventually("the key is gone", || (!server.query::<bool>(&["EXISTS", &key])).then_some(()));
+    Node::reaching(patient(&server.url()));
+    let commands: String = server.query(&["INFO", "commandstats"]);
+    assert!(commands.contains("cmdstat_scan:") && !commands.contains("cmdstat_keys:"), "{commands}");
+}
+
+#[test]
 fn fault_13_1_bans_of_networks_are_loaded_by_processes_that_start_later() {
     let Some(server) = RedisServer::start() else { return };
     let one = Node::reaching(patient(&server.url()));

@@ -1,8 +1,12 @@
 //! Limits that several processes share.
 
+use crate::common::{DEADLINE, Origin, Raw};
 use crate::node::{Node, exactly_the_limit, patient, window};
 use crate::redis_server::RedisServer;
+use std::thread;
+use std::time::{Duration, Instant};
 use weir::guard::store::{Answer, Check, EscalationConstants, EscalationVerdict, StoreNews};
+use weir::{Configuration, Proxy, Time};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -14,6 +18,53 @@ fn ours_5_exactly_the_limit_passes_over_two_processes_and_64_threads() {
     assert_eq!(server.query::<u32>(&["ZCARD", key]), 301, "no more is kept than decides");
     let life: u64 = server.query(&["PTTL", key]);
     assert!(life > HOUR_MS && life <= 2 * HOUR_MS, "{life}");
+}
+
+/// A proxy that counts in that store, on a machine whose clock says so many years since 1970.
+fn proxy_of_year(server: &RedisServer, years: u32) -> Proxy {
+    let guard = format!(
+        "limit 2/1h per client\nescalate 2/1h block 2h after 9 per client\n\
+         store {} deadline 10s on-failure closed\n",
+        server.url()
+    );
+    let configuration = Configuration::new().memory_only().file("guard.conf", guard);
+    let text = "host 127.0.0.1\nport 0\nallow 127.0.0.0/8\nguard guard.conf\n";
+    let began = Instant::now();
+    let clock = move || {
+        let monotonic = began.elapsed();
+        Time { monotonic, unix: Duration::from_secs(31_557_600) * years + monotonic }
+    };
+    Proxy::builder().configuration(configuration.text(text)).clock(clock).build().expect("a proxy")
+}
+
+#[test]
+fn ours_5_time_is_the_stores_whatever_the_clocks_of_the_machines_say() {
+    let Some(server) = RedisServer::start() else { return };
+    let origin = Origin::ok();
+    let now_us = || {
+        let (seconds, micros): (u64, u64) = server.query(&["TIME"]);
+        (seconds * 1_000_000 + micros) as f64
+    };
+    let began_us = now_us();
+    let mut proxies = [1, 31, 99].map(|years| proxy_of_year(&server, years));
+    for (at, status) in [(0, 200), (1, 200), (2, 429), (0, 429)] {
+        let to = proxies[at].control().addresses()[0];
+        let request = origin.fill("GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\n\r\n");
+        let client = thread::spawn(move || Raw::connect(to).ask(request).status());
+        let end = Instant::now() + DEADLINE;
+        while !client.is_finished() {
+            assert!(Instant::now() < end, "no response");
+            proxies[at].poll(Some(Duration::from_millis(1))).expect("a turn");
+        }
+        assert_eq!(client.join().expect("a client"), status, "the proxy {at}");
+    }
+    let during = began_us..=now_us();
+    let hits: Vec<(String, f64)> =
+        server.query(&["ZRANGE", "guard_core:rate_limit:rate:127.0.0.1", "0", "-1", "WITHSCORES"]);
+    assert_eq!(hits.len(), 3, "the limit, and one more");
+    assert!(hits.iter().all(|(_, seconds)| during.contains(&(seconds * 1e6))), "{hits:?} in {during:?}");
+    let start_ms: f64 = server.query(&["HGET", "guard_core:escalation:127.0.0.1", "window_start"]);
+    assert!(((began_us / 1e3).floor()..=during.end() / 1e3).contains(&start_ms), "{start_ms} in {during:?}");
 }
 
 #[test]

@@ -233,7 +233,7 @@ async fn step(collection: &Collection<Document>, id: &str, stages: Vec<Document>
 }
 
 #[test]
-fn guard_6_the_pipeline_of_escalation_agrees_with_the_model_step_by_step() {
+fn ours_6_the_pipeline_of_escalation_agrees_with_the_model_step_by_step() {
     let Some(mongo) = Mongo::start() else { return };
     let mongo = mongo.emptied("steps");
     let small = Constants {

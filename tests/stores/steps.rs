@@ -56,7 +56,7 @@ fn ours_5_hits_at_one_time_do_not_collapse_and_microseconds_count() {
 }
 
 #[test]
-fn guard_6_the_script_of_escalation_agrees_with_the_model_step_by_step() {
+fn ours_6_the_script_of_escalation_agrees_with_the_model_step_by_step() {
     let Some(server) = RedisServer::start() else { return };
     let (mut connection, script) = (server.connection(), redis::Script::new(ESCALATION));
     let small = Constants {

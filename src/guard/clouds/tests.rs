@@ -101,6 +101,35 @@ fn fault_13_5_a_default_route_is_refused() {
     assert_eq!(parse(Provider::Gcp, widest).map(|ranges| ranges.len()), Ok(2));
 }
 
+/// One network that is too wide discards the whole set, in every form, and the widest allowed one does not.
+#[test]
+fn ours_8_prefixes_have_a_least_length() {
+    let gcp =
+        |network: &str, key: &str| format!(r#"{{"prefixes": [{{"{key}": "{network}", "scope": "a"}}]}}"#);
+    let aws = |v4: &str, v6: &str| {
+        let row = |key: &str, network: &str| {
+            format!(r#"[{{"{key}": "{network}", "region": "r", "service": "AMAZON"}}]"#)
+        };
+        format!(r#"{{"prefixes": {}, "ipv6_prefixes": {}}}"#, row("ip_prefix", v4), row("ipv6_prefix", v6))
+    };
+    let feed = |network: &str| format!("5.0.0.0/16,DE,,,\n{network},DE,,,\n");
+    for (provider, content, wide) in [
+        (Provider::Gcp, gcp("34.0.0.0/7", "ipv4Prefix"), Some("34.0.0.0/7")),
+        (Provider::Gcp, gcp("34.0.0.0/8", "ipv4Prefix"), None),
+        (Provider::Gcp, gcp("2600::/15", "ipv6Prefix"), Some("2600::/15")),
+        (Provider::Gcp, gcp("2600::/16", "ipv6Prefix"), None),
+        (Provider::Aws, aws("3.0.0.0/8", "2600::/16"), None),
+        (Provider::Aws, aws("2.0.0.0/7", "2600::/16"), Some("2.0.0.0/7")),
+        (Provider::Aws, aws("3.0.0.0/8", "2000::/3"), Some("2000::/3")),
+        (Provider::Linode, feed("6.0.0.0/8"), None),
+        (Provider::Linode, feed("6.0.0.0/7"), Some("6.0.0.0/7")),
+        (Provider::Linode, feed("::/0"), Some("::/0")),
+    ] {
+        let found = parse(provider, content.as_bytes()).err();
+        assert_eq!(found, wide.map(|wide| CloudError::TooWide(wide.parse().unwrap())), "{content}");
+    }
+}
+
 #[test]
 fn guard_8_faulty_documents_are_refused_as_a_whole() {
     for (name, provider, content) in [

@@ -42,6 +42,18 @@ fn guard_11_a_browser_goes_to_its_own_host_and_a_server_does_not() {
 }
 
 #[test]
+fn ours_11_repeated_names_are_all_scanned() {
+    let attack = "1%27%20OR%201%3D1--";
+    for place in 0..5 {
+        let value = |at| if at == place { attack } else { "plain" };
+        let query: Vec<String> = (0..5).map(|at| format!("q={}", value(at))).collect();
+        let verdict = of_head(&format!("/a?{}", query.join("&")), None);
+        assert_eq!(verdict, Verdict::Threat(Category::Sqli), "{query:?}");
+    }
+    assert_eq!(of_head("/a?q=plain&q=plain", None), Verdict::Clean);
+}
+
+#[test]
 fn guard_11_names_of_files_in_fields_are_looked_at() {
     for (name, value, is_found) in [
         ("X-Filename", "shop.php", true),
