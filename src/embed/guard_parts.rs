@@ -40,9 +40,10 @@ impl GuardParts {
         event_socket: Option<UnixDatagram>,
     ) -> io::Result<Option<GuardParts>> {
         let Some(_built) = built() else { return Ok(None) };
-        let link = Arc::clone(link);
+        let (link, clock) = (Arc::clone(link), link.clock().clone());
         let keys_max = file.and_then(|file| file.directives.keys_max).unwrap_or(KEYS_MAX);
-        let state = State::new(random_seed()?, keys_max, Box::new(move |change| link.tell(change)));
+        let state = State::new(random_seed()?, keys_max, Box::new(move |change| link.tell(change)))
+            .timed_by(Box::new(move || u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX)));
         let (event_socket, events) = (event_socket.map(Arc::new), Mutex::default());
         let clouds = CloudParts::default();
         clouds.set_files(file);

@@ -3,14 +3,15 @@
 use super::bans::{Ban, BanError, BanOrigin, Bans};
 use super::behaviour::throttles::Throttles;
 use super::csrf::Key;
-use super::detection::Category;
 #[cfg(feature = "detection")]
 use super::detection::Detector;
 use super::directives::{BanAfter, Directives};
+use super::durations::{Durations, Stopwatch};
 use super::escalation::SharedEscalations;
 use super::events::{Event, EventType, Ring};
 use super::ipv4_parts::Ipv4Parts;
 use super::keyed::Keys;
+use super::noted::Noted;
 use super::store::{Answer, StoreNews, StoreOrder};
 use super::told::{Asker, Happened, Told};
 use super::window::{SharedWindows, WINDOW_MS_MAX};
@@ -74,24 +75,15 @@ pub struct State {
     /// Tokens that were given out.
     tokens: AtomicU64,
     /// Requests with findings, by category, and behind them those of [`Noted::Exhausted`] and [`Noted::Unseen`].
-    detected: [AtomicU64; Category::ALL.len() + 2],
+    detected: [AtomicU64; Noted::COUNT],
+    /// How long detection takes.
+    pub durations: Durations,
     /// The last compiled detector: the next guard file shares its automata if the patterns are the same.
     #[cfg(feature = "detection")]
     pub(super) detector: Mutex<Weak<Detector>>,
     events: Mutex<Ring>,
     events_lost: AtomicU64,
     sink: Sink,
-}
-
-/// The result of detection in a request, as the counters have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
-    /// An attack was found.
-    Attack(Category),
-    /// The request exceeded a bound of the inspection.
-    Exhausted,
-    /// The rest of a long binary content passed without a scan.
-    Unseen,
 }
 
 impl State {
@@ -111,7 +103,8 @@ impl State {
             throttles: Throttles::new(keys_max),
             csrf_key: Mutex::new(None),
             tokens: AtomicU64::new(0),
-            detected: [const { AtomicU64::new(0) }; Category::ALL.len() + 2],
+            detected: [const { AtomicU64::new(0) }; Noted::COUNT],
+            durations: Durations::new(None),
             #[cfg(feature = "detection")]
             detector: Mutex::new(Weak::new()),
             events: Mutex::new(Ring::new(EVENTS_MAX)),
@@ -120,22 +113,21 @@ impl State {
         }
     }
 
+    /// Measures how long detection takes, from now on.
+    pub fn timed_by(self, stopwatch: Stopwatch) -> State {
+        State { durations: Durations::new(Some(stopwatch)), ..self }
+    }
+
     /// Counts a request by the result of its scan.
     pub fn note_detected(&self, noted: Noted) {
-        let place = match noted {
-            Noted::Attack(category) => category as usize,
-            Noted::Exhausted => Category::ALL.len(),
-            Noted::Unseen => Category::ALL.len() + 1,
-        };
-        if let Some(count) = self.detected.get(place) {
+        if let Some(count) = self.detected.get(noted.place()) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// The numbers of these requests, by the word of the category.
     pub fn detected(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let names = Category::ALL.into_iter().map(Category::name).chain(["exhausted", "unseen"]);
-        names.zip(self.detected.iter().map(|count| count.load(Ordering::Relaxed)))
+        Noted::names().zip(self.detected.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// Counters of each kind at most.

@@ -2,9 +2,11 @@
 //! end.
 
 use super::clouds::{CLOUDS, CloudNumbers};
-use super::histogram::{Family, Histogram};
+use super::histogram::Family;
 use super::labels::STATUS_CLASSES;
-use super::snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, STATUS, STATUS_CLASSES_SHOWN, Snapshot, WORKERS};
+use super::snapshot::{
+    BLOCKED_RATIO, CACHE_HIT_RATIOS, DETECTION, Durations, STATUS, STATUS_CLASSES_SHOWN, Snapshot, WORKERS,
+};
 use super::tables::{DetectNumbers, UpstreamNumbers};
 use super::{Descriptor, Kind, Labelled, Unit};
 use std::fmt::{Display, Write as _};
@@ -127,21 +129,48 @@ impl Text {
         for (at, (value, histogram)) in values.iter().zip(histograms).enumerate() {
             if at < shown || histogram.count() > 0 {
                 let own = if label.is_empty() { String::new() } else { format!("{label}=\"{value}\"") };
-                self.put_histogram(&name, &own, histogram);
+                self.put_histogram(&name, &own, histogram.buckets(), seconds(histogram.sum_us()));
             }
         }
     }
 
-    fn put_histogram(&mut self, name: &str, label: &str, histogram: &Histogram) {
+    /// Durations by category, in buckets of their own.
+    fn put_detection(&mut self, detection: &[Labelled<Durations>]) {
+        if detection.is_empty() {
+            return;
+        }
+        let name = self.describe(&DETECTION);
+        for Labelled { labels, numbers } in detection {
+            let label = labels.iter().map(|(label, value)| format!("{label}=\"{value}\""));
+            let buckets = numbers.buckets.iter().copied();
+            self.put_histogram(
+                &name,
+                &label.collect::<Vec<_>>().join(","),
+                buckets,
+                numbers.sum_ns as f64 / 1e9,
+            );
+        }
+    }
+
+    fn put_histogram(
+        &mut self,
+        name: &str,
+        label: &str,
+        buckets: impl Iterator<Item = (Option<u64>, u64)>,
+        sum_s: f64,
+    ) {
         let comma = if label.is_empty() { "" } else { "," };
-        for (bound_us, count) in histogram.buckets() {
+        let mut all = 0;
+        for (bound_us, count) in buckets {
+            all = count;
             // OpenMetrics 1.0 demands a point in the number (section 4.4.5).
-            let bound = bound_us.map_or("+Inf".to_owned(), |bound_us| format!("{:?}", seconds(bound_us)));
-            let _ = writeln!(self.out, "{name}_bucket{{{label}{comma}le=\"{bound}\"}} {count}");
+            let bound = bound_us.map_or("+Inf".to_owned(), |bound_us| seconds(bound_us).to_string());
+            let point = if bound_us.is_some() && !bound.contains('.') { ".0" } else { "" };
+            let _ = writeln!(self.out, "{name}_bucket{{{label}{comma}le=\"{bound}{point}\"}} {count}");
         }
         let labels = if label.is_empty() { String::new() } else { format!("{{{label}}}") };
-        let _ = writeln!(self.out, "{name}_sum{labels} {}", seconds(histogram.sum_us()));
-        let _ = writeln!(self.out, "{name}_count{labels} {}", histogram.count());
+        let _ = writeln!(self.out, "{name}_sum{labels} {sum_s}");
+        let _ = writeln!(self.out, "{name}_count{labels} {all}");
     }
 
     fn put_build(&mut self, version: &str) {
@@ -179,6 +208,7 @@ impl Snapshot {
         text.put_clouds(&self.clouds);
         let number = |numbers: &DetectNumbers, at| numbers.numbers().nth(at).map(|(_, value)| value);
         text.put_labelled(DetectNumbers::DESCRIPTORS, &self.detected, number);
+        text.put_detection(&self.detection);
         let number = |numbers: &UpstreamNumbers, at| numbers.numbers().nth(at).map(|(_, value)| value);
         text.put_labelled(UpstreamNumbers::DESCRIPTORS, &self.upstreams, number);
         for family in sum.histograms.families() {
@@ -252,7 +282,7 @@ mod tests {
             UpstreamNumbers::DESCRIPTORS,
             DetectNumbers::DESCRIPTORS,
             Histograms::DESCRIPTORS,
-            &[STATUS, WORKERS, BLOCKED_RATIO],
+            &[STATUS, WORKERS, BLOCKED_RATIO, DETECTION],
             &CACHE_HIT_RATIOS,
         ];
         let mut names = BTreeSet::new();
@@ -310,6 +340,24 @@ mod tests {
         let cached = Snapshot { cache: Some(CacheNumbers::default()), ..snapshot() };
         let text = cached.exposition(Form::OpenMetrics, "1.2.3");
         assert!(text.contains("weir_cache_entries 0\n") && text.contains("cache=\"hit\""), "{text}");
+    }
+
+    #[test]
+    fn ours_11_detection_has_a_histogram_for_each_category() {
+        let of = |category: &str, buckets: [u64; 2], sum_ns| Labelled {
+            labels: vec![("category", category.to_owned())],
+            numbers: Durations { buckets: vec![(Some(2), buckets[0]), (None, buckets[1])], sum_ns },
+        };
+        let detection = vec![of("none", [3, 4], 8_500), of("sqli", [1, 1], 1_000)];
+        let text = Snapshot { detection, ..snapshot() }.exposition(Form::OpenMetrics, "1");
+        let part = "# TYPE weir_guard_detection_seconds histogram\n# UNIT weir_guard_detection_seconds seconds\n\
+                    weir_guard_detection_seconds_bucket{category=\"none\",le=\"0.000002\"} 3\n\
+                    weir_guard_detection_seconds_bucket{category=\"none\",le=\"+Inf\"} 4\n\
+                    weir_guard_detection_seconds_sum{category=\"none\"} 0.0000085\n\
+                    weir_guard_detection_seconds_count{category=\"none\"} 4\n\
+                    weir_guard_detection_seconds_bucket{category=\"sqli\",le=\"0.000002\"} 1\n";
+        assert!(text.contains(part), "{text}");
+        assert!(!snapshot().exposition(Form::OpenMetrics, "1").contains("guard_detection"));
     }
 
     #[test]

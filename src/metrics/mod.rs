@@ -20,7 +20,9 @@ pub use clouds::{CLOUDS, CloudNumbers};
 pub use exposition::Form;
 pub use histogram::{BOUNDS_US, Histogram, Histograms};
 pub use labels::{CACHE_USES, STATUS_CLASSES};
-pub use snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, Labelled, STATUS, Snapshot, WORKERS};
+pub use snapshot::{
+    BLOCKED_RATIO, CACHE_HIT_RATIOS, DETECTION, Durations, Labelled, STATUS, Snapshot, WORKERS,
+};
 pub use tables::{
     CacheNumbers, DetectNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers, UpstreamNumbers,
     ValueNumbers,

@@ -39,6 +39,17 @@ pub const CACHE_HIT_RATIOS: [Descriptor; 2] = [
     ),
 ];
 
+/// How long detection took ([`Durations`]).
+pub const DETECTION: Descriptor = Descriptor {
+    name: "guard_detection_s",
+    help: help(
+        "For looking for attacks in the head of one request, or in its body without the time between its pieces, by the category \
+         of the first attack found there.",
+    ),
+    kind: Kind::Histogram,
+    unit: Unit::Seconds,
+};
+
 const fn ratio(name: &'static str, sentence: &'static str) -> Descriptor {
     Descriptor { name, help: help(sentence), kind: Kind::Gauge, unit: Unit::Ratio }
 }
@@ -62,6 +73,8 @@ pub struct Snapshot {
     pub clouds: Vec<CloudNumbers>,
     /// The numbers of detection, by category. The line leaves them out.
     pub detected: Vec<Labelled<DetectNumbers>>,
+    /// How long detection took, by category. The line leaves it out.
+    pub detection: Vec<Labelled<Durations>>,
     /// The numbers of each upstream of the gateway. The line leaves them out.
     pub upstreams: Vec<Labelled<UpstreamNumbers>>,
 }
@@ -73,6 +86,15 @@ pub struct Labelled<T> {
     pub labels: Vec<(&'static str, String)>,
     /// The numbers.
     pub numbers: T,
+}
+
+/// Durations in buckets that their owner has chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Durations {
+    /// For each bucket its upper bound in microseconds (`None` for the last one), and the number of durations up to that bound.
+    pub buckets: Vec<(Option<u64>, u64)>,
+    /// The sum of all durations, in nanoseconds.
+    pub sum_ns: u64,
 }
 
 impl Metrics {
@@ -196,7 +218,8 @@ mod tests {
             DetectNumbers::DESCRIPTORS,
             Histograms::DESCRIPTORS,
         ];
-        let others = [&STATUS, &WORKERS, &BLOCKED_RATIO, &CACHE_HIT_RATIOS[0], &CACHE_HIT_RATIOS[1]];
+        let [requests, bytes] = &CACHE_HIT_RATIOS;
+        let others = [&STATUS, &WORKERS, &BLOCKED_RATIO, &DETECTION, requests, bytes];
         tables.into_iter().flatten().chain(others).collect()
     }
 

@@ -10,10 +10,11 @@ use super::clouds::KnownClouds;
 use super::stores::{StoreCounters, StoreSlot, ValueCounting};
 use crate::cache::store::{Statistics, Store};
 use crate::gateway::rules::{Gateway, Status};
+use crate::guard::durations::Measured;
 use crate::guard::state::State;
 use crate::metrics::{
-    CacheNumbers, DetectNumbers, GuardNumbers, Labelled, Metrics, ProcessNumbers, Snapshot, StoreNumbers,
-    UpstreamNumbers, ValueNumbers,
+    CacheNumbers, DetectNumbers, Durations, GuardNumbers, Labelled, Metrics, ProcessNumbers, Snapshot,
+    StoreNumbers, UpstreamNumbers, ValueNumbers,
 };
 use crate::part::guard::{Shared, built};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,6 +100,7 @@ impl Scoreboard {
         Snapshot {
             guard: Some(guard_numbers(state)),
             detected: state.detected().map(detected).collect(),
+            detection: state.durations.measured().map(detection).collect(),
             store: store.counters().map(store_numbers),
             clouds: clouds.numbers(unix_ms()),
             ..of_loops
@@ -191,6 +193,10 @@ fn detected((category, requests): (&'static str, u64)) -> Labelled<DetectNumbers
     Labelled { labels, numbers: DetectNumbers { guard_detected: requests } }
 }
 
+fn detection(Measured { category, buckets, sum_ns }: Measured) -> Labelled<Durations> {
+    Labelled { labels: vec![("category", category.to_owned())], numbers: Durations { buckets, sum_ns } }
+}
+
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as u64
@@ -255,6 +261,7 @@ fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
         store: None,
         clouds: Vec::new(),
         detected: Vec::new(),
+        detection: Vec::new(),
         upstreams: Vec::new(),
     }
 }

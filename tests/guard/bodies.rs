@@ -180,10 +180,34 @@ fn fault_13_8_padding_ends_no_scan_without_a_verdict() {
 
 /// The counter of a category.
 fn counted(control: &str, category: &str) -> u64 {
+    number(control, "guard_detected_total", category)
+}
+
+fn number(control: &str, name: &str, category: &str) -> u64 {
     let told = run(&["ctl", "--control", control, "stats", "--openmetrics"]).out;
-    let name = format!("weir_guard_detected_total{{category=\"{category}\"}} ");
+    let name = format!("weir_{name}{{category=\"{category}\"}} ");
     let line = told.lines().find_map(|line| line.strip_prefix(&name));
     line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in {told}"))
+}
+
+/// One duration for each head and each body, under what was found there.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn ours_11_durations_are_counted_for_each_category() {
+    let scratch = Scratch::new();
+    let control = scratch.join("control");
+    let guarded = Guarded::with_options("detect block\nexclude /out\n", &["--control", &control]);
+    let count = |category| number(&control, "guard_detection_seconds_count", category);
+    assert_eq!(count("none"), 0);
+    assert_eq!(guarded.get("192.0.2.1", "/a").0, 200);
+    assert_eq!(guarded.get("192.0.2.1", "/out?q=%27%20or%201%3D1--").0, 200);
+    assert_eq!(count("none"), 1, "nothing is looked at below an excluded path");
+    assert_eq!(guarded.get("192.0.2.1", "/a?q=%27%20or%201%3D1--").0, 400);
+    assert_eq!((count("none"), count("sqli")), (1, 1));
+    assert_eq!(post(&guarded, &of_type(FORM), b"a=b&c=d"), 200);
+    assert_eq!((count("none"), count("sqli")), (3, 1), "a head and a body");
+    assert_eq!(post(&guarded, &of_type(FORM), b"a=b&q=%27%20or%201%3D1--"), 400);
+    assert_eq!((count("none"), count("sqli")), (4, 2));
 }
 
 #[test]

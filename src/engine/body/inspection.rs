@@ -30,6 +30,8 @@ pub(in crate::engine) struct Inspection {
     values: u32,
     /// Bytes received, after decoding.
     bytes: usize,
+    /// How long all of this took so far, in nanoseconds.
+    took_ns: u64,
     /// Findings until the verdict.
     findings: Option<Box<Findings>>,
     /// The report for the guard.
@@ -47,6 +49,7 @@ impl Inspection {
             walker: Walker::new(fields.all("content-type")),
             values: 0,
             bytes: 0,
+            took_ns: 0,
             findings: Some(Box::new(findings)),
             report: None,
         })
@@ -66,6 +69,8 @@ impl Inspection {
         let (Some(detector), Some(found)) = (guard.detector(), findings.as_deref_mut()) else {
             return OfPiece::Leave;
         };
+        let durations = &guard.state().durations;
+        let began_ns = durations.read_ns();
         detector.with_scratch(|scratch| {
             // After a verdict no more is scanned or decoded.
             let over = Cell::new(false);
@@ -103,7 +108,15 @@ impl Inspection {
                 found.cut();
             }
         });
-        self.judge()
+        let took_ns = durations.since_ns(began_ns).map(|now_ns| self.took_ns.saturating_add(now_ns));
+        self.took_ns = took_ns.unwrap_or_default();
+        let verdict = found.verdict();
+        let of_piece = self.judge();
+        // The last piece, or there is a verdict.
+        if payload.is_none() || self.findings.is_none() {
+            self.guard.note_duration(verdict, took_ns);
+        }
+        of_piece
     }
 
     fn judge(&mut self) -> OfPiece {

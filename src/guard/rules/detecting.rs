@@ -5,7 +5,8 @@ use super::subject::Subject;
 use crate::guard::detection::{Categories, DetectRules, Detector, Findings, Mode, Verdict};
 use crate::guard::directives::{PER_CLIENT, Violation};
 use crate::guard::events::{Event, EventType};
-use crate::guard::state::{Noted, State};
+use crate::guard::noted::Noted;
+use crate::guard::state::State;
 use crate::guard::told::Asker;
 use crate::guard::verdict::{Cause, Denial};
 use crate::time::Now;
@@ -39,16 +40,13 @@ pub(super) fn conclude(
     if findings.is_cut() {
         consequences.state.note_detected(Noted::Unseen);
     }
+    if let Some(noted) = noted(verdict) {
+        consequences.state.note_detected(noted);
+    }
     let categories = match verdict {
         Verdict::Clean => return Ok(()),
-        Verdict::Threat(category) => {
-            consequences.state.note_detected(Noted::Attack(category));
-            Categories::of(category)
-        }
-        Verdict::Exhausted => {
-            consequences.state.note_detected(Noted::Exhausted);
-            Categories::ALL
-        }
+        Verdict::Threat(category) => Categories::of(category),
+        Verdict::Exhausted => Categories::ALL,
     };
     if verdict == Verdict::Exhausted && !detector.rules().exhausted_blocks {
         return Ok(());
@@ -72,6 +70,15 @@ pub(super) fn conclude(
         false => Cause::Suspicious,
     };
     Err(Denial { cause, line, retry_after_s: 0 })
+}
+
+/// A verdict as the counters have it; `None` without a finding.
+pub(super) fn noted(verdict: Verdict) -> Option<Noted> {
+    match verdict {
+        Verdict::Clean => None,
+        Verdict::Threat(category) => Some(Noted::Attack(category)),
+        Verdict::Exhausted => Some(Noted::Exhausted),
+    }
 }
 
 fn is_banned(client: IpAddr, consequences: &Consequences, now: Now) -> bool {

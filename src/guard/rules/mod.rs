@@ -317,6 +317,12 @@ impl Guard {
         self.detector.as_deref()
     }
 
+    /// Counts how long the inspection of a body took, if that was measured.
+    #[cfg(feature = "detection")]
+    pub fn note_duration(&self, verdict: Verdict, took_ns: Option<u64>) {
+        self.state().durations.observe(detecting::noted(verdict), took_ns);
+    }
+
     /// Whether a request with this verdict is refused.
     #[cfg(feature = "detection")]
     pub fn refuses(&self, verdict: Verdict) -> bool {
@@ -347,7 +353,10 @@ impl Guard {
         let findings = detector.with_scratch(|scratch| {
             let mut findings = detector.begin(subject.path, scratch)?;
             let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value));
+            let durations = &self.state().durations;
+            let began_ns = durations.read_ns();
             detector.scan_request(subject.path, fields, scratch, &mut findings);
+            durations.observe(detecting::noted(findings.verdict()), durations.since_ns(began_ns));
             Some(findings)
         });
         findings.map_or(Ok(()), |findings| self.conclude_findings(&findings, subject, now))
