@@ -6,8 +6,10 @@ use daemon::{Launch, commands, start};
 use log::LevelFilter;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 use weir::config::{Command, Problems, Settings};
 use weir::log::diagnostics::Diagnostics;
+use weir::log::format::timestamp;
 
 #[cfg(all(without_unwinding_tables, panic = "unwind"))]
 compile_error!(
@@ -45,8 +47,9 @@ fn start_log(settings: &Settings) {
         // A reload may raise the level.
         .filter_module("weir", LevelFilter::Trace)
         .format(|out, record| {
-            let time = out.timestamp_millis();
-            writeln!(out, "{time} weir {}: {}", record.level().as_str().to_ascii_lowercase(), record.args())
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            out.write_all(&timestamp(now.as_micros() as u64))?;
+            writeln!(out, " weir {}: {}", record.level().as_str().to_ascii_lowercase(), record.args())
         })
         .target(env_logger::Target::Pipe(Box::new(Diagnostics)))
         .init();

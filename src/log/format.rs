@@ -554,8 +554,12 @@ fn write_socket_address(out: &mut Vec<u8>, address: SocketAddr) {
 /// columns.
 const LAST_UNIX_S: u64 = 253_402_300_799;
 
-/// `2025-11-21T23:09:01.123Z` (RFC 3339).
 fn write_timestamp(out: &mut Vec<u8>, unix_us: u64) {
+    out.extend_from_slice(&timestamp(unix_us));
+}
+
+/// `2025-11-21T23:09:01.123Z` (RFC 3339) from microseconds since 1970-01-01 UTC. Always ASCII.
+pub fn timestamp(unix_us: u64) -> [u8; 24] {
     let unix_s = (unix_us / 1_000_000).min(LAST_UNIX_S);
     let (year, month, day) = civil(unix_s / 86_400);
     let mut text = *b"0000-00-00T00:00:00.000Z";
@@ -574,7 +578,7 @@ fn write_timestamp(out: &mut Vec<u8>, unix_us: u64) {
         text[at..at + 2].copy_from_slice(&fields::TWO_DIGITS[value as usize % 100]);
     }
     text[20] = b'0' + (milliseconds / 100) as u8;
-    out.extend_from_slice(&text);
+    text
 }
 
 /// `21/Nov/2025:23:09:01 +0000`.
