@@ -18,28 +18,47 @@ pub fn find(name: &str) -> Option<&'static Spec> {
     TABLE.iter().find(|spec| spec.names().any(|known| known == name))
 }
 
+/// Takes each text, and returns the problems with those that are malformed. One function for values of all types.
+fn each(
+    texts: &[Located<String>],
+    take: &mut dyn FnMut(&Located<String>) -> Result<(), values::Expected>,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for text in texts {
+        if let Err(expected) = take(text) {
+            problems.push(malformed(text, &expected));
+        }
+    }
+    problems
+}
+
 /// Sets a field to the last valid value.
 fn one<T>(
     field: &mut T,
     texts: &[Located<String>],
     parse: impl Fn(&str) -> Result<T, values::Expected>,
 ) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for text in texts {
-        match parse(&text.value) {
-            Ok(value) => *field = value,
-            Err(expected) => problems.push(malformed(text, &expected)),
-        }
-    }
-    problems
+    each(texts, &mut |text| {
+        *field = parse(&text.value)?;
+        Ok(())
+    })
 }
 
-/// Stores the last path, with its origin.
+/// Stores the last valid value, with its origin.
+fn last<T>(
+    field: &mut Option<Located<T>>,
+    texts: &[Located<String>],
+    parse: impl Fn(&str) -> Result<T, values::Expected>,
+) -> Vec<Problem> {
+    *field = None;
+    each(texts, &mut |text| {
+        *field = Some(text.with(parse(&text.value)?));
+        Ok(())
+    })
+}
+
 fn located_path(field: &mut Option<Located<PathBuf>>, texts: &[Located<String>]) -> Vec<Problem> {
-    let mut files = Vec::new();
-    let problems = many(&mut files, texts, values::path);
-    *field = files.pop();
-    problems
+    last(field, texts, values::path)
 }
 
 /// Replaces a list by all valid values.
@@ -48,15 +67,11 @@ fn many<T>(
     texts: &[Located<String>],
     parse: impl Fn(&str) -> Result<T, values::Expected>,
 ) -> Vec<Problem> {
-    let mut problems = Vec::new();
     field.clear();
-    for text in texts {
-        match parse(&text.value) {
-            Ok(value) => field.push(text.with(value)),
-            Err(expected) => problems.push(malformed(text, &expected)),
-        }
-    }
-    problems
+    each(texts, &mut |text| {
+        field.push(text.with(parse(&text.value)?));
+        Ok(())
+    })
 }
 
 fn malformed(text: &Located<String>, expected: &str) -> Problem {
@@ -113,12 +128,7 @@ pub static TABLE: &[Spec] = &[
         "NAME[:GROUP]",
         "",
         "become this user once the port is bound, if root",
-        |s, v| {
-            let mut users = Vec::new();
-            let problems = many(&mut users, v, values::any_user);
-            s.user = users.pop();
-            problems
-        },
+        |s, v| last(&mut s.user, v, values::any_user),
     )
     .restart()
     .common(),
@@ -151,12 +161,7 @@ pub static TABLE: &[Spec] = &[
         "control",
         "PATH",
         "listen on this Unix socket for weir ctl; for this user and root only",
-        |s, v| {
-            let mut paths = Vec::new();
-            let problems = many(&mut paths, v, values::path);
-            s.control = paths.pop();
-            problems
-        },
+        |s, v| located_path(&mut s.control, v),
     )
     .restart()
     .needs(feature::ADMIN),
@@ -175,12 +180,7 @@ pub static TABLE: &[Spec] = &[
         "ADDR:PORT",
         "",
         "serve the numbers as OpenMetrics text here: /metrics, /healthz, /readyz",
-        |s, v| {
-            let mut addresses = Vec::new();
-            let problems = many(&mut addresses, v, values::socket_address);
-            s.metrics = addresses.pop();
-            problems
-        },
+        |s, v| last(&mut s.metrics, v, values::socket_address),
     )
     .restart()
     .needs(feature::ADMIN),

@@ -37,7 +37,7 @@ const COMMANDS: [&str; 5] = ["explain", "detect", "reload", "ctl", "help"];
 
 /// All settings. [`Settings::load`] makes them. `Settings::default()` is blank; the documented defaults are
 /// [`Settings::built_in`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// The command.
     pub command: Command,
@@ -261,7 +261,7 @@ impl Settings {
         let mut settings = Settings { command: self.command.clone(), ..Settings::default() };
         for (row, spec) in TABLE.iter().enumerate() {
             let (before, after) = (&self.texts[row], &found.texts[row]);
-            let same = canonical_value(spec, before) == canonical_value(spec, after);
+            let same = alone(spec, before) == alone(spec, after);
             let taken = if same || !spec.restart { after } else { before };
             settings.texts.push(taken.clone());
             match (same, spec.restart) {
@@ -482,12 +482,12 @@ pub struct Changes {
     pub need_restart: Vec<&'static str>,
 }
 
-/// The meaning of an option's texts, whatever their spelling: `60s` is `1m`.
-fn canonical_value(spec: &Spec, texts: &[Located<String>]) -> String {
+/// The meaning of an option's texts, whatever their spelling: `60s` is `1m`. Settings of this option and no other.
+fn alone(spec: &Spec, texts: &[Located<String>]) -> Settings {
     let texts: Vec<_> = texts.iter().map(|text| Located::new(text.value.clone(), Origin::Default)).collect();
     let mut settings = Settings::default();
     drop((spec.apply)(&mut settings, &texts));
-    format!("{settings:?}")
+    settings
 }
 
 /// An option at a location whose message may need the option's name, because a line number alone is less clear.
