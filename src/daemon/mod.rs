@@ -228,6 +228,8 @@ fn warn_if_unreadable(settings: &Settings) {
 impl Daemon {
     /// Obeys signals until the proxy has ended. Returns the exit code.
     pub fn serve(mut self, mut signals: Signals) -> u8 {
+        // This thread sleeps from here on, and needs little of what the start needed.
+        embed::release_start();
         let mut draining = false;
         let mut code = exit::OK;
         for signal in signals.forever() {
