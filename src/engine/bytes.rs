@@ -79,7 +79,14 @@ impl Machines {
                     (space.map(Space::one), queue)
                 }
                 Client::Transaction(id) => {
-                    (transactions.slab[id.index as usize].upload_space(pool), Parked::Uploads)
+                    let transaction = &mut transactions.slab[id.index as usize];
+                    // A body that stays behind its head grows as a head does.
+                    let queue = match (transaction.keeps_input(), transaction.input.is_empty()) {
+                        (false, _) => Parked::Uploads,
+                        (true, true) => Parked::Heads,
+                        (true, false) => Parked::Heap,
+                    };
+                    (transaction.upload_space(pool), queue)
                 }
                 Client::Tunnel(tunnel) => (tunnels.upload_space(pool, tunnel), Parked::Uploads),
             },
@@ -119,8 +126,7 @@ impl Machines {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => return None,
                 Client::Transaction(id) => {
                     let transaction = transaction(id);
-                    if !transaction.wants_upload() || transaction.keeps_body() || transaction.is_collecting()
-                    {
+                    if !transaction.wants_upload() || transaction.keeps_input() {
                         return None;
                     }
                     (transaction.origin?, transaction.up.splice_allowed()?)

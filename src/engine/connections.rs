@@ -86,7 +86,7 @@ pub(in crate::engine) enum Parked {
     Downloads,
     Uploads,
     Heads,
-    /// Heads that have outgrown their block.
+    /// Heads, and bodies that stay behind them, that have outgrown their block.
     Heap,
 }
 

@@ -90,6 +90,11 @@ impl Transaction {
         matches!(self.stage, Stage::Collecting)
     }
 
+    /// Whether received bytes of the body stay where the head was received.
+    pub fn keeps_input(&self) -> bool {
+        self.is_collecting() || self.keeps_body()
+    }
+
     /// Space for more of the body.
     pub(super) fn collecting_space<'p>(&'p mut self, pool: &'p mut Pool) -> Option<Space<'p>> {
         let bytes_max = self.info.head_bytes + COLLECTED_BYTES_MAX + CODING_BYTES_MAX + 1;
