@@ -23,8 +23,10 @@ mod simulation {
     pub mod scenario;
     pub mod sharing;
     pub mod shell;
+    pub mod site;
     pub mod socket;
     pub mod tunnel;
+    pub mod visitor;
     pub mod world;
 }
 
@@ -112,6 +114,10 @@ fn holds_whatever_happens() {
     assert!(
         runs < 50 || (filtered * 2 > runs && tally.filters_refused * 20 > runs),
         "filters had hardly anything to do: {tally:?}"
+    );
+    assert!(
+        runs < 50 || tally.visited.iter().all(|count| count * 10 > runs),
+        "hardly any own page was visited: {tally:?}"
     );
     let unreached = Reached::ALL.iter().find(|reached| !tally.guard.contains_key(reached));
     assert!(runs < 100 || unreached.is_none(), "the guard was never brought to {unreached:?}: {tally:?}");

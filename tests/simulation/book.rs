@@ -103,6 +103,8 @@ pub struct Tally {
     pub filtered_up: u64,
     pub filtered_down: u64,
     pub filters_refused: u64,
+    /// Own pages that were answered, forms that were refused, and requests for pages that failed because the store did.
+    pub visited: [u64; 3],
     /// What the guard has come to.
     pub guard: BTreeMap<Reached, u64>,
 }
@@ -146,6 +148,7 @@ impl Tally {
         self.filtered_up += other.filtered_up;
         self.filtered_down += other.filtered_down;
         self.filters_refused += other.filters_refused;
+        self.visited.iter_mut().zip(other.visited).for_each(|(sum, count)| *sum += count);
         for (reached, count) in &other.guard {
             *self.guard.entry(*reached).or_default() += count;
         }

@@ -9,6 +9,7 @@ use super::book::Checked;
 use super::client::address;
 use super::dice::{Dice, mix};
 use super::messages::{Ask, Key, Kind};
+use super::site::Keeping;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -190,6 +191,14 @@ impl Plan {
         let guard = Arc::new(guard(text, State::new([5, 6], 10_000, sink)));
         let inspects = kind > 14;
         Some(Plan { guard, text, policy, refuses, own, bans, inspects, outage, changes })
+    }
+
+    /// How the sessions of weir's own pages are kept beside it; `None`: the guard would refuse and ban their visitors for what it
+    /// counts itself.
+    pub fn keeping(&self) -> Option<Keeping> {
+        let counts = self.own != Own::Nothing;
+        let kept = if self.policy.is_some() { Keeping::Shared } else { Keeping::Memory };
+        (!counts).then_some(kept)
     }
 
     /// The store's key of a request, as a guard of its own finds it.
@@ -396,6 +405,30 @@ impl Guarding {
         if self.unique.contains(&check) && self.of_key.contains_key(&check) {
             return Err(format!("{check}: counted twice"));
         }
+        self.of_key.entry(check.clone()).or_default().push((number, job.to_bits()));
+        let refused = plan.refuses && is_refused(&check);
+        self.note_asked(number, job, now_us)?;
+        let within = Answer::Window { within: true, left: 7, retry_after_ms: 0 };
+        let mut honest = vec![within; checks.len()];
+        if let (true, Some(first)) = (refused, honest.first_mut()) {
+            *first = Answer::Window { within: false, left: 0, retry_after_ms: 1500 };
+        }
+        let (answer, is_one, after_us) =
+            match if self.is_away(now_us) { dice.pick(&[11, 13, 15]) } else { dice.below(20) } {
+                0..=10 => (Ok(honest), true, dice.pick(&[1, 1_000, 20_000, 49_000])),
+                11 | 12 => (Ok(honest), true, dice.pick(&[51_000, 80_000, 300_000, 5_000_000])),
+                13 | 14 => return Ok(Vec::new()),
+                15 | 16 => (Err(StoreFailure::Unreachable), false, 1),
+                17 => (Ok([honest, vec![within]].concat()), false, 500),
+                18 => (Ok(Vec::new()), false, 500),
+                _ => (Ok(vec![Answer::Escalation(EscalationVerdict::Permanent); checks.len()]), false, 500),
+            };
+        let times = dice.pick(&[1, 1, 1, 2]);
+        Ok((0..times).map(|_| (after_us, answer.clone(), is_one)).collect())
+    }
+
+    /// The store is asked, by a circuit that is not open.
+    pub fn note_asked(&mut self, number: usize, job: StoreJob, now_us: u64) -> Checked<()> {
         let circuit = &mut self.circuits[number];
         if let Some(probe_at_us) = &mut circuit.probe_at_us {
             if now_us < *probe_at_us {
@@ -404,29 +437,16 @@ impl Guarding {
             *probe_at_us = now_us + PROBE_EVERY_US;
             self.note(Reached::Probed);
         }
-        self.of_key.entry(check.clone()).or_default().push((number, job.to_bits()));
         self.due[number].push_back((now_us + DEADLINE_US, job.to_bits()));
-        let refused = plan.refuses && is_refused(&check);
         let asked = Asked { at_us: now_us, fate: Fate::Waits };
         self.asked.insert((number, job.to_bits()), asked);
-        let within = Answer::Window { within: true, left: 7, retry_after_ms: 0 };
-        let mut honest = vec![within; checks.len()];
-        if let (true, Some(first)) = (refused, honest.first_mut()) {
-            *first = Answer::Window { within: false, left: 0, retry_after_ms: 1500 };
-        }
-        let is_away = plan.outage.is_some_and(|(from, until)| (from..until).contains(&now_us));
-        let (answer, is_one, after_us) = match if is_away { dice.pick(&[11, 13, 15]) } else { dice.below(20) }
-        {
-            0..=10 => (Ok(honest), true, dice.pick(&[1, 1_000, 20_000, 49_000])),
-            11 | 12 => (Ok(honest), true, dice.pick(&[51_000, 80_000, 300_000, 5_000_000])),
-            13 | 14 => return Ok(Vec::new()),
-            15 | 16 => (Err(StoreFailure::Unreachable), false, 1),
-            17 => (Ok([honest, vec![within]].concat()), false, 500),
-            18 => (Ok(Vec::new()), false, 500),
-            _ => (Ok(vec![Answer::Escalation(EscalationVerdict::Permanent); checks.len()]), false, 500),
-        };
-        let times = dice.pick(&[1, 1, 1, 2]);
-        Ok((0..times).map(|_| (after_us, answer.clone(), is_one)).collect())
+        Ok(())
+    }
+
+    /// Whether the store is away.
+    pub fn is_away(&self, now_us: u64) -> bool {
+        let outage = self.plan.as_ref().and_then(|plan| plan.outage);
+        outage.is_some_and(|(from, until)| (from..until).contains(&now_us))
     }
 
     /// An answer arrives.

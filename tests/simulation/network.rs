@@ -21,6 +21,8 @@ pub enum Task {
     Establish(LinkId),
     /// Client number so and so connects.
     Arrive(u32),
+    /// A visitor of weir's own pages.
+    Visit(u32),
     /// A DNS reply, by its number.
     Reply(u64),
     /// A password was verified, by the number of the job.
@@ -40,6 +42,8 @@ pub enum Task {
 pub enum Peer {
     Client(u32),
     Origin(u32),
+    /// Of weir's own pages.
+    Visitor(u32),
 }
 
 /// Bytes in order.
@@ -193,6 +197,7 @@ impl Network {
             Task::Read(link) => self.links[link].read_due = false,
             Task::Establish(_)
             | Task::Arrive(_)
+            | Task::Visit(_)
             | Task::Reply(_)
             | Task::Verified(_)
             | Task::Answered(_)

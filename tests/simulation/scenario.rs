@@ -3,6 +3,7 @@
 use super::dice::Dice;
 use super::guarding::Plan;
 use super::pages::Page;
+use super::site::{Keeping, Site};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use weir::cache::rfc::freshness::Freshness;
@@ -253,6 +254,19 @@ impl Scenario {
         let directives = weir::gateway::directives::parse(text.as_bytes()).expect("a gateway file");
         self.settings.gateway = Some(Arc::new(Gateway::new(&directives, None)));
         self.settings.listeners[0].gateway = true;
+    }
+
+    /// In half of the worlds that are no gateway weir has pages of its own, and in all of these with a shared store.
+    pub fn site(&self) -> Option<Site> {
+        // By dice of its own, so that all else is as it would be.
+        let mut dice = Dice::new(self.settings.seed[1] ^ u64::from(self.clients));
+        let keeping = self.guard.as_ref().map_or(Some(Keeping::Memory), Plan::keeping)?;
+        if self.is_gateway() || keeping == Keeping::Memory && !dice.percent(50) {
+            return None;
+        }
+        let exact = self.strict && self.guard.is_none();
+        let visitors = dice.between(1, 6) as u32;
+        Some(Site::new(visitors, keeping, exact, self.guard.is_some(), dice))
     }
 
     /// Requests go to configured servers: there are no tunnels, and no users.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use weir::engine::StoreJob;
 use weir::engine::transaction::log_record::{Kind, LogRecord, Phases, Text};
 use weir::engine::{Action, Engine, Event, JobId, ListenerId, PeerId, SocketError, Splice};
+use weir::guard::values::{ValueAnswer, ValueRequest};
 use weir::policy::auth::Users;
 use weir::resolver::{self, Hosts, QueryId};
 use weir::time::Now;
@@ -41,6 +42,8 @@ pub struct Shell {
     /// What the store will say.
     /// And whether it is an answer.
     answers: HashMap<u64, (StoreJob, Answered, bool)>,
+    /// What it will say to pages.
+    page_answers: HashMap<u64, (StoreJob, ValueAnswer)>,
     pub(super) numbers: u64,
     pub(super) users: Users,
     pub(super) exhausted: bool,
@@ -67,6 +70,7 @@ impl Shell {
             replies: HashMap::new(),
             jobs: HashMap::new(),
             answers: HashMap::new(),
+            page_answers: HashMap::new(),
             // No two shells give out the same one.
             numbers: (number as u64) << 32,
             users: super::scenario::users(),
@@ -303,7 +307,9 @@ impl Shell {
                 Event::SendFailed(error)
             }
         };
-        if let (Event::Sent(count), Peer::Client(_)) = (event, around.net.links[socket.link].peer) {
+        if let (Event::Sent(count), Peer::Client(_) | Peer::Visitor(_)) =
+            (event, around.net.links[socket.link].peer)
+        {
             self.sent += count as u64;
         }
         self.tell(around, id, event)?;
@@ -420,7 +426,7 @@ impl Shell {
                         return Err("there is no other loop to be told anything".to_string());
                     }
                 }
-                Action::AskValue { .. } => return Err("there is no page to ask for a value".to_string()),
+                Action::AskValue { job, request } => self.ask_value(around, job, &request)?,
                 Action::AskStore { job, checks } => {
                     let (guarding, net) = (&mut around.book.guarding, &mut around.net);
                     let now_us = net.now_us;
@@ -452,6 +458,35 @@ impl Shell {
             return Err("peers without sockets".to_string());
         }
         Ok(())
+    }
+
+    /// A page asks the store.
+    fn ask_value(&mut self, around: &mut Surroundings, job: StoreJob, request: &ValueRequest) -> Checked<()> {
+        let (guarding, now_us) = (&mut around.book.guarding, around.net.now_us);
+        let site = around.site.as_mut().ok_or("there is no page to ask for a value")?;
+        if site.is_shared() {
+            guarding.note_asked(self.number, job, now_us)?;
+        }
+        for (after_us, answer) in site.ask((self.number, job), request, guarding.is_away(now_us)) {
+            self.numbers += 1;
+            self.page_answers.insert(self.numbers, (job, answer));
+            around.net.info(after_us, Task::Answered(self.numbers));
+        }
+        Ok(())
+    }
+
+    /// What the store says to a page arrives.
+    fn answer_page(&mut self, around: &mut Surroundings, job: StoreJob, answer: ValueAnswer) -> Checked<()> {
+        if let Some(site) = &mut around.site {
+            site.note_told(self.number, job, &answer);
+            if site.is_shared() {
+                let is_one = !matches!(answer, ValueAnswer::Failed(_));
+                around.book.guarding.hear(self.number, job, is_one, around.net.now_us);
+            }
+        }
+        self.engine.handle_value_answer(around.net.now(), job, answer);
+        self.steps += 1;
+        self.act(around)
     }
 
     fn connect(
@@ -538,6 +573,9 @@ impl Shell {
 
     /// What the store says arrives.
     pub fn answered(&mut self, around: &mut Surroundings, number: u64) -> Checked<()> {
+        if let Some((job, answer)) = self.page_answers.remove(&number) {
+            return self.answer_page(around, job, answer);
+        }
         let Some((job, answer, is_one)) = self.answers.remove(&number) else { return Ok(()) };
         around.book.guarding.hear(self.number, job, is_one, around.net.now_us);
         let answer = answer.as_deref().map_err(|failure| *failure);

@@ -7,6 +7,8 @@ use super::network::{LinkId, Network, Peer, Task};
 use super::origin::OriginEnd;
 use super::scenario::{Dialling, GlobalEvent, Scenario};
 use super::shell::Shell;
+use super::site::Site;
+use super::visitor;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -25,6 +27,8 @@ pub struct Surroundings {
     pub book: Book,
     clients: Vec<Client>,
     origins: Vec<OriginEnd>,
+    /// weir's own pages, and who visits them.
+    pub site: Option<Site>,
     /// Where a link will lead when its handshake ends.
     destinations: Vec<Option<SocketAddr>>,
     /// Whose a link's socket is, and at which index.
@@ -105,7 +109,7 @@ impl Surroundings {
     /// The origin at the far end is idle, and nothing is on its way to it.
     pub fn is_between(&self, link: LinkId) -> bool {
         match self.net.links[link].peer {
-            Peer::Client(_) | Peer::Origin(u32::MAX) => false,
+            Peer::Client(_) | Peer::Visitor(_) | Peer::Origin(u32::MAX) => false,
             Peer::Origin(serial) => {
                 self.origins[serial as usize].is_between() && self.net.links[link].to_peer.is_empty()
             }
@@ -118,6 +122,11 @@ impl Surroundings {
             Peer::Client(number) => {
                 let read = self.net.links[link].read_by_weir;
                 !self.clients[number as usize].is_at_boundary(&self.book, read)
+            }
+            Peer::Visitor(number) => {
+                let read = self.net.links[link].read_by_weir;
+                let visitors = self.site.as_ref().map(|site| &site.visitors);
+                visitors.is_some_and(|visitors| !visitors[number as usize].is_at_boundary(read))
             }
             Peer::Origin(_) => false,
         }
@@ -150,7 +159,7 @@ impl Surroundings {
                 let open = self.clients[number as usize].has_open_tunnel();
                 open.then(|| client::address(number).ip())
             }
-            Peer::Origin(_) => None,
+            Peer::Origin(_) | Peer::Visitor(_) => None,
         }
     }
 
@@ -171,6 +180,7 @@ impl Surroundings {
             Peer::Client(number) => {
                 (&mut tally.moved_up, self.clients[number as usize].tunnel_key().is_some())
             }
+            Peer::Visitor(_) => (&mut tally.moved_up, false),
             Peer::Origin(serial) => {
                 (&mut tally.moved_down, self.origins.get(serial as usize).is_some_and(OriginEnd::is_tunnel))
             }
@@ -187,6 +197,12 @@ impl Surroundings {
             Peer::Client(number) => {
                 self.provoke();
                 self.clients[number as usize].send(&mut self.net, &mut self.book)
+            }
+            Peer::Visitor(number) => {
+                if let Some(site) = &mut self.site {
+                    site.send(number, &mut self.net);
+                }
+                Ok(())
             }
             Peer::Origin(serial) => match self.origins.get_mut(serial as usize) {
                 Some(origin) => origin.send(&mut self.net, &mut self.book),
@@ -211,6 +227,10 @@ impl Surroundings {
     fn read(&mut self, link: LinkId) -> Checked<()> {
         match self.net.links[link].peer {
             Peer::Client(number) => self.clients[number as usize].read(&mut self.net, &mut self.book),
+            Peer::Visitor(number) => match &mut self.site {
+                Some(site) => site.read(number, &mut self.net),
+                None => Ok(()),
+            },
             Peer::Origin(serial) => match self.origins.get_mut(serial as usize) {
                 Some(origin) => origin.read(&mut self.net, &mut self.book),
                 None => Ok(()),
@@ -253,6 +273,14 @@ impl World {
             let at = net.dice.between(0, book.scenario.arrivals_us);
             net.info(at, Task::Arrive(number));
         }
+        let mut site = book.scenario.site();
+        if let Some(site) = &mut site {
+            let callbacks = site.callbacks();
+            shells.iter_mut().for_each(|shell| shell.engine.set_callbacks(callbacks.clone()));
+            for (number, at) in site.arrivals(book.scenario.arrivals_us) {
+                net.info(at, Task::Visit(number));
+            }
+        }
         for (number, (at, _)) in book.scenario.global_events.iter().enumerate() {
             net.info(*at, Task::GlobalEvent(number));
         }
@@ -261,6 +289,7 @@ impl World {
             book,
             clients,
             origins: Vec::new(),
+            site,
             destinations: Vec::new(),
             places: Vec::new(),
             post: vec![VecDeque::new(); loops],
@@ -341,6 +370,10 @@ impl World {
                 self.arrive(number);
                 Ok(())
             }
+            Task::Visit(number) => {
+                self.visit(number);
+                Ok(())
+            }
             Task::Reply(number) => self.shells[(number >> 32) as usize].reply(&mut self.around, number),
             Task::Verified(number) => self.shells[(number >> 32) as usize].verified(&mut self.around, number),
             Task::Answered(number) => self.shells[(number >> 32) as usize].answered(&mut self.around, number),
@@ -366,6 +399,22 @@ impl World {
         let loops = self.shells.len();
         let shell = if loops > 1 { self.around.net.dice.below(loops) } else { 0 };
         self.shells[shell].backlog.push((link, client::address(number)));
+    }
+
+    /// A visitor of the own pages connects, to any loop.
+    fn visit(&mut self, number: u32) {
+        let Surroundings { net, book, site: Some(site), .. } = &mut self.around else { return };
+        let visitor = &mut site.visitors[number as usize];
+        if book.draining {
+            visitor.done = true;
+            return;
+        }
+        let link = net.open(Peer::Visitor(number), true);
+        visitor.arrive(link);
+        net.plan_send(link, 1);
+        let loops = self.shells.len();
+        let shell = if loops > 1 { net.dice.below(loops) } else { 0 };
+        self.shells[shell].backlog.push((link, visitor::address(number)));
     }
 
     fn apply_global_event(&mut self, event: GlobalEvent) -> Checked<()> {
@@ -419,6 +468,10 @@ impl World {
         }
         if let Some(client) = self.around.clients.iter().find(|client| !client.done) {
             return Err(format!("nobody told client {client:?}"));
+        }
+        if let Some(site) = &self.around.site {
+            site.check_end()?;
+            self.around.book.tally.visited = site.tally;
         }
         for client in self.around.clients.iter().filter(|client| client.is_served(&self.around.book)) {
             let address = client::address(client.number);
