@@ -4,6 +4,7 @@ use super::category::Category;
 use super::confirm::Confirm;
 use super::rules::CustomPattern;
 use super::signatures::{ANY_CONTEXT, ANY_VIEW, Signature};
+use super::speech::{Shape, Talk};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex_automata::Input;
 use regex_automata::hybrid::regex::{Cache, Regex};
@@ -35,6 +36,7 @@ pub(super) struct Compiled {
     pub(super) views: u8,
     regex: Regex,
     confirm: Option<Confirm>,
+    talk: Talk,
 }
 
 /// All signatures of a detector.
@@ -114,6 +116,7 @@ impl Automata {
                 regex: compile(signature.pattern, false)
                     .map_err(|error| format!("{}: {error}", signature.name))?,
                 confirm: signature.confirm,
+                talk: signature.talk,
             });
         }
         for pattern in custom {
@@ -128,6 +131,7 @@ impl Automata {
                 regex: compile(&pattern.pattern, true)
                     .map_err(|error| format!("{}: {error}", pattern.name))?,
                 confirm: None,
+                talk: Talk::Never,
             });
         }
         let literals = AhoCorasick::builder()
@@ -143,7 +147,7 @@ impl Automata {
     pub(super) fn scan(
         &self,
         text: &[u8],
-        (context, views): (u8, u8),
+        (context, views, shape): (u8, u8, Shape),
         caches: &mut Caches,
         mut found: impl FnMut(usize, &Compiled, Range<usize>),
     ) {
@@ -160,7 +164,7 @@ impl Automata {
             let cache = &mut caches[place];
             let before = cache.as_ref().map_or(0, Cache::memory_usage);
             let cache = cache.get_or_insert_with(|| signature.regex.create_cache());
-            if let Some(range) = signature.find(text, cache) {
+            if let Some(range) = signature.find(text, shape, cache) {
                 found(place, signature, range);
             }
             *states_bytes += cache.memory_usage().saturating_sub(before);
@@ -209,12 +213,13 @@ fn needed(literal: &str, signature: u16, list: u8) -> (&str, Need) {
 
 impl Compiled {
     /// The first confirmed match. At most [`CONFIRMATIONS_MAX`] matches are tested.
-    fn find(&self, text: &[u8], cache: &mut Cache) -> Option<Range<usize>> {
+    fn find(&self, text: &[u8], shape: Shape, cache: &mut Cache) -> Option<Range<usize>> {
         let mut from = 0;
         for _ in 0..CONFIRMATIONS_MAX {
             // The automata have no bytes at which they give up.
             let found = self.regex.try_search(cache, &Input::new(text).range(from..)).ok().flatten()?;
-            if self.confirm.is_none_or(|confirm| confirm(text, found.range())) {
+            let is_confirmed = self.confirm.is_none_or(|confirm| confirm(text, found.range()));
+            if is_confirmed && !shape.is_talk(self.talk, text, &found.range()) {
                 return Some(found.range());
             }
             from = found.end().max(found.start() + 1);

@@ -1,5 +1,6 @@
 //! Code that tests the text around a match, for patterns with too many false matches.
 
+use super::speech::{begins_value, is_blank, is_spoken, words, words_before};
 use std::ops::Range;
 
 /// Whether the match at this place of a view is an attack.
@@ -16,7 +17,13 @@ pub(super) fn breaks_out(text: &[u8], range: Range<usize>) -> bool {
     let is_quote = |place: &usize| {
         text[*place] == text[at] && !(is_letter(place.checked_sub(1)) && is_letter(Some(place + 1)))
     };
-    (0..at).filter(is_quote).count() % 2 == 0
+    // Within a string, a quote behind a backslash is a part of the string.
+    let mut is_open = false;
+    for place in (0..at).filter(is_quote) {
+        let is_escaped = is_open && place > 0 && text[place - 1] == b'\\';
+        is_open ^= !is_escaped;
+    }
+    !is_open
 }
 
 /// The value does not begin with a statement: a text that shows or describes SQL is no injection.
@@ -24,6 +31,42 @@ pub(super) fn is_no_statement(text: &[u8], range: Range<usize>) -> bool {
     let before = &text[..range.start];
     let verbs: [&[u8]; 6] = [b"select ", b"select\n", b"insert into", b"update ", b"delete from", b"create "];
     !verbs.iter().any(|verb| memchr::memmem::find(before, verb).is_some())
+}
+
+/// No query before the match in the same text is what it continues: `SELECT a FROM b UNION SELECT c` is a whole statement. A quote
+/// that nothing has opened begins an attack, whatever is before it.
+pub(super) fn continues_no_statement(text: &[u8], range: Range<usize>) -> bool {
+    let before = &text[..range.start];
+    let holds = |word: &[u8]| memchr::memmem::find(before, word);
+    let is_query =
+        holds(b"select ").is_some_and(|at| memchr::memmem::find(&before[at..], b"from ").is_some());
+    let quotes = before.iter().filter(|byte| matches!(byte, b'\'' | b'"')).count();
+    !is_query || quotes % 2 == 1
+}
+
+/// The filter is no example in a sentence: words are before it, and each of its brackets has a counterpart.
+pub(super) fn is_no_shown_filter(text: &[u8], range: Range<usize>) -> bool {
+    let mut depth = 0i32;
+    let is_balanced = text.iter().all(|byte| {
+        depth += i32::from(*byte == b'(') - i32::from(*byte == b')');
+        depth >= 0
+    });
+    let first = memchr::memchr(b'(', text).unwrap_or(range.start);
+    let is_shown = is_balanced && depth == 0 && words_before(&text[..first], is_spoken) >= MENTION_WORDS;
+    !is_shown && is_no_remark(text, range)
+}
+
+/// The shell is called: at the beginning of the value, or behind a sign that ends the command before it.
+pub(super) fn is_called(text: &[u8], range: Range<usize>) -> bool {
+    let lead = text[..range.start].trim_ascii_end();
+    let is_sign =
+        |byte: &u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'.' | b',' | b':' | b'?' | b'!' | b'*');
+    begins_value(lead) || lead.last().is_some_and(is_sign)
+}
+
+/// The command is no subject of a question: `nc -l 8080 not working`.
+pub(super) fn is_no_subject(text: &[u8], range: Range<usize>) -> bool {
+    words(&text[range.end..]).filter(|word| is_spoken(word)).count() < MENTION_WORDS
 }
 
 /// The link has content; editors of pages write links to nothing (`javascript:void(0)`).
@@ -54,7 +97,9 @@ pub(super) fn leads_shortly(text: &[u8], range: Range<usize>) -> bool {
         && lead.last().is_some_and(u8::is_ascii_alphabetic)
         && words > 0
         && text[..range.start].ends_with(b" ");
-    lead.len() <= SHORT_LEAD && words <= 2 && !is_script && !is_markdown
+    let closes = || memchr::memchr_iter(b'`', &text[..range.start]).count() % 2 == 1;
+    let ends_span = text[range.start] == b'`' && closes();
+    lead.len() <= SHORT_LEAD && words <= 2 && !is_script && !is_markdown && !ends_span
 }
 
 /// The command is the last word of a short value: a word among others that are separated is a column or a choice.
@@ -90,40 +135,99 @@ pub(super) fn is_no_example(text: &[u8], _: Range<usize>) -> bool {
     !(is_object && is_sentence)
 }
 
-/// The text is no mention: a sentence that names the element (`how do I add <script> to a page?`) has words before
-/// it, and no code in it.
+/// The element is no mention: a sentence names it (`how do I add <script> to a page?`), with words beside it, without attributes, and
+/// with nothing behind it that a browser would run.
 pub(super) fn is_no_mention(text: &[u8], range: Range<usize>) -> bool {
     let (lead, rest) = (&text[..range.start], &text[range.start..]);
-    let words = lead.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
-    let is_prose =
-        words >= MENTION_WORDS && !lead.iter().any(|byte| matches!(byte, b'"' | b'>' | b'=' | b';'));
-    if rest.starts_with(b"</") {
+    if rest.starts_with(b"</") && memchr::memmem::find(lead, b"<script").is_some() {
         // The end of an element that was judged by its beginning.
-        return memchr::memmem::find(lead, b"<script").is_none();
+        return false;
     }
-    let Some(end) = memchr::memchr(b'>', rest) else { return true };
-    let (tag, inside) = (&rest[..end], &rest[end + 1..]);
-    let inside = &inside[..memchr::memchr(b'<', inside).unwrap_or(inside.len())];
-    let inside_code = inside.strip_prefix(b"`").filter(|_| is_quoted_name(lead, inside)).unwrap_or(inside);
-    let is_code = |byte: &u8| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'{');
-    let is_remark =
-        words + words_of(inside) >= REMARK_WORDS && tag.ends_with(b"script") || is_quoted_name(lead, inside);
-    if !(is_prose || is_remark) {
-        return true;
-    }
-    memchr::memmem::find(tag, b"//").is_some()
-        || tag.contains(&b':')
-        || tag.contains(&b'\\')
-        || inside_code.iter().any(is_code)
+    let Some(inside) = behind_bare_tag(rest) else { return true };
+    let is_said = words_before(lead, is_spoken) + usize::from(lead.ends_with(b"`")) >= MENTION_WORDS
+        || words(inside).take(4).filter(|word| is_spoken(word)).count() >= MENTION_WORDS;
+    !(is_said && is_no_script(inside))
 }
 
-/// A name between the marks of code in a text: `` `<script>` ``.
-fn is_quoted_name(lead: &[u8], behind: &[u8]) -> bool {
-    lead.ends_with(b"`") && behind.starts_with(b"` ")
+/// The text behind a tag without attributes: `<script>`, `<script async>`, `<script tag`.
+fn behind_bare_tag(rest: &[u8]) -> Option<&[u8]> {
+    let tag = rest.strip_prefix(b"</").or_else(|| rest.strip_prefix(b"<"))?;
+    match memchr::memchr2(b'>', b'=', tag) {
+        None => Some(tag),
+        Some(end) => {
+            let is_bare = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace();
+            (tag[end] == b'>' && tag[..end].iter().all(is_bare)).then(|| &tag[end + 1..])
+        }
+    }
 }
 
-fn words_of(text: &[u8]) -> usize {
-    text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count()
+/// The text behind `<script>` that no browser runs: without the signs that code needs to act, or beginning with two words, which is
+/// an error of syntax in the whole script.
+fn is_no_script(inside: &[u8]) -> bool {
+    let inside = inside.strip_prefix(b"`").unwrap_or(inside);
+    let script = &inside[..memchr::memmem::find(inside, b"</").unwrap_or(inside.len())];
+    let is_inert = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || is_blank(byte) || matches!(byte, b',' | b'.' | b'?' | b'!' | b'-')
+    };
+    script.iter().all(is_inert) || has_two_names(script)
+}
+
+/// Two names with nothing but a blank between them, before any string or comment: an error of syntax, so that no part of the script
+/// runs.
+fn has_two_names(script: &[u8]) -> bool {
+    let is_mark = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`' | b'/' | b'\\' | b'\n' | b'\r');
+    let line = &script[..script.iter().position(is_mark).unwrap_or(script.len())];
+    let mut last_is_name = false;
+    line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()).any(|word| {
+        let letters = word.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        let is_name = letters > 0 && !OF_SCRIPTS.contains(&&word[..letters]);
+        let found = last_is_name && is_name;
+        last_is_name = is_name && letters == word.len();
+        found
+    })
+}
+
+/// Words of JavaScript that a name may follow, or that may stand behind a name.
+const OF_SCRIPTS: [&[u8]; 34] = [
+    b"var",
+    b"let",
+    b"const",
+    b"new",
+    b"throw",
+    b"typeof",
+    b"void",
+    b"delete",
+    b"return",
+    b"if",
+    b"in",
+    b"of",
+    b"instanceof",
+    b"import",
+    b"export",
+    b"function",
+    b"class",
+    b"async",
+    b"await",
+    b"yield",
+    b"case",
+    b"else",
+    b"do",
+    b"static",
+    b"get",
+    b"set",
+    b"from",
+    b"as",
+    b"default",
+    b"extends",
+    b"using",
+    b"break",
+    b"continue",
+    b"accessor",
+];
+
+/// The path is a path, and no pattern for paths: `/var/log/(nginx|apache2)/.*`.
+pub(super) fn is_no_pattern(text: &[u8], range: Range<usize>) -> bool {
+    text.get(range.end) != Some(&b'(') && is_no_remark(text, range)
 }
 
 /// The path or address is the whole value, or its end: a sentence continues behind it with words.

@@ -6,6 +6,7 @@ use super::findings::{Finding, Findings, THREAT_SCORE, Verdict, View, field_text
 use super::json::leaves;
 use super::rules::{DetectRules, Mode};
 use super::signatures::TABLES;
+use super::speech::Shape;
 use super::views::Views;
 use crate::guard::inspection::{Part, PartKind};
 use crate::guard::path::comparison_form;
@@ -214,24 +215,34 @@ impl Detector {
         }
         let on = on.without(skipped(context, name, text));
         let mut found: Vec<(usize, Finding)> = Vec::new();
+        let is_body = context == Context::Body && name.is_empty();
+        let shape = match context {
+            Context::Path => Shape::default(),
+            Context::Query | Context::Header | Context::Body => Shape::of(views.with_lines(), is_body),
+        };
         for (view, bytes) in views.distinct() {
             let counts_as = views.stands_for(view);
-            self.automata.scan(bytes, (context.bit(), counts_as), caches, |place, signature, range| {
-                let is_known = found.iter().any(|(known, _)| *known == place);
-                if is_known || !on.contains(signature.category) {
-                    return;
-                }
-                let finding = Finding {
-                    category: signature.category,
-                    pattern: signature.name.clone(),
-                    view,
-                    score: signature.score,
-                    context,
-                    field: field_text(name),
-                    preview: preview(bytes, range.start, range.end),
-                };
-                found.push((place, finding));
-            });
+            self.automata.scan(
+                bytes,
+                (context.bit(), counts_as, shape.in_view(view != View::Processed)),
+                caches,
+                |place, signature, range| {
+                    let is_known = found.iter().any(|(known, _)| *known == place);
+                    if is_known || !on.contains(signature.category) {
+                        return;
+                    }
+                    let finding = Finding {
+                        category: signature.category,
+                        pattern: signature.name.clone(),
+                        view,
+                        score: signature.score,
+                        context,
+                        field: field_text(name),
+                        preview: preview(bytes, range.start, range.end),
+                    };
+                    found.push((place, finding));
+                },
+            );
         }
         views.shrink();
         if !found.is_empty() {
@@ -316,6 +327,10 @@ const BROWSER_FIELDS: [&[u8]; 7] = [
     b"web_origin",
 ];
 
+/// Lists of such addresses, which are set up and not followed: a device in a house has an inner address.
+const BROWSER_LISTS: [&[u8]; 4] =
+    [b"redirect_uris", b"post_logout_redirect_uris", b"web_origins", b"allowed_origins"];
+
 fn skipped(context: Context, name: &[u8], text: &[u8]) -> Categories {
     let is_one_of = |fields: &[&[u8]]| fields.iter().any(|field| name.eq_ignore_ascii_case(field));
     let holds = |word: &[u8]| memchr::memmem::find(text, word).is_some();
@@ -323,6 +338,7 @@ fn skipped(context: Context, name: &[u8], text: &[u8]) -> Categories {
         Context::Header => is_one_of(&ADDRESS_FIELDS),
         Context::Query | Context::Path | Context::Body => {
             is_one_of(&BROWSER_FIELDS) && (holds(b"localhost") || holds(b"127.0.0.1"))
+                || is_one_of(&BROWSER_LISTS) && !holds(b"169.254.")
         }
     };
     if is_address { Categories::of(Category::Ssrf) } else { Categories::default() }

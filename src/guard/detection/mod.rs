@@ -22,6 +22,8 @@ mod rules;
 #[cfg(feature = "detection")]
 mod signatures;
 #[cfg(feature = "detection")]
+mod speech;
+#[cfg(feature = "detection")]
 mod views;
 
 #[cfg(feature = "detection")]

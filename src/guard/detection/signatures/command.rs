@@ -3,7 +3,7 @@
 
 use super::signature::{NOT_PATH, Signature};
 use crate::guard::detection::category::Category::CmdInjection;
-use crate::guard::detection::confirm::{is_last_word, leads_shortly};
+use crate::guard::detection::confirm::{is_called, is_last_word, is_no_subject, leads_shortly};
 
 const fn command(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
     Signature::new(CmdInjection, name, literals, pattern).and_unquoted()
@@ -227,7 +227,7 @@ pub(super) const TABLE: &[Signature] = &[
     command(
         "cmd_of_files",
         SEPARATORS,
-        r"(?:[;|&`\n]|\$\(|[<>]\()[\s({!]*(?:sudo\s+|exec\s+|command\s+|busybox\s+)*(?:/(?:usr/)?s?bin/)?(?:cat|tac|nl|head|tail|more|less|strings|od|base64|base32|rev|cp|mv|rm|ls|dir|type|find|grep|egrep|awk|sed|cut|sort|uniq|tee|touch|mkdir|rmdir|ln|tar|zip|unzip|gzip|vi|vim|nano|ed|source|paste|fold|diff|iconv|copy|del|erase|attrib|tree|fmt|pr|locate|which|whereis|cd)\s*(?:(?:-{1,2}[\w=-]+|/[a-z]\b)\s+(?:\d+\s+)?)*(?:<\s*)?(?:\.{0,2}[/\\~*$]|[a-z]:[/\\%]|%\w+%|['\x22]/|\S*(?:passwd|shadow|\.php|\.conf|\.ini|\.env|flag|\.log|\.txt|\.bak|\.ssh|id_rsa|\*)|-[a-z]{1,5}\s*(?:$|[;|&`)#]))",
+        r"(?:[;|&`\n]|\$\(|[<>]\()[\s({!]*(?:sudo\s+|exec\s+|command\s+|busybox\s+)*(?:/(?:usr/)?s?bin/)?(?:cat|tac|nl|head|tail|more|less|strings|od|base64|base32|rev|cp|mv|rm|ls|dir|type|find|grep|egrep|awk|sed|cut|sort|uniq|tee|touch|mkdir|rmdir|ln|tar|zip|unzip|gzip|vi|vim|nano|ed|source|paste|fold|diff|iconv|copy|del|erase|attrib|tree|fmt|pr|locate|which|whereis|cd)\s*(?:(?:-{1,2}[\w=-]+|/[a-z]\b)\s+(?:\d+\s+)?)*(?:<\s*)?(?:\.{0,2}[/\\~*$]|[a-z]:[/\\%]|%\w+%|['\x22]/|[^\s`]*(?:passwd|shadow|\.php|\.conf|\.ini|\.env|flag|\.log|\.txt|\.bak|\.ssh|id_rsa|\*)|-[a-z]{1,5}\s*(?:$|[;|&`)#]))",
     ).with(FILES)
     .confirmed(leads_shortly),
     command(
@@ -247,14 +247,15 @@ pub(super) const TABLE: &[Signature] = &[
         "cmd_shell",
         &["/sh", "sh ", "/bash", "/zsh", "/dev/tcp", "/dev/udp", "mkfifo", "cmd", "powershell", "pwsh", "nc ", "ncat", "netcat"],
         r#"/dev/(?:tcp|udp)/[\w.$]+/\d|\b(?:ba|da|z|k)?sh\s+-i\b|/bin/(?:ba|da|z|k|c|tc)?sh\s+-[ci]\b|\bmkfifo\s+/tmp|\b(?:nc|ncat|netcat)(?:\.\w+)?\s+[^;|&\n]*-\w*[ec]\s+\S*(?:sh|cmd)|\bcmd(?:\.exe)?\s*/[ckr]\s*\S|\bpowershell(?:\.exe)?\s+[-/](?:e|ec|enc\w*|nop\w*|noni\w*|w|windowstyle|c|command|exec\w*|ep|sta|version)\b|\|\s*/bin/(?:ba|da|z)?sh\b"#,
-    ),
+    )
+    .confirmed(is_called),
     command("cmd_shellshock", &["() {", "(){", "()\t{", "()  {"], r"^\s*\(\)\s*\{|\(\)\s*\{\s*(?::|_)\s*;?\s*\}?\s*;"),
     command("cmd_blank_substitute", &["ifs", "$@", "$*", "$", "``"], r"\$\{?ifs\b|\$\{ifs[%,:]|(?:^|[\s;|&`(=/])\w{0,8}[a-z]\$[@*][a-z]\w{0,8}(?:\$[@*]\w{0,8})*(?:$|[\s;|&`)/])|[;|&`]\s*\w{1,8}(?:\$\(\)|``)[a-z]|[;&|]\s*\w{1,8}=[^;&\s]*[;&]\s*(?:[^\n]{0,60}[;&]\s*)?\$\w+"),
     command("cmd_substring", &["${"], r"\$\{[#!]?\w+:\d+:\d+\}|\$\{\w+%%?[^}]*\}.{0,40}\$\{\w+"),
     command("cmd_glob_path", &["?", "*", "["], r"(?:[;|&`\n]|\$\(|^)\s*(?:/[a-z?*\[\]]{2,}){1,3}/[a-z?*\[\]\d]*[?*\]][a-z?*\[\]\d]*(?:\s+[/-]|\s*$)").only_in(NOT_PATH).confirmed(leads_shortly),
     command("cmd_brace_list", &["{"], r"\{(?:cat|ls|curl|wget|nc|bash|sh|ping|echo|id|whoami|uname|python\d?|perl|sleep),[^{}]*\}"),
     command("cmd_reader_of_files", &["^cat", "^tac", "^less", "^more", "^head", "^tail", "^nl", "^strings"], r"\b(?:cat|tac|less|more|head|tail|nl|strings)\s*(?:-\w+\s+|<\s*)?/+(?:etc|proc|root|var|home)/+[\w.*?/]+\s*(?:$|[;|&`)#'\x22])").with(&["etc", "proc", "root", "var", "home"]).confirmed(leads_shortly),
-    command("cmd_at_start", &["wget", "curl", "whoami", "cat ", "ls ", "bash", "nc ", "ping", "uname", "id", "rm ", "sleep", "chmod", "python", "perl", "tac ", "head ", "tail ", "less ", "/sh", "/ps", "echo"], r"^\s*(?:/(?:usr/)?s?bin/)(?:(?:cat|ls|id|whoami|uname|nc|curl|wget|ping|ps|rm|python\d?|perl|sleep|echo)\b|(?:ba|da|z|k)?sh\s+\S)|^\s*(?:cat|tac|less|head|tail)\s+/etc/|^\s*ls\s+-\w+\s+/|^\s*rm\s+-rf?\s+(?:/(?:\s|$|\*|etc|var|home|bin|usr|root)|[*~.]\s*$)|^\s*uname\s+-a\s*$|^\s*ping\s+-[cn]\s*\d|^\s*nc\s+-").only_in(NOT_PATH),
+    command("cmd_at_start", &["wget", "curl", "whoami", "cat ", "ls ", "bash", "nc ", "ping", "uname", "id", "rm ", "sleep", "chmod", "python", "perl", "tac ", "head ", "tail ", "less ", "/sh", "/ps", "echo"], r"^\s*(?:/(?:usr/)?s?bin/)(?:(?:cat|ls|id|whoami|uname|nc|curl|wget|ping|ps|rm|python\d?|perl|sleep|echo)\b|(?:ba|da|z|k)?sh\s+\S)|^\s*(?:cat|tac|less|head|tail)\s+/etc/|^\s*ls\s+-\w+\s+/|^\s*rm\s+-rf?\s+(?:/(?:\s*(?:$|[;&|])|\*|etc|var|home|bin|usr|root)|[*~.]\s*$)|^\s*uname\s+-a\s*$|^\s*ping\s+-[cn]\s*\d|^\s*nc\s+-").only_in(NOT_PATH).confirmed(is_no_subject),
     command("cmd_windows", &["&", "|"], r"(?:&|\|)\s*(?:dir|type|copy|del|ren|move|start|net|ver|vol|set|echo|whoami|ipconfig|find|findstr|more|tree)\s+(?:[a-z]:\\|%\w+%|/[a-z]\b|\\\\|user\b|\*|\.)").with(WINDOWS).confirmed(leads_shortly),
     command("cmd_variable_windows", &["%comspec%", "%systemroot%", "%windir%", "%programfiles", "%userprofile%", "%temp%"], r"%(?:comspec|systemroot|windir|programfiles(?::~\d+,-?\d+)?)%").and_raw(),
 ];

@@ -5,7 +5,9 @@ use crate::guard::detection::category::Category::{
     DirTraversal, FileInclusion, FileUpload, PathTraversal, SensitiveFile,
 };
 use crate::guard::detection::category::Context;
-use crate::guard::detection::confirm::{is_no_import, is_no_prose, is_no_remark, is_path_whole};
+use crate::guard::detection::confirm::{
+    is_no_import, is_no_pattern, is_no_prose, is_no_remark, is_path_whole,
+};
 
 const PATH: u8 = Context::Path.bit();
 const PATH_QUERY: u8 = in_contexts(&[Context::Path, Context::Query]);
@@ -20,7 +22,7 @@ pub(super) const TABLE: &[Signature] = &[
         &[".."],
         r"\.\.[;\x00]?[/\\]+(?:[^\s'\x22<>]*[/\\])?(?:etc[/\\]|proc[/\\]|windows[/\\]|winnt[/\\]|boot\.ini|win\.ini|passwd|shadow|\.ssh|\.env\b|\.git\b|\.htaccess|\.htpasswd|wp-config|web\.config|web-inf|config\.php|config\.inc|configuration\.php|settings\.py|database\.yml|parameters\.yml|appsettings|application\.properties|id_rsa|secret|access\.log|error\.log|var[/\\]log|system32|autoexec|php\.ini|my\.cnf|httpd\.conf|flag\b)",
     ),
-    Signature::new(DirTraversal, "traversal_windows", &["..\\", "..%5c"], r"(?:\.\.\\+){2,}|^\.\.\\+\w").confirmed(is_no_import),
+    Signature::new(DirTraversal, "traversal_windows", &["..\\", "..%5c"], r"(?:\.\.\\+){2,}").confirmed(is_no_import),
     Signature::new(DirTraversal, "traversal_in_path", &[".."], r"(?:^|[/\\])\.\.;?(?:[/\\]|$)").only_in(PATH).and_raw(),
     Signature::new(DirTraversal, "traversal_single", &["../"], r"^\.\.[/\\]+\w").worth(50),
     Signature::new(
@@ -44,9 +46,9 @@ pub(super) const TABLE: &[Signature] = &[
         SensitiveFile,
         "file_of_system",
         &["etc/", "etc\\", "proc/", "var/", "root/", "opt/", "usr/", "sys/", "dev/", "home/", "tmp/"],
-        r"^(?:file:)?(?:(?:\.{1,2})?[/\\]+)+(?:etc[/\\]+[\w.-]|proc[/\\]+(?:self|\d+|version|cpuinfo|meminfo|net|mounts|cmdline|sched_debug|config)|var[/\\]+(?:log|mail|spool|run|lib[/\\]+(?:mysql|php|jenkins|tomcat|postgresql|mongodb|redis|docker|kubelet)|www[/\\]+\S+\.\w+|www[/\\]+\S*\.\.|backups?|lib/mlocate)[/\\]*[\w.]*|root[/\\]+\.?\w|opt[/\\]+(?:lampp|xampp|tomcat)|usr[/\\]+share[/\\]+(?:tomcat|nginx|apache|php|mysql)|usr[/\\]+local[/\\]+(?:lib[/\\]+php|apache|etc|nginx|tomcat|app|zend|pgsql|mysql)|sys[/\\]+class|tmp[/\\]+sess_\w|dev[/\\]+(?:fd|u?random|zero|stdin|shm|tcp|mem)|home[/\\]+[\w.$-]+[/\\]+\.(?:ssh|bash|zsh|aws|gnupg|mysql|psql|netrc|pgpass|kube|docker|git-cred|profile|viminfo|rhosts|my\.cnf|config[/\\]+gcloud)|boot[/\\]+grub|apache\d?[/\\]+(?:logs|conf)|xampp[/\\]|inetpub[/\\]|program files)",
+        r"^(?:file:)?(?:(?:\.{1,2})?[/\\]+)+(?:etc[/\\]+(?:passwd|shadow|group|gshadow|hosts|hostname|issue|motd|mtab|fstab|crontab|cron\.|sudoers|resolv\.conf|profile|bash|environment|exports|inetd|services|networks?|ssh|ssl|apache|httpd|nginx|lighttpd|mysql|my\.cnf|php|samba|vsftpd|proftpd|ftp|tomcat|openldap|ldap|postgresql|redis|mongo|os-release|[\w-]+-release|debian_version|init|rc\.|rc\d|security|pam|aliases|mail|postfix|exim|kubernetes|docker|letsencrypt|openvpn|wireguard|shells|sysctl|syslog|logrotate|master|aws|secrets?|default|snmp|timezone|localtime|npasswd|lsb|wgetrc|nsswitch|opt|chrootusers|at\.|ld\.so)|proc[/\\]+(?:self|\d+|version|cpuinfo|meminfo|net|mounts|cmdline|sched_debug|config)|var[/\\]+(?:log|mail|spool|run|lib[/\\]+(?:mysql|php|jenkins|tomcat|postgresql|mongodb|redis|docker|kubelet)|www[/\\]+\S+\.\w+|www[/\\]+\S*\.\.|backups?|lib/mlocate)[/\\]*[\w.]*|root[/\\]+\.?\w|opt[/\\]+(?:lampp|xampp|tomcat)|usr[/\\]+share[/\\]+(?:tomcat|nginx|apache|php|mysql)|usr[/\\]+local[/\\]+(?:lib[/\\]+php|apache|etc|nginx|tomcat|app|zend|pgsql|mysql)|sys[/\\]+class|tmp[/\\]+sess_\w|dev[/\\]+(?:fd|u?random|zero|stdin|shm|tcp|mem)|home[/\\]+[\w.$-]+[/\\]+\.(?:ssh|bash|zsh|aws|gnupg|mysql|psql|netrc|pgpass|kube|docker|git-cred|profile|viminfo|rhosts|my\.cnf|config[/\\]+gcloud)|boot[/\\]+grub|apache\d?[/\\]+(?:logs|conf)|xampp[/\\]|inetpub[/\\]|program files)",
     )
-    .confirmed(is_no_remark),
+    .confirmed(is_no_pattern),
     Signature::new(SensitiveFile, "file_of_process", &["/proc/"], r"[/\\]proc[/\\]+self[/\\]+(?:environ|cmdline|maps|fd|status|mem|exe|cwd|root|mounts|stat|net)\b").confirmed(is_no_prose),
     Signature::new(
         SensitiveFile,
@@ -76,7 +78,7 @@ pub(super) const TABLE: &[Signature] = &[
         r"\b(?:php://(?:filter/|fd/|(?:input|memory|temp|stdin|output)(?:$|[^\w\s]))|phar://|expect://|zip://\S+(?:#|%23)|zlib:|compress\.(?:zlib|bzip2)://|glob://|ogg://|rar://|ssh2\.(?:exec|shell|sftp|tunnel)://|data://text|data:text/plain\s*;\s*base64|data:;base64|data:text/plain,\s*<\?|convert\.base64-encode|string\.rot13)",
     ).with(&["php:", "phar", "expect", "zip:", "zlib", "compress", "glob", "ogg", "rar:", "ssh2", "data:", "convert.", "string.rot"]),
     Signature::new(FileInclusion, "inclusion_filter", &["resource=", "convert."], r"(?:read|write)=(?:convert|string|zlib)\.|convert\.(?:base64|iconv|quoted)"),
-    Signature::new(FileInclusion, "inclusion_file_address", &["file:"], r"(?:^|[\s='\x22(,@])file:/{1,4}(?:etc|proc|var|root|home|[a-z]:|c\||windows|localhost|\w|\.\.|$)").confirmed(is_no_remark),
+    Signature::new(FileInclusion, "inclusion_file_address", &["file:"], r"(?:^\s*|^\S*[='\x22(,@]|>)file:/{1,4}(?:etc|proc|var|root|home|[a-z]:|c\||windows|localhost|\w|\.\.|$)").confirmed(is_no_remark),
     Signature::new(
         FileInclusion,
         "inclusion_remote_code",
@@ -88,7 +90,7 @@ pub(super) const TABLE: &[Signature] = &[
         FileUpload,
         "upload_server_code",
         &["filename"],
-        r#"filename\*?\s*=\s*(?:[\w-]*'[\w-]*')?["']?[^"';\r\n]*\.(?:php\d*|phps|phpt|phtml|phar|pht|pgif|shtml|jspx?|jspf|jsw|aspx?|ashx|asmx|ascx|cer|asa|cfm|cgi|pl|htaccess|config|war|user\.ini)(?:[.;%\x00\s/:~]|["']|$)"#,
+        r#"filename\*?\s*=\s*(?:[\w-]*'[\w-]*')?["']?[^"';\r\n]*\.(?:php\d*|phps|phpt|phtml|phar|pht|pgif|shtml|jspx?|jspf|jsw|aspx?|ashx|asmx|ascx|cer|asa|cfm|cgi|pl|htaccess|config|war|user\.ini)(?:[.;%\x00/:~]|\s*(?:["'.;\r\n]|$))"#,
     )
     .only_in(BODY),
     Signature::new(

@@ -3,6 +3,7 @@
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Xss;
 use crate::guard::detection::confirm::{breaks_out, is_no_empty_link, is_no_mention, runs_in_markup};
+use crate::guard::detection::speech::Talk;
 
 const fn xss(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
     Signature::new(Xss, name, literals, pattern)
@@ -13,14 +14,14 @@ pub(super) const TABLE: &[Signature] = &[
     xss(
         "xss_event_handler",
         &["^on"],
-        r#"<[a-z!/?%:\x0b][^>]*[\s/"'`\x0b]on(?:abort|activate|after|animation|auxclick|before|begin|blur|bounce|cancel|canplay|change|click|close|contextmenu|copy|cuechange|cut|dblclick|deactivate|drag|drop|durationchange|emptied|end|error|filter|finish|focus|formdata|fullscreen|gesture|gotpointer|hashchange|help|input|invalid|key|layout|load|lostpointer|message|mouse|moz|offline|online|orientation|page|paste|pause|play|pointer|popstate|progress|property|ratechange|readystate|repeat|reset|resize|row|scroll|search|seek|select|show|stalled|start|storage|stop|submit|suspend|timeupdate|toggle|touch|transition|unhandled|unload|volumechange|waiting|webkit|wheel)[a-z]*\s*=\s*[^\s{]"#,
+        r#"<[a-z!/?%:\x0b][^>]*[\s/"'`\x0b]on(?:abort|activate|after|animation|auxclick|before|begin|blur|bounce|cancel|canplay|change|click|close|contextmenu|copy|cuechange|cut|dblclick|deactivate|drag|drop|durationchange|emptied|end|error|filter|finish|focus|formdata|fullscreen|gesture|gotpointer|hashchange|help|input|invalid|key|layout|load|lostpointer|message|mouse|moz|offline|online|orientation|page|paste|pause|play|pointer|popstate|progress|property|ratechange|readystate|repeat|reset|resize|row|scroll|search|seek|select|show|stalled|start|storage|stop|submit|suspend|timeupdate|toggle|touch|transition|unhandled|unload|volumechange|waiting|webkit|wheel)[a-z]*\s*=\s*(?:["'`]\s*[^\s.]|[^\s{.>"'`])"#,
     ).with(&["<"]),
     xss(
         "xss_attribute_break_out",
         &["^on"],
         r#"["'`>](?:[\s/]*[a-z-]+(?:=[^\s]*)?){0,3}[\s/]*\bon(?:abort|animation|auxclick|before|begin|blur|canplay|change|click|close|contextmenu|copy|cut|dblclick|drag|drop|end|error|finish|focus|hashchange|input|invalid|key|load|message|mouse|online|offline|page|paste|play|pointer|popstate|progress|readystate|resize|scroll|search|select|show|start|submit|toggle|touch|transition|unload|volumechange|wheel)[a-z]*\s*=\s*["'`]?\s*[a-z_$(\[!+\-\\&{]"#,
     ).with(&["'", "\"", "`", ">"])
-    .confirmed(breaks_out),
+    .confirmed(breaks_out).excused(Talk::Around),
     xss(
         "xss_attribute_alone",
         &["^on"],
@@ -58,32 +59,32 @@ pub(super) const TABLE: &[Signature] = &[
         &["'", "\"", "`", "${"],
         r#"["'`][\s)}\]]*[;,)\-+*|&?:/^%<>=\\~]*[\s(]*(?:alert|confirm|prompt|eval|print|fetch|import|settimeout|setinterval|function|document\.\w+|window\.\w+|top\[|self\[|this\[|location\s*=|new\s+function)\s*(?:\(|`|\[|=|\.)"#,
     ).with(&["alert", "confirm", "prompt", "eval", "print", "fetch", "import", "settimeout", "setinterval", "function", "document", "window", "top[", "self[", "this[", "location"])
-    .confirmed(breaks_out),
+    .confirmed(breaks_out).excused(Talk::Around),
     xss(
         "xss_dialog",
         &["alert", "confirm", "prompt", "print"],
         r"\b(?:alert|confirm|prompt)\s*(?:\(|`|\?\.\()\s*(?:document|window|location|origin|self|this|top|parent|string|/|`|'?xss|navigator|1\s*[)`]|'?\d*['`]?\s*[)`]|\))",
     )
-    .worth(50),
+    .worth(50).excused(Talk::Around),
     xss("xss_cookie_access", &["document.", "document[", "localstorage", "sessionstorage"], r#"\bdocument\s*(?:\.\s*|\[\s*["'`])(?:cookie|domain|write(?:ln)?|location|body\.innerhtml|url)\b|\b(?:local|session)storage\.(?:getitem|\w+)"#)
-        .worth(50),
+        .worth(50).excused(Talk::Around),
     xss(
         "xss_dialog_page",
         &["alert", "confirm", "prompt", "document.cookie"],
         r#"^[\s;,)}\]*/+-]*(?:top|window|self|parent|frames|this)?\s*(?:\.|\[\s*["'`/]?)?\s*(?:alert|confirm|prompt)["'`/]?\]?\s*(?:\(|`).{0,80}(?:\)|`)\s*(?:[;/]*\s*|//.*)$|\$\{\s*(?:alert|confirm|prompt)\s*[(`]|\b(?:alert|confirm|prompt)\s*[(`]\s*(?:document\.(?:cookie|domain|location)|['"`]?xss|string\.fromcharcode|window\.origin)|(?:location(?:\.href|\.assign|\.replace)?|\.src|window\.open|fetch|sendbeacon|xmlhttprequest)\s*[=(][^;\n]{0,200}document\.cookie"#,
-    ),
+    ).excused(Talk::Around),
     xss(
         "xss_hidden_call",
         &["fromcharcode", "atob", "constructor", "eval", "[]", "][", "function("],
         r#"\beval\s*(?:\(|`)\s*(?:atob|string\.fromcharcode|unescape|location|name\b|document|window\.name|decodeuri|/|['"`]al)|\(!\[\][\s+]+\[\]\)|\[\]\s*\[\s*["'`(\[]|\bconstructor\s*\.\s*constructor\s*\(|\bfunction\s*\(\s*["'`](?:ale|eval|return|doc)|\bset(?:timeout|interval)\s*\(\s*["'`](?:ale|eval|doc|loc)|\batob\s*(?:\(|`)\s*["'`][\w+/=]{4,}["'`]\s*\)\s*\)"#,
-    ),
+    ).excused(Talk::Around),
     xss(
         "xss_computed_member",
         &["[\"", "['", "[`", "[/", "[ \"", "[ '", "[ /"],
         r#"\b(?:top|window|self|parent|this|frames|document|globalthis)\s*\[\s*(?:["'`/][\w\\]*["'`/](?:\.source)?\s*(?:\+\s*["'`/][\w\\]*["'`/](?:\.source)?\s*)+|["'`](?:alert|confirm|prompt|eval|cookie|location|domain|write)["'`]|8680439)"#,
-    ),
-    xss("xss_error_handler", &["onerror"], r"\bonerror\s*=\s*(?:alert|eval|confirm|prompt)\b|\bthrow\s*(?:onerror|/\w)"),
+    ).excused(Talk::Around),
+    xss("xss_error_handler", &["onerror"], r"\bonerror\s*=\s*(?:alert|eval|confirm|prompt)\b|\bthrow\s*(?:onerror|/\w)").excused(Talk::Around),
     xss("xss_utf7", &["+adw-", "+ad4-", " adw-"], r"[+ ]adw-\s*/?(?:script|img|svg|iframe|body)").and_raw(),
-    xss("xss_markup_oddity", &["<!--", "<![", "<?", "<%", "<x", "<a", "<svg", "<img", "<image", "<math", "<video", "<body", "ng-", "data-bind"], r#"<svg[^>]*>\s*<(?:script|animate|set|a\s|style)|<(?:img|image|body|input|table|td)\b[^>]*\b(?:src|background|dynsrc|lowsrc|href)\s*=\s*["'`]?\s*(?:javascript|vbscript|data:text|\\)|<a\b[^>]*href\s*=\s*["'`]?\s*(?:\x01|data:text|vbscript:)|<!--\[if[^>]*>\s*<script|<x\s+on|<math>\s*<(?:mtext|mi|mo|mn|ms)[^>]*>\s*<(?:table|mglyph|style|img|svg|script|malignmark)|<math[^>]*>\s*<(?:mglyph|annotation-xml)|<img\b[^>]*\bsrc\s*=\s*["'][^"'>]*[?&=]$|<noscript>\s*<p\s+title|<[^>]*\s(?:ng-\w+|data-bind)\s*=\s*["']?[^"'>]*(?:alert|constructor|\$event|eval)\b"#),
-    xss("xss_script_loader", &["getscript", "createelement", "import(", "appendchild", "innerhtml"], r#"\$\.getscript\s*\(|createelement\s*\(\s*["'`]script|\bimport\s*\(\s*["'`](?:https?:)?//|\.innerhtml\s*=\s*["'`]?\s*<(?:img|svg|script|iframe)"#).confirmed(runs_in_markup),
+    xss("xss_markup_oddity", &["<!--", "<![", "<?", "<%", "<x", "<a", "<svg", "<img", "<image", "<math", "<video", "<body", "ng-", "data-bind"], r#"<svg[^>]*>\s*<(?:script|animate|set|a\s|style[^>]*>[^<]*<(?:[^/]|/[^s]))|<(?:img|image|body|input|table|td)\b[^>]*\b(?:src|background|dynsrc|lowsrc|href)\s*=\s*["'`]?\s*(?:javascript|vbscript|data:text|\\)|<a\b[^>]*href\s*=\s*["'`]?\s*(?:\x01|data:text|vbscript:)|<!--\[if[^>]*>\s*<script|<x\s+on|<math>\s*<(?:mtext|mi|mo|mn|ms)[^>]*>\s*<(?:table|mglyph|style|img|svg|script|malignmark)|<math[^>]*>\s*<(?:mglyph|annotation-xml)|<img\b[^>]*\bsrc\s*=\s*["'][^"'>]*[?&=]$|<noscript>\s*<p\s+title|<[^>]*\s(?:ng-\w+|data-bind)\s*=\s*["']?[^"'>]*(?:alert|constructor|\$event|eval)\b"#),
+    xss("xss_script_loader", &["getscript", "createelement", "import(", "appendchild", "innerhtml"], r#"\$\.getscript\s*\(|createelement\s*\(\s*["'`]script|\bimport\s*\(\s*["'`](?:https?:)?//|\.innerhtml\s*=\s*["'`]?\s*<(?:img|svg|script|iframe)"#).confirmed(runs_in_markup).excused(Talk::Around),
 ];

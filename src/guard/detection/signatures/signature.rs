@@ -3,6 +3,7 @@
 use crate::guard::detection::category::{Category, Context};
 use crate::guard::detection::confirm::Confirm;
 use crate::guard::detection::findings::{THREAT_SCORE, View};
+use crate::guard::detection::speech::Talk;
 use crate::guard::detection::views::bit;
 
 /// Every context.
@@ -41,6 +42,7 @@ pub(in crate::guard::detection) struct Signature {
     pub(in crate::guard::detection) contexts: u8,
     pub(in crate::guard::detection) views: u8,
     pub(in crate::guard::detection) confirm: Option<Confirm>,
+    pub(in crate::guard::detection) talk: Talk,
 }
 
 impl Signature {
@@ -53,7 +55,8 @@ impl Signature {
     ) -> Signature {
         let views = bit(View::Decoded) | bit(View::Processed);
         let (score, contexts, confirm) = (THREAT_SCORE, ANY_CONTEXT, None);
-        Signature { name, category, literals, also: [&[], &[]], pattern, score, contexts, views, confirm }
+        let (also, talk) = ([&[] as &[&str]; 2], Talk::of(category));
+        Signature { name, category, literals, also, pattern, score, contexts, views, confirm, talk }
     }
 
     /// Requires one of these literals as well; a second call adds another list.
@@ -80,6 +83,11 @@ impl Signature {
     /// Adds the view of a shell.
     pub(super) const fn and_unquoted(self) -> Signature {
         Signature { views: self.views | bit(View::Unquoted), ..self }
+    }
+
+    /// Excused by this talk instead of the usual one of the category.
+    pub(super) const fn excused(self, talk: Talk) -> Signature {
+        Signature { talk, ..self }
     }
 
     /// If this agrees.

@@ -3,7 +3,9 @@
 
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Sqli;
-use crate::guard::detection::confirm::{breaks_out, is_no_comparison, is_no_statement};
+use crate::guard::detection::confirm::{
+    breaks_out, continues_no_statement, is_no_comparison, is_no_statement,
+};
 
 const fn sql(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
     Signature::new(Sqli, name, literals, pattern)
@@ -23,7 +25,8 @@ pub(super) const TABLE: &[Signature] = &[
         "sqli_union_select",
         &["union"],
         r#"(?:\b|[\d_])union[\s(]+(?:all|distinct|distinctrow)?[\s(]*select[\s(]*(?:all\s+|distinct\s+)?(?:[\s(]*(?:null|[-+~]?\d|\*|@|'|"|`|0x|char\s*\(|concat|unhex|load_file|user\s*\(|version\s*\(|database\s*\(|group_concat|\$|x')|[\w.$`]+\s*[,(]|[\w.,$`*\s]+\sfrom\s+[\w.`\[\]]+\s*(?:$|--|#|;|/\*|where\b|limit\b|order\b|group\b|\)|,|union\b))"#,
-    ),
+    )
+    .confirmed(continues_no_statement),
     sql(
         "sqli_number_tautology",
         AND_OR,
@@ -82,7 +85,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_sleep",
         &["sleep"],
-        r#"(?:\b(?:and|or|xor|select|having|then|when|where|by|in|div|else|like|rlike|if\s*\([^()]*(?:\(\))?[^()]*,)|['")]|\|\||&&|[-+*/,=]|^-?\d*[\s(]*)[\s(]*sleep\s*\(\s*['"]?-?\d+(?:\.\d+)?['"]?\s*\)\s*(?:$|--|#|[)'"/;,*=+|&-]|and\b|or\b|from\b|end\b|else\b|xor\b|limit\b|as\b)"#,
+        r#"(?:\b(?:and|or|xor|select|having|then|when|where|by|in|div|else|like|rlike|if\s*\([^()]*(?:\(\))?[^()]*,)|['")]|\|\||&&|[-+*/,=]|^-?\d*[\s(]*)[\s(]*sleep\s*\(\s*['"]?-?\d+(?:\.\d+)?['"]?\s*\)\s*(?:$|--|#|[)'"/;,*=|&-]|\+\s*(?:[\d('"@]|$)|and\b|or\b|from\b|end\b|else\b|xor\b|limit\b|as\b)"#,
     )
     .confirmed(is_no_statement),
     sql(
@@ -98,12 +101,12 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_file_function",
         &["load_file", "outfile", "dumpfile", "load_extension", "lo_import", "lo_export", "pg_read_file", "openrowset", "bulk insert", "load data", "into @"],
-        r#"\bload_file\s*\(|\binto\s+(?:out|dump)file\s+['"]|\bload_extension\s*\(|\blo_(?:im|ex)port\s*\(|\bpg_(?:read_file|ls_dir|read_binary_file)\s*\(|\bopenrowset\s*\(|\bbulk\s+insert\s+\w+\s+from|\binto\s+@\w|\bload\s+data\s+(?:local\s+)?infile"#,
+        r#"\bload_file\s*\(\s*[^)\s]|\binto\s+(?:out|dump)file\s+['"]|\bload_extension\s*\(|\blo_(?:im|ex)port\s*\(|\bpg_(?:read_file|ls_dir|read_binary_file)\s*\(|\bopenrowset\s*\(|\bbulk\s+insert\s+\w+\s+from|\binto\s+@\w|\bload\s+data\s+(?:local\s+)?infile"#,
     ),
     sql(
         "sqli_server_procedure",
         &["xp_", "sp_", "exec"],
-        r"\b(?:exec(?:ute)?\s*\(?\s*)?(?:master\s*\.+\s*(?:dbo\s*\.\s*)?)?xp_(?:cmdshell|dirtree|regread|regwrite|fileexist|subdirs|servicecontrol|availablemedia|loginconfig|enumdsn|terminate_process)\s*(?:n?['\x22(@;]|$|--)|\b(?:exec(?:ute)?\s*\(?\s*|master\s*\.+\s*(?:dbo\s*\.\s*)?)xp_\w+|\bexec(?:ute)?\s*\(?\s*(?:master\b|sp_(?:executesql|oacreate|configure|makewebtask|password|addsrvrolemember|addlogin)|\(?0x|\(?char\s*\(|immediate\b)",
+        r"\b(?:exec(?:ute)?\s*\(?\s*)?(?:master\s*\.+\s*(?:dbo\s*\.\s*)?)?xp_(?:cmdshell|dirtree|regread|regwrite|fileexist|subdirs|servicecontrol|availablemedia|loginconfig|enumdsn|terminate_process)\s*(?:n?['\x22(@;]|$|--)|\b(?:exec(?:ute)?\s*\(?\s*|master\s*\.+\s*(?:dbo\s*\.\s*)?)xp_\w+|\bexec(?:ute)?\s*\(?\s*(?:master\b|sp_(?:executesql|oacreate|configure|makewebtask|password|addsrvrolemember|addlogin)\s*(?:[\w@'(;]|$)|\(?0x|\(?char\s*\(|immediate\b)",
     ),
     sql(
         "sqli_subquery",

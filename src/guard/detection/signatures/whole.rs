@@ -7,6 +7,7 @@ use crate::guard::detection::category::Category::{
 };
 use crate::guard::detection::category::Context;
 use crate::guard::detection::confirm::{breaks_out, is_no_fault_name};
+use crate::guard::detection::speech::Talk;
 
 const PATH: u8 = Context::Path.bit();
 
@@ -62,13 +63,15 @@ pub(super) const TABLE: &[Signature] = &[
         "xss_object_alone",
         &["document", "window"],
         r#"^\(?(?:window|document)\s*\)?\s*(?:\.\s*(?:location|cookie|domain|write(?:ln)?)|\[\s*["'`](?:location|cookie|domain|write(?:ln)?)["'`]\s*\])\W*$"#,
-    ),
+    )
+    .excused(Talk::Around),
     Signature::new(
         Xss,
         "xss_call_alone",
         &["eval", "settimeout", "setinterval", "atob", "btoa", "function", "call", "apply", "![]", "<style", "[\""],
-        r#"^(?:(?:new\s+function|eval|atob)\s*\([^\n)][^\n]{0,100}\)|set(?:timeout|interval|immediate)\s*\(\s*(?:['"`]|alert|confirm|prompt|eval|function\(\)\{\s*(?:alert|eval))[^\n]{0,100}\))[;/\s]*$|\]\s*\.\s*\w+\s*\.\s*(?:call|apply)\s*`|\breflect\s*\.\s*\w+\s*\.\s*(?:call|apply)\s*`|^[+\s]*!!\[\]|<style[^>]*>\s*[@=]\s*\\|^(?:self|top|window|parent|this)\s*\[\s*["']\$["']\s*\]"#,
-    ),
+        r#"^(?:(?:new\s+function|eval|atob)\s*\([^\n)<][^\n]{0,100}\)|set(?:timeout|interval|immediate)\s*\(\s*(?:['"`]|alert|confirm|prompt|eval|function\(\)\{\s*(?:alert|eval))[^\n]{0,100}\))[;/\s]*$|\]\s*\.\s*\w+\s*\.\s*(?:call|apply)\s*`|\breflect\s*\.\s*\w+\s*\.\s*(?:call|apply)\s*`|^[+\s]*!!\[\]|<style[^>]*>\s*[@=]\s*\\|^(?:self|top|window|parent|this)\s*\[\s*["']\$["']\s*\]"#,
+    )
+    .excused(Talk::Around),
     Signature::new(
         CodeInjection,
         "code_php_call_alone",
@@ -79,7 +82,7 @@ pub(super) const TABLE: &[Signature] = &[
         CodeInjection,
         "code_call_alone",
         &["chr", "eval", "exec", "file", "substr", "system", "assert", "passthru", "popen", "unlink", "fopen", "scandir", "phpinfo"],
-        r"^[@\s]{0,3}(?:chr|eval|exec|substr|passthru|popen|unlink|fopen|scandir|phpinfo|assert)(?:\s|//[^\n]*\n)*\([^()\n]{1,60}\)?[\s;]*$|^[@\s]{0,3}system\([\w$'\x22 ./-]{1,60}\)[\s;]*$",
+        r"^[@\s]{0,3}(?:chr|eval|exec|substr|passthru|popen|unlink|fopen|scandir|phpinfo|assert)(?:\s|//[^\n]*\n)*\([^()\n<][^()\n]{0,59}\)?[\s;]*$|^[@\s]{0,3}system\([\w$'\x22 ./-]{1,60}\)[\s;]*$",
     ),
     Signature::new(
         CodeInjection,

@@ -87,16 +87,21 @@ impl Views {
         any
     }
 
+    /// The decoded value, with its blanks and lines.
+    pub(super) fn with_lines(&self) -> &[u8] {
+        if self.differs[0] { &self.decoded } else { &self.raw }
+    }
+
     /// The views to scan: each that differs from those before it.
     pub(super) fn distinct(&self) -> impl Iterator<Item = (View, &[u8])> {
-        let decoded = if self.differs[0] { &self.decoded } else { &self.raw };
+        let decoded = self.with_lines();
         let all = [
-            (View::Raw, &self.raw, true),
+            (View::Raw, self.raw.as_slice(), true),
             (View::Decoded, decoded, self.differs[0]),
-            (View::Processed, &self.processed, self.differs[1]),
-            (View::Unquoted, &self.unquoted, self.differs[2]),
+            (View::Processed, self.processed.as_slice(), self.differs[1]),
+            (View::Unquoted, self.unquoted.as_slice(), self.differs[2]),
         ];
-        all.into_iter().filter(|(_, _, differs)| *differs).map(|(view, bytes, _)| (view, bytes.as_slice()))
+        all.into_iter().filter(|(_, _, differs)| *differs).map(|(view, bytes, _)| (view, bytes))
     }
 
     /// The views that are equal to a view, and count with it: bits of [`bit`].

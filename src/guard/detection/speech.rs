@@ -1,0 +1,236 @@
+//! Texts that name or show what would be an attack as input.
+//!
+//! Two facts tell talk from input. A server opens the whole of a path or an address, so a path among the words of a sentence is
+//! inert. And code must break out of something at the beginning of a value, or reach its end, where it hides the rest of the
+//! server's statement: code with words before it and behind it is shown. What runs because it is stored or read, such as a
+//! script in a page, is an attack wherever it stands.
+
+use super::category::Category;
+use std::ops::Range;
+
+/// Which text around a match of a signature is talk about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Talk {
+    /// None: the match runs where it is stored or parsed.
+    Never,
+    /// Words beside it: the server uses the value as a whole.
+    Beside,
+    /// The lines of a document around it, which no server takes for one expression.
+    Paste,
+    /// Words on both sides, or the lines of a document around it.
+    Around,
+}
+
+impl Talk {
+    /// The usual one of a category.
+    pub(super) const fn of(category: Category) -> Talk {
+        match category {
+            Category::DirTraversal
+            | Category::FileInclusion
+            | Category::SensitiveFile
+            | Category::PathTraversal
+            | Category::Ssrf => Talk::Beside,
+            Category::Sqli | Category::CmdInjection | Category::CodeInjection | Category::Ldap => {
+                Talk::Around
+            }
+            Category::Xss
+            | Category::Template
+            | Category::Deserialization
+            | Category::HttpSplit
+            | Category::Nosql
+            | Category::Xml
+            | Category::ProtoPollution
+            | Category::Recon
+            | Category::CmsProbing
+            | Category::FileUpload
+            | Category::Custom => Talk::Never,
+        }
+    }
+}
+
+/// The shape of a value as a whole, read from a view that has its lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shape {
+    /// Several lines with the words of a text.
+    is_document: bool,
+    /// The view that is scanned has the lines of the value: its end is the end of the value.
+    has_lines: bool,
+    /// A body of markup: each text between two elements is a value.
+    is_markup: bool,
+}
+
+/// Fewest lines of a document that are not empty (chosen).
+const DOCUMENT_LINES: usize = 3;
+
+/// Fewest words of a document (chosen).
+const DOCUMENT_WORDS: usize = 5;
+
+/// Fewest words beside a match that make it talk (chosen).
+const SPOKEN_WORDS: usize = 2;
+
+/// Longest text and most words before the beginning of an attack at the beginning of a value (chosen: an address, a name).
+const LEAD_BYTES: usize = 64;
+const LEAD_WORDS: usize = 2;
+
+/// Longest text behind an attack that reaches the end of a value (chosen: a comment, a bracket, an element of a page).
+const TAIL_BYTES: usize = 24;
+
+impl Shape {
+    /// The shape of a decoded value. `is_body`: the value is a body without fields.
+    pub(super) fn of(text: &[u8], is_body: bool) -> Shape {
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        let is_long = lines.take(DOCUMENT_LINES).count() == DOCUMENT_LINES;
+        Shape {
+            is_document: is_long && words(text).take(DOCUMENT_WORDS).count() == DOCUMENT_WORDS,
+            has_lines: true,
+            is_markup: is_body && text.trim_ascii_start().starts_with(b"<"),
+        }
+    }
+
+    /// The shape as it is seen in a view whose lines were joined, if `has_lines` is false.
+    pub(super) fn in_view(self, has_lines: bool) -> Shape {
+        Shape { has_lines, ..self }
+    }
+
+    /// Whether the text around a match is talk about it.
+    pub(super) fn is_talk(self, talk: Talk, text: &[u8], range: &Range<usize>) -> bool {
+        if talk == Talk::Never {
+            return false;
+        }
+        let (lead, tail) = self.around(text, range);
+        let is_document = self.is_document
+            && (!self.is_markup || words(lead).chain(words(tail)).nth(DOCUMENT_WORDS).is_some());
+        match talk {
+            Talk::Never => false,
+            Talk::Beside => {
+                is_document || words_before(lead, is_word) + words_behind(tail, is_word) >= SPOKEN_WORDS
+            }
+            Talk::Paste => is_document && words(lead).take(2).count() > 1 && !self.is_last_line(tail),
+            Talk::Around if is_document => {
+                let is_quoted = || begins_quoted(&text[range.clone()]) || ends_open(lead);
+                !breaks_first(text, range) && !(self.is_last_line(tail) && is_quoted())
+            }
+            Talk::Around => {
+                let is_end = tail.trim_ascii().len() <= TAIL_BYTES;
+                let is_between = || {
+                    let before = words_before(lead, is_spoken);
+                    before >= SPOKEN_WORDS && !is_end && words_behind(tail, is_spoken) >= SPOKEN_WORDS
+                };
+                let is_quoted = begins_quoted(&text[range.clone()]);
+                !begins_value(lead) && is_between() || !is_quoted && is_code_span(lead, tail)
+            }
+        }
+    }
+
+    /// Whether the match is in the last line of the value: an attack hides the rest of the server's statement, and what is behind the
+    /// match is a part of it.
+    fn is_last_line(self, tail: &[u8]) -> bool {
+        self.has_lines && !tail.trim_ascii_end().contains(&b'\n')
+    }
+
+    /// The text before and behind a match that belongs to the same value.
+    fn around<'a>(self, text: &'a [u8], range: &Range<usize>) -> (&'a [u8], &'a [u8]) {
+        let (lead, tail) = (&text[..range.start], &text[range.end..]);
+        if !self.is_markup {
+            return (lead, tail);
+        }
+        let start = memchr::memrchr2(b'>', b'[', lead).map_or(0, |at| at + 1);
+        let end = memchr::memchr2(b'<', b']', tail).unwrap_or(tail.len());
+        (&lead[start..], &tail[..end])
+    }
+}
+
+/// The attack is at the beginning of the value: before it is no more than the argument that the server expects.
+pub(super) fn begins_value(lead: &[u8]) -> bool {
+    let lead = lead.trim_ascii();
+    lead.len() <= LEAD_BYTES && words(lead).take(LEAD_WORDS + 1).count() <= LEAD_WORDS
+}
+
+/// The attack is the first word of a document, and breaks out there: `1'; DROP ...`. Scripts and queries begin with a word.
+fn breaks_first(text: &[u8], range: &Range<usize>) -> bool {
+    let lead = &text[..range.start];
+    let first = words(text).next().unwrap_or_default();
+    let breaks = |byte: &u8| matches!(byte, b'\'' | b'"' | b';' | b'|' | b'&' | b')' | b'`');
+    let is_break = words(lead).take(2).count() <= 1 && first.iter().any(breaks) && !first.starts_with(b"```");
+    is_break || lead.trim_ascii().is_empty() && text[range.start] == b'<'
+}
+
+/// A string that has begun in the text is open where the text ends.
+fn ends_open(lead: &[u8]) -> bool {
+    let is_open = |quote: u8| {
+        let is_letter =
+            |place: Option<usize>| place.and_then(|at| lead.get(at)).is_some_and(u8::is_ascii_alphabetic);
+        let quotes = memchr::memchr_iter(quote, lead);
+        quotes.filter(|at| !(is_letter(at.checked_sub(1)) && is_letter(Some(at + 1)))).count() % 2 == 1
+    };
+    is_open(b'\'') || is_open(b'"')
+}
+
+/// The match begins by ending a string.
+fn begins_quoted(matched: &[u8]) -> bool {
+    matches!(matched.trim_ascii_start().first(), Some(b'\'' | b'"' | b'`' | b')' | b';'))
+}
+
+/// Blanks, and plus signs, which are blanks in queries.
+pub(super) fn is_blank(byte: &u8) -> bool {
+    byte.is_ascii_whitespace() || *byte == b'+'
+}
+
+/// The words of a text, of any characters.
+pub(super) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(is_blank).filter(|word| !word.is_empty())
+}
+
+/// The number of words of a language directly before the word in which a match begins, at most [`WORDS_MAX`].
+pub(super) fn words_before(lead: &[u8], is_counted: fn(&[u8]) -> bool) -> usize {
+    let attached = lead.iter().rposition(is_blank).map_or(0, |blank| blank + 1);
+    let spoken = lead[..attached].rsplit(is_blank).filter(|word| !word.is_empty());
+    spoken.take(WORDS_MAX).take_while(|word| is_counted(word)).count()
+}
+
+/// The number of words of a language directly behind the word in which a match ends, at most [`WORDS_MAX`].
+fn words_behind(tail: &[u8], is_counted: fn(&[u8]) -> bool) -> usize {
+    let Some(attached) = tail.iter().position(is_blank) else { return 0 };
+    let spoken = tail[attached..].split(is_blank).filter(|word| !word.is_empty());
+    spoken.take(WORDS_MAX).take_while(|word| is_counted(word)).count()
+}
+
+/// Most words that are counted beside a match (chosen: no rule needs more).
+const WORDS_MAX: usize = 4;
+
+/// The match is in a span of code, as texts mark it: between two backticks, with blanks outside of them and words beside them.
+fn is_code_span(lead: &[u8], tail: &[u8]) -> bool {
+    let Some(close) = memchr::memchr(b'`', tail) else { return false };
+    let Some(open) = memchr::memrchr(b'`', lead) else { return false };
+    let (before, behind) = (&lead[..open], &tail[close + 1..]);
+    let is_open = before.iter().filter(|byte| **byte == b'`').count() % 2 == 0;
+    let is_apart = before.last().is_none_or(|byte| is_blank(byte) || *byte == b'(')
+        && behind
+            .first()
+            .is_none_or(|byte| is_blank(byte) || matches!(byte, b'.' | b',' | b'?' | b':' | b')'));
+    let has_words = || words(before).chain(words(behind)).any(is_word);
+    is_open && is_apart && has_words()
+}
+
+/// A word of a language, with punctuation around it.
+pub(super) fn is_word(word: &[u8]) -> bool {
+    let is_mark = |byte: &u8| matches!(byte, b',' | b'.' | b':' | b'?' | b'!' | b')' | b'"' | b'\'' | b'(');
+    let start = word.iter().position(|byte| !is_mark(byte)).unwrap_or(word.len());
+    let end = word.iter().rposition(|byte| !is_mark(byte)).map_or(start, |last| last + 1);
+    let bare = &word[start..end];
+    let is_letter =
+        |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii() || matches!(byte, b'\'' | b'-');
+    !bare.is_empty() && bare[0] != b'-' && bare.iter().all(is_letter)
+}
+
+/// A word of a language, and none of SQL.
+pub(super) fn is_spoken(word: &[u8]) -> bool {
+    is_word(word) && !OF_STATEMENTS.contains(&word)
+}
+
+/// Words of SQL: they continue an attack.
+const OF_STATEMENTS: [&[u8]; 24] = [
+    b"select", b"union", b"all", b"from", b"where", b"and", b"or", b"xor", b"not", b"null", b"like",
+    b"order", b"group", b"by", b"limit", b"having", b"between", b"asc", b"desc", b"case", b"when", b"then",
+    b"else", b"end",
+];
