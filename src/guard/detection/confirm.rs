@@ -1,6 +1,6 @@
 //! Code that tests the text around a match, for patterns with too many false matches.
 
-use super::speech::{begins_value, is_blank, is_spoken, words, words_before};
+use super::speech::{begins_statement, begins_value, is_blank, is_spoken, words, words_before};
 use std::ops::Range;
 
 /// Whether the match at this place of a view is an attack.
@@ -24,6 +24,11 @@ pub(super) fn breaks_out(text: &[u8], range: Range<usize>) -> bool {
         is_open ^= !is_escaped;
     }
     !is_open
+}
+
+/// The value is no script of statements: `CREATE TABLE a (...); CREATE TABLE b (...)`.
+pub(super) fn is_no_script_of_statements(text: &[u8], _: Range<usize>) -> bool {
+    !begins_statement(text)
 }
 
 /// The value does not begin with a statement: a text that shows or describes SQL is no injection.
@@ -59,8 +64,9 @@ pub(super) fn is_no_shown_filter(text: &[u8], range: Range<usize>) -> bool {
 /// The shell is called: at the beginning of the value, or behind a sign that ends the command before it.
 pub(super) fn is_called(text: &[u8], range: Range<usize>) -> bool {
     let lead = text[..range.start].trim_ascii_end();
-    let is_sign =
-        |byte: &u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'.' | b',' | b':' | b'?' | b'!' | b'*');
+    let is_sign = |byte: &u8| {
+        !byte.is_ascii_alphanumeric() && !matches!(byte, b'.' | b',' | b':' | b'?' | b'!' | b'*' | b'=')
+    };
     begins_value(lead) || lead.last().is_some_and(is_sign)
 }
 

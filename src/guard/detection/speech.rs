@@ -105,19 +105,25 @@ impl Shape {
             Talk::Beside => {
                 is_document || words_before(lead, is_word) + words_behind(tail, is_word) >= SPOKEN_WORDS
             }
-            Talk::Paste => is_document && words(lead).take(2).count() > 1 && !self.is_last_line(tail),
+            Talk::Paste => {
+                let line = &lead[memchr::memrchr(b'\n', lead).map_or(0, |at| at + 1)..];
+                let line = line.iter().chain(&text[range.clone()]);
+                let is_opened = || line.clone().any(|byte| matches!(byte, b'{' | b'<' | b'['));
+                is_document && words(lead).take(2).count() > 1 && !(self.is_last_line(tail) && is_opened())
+            }
             Talk::Around if is_document => {
                 let is_quoted = || begins_quoted(&text[range.clone()]) || ends_open(lead);
-                !breaks_first(text, range) && !(self.is_last_line(tail) && is_quoted())
+                !(breaks_first(text, range) || self.is_last_line(tail) && is_quoted())
             }
             Talk::Around => {
-                let is_end = tail.trim_ascii().len() <= TAIL_BYTES;
+                let is_code = !begins_breaking(&text[range.clone()]) && !ends_open(lead);
+                let is_end = || tail.trim_ascii().len() <= TAIL_BYTES;
                 let is_between = || {
-                    let before = words_before(lead, is_spoken);
-                    before >= SPOKEN_WORDS && !is_end && words_behind(tail, is_spoken) >= SPOKEN_WORDS
+                    words_before(lead, is_spoken) >= SPOKEN_WORDS
+                        && words_behind(tail, is_spoken) >= SPOKEN_WORDS
+                        && !is_end()
                 };
-                let is_quoted = begins_quoted(&text[range.clone()]);
-                !begins_value(lead) && is_between() || !is_quoted && is_code_span(lead, tail)
+                !begins_value(lead) && is_between() || is_code && is_code_span(lead, tail)
             }
         }
     }
@@ -151,9 +157,35 @@ fn breaks_first(text: &[u8], range: &Range<usize>) -> bool {
     let lead = &text[..range.start];
     let first = words(text).next().unwrap_or_default();
     let breaks = |byte: &u8| matches!(byte, b'\'' | b'"' | b';' | b'|' | b'&' | b')' | b'`');
-    let is_break = words(lead).take(2).count() <= 1 && first.iter().any(breaks) && !first.starts_with(b"```");
+    let is_break = words(lead).take(2).count() <= 1 && first.iter().any(breaks);
+    let is_break = is_break && !first.starts_with(b"```") && !begins_statement(text);
     is_break || lead.trim_ascii().is_empty() && text[range.start] == b'<'
 }
+
+/// The value begins with a statement of SQL: it is a query or a script, and no argument of one.
+pub(super) fn begins_statement(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    let letters = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    STATEMENTS.contains(&&text[..letters])
+}
+
+/// First words of statements.
+const STATEMENTS: [&[u8]; 14] = [
+    b"select",
+    b"insert",
+    b"update",
+    b"delete",
+    b"create",
+    b"alter",
+    b"drop",
+    b"begin",
+    b"with",
+    b"explain",
+    b"truncate",
+    b"grant",
+    b"use",
+    b"start",
+];
 
 /// A string that has begun in the text is open where the text ends.
 fn ends_open(lead: &[u8]) -> bool {
@@ -169,6 +201,14 @@ fn ends_open(lead: &[u8]) -> bool {
 /// The match begins by ending a string.
 fn begins_quoted(matched: &[u8]) -> bool {
     matches!(matched.trim_ascii_start().first(), Some(b'\'' | b'"' | b'`' | b')' | b';'))
+}
+
+/// The match begins with a sign that ends a string, a command, a filter or a text.
+fn begins_breaking(matched: &[u8]) -> bool {
+    let matched = matched.trim_ascii_start();
+    begins_quoted(matched)
+        || matches!(matched.first(), Some(b'|' | b'&' | b'$' | b'{' | b'<' | b'\\'))
+        || matched.starts_with(b"*)")
 }
 
 /// Blanks, and plus signs, which are blanks in queries.

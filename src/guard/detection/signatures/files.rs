@@ -15,7 +15,7 @@ const BODY: u8 = Context::Body.bit();
 
 pub(super) const TABLE: &[Signature] = &[
     Signature::new(DirTraversal, "traversal_deep", &["..", "..\\"], r"(?:\.{2,}[;\x00]?[/\\]+){3,}").confirmed(is_no_import),
-    Signature::new(DirTraversal, "traversal_start", &[".."], r"^[/\\]*(?:\.{2,}[;\x00]?[/\\]+){2,}[^\s]|^[\w./-]{1,60}[/\\](?:\.\.[;\x00]?[/\\]+){2,}\S|\.\.;/+\w").confirmed(is_no_import),
+    Signature::new(DirTraversal, "traversal_start", &[".."], r"^[/\\]+(?:\.{2,}[;\x00]?[/\\]+){2,}[^\s]|^[\w./-]{1,60}[/\\](?:\.\.[;\x00]?[/\\]+){2,}\S|\.\.;/+\w").confirmed(is_no_import),
     Signature::new(
         DirTraversal,
         "traversal_to_file",

@@ -4,7 +4,7 @@
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Sqli;
 use crate::guard::detection::confirm::{
-    breaks_out, continues_no_statement, is_no_comparison, is_no_statement,
+    breaks_out, continues_no_statement, is_no_comparison, is_no_script_of_statements, is_no_statement,
 };
 
 const fn sql(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
@@ -74,7 +74,8 @@ pub(super) const TABLE: &[Signature] = &[
         "sqli_stacked",
         &[";"],
         r#"^[\w\s.@%-]{0,60}['"`]?[\s)]*;\s*(?:select\s*\(|select\s+(?:[@*'\x22\d]|null\b|[^;]*\bfrom\s+[\w.`"\[\]]+\s*(?:$|[;#,/)]|--|where\s+\S+\s*(?:=|<|>|like\b|in\b|is\b)|limit\s+\d|order\s+by|join\b|union\b|group\s+by)|\w+\s*\()|insert\s+into|update\s+\S+\s+set|delete\s+from|drop\s+(?:table|database|schema|view|index|user|role|login|procedure|function|trigger)\b|create\s+(?:table|user|database|function|procedure|or)|alter\s+(?:table|user|database|login)|truncate\s|exec(?:ute)?[\s(]+\S|declare\s+[@\w]|shutdown\b|grant\s|revoke\s|merge\s+into|waitfor\s|if\s*\(|set\s+@|copy\s+\S+\s+(?:from|to)\b|begin\s|call\s+\w+\s*\(|rename\s+table|attach\s+database|dbms_|backup\s+database|union\b|replace\s+into|vacuum\b)"#,
-    ).with(&["select", "insert", "update", "delete", "drop", "create", "alter", "truncate", "exec", "declare", "shutdown", "grant", "revoke", "merge", "waitfor", "^if$", "^set$", "copy", "begin", "call", "rename", "attach", "dbms_", "backup", "union", "replace", "vacuum"]),
+    ).with(&["select", "insert", "update", "delete", "drop", "create", "alter", "truncate", "exec", "declare", "shutdown", "grant", "revoke", "merge", "waitfor", "^if$", "^set$", "copy", "begin", "call", "rename", "attach", "dbms_", "backup", "union", "replace", "vacuum"])
+    .confirmed(is_no_script_of_statements),
     sql(
         "sqli_break_out_stacked",
         QUOTES,
