@@ -1,7 +1,9 @@
 //! Behaviour rules: what the daemon does about clients that do too much of something.
 
 use super::Guarded;
-use crate::common::Origin;
+use crate::common::{DEADLINE, Origin};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -94,6 +96,41 @@ fn guard_10_bodies_of_responses_are_looked_at() {
         }
         let status = guarded.get("192.0.2.1", "/").0;
         assert_eq!(status, if matches { 403 } else { 200 }, "{pattern}");
+    }
+}
+
+/// The client has the beginning of a tapped body before the server has sent its end.
+#[test]
+#[cfg_attr(not(feature = "detection"), ignore = "needs the feature detection")]
+fn ours_10_a_tapped_body_is_forwarded_as_it_comes() {
+    const PARTS: [&str; 2] = ["{\"result\":\"wi", "n\"}"];
+    for pattern in ["json:result==win", "\"regex:w[i]n\"", "win"] {
+        let (go_on, gate) = channel();
+        let gate = Mutex::new(gate);
+        let mut guarded = Guarded::start(&format!("behaviour return {pattern} 1 in 10m together action ban"));
+        guarded.origin = Origin::serve(move |conn| {
+            while conn.request()?.is_some() {
+                let [first, rest] = PARTS;
+                let length = first.len() + rest.len();
+                conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{first}"))?;
+                let _ = gate.lock().expect("a gate").recv_timeout(DEADLINE);
+                conn.send(rest)?;
+            }
+            Ok(())
+        });
+        for count in 0..2 {
+            let mut raw = guarded.weir.connect();
+            let (url, host) = (guarded.origin.url("/"), guarded.origin.address());
+            raw.send(format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"));
+            raw.read_head();
+            let first = raw.wire().read_exact(PARTS[0].len()).expect("the beginning");
+            assert_eq!(first, PARTS[0].as_bytes(), "{pattern}");
+            go_on.send(()).expect("a server that waits");
+            // The answer that breaks the rule is cut with its client, or has gone already.
+            let rest = raw.wire().read_exact(PARTS[1].len());
+            assert!(rest.is_ok() || count == 1, "{pattern}");
+        }
+        assert_eq!(guarded.get("192.0.2.1", "/").0, 403, "{pattern}: the whole is looked at");
     }
 }
 
