@@ -142,6 +142,7 @@ fn kind_20_places_are_told_with_the_settings() {
 /// What the guard file names in other directories, and the networks of the clouds: files that are replaced are read again, and so
 /// are new files of clouds, with the rights that are left. A neighbour of the directories that are open stays closed.
 #[test]
+#[cfg_attr(not(all(feature = "guard", feature = "redis")), ignore = "needs the features guard and redis")]
 fn guard_8_what_the_guard_file_names_is_read_again() {
     let user = format!("{NOBODY}:{NOBODY}");
     let whose: &[&[&str]] = if is_root() { &[&["--user", &user], &[]] } else { &[&[]] };
