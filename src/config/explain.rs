@@ -68,6 +68,8 @@ pub fn explain(
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> (String, bool) {
     let Rules { policy, guard, gateway } = rules;
+    // In a build without these parts the compiler knows that both are `None`.
+    let (guard, gateway) = (part::guard::built().and(guard), part::guard::built().and(gateway));
     let asked =
         gateway.as_ref().and_then(|gateway| explain_route::ask(gateway, question.method, question.target));
     let request = match &asked {

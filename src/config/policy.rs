@@ -259,7 +259,7 @@ fn compile_purge_token(
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     problems: &mut Problems,
 ) -> Option<PurgeToken> {
-    let file = settings.purge_token_file.as_ref()?;
+    let file = built().and(settings.purge_token_file.as_ref())?;
     let text = match read_file(&file.value) {
         Ok(text) => text,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! The origin of a value, and configuration errors.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -179,15 +180,15 @@ impl Problems {
             }),
             Origin::Default | Origin::Memory | Origin::Environment(_) | Origin::Argument(_) => 0,
         };
-        let key = |origin: &Origin, place: usize, index| {
-            (std::cmp::Reverse(origin.precedence()), place, origin.line(), index)
-        };
-        let mut keyed: Vec<_> = std::mem::take(&mut self.list)
-            .into_iter()
-            .enumerate()
-            .map(|(index, problem)| (key(&problem.origin, place(&problem.origin), index), problem))
-            .collect();
-        keyed.sort_unstable_by_key(|(key, _)| *key);
+        // By insertion: most are in order already, and a sort of their own is 3 KB of code.
+        let unsorted = std::mem::take(&mut self.list);
+        let mut keyed = Vec::with_capacity(unsorted.len());
+        for problem in unsorted {
+            let origin = &problem.origin;
+            let key = (Reverse(origin.precedence()), place(origin), origin.line());
+            let at = keyed.partition_point(|(before, _)| *before <= key);
+            keyed.insert(at, (key, problem));
+        }
         self.list = keyed.into_iter().map(|(_, problem)| problem).collect();
     }
 }

@@ -77,9 +77,9 @@ impl Trial {
         let store = new_store(&settings, seed);
         let mut whole = engine_settings(&settings, &listeners, seed, store);
         whole.noted = TextSet::ALL;
-        // The counts of the running weir are not known in this process.
-        let state = Arc::new(State::new(seed, KEYS_MAX, Box::new(|_| ())));
         let guard = guard.map(|file| {
+            // The counts of the running weir are not known in this process.
+            let state = Arc::new(State::new(seed, KEYS_MAX, Box::new(|_| ())));
             let clouds = file.clouds();
             file.into_guard(&state, &clouds)
         });

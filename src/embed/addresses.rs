@@ -1,5 +1,6 @@
 //! The addresses of this machine, which are closed to clients like loopback.
 
+use crate::policy::acl::sorted;
 use log::warn;
 use std::io;
 use std::net::IpAddr;
@@ -15,8 +16,5 @@ pub fn own_addresses() -> Vec<IpAddr> {
 /// The addresses of all interfaces, sorted as a policy keeps them.
 pub fn read() -> io::Result<Vec<IpAddr>> {
     let interfaces = if_addrs::get_if_addrs()?;
-    let mut addresses: Vec<IpAddr> = interfaces.iter().map(|one| one.ip().to_canonical()).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    Ok(addresses)
+    Ok(sorted(interfaces.iter().map(|one| one.ip())))
 }

@@ -4,6 +4,7 @@ use crate::config::guard::GuardFile;
 use crate::config::memory::{Part, Shares};
 use crate::config::{Problems, Settings};
 use crate::guard::detection::{DetectRules, Mode};
+use crate::part::guard::built;
 use crate::resolver;
 
 /// Sizes settings and guard file by `memory`, if it is set. `given` are the sizes of running parts that cannot change. Fails
@@ -17,6 +18,7 @@ pub fn size(
     guard: Option<&mut GuardFile>,
     given: &[(Part, u64)],
 ) -> Result<Option<Shares>, Problems> {
+    let guard = built().and(guard);
     let of_file = guard.as_ref().map(|file| &file.directives);
     let keys = of_file.and_then(|file| Some((Part::Keys, file.keys_max? as u64)));
     let bans = of_file.and_then(|file| Some((Part::Bans, file.bans_max? as u64)));

@@ -352,7 +352,7 @@ impl Acl {
 
     /// The rules for a machine whose interfaces have these addresses.
     pub fn with_own_addresses(&self, addresses: Vec<IpAddr>) -> Acl {
-        Acl { own_addresses: sorted(addresses), ..self.clone() }
+        Acl { own_addresses: sorted(addresses.into_iter()), ..self.clone() }
     }
 
     /// The addresses of this machine's interfaces, sorted.
@@ -502,7 +502,7 @@ impl AclBuilder {
     /// Sets the addresses of this machine's interfaces. They are closed on every port, and a listener on a wildcard
     /// address listens on them.
     pub fn own_addresses(&mut self, addresses: Vec<IpAddr>) -> &mut AclBuilder {
-        self.acl.own_addresses = sorted(addresses);
+        self.acl.own_addresses = sorted(addresses.into_iter());
         self
     }
 
@@ -527,11 +527,15 @@ impl AclBuilder {
     }
 }
 
-fn sorted(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = addresses.into_iter().map(|address| address.to_canonical()).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
+/// Addresses in their canonical form, sorted, each once. By insertion: there are few, and a sort of their own is 3 KB of code.
+pub fn sorted(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut sorted = Vec::new();
+    for address in addresses.map(|address| address.to_canonical()) {
+        if let Err(at) = sorted.binary_search(&address) {
+            sorted.insert(at, address);
+        }
+    }
+    sorted
 }
 
 fn push(

@@ -17,6 +17,7 @@ use crate::engine::upstream::routing::Routing;
 use crate::engine::{Action, Event};
 use crate::gateway::balance::Lease;
 use crate::net::{Pool, Purpose, Space};
+use crate::part::guard::built;
 use slab::Slab;
 use std::collections::BTreeMap;
 
@@ -183,7 +184,10 @@ impl Tunnels {
 
     fn end(&mut self, cx: &mut Context, id: TunnelId, reason: Option<&'static str>, ends: Ends) {
         let Some(mut tunnel) = self.slab.try_remove(id.0 as usize) else { return };
-        self.leases.remove(&id);
+        // Without the guard there is no gateway, and the compiler leaves the table out.
+        if built().is_some() {
+            self.leases.remove(&id);
+        }
         let duration = cx.now.monotonic_us.saturating_sub(tunnel.began_us);
         let Some(client) = cx.connections.address(tunnel.client) else { return };
         let mut record = cx.take_record(client);
