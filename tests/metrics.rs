@@ -132,6 +132,7 @@ impl Families {
 
 /// What has happened shows, in the text and in its histograms; with one loop and with two.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn everything_that_is_counted_is_served() {
     for workers in ["1", "2"] {
         let (weir, address) = start(&["--workers", workers, "--cache"]);
@@ -370,6 +371,7 @@ fn clients_of_the_proxy_do_not_reach_it() {
 /// The parsers of others read both forms, of everything that can be counted: that of Prometheus' client for Python, and
 /// promtool, where they are installed.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn real_parsers_read_it() {
     let scratch = Scratch::new();
     let mut options = vec!["--cache".to_owned()];
