@@ -630,7 +630,10 @@ impl Transactions {
             Stage::Begun | Stage::Verifying | Stage::Asking(_) | Stage::Throttled | Stage::Collecting
         );
         let asked = transaction.info.next_hop();
+        // The upstream of a route is not chosen yet: the bound one would have been chosen, if the route has it.
+        let is_open = hop.configured && !asked.configured;
+        let leads = is_open || (asked == hop && asked.authority.is_rooted() == rooted);
         transaction.closes = true;
-        transaction.carrier.bond_lost |= waits && asked == hop && asked.authority.is_rooted() == rooted;
+        transaction.carrier.bond_lost |= waits && leads;
     }
 }
