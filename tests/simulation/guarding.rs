@@ -193,6 +193,11 @@ impl Plan {
         Some(Plan { guard, text, policy, refuses, own, bans, inspects, outage, changes })
     }
 
+    /// Whether clients are banned, by operators or for what they do.
+    pub fn may_ban(&self) -> bool {
+        self.bans || matches!(self.own, Own::Responses { .. })
+    }
+
     /// How the sessions of weir's own pages are kept beside it; `None`: the guard would refuse and ban their visitors for what it
     /// counts itself.
     pub fn keeping(&self) -> Option<Keeping> {
@@ -539,7 +544,8 @@ impl Guarding {
         let Some(request) = known.requests.get_mut(&key) else { return Ok(()) };
         let (began_us, first) = (request.began_us, request.by_us.is_none());
         request.by_us.get_or_insert(now_us);
-        let within = |&(from, until): &(u64, u64)| from <= began_us && now_us < until;
+        // What begins in the same moment may have been before.
+        let within = |&(from, until): &(u64, u64)| from < began_us && now_us < until;
         if known.shut.iter().any(within) {
             return Err(format!("{key}: passes in spite of a block"));
         }

@@ -226,9 +226,11 @@ impl Scenario {
         self.guard = Plan::draw(&mut dice, self.clients > 100, span_us);
         let Some(plan) = &self.guard else { return };
         self.settings.guard = Some(Arc::clone(&plan.guard));
-        if plan.bans {
+        if plan.may_ban() {
             // A ban ends by the clock on the wall.
             self.global_events.retain(|(_, event)| !matches!(event, GlobalEvent::SetClock(_)));
+        }
+        if plan.bans {
             for _ in 0..dice.between(1, 3 + u64::from(self.clients) / 8) {
                 let at_us = dice.between(0, span_us);
                 let client = dice.below(self.clients as usize) as u32;
