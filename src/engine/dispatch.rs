@@ -233,11 +233,6 @@ impl Machines {
                     fills.advance_fill(cx, fill);
                 }
             }
-            Effect::FailFill(fill) => {
-                if let Some(fills) = services.fills.built() {
-                    fills.fail_fill(cx, fill);
-                }
-            }
         }
     }
 

@@ -83,7 +83,6 @@ pub(in crate::engine) enum Effect {
 
     // For the fills.
     AdvanceFill(FillId),
-    FailFill(FillId),
 }
 
 const _: () = assert!(size_of::<Effect>() <= 48);

@@ -181,12 +181,12 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
-    /// Handles a message of the loop with that number: about a request there that this loop waits for, or about a wait for a
-    /// request of this loop.
-    pub fn handle_message(&mut self, now: Now, from: usize, message: Message) {
+    /// Handles a message of another loop: about a request there that this loop waits for, or about a wait for a request of
+    /// this loop.
+    pub fn handle_message(&mut self, now: Now, message: Message) {
         self.cx.now = now;
         if let Some(fills) = self.machines.services.fills.built() {
-            fills.handle_message(&mut self.cx, from, message);
+            fills.handle_message(&mut self.cx, message);
         }
         self.machines.finish(&mut self.cx);
     }

@@ -46,9 +46,9 @@ pub enum WorkerMessage {
     Bans,
     /// From another loop: the result of the verification of a password.
     Finding(Finding),
-    /// From the loop with that index: a message about a fill that this loop waits for, or about a request that waits for a
+    /// From another loop: a message about a fill that this loop waits for, or about a request that waits for a
     /// fill of this loop.
-    Fill(usize, Message),
+    Fill(Message),
     /// From another loop: descriptors are short, so idle upstream connections are to be closed.
     ShedIdleOrigins,
     /// From another loop: a client has closed while all loops together had the most clients allowed, so this loop may accept

@@ -412,7 +412,7 @@ impl EventLoop {
                         self.tell_others(&WorkerMessage::Finding(finding));
                     }
                 }
-                WorkerMessage::Fill(from, message) => self.engine.handle_message(self.now, from, message),
+                WorkerMessage::Fill(message) => self.engine.handle_message(self.now, message),
                 WorkerMessage::StoreAnswered(replies) => {
                     for (job, answers) in replies.iter() {
                         self.engine.handle_store_answer(self.now, StoreJob::from_bits(job), answers);
@@ -629,7 +629,7 @@ impl EventLoop {
                 Action::AskValue { job, request } => {
                     self.store_questions.link().ask_value(&self.remote, job, request);
                 }
-                Action::SendToLoops(message) => self.tell_others(&WorkerMessage::Fill(self.index, message)),
+                Action::SendToLoops(message) => self.tell_others(&WorkerMessage::Fill(message)),
                 Action::Log(entry) => {
                     self.access_log.sender.append_record(self.access_log.format, &entry);
                     self.engine.recycle(entry);

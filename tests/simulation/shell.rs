@@ -111,7 +111,7 @@ impl Shell {
             let Some((from, message)) = around.post[self.number].pop_front() else { break };
             around.net.trace(|| format!("loop {} hears from {from}: {message:?}", self.number));
             let fetches = self.engine.metrics().cache_fetches;
-            self.engine.handle_message(around.net.now(), from, message);
+            self.engine.handle_message(around.net.now(), message);
             around.book.tally.messages += 1;
             around.book.tally.subscribed += u64::from(self.engine.metrics().cache_fetches > fetches);
             self.steps += 1;

@@ -8,8 +8,8 @@
 //! has none, the body waits until all readers have read everything; then the next segment takes the memory of a
 //! dropped one. A body that has begun always continues, and never holds more than it was granted.
 //!
-//! With several loops, one loop receives a body, and each other loop has a replica that it extends by [`Portion`]s.
-//! Mapped segments of a portion are shared; the bytes of the incomplete last segment are copied.
+//! With several loops, one loop receives a body, and each other loop has a replica that follows it
+//! ([`StreamingBody::follow`]): mapped segments are shared; the bytes of the incomplete last segment are copied.
 //!
 //! States: *can receive* (free space in the last segment, or a reservation), *needs a segment* (`reserve_segment`
 //! leads back, or fails until readers have caught up), *finished* (a [`Body`]). [`StreamingBody::drop_before`] makes
@@ -26,17 +26,6 @@ const FIRST_BYTES: usize = 4096;
 
 /// The largest segment of a body of known length: a short rest goes into the segment before it.
 const LAST_BYTES_MAX: usize = SEGMENT_BYTES + SEGMENT_BYTES / 8;
-
-/// The bytes of a body between two cursors, for a replica in another loop.
-#[derive(Debug)]
-pub struct Portion {
-    from: Cursor,
-    /// Complete segments, beginning with the segment of `from`.
-    complete: Vec<Segment>,
-    /// Size of the incomplete segment behind the complete ones, and its bytes received.
-    room: usize,
-    tail: Box<[u8]>,
-}
 
 /// A granted reservation for one segment of that size.
 #[derive(Debug)]
@@ -198,7 +187,7 @@ impl StreamingBody {
         self.reservation = match admit(Segment::cost(bytes, self.is_mapped(bytes))) {
             Some(charge) => Some(Reservation { bytes, charge }),
             None if self.segments.is_empty() && self.dropped_segments > 0 => {
-                // The dropped memory may still be part of a message to another loop, for a moment.
+                // The dropped memory may still be part of a replica in another loop, for a moment.
                 let least = || Reservation { bytes: FIRST_BYTES, charge: self.charge.sibling(FIRST_BYTES) };
                 let room = self.spare.take().unwrap_or_else(least);
                 Some(Reservation { bytes: bytes.min(room.bytes), ..room })
@@ -283,47 +272,37 @@ impl StreamingBody {
         }
     }
 
-    /// The bytes received since `from`, which moves to the end.
-    pub fn portion_since(&self, from: &mut Cursor) -> Portion {
-        let (begin, end) = (self.skip_dropped(*from), self.end_cursor());
-        let segments = || {
-            (begin.segment..).map_while(|index| self.segments.get((index - self.dropped_segments) as usize))
-        };
-        let complete: Vec<Segment> =
-            segments().take((end.segment - begin.segment) as usize).map(Segment::share).collect();
-        let last = segments().nth(complete.len()).map_or(&[][..], Segment::bytes);
-        let known = if complete.is_empty() { begin.offset } else { 0 };
-        let tail = last.get(known as usize..end.offset as usize).unwrap_or(&[]);
-        *from = end;
-        Portion { from: begin, complete, room: last.len(), tail: tail.into() }
-    }
-
-    /// Appends what another loop has received. False, and nothing is appended, if the portion does not begin at the
-    /// end of this body.
-    pub fn append_portion(&mut self, portion: &Portion) -> bool {
-        if portion.from != self.end_cursor() {
-            return false;
-        }
-        for segment in &portion.complete {
-            if self.end_cursor().offset > 0 {
-                // The portion has the complete segment: the partial copy is not needed any more.
-                self.len -= self.tail_len as u64;
-                let part = self.segments.pop_back();
-                part.and_then(|part| self.uncharge(part));
+    /// Appends what `other` has received and this replica lacks: mappings are shared, other bytes copied. False, and nothing
+    /// is appended, if `other` has dropped some of that.
+    pub fn follow(&mut self, other: &StreamingBody) -> bool {
+        let (begin, end) = (self.end_cursor(), other.end_cursor());
+        let Some(known) = begin.segment.checked_sub(other.dropped_segments) else { return false };
+        for (index, segment) in (begin.segment..).zip(other.segments.iter().skip(known as usize)) {
+            let is_partial = self.end_cursor().offset > 0;
+            if index < end.segment {
+                if is_partial {
+                    // The partial copy is not needed any more.
+                    self.len -= self.tail_len as u64;
+                    let part = self.segments.pop_back();
+                    part.and_then(|part| self.uncharge(part));
+                }
+                self.push_segment(segment.share());
+                self.tail_len = 0;
+                self.commit(segment.bytes().len());
+                continue;
             }
-            self.tail_len = segment.bytes().len();
-            self.len += self.tail_len as u64;
-            self.push_segment(segment.share());
-        }
-        if !portion.tail.is_empty() {
-            if self.end_cursor().offset == 0 {
-                let segment = Segment::new(portion.room, false, &mut self.charge);
+            if other.tail_len == 0 {
+                break;
+            }
+            if !is_partial {
+                let segment = Segment::new(segment.bytes().len(), false, &mut self.charge);
                 self.push_segment(segment);
                 self.tail_len = 0;
             }
+            let new = segment.bytes().get(self.tail_len..other.tail_len).unwrap_or(&[]);
             let space = self.segments.back_mut().map(|last| last.space(self.tail_len)).unwrap_or_default();
-            let count = portion.tail.len().min(space.len());
-            space[..count].copy_from_slice(&portion.tail[..count]);
+            let count = new.len().min(space.len());
+            space[..count].copy_from_slice(&new[..count]);
             self.commit(count);
         }
         true
@@ -521,10 +500,10 @@ pub(in crate::cache) mod tests {
         }
     }
 
-    /// Bodies of known and unknown length, received and published in pieces of any size, from the beginning or later;
-    /// readers of the replica read, and segments are dropped behind them, or not.
+    /// Bodies of known and unknown length, received and followed in pieces of any size; readers of the replica read, and
+    /// segments are dropped behind them, or not. A replica that begins when segments were dropped gets nothing.
     #[test]
-    fn rule_48_a_body_is_followed_elsewhere_by_portions() {
+    fn rule_48_a_body_is_followed_elsewhere_piece_by_piece() {
         let bytes = pattern(300_000);
         for (expected, piece, every, gives_up) in [
             (None, 777, 1, false),
@@ -538,16 +517,18 @@ pub(in crate::cache) mod tests {
             let memory = Arc::new(MemoryBudget::default());
             let mut stream = StreamingBody::new(&memory, expected);
             let mut replica = replica(&memory, expected);
-            let (mut told, mut reader, mut got) = (Cursor::default(), Cursor::default(), Vec::new());
+            let (mut reader, mut got) = (Cursor::default(), Vec::new());
             for (number, piece) in bytes.chunks(piece).enumerate() {
                 fill(&mut stream, piece, 3000);
                 if number % every > 0 {
                     continue;
                 }
-                let portion = stream.portion_since(&mut told);
-                assert!(replica.append_portion(&portion), "{what}");
-                assert_eq!(replica.len(), stream.len(), "{what}");
-                assert!(!replica.append_portion(&portion), "{what}: what was told before");
+                // A segment without bytes is nothing to follow.
+                stream.space();
+                for _ in 0..2 {
+                    assert!(replica.follow(&stream), "{what}");
+                    assert_eq!(replica.len(), stream.len(), "{what}");
+                }
                 // Shared mappings are charged once; copied bytes were reserved.
                 let most =
                     stream.len() as usize + StreamingBody::replica_bytes_max(expected) + 2 * SEGMENT_BYTES;
@@ -560,15 +541,17 @@ pub(in crate::cache) mod tests {
                 }
                 if gives_up {
                     replica.drop_before(reader);
-                    stream.drop_before(told);
+                    stream.drop_before(reader);
                 }
             }
-            assert!(replica.append_portion(&stream.portion_since(&mut told)), "{what}");
+            assert!(replica.follow(&stream), "{what}");
             let mut slices: [&[u8]; 9] = [&[]; 9];
             replica.slices(reader, u64::MAX, &mut slices);
             got.extend(slices.concat());
             assert!(got == bytes, "{what}");
-            drop(stream);
+            let mut late = StreamingBody::replica(Charge::new(&memory, 0));
+            assert_eq!((late.follow(&stream), late.is_empty()), (!gives_up, gives_up), "{what}");
+            drop((stream, late));
             drop(replica);
             assert_eq!(memory.bytes(), 0, "{what}");
         }
@@ -580,9 +563,8 @@ pub(in crate::cache) mod tests {
         let bytes = pattern(200_000);
         let mut stream = StreamingBody::new(&memory, None);
         let mut replica = replica(&memory, None);
-        let mut told = Cursor::default();
         fill(&mut stream, &bytes[..150_001], 4096);
-        assert!(replica.append_portion(&stream.portion_since(&mut told)));
+        assert!(replica.follow(&stream));
         let places: Vec<Cursor> =
             [0, 4096, 150_000, 150_001].iter().map(|&at| replica.advance(Cursor::default(), at)).collect();
         fill(&mut stream, &bytes[150_001..], 4096);

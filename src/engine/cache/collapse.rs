@@ -66,13 +66,13 @@ pub(in crate::engine) enum InProgress {
 #[derive(Debug)]
 pub(in crate::engine) struct Collapses {
     by_hash: HashMap<u64, Collapse, Keyed>,
-    /// Whether there are other loops.
-    pub shared: bool,
+    /// All loops of the process.
+    pub loops: usize,
 }
 
 impl Collapses {
     pub fn new(keyed: Keyed, loops: usize) -> Collapses {
-        Collapses { by_hash: HashMap::with_hasher(keyed), shared: loops > 1 }
+        Collapses { by_hash: HashMap::with_hasher(keyed), loops }
     }
 
     /// Keys in collapse.

@@ -1,17 +1,20 @@
 //! One request per key at a time, over all loops (rule 48): waiting for another loop's request.
 //!
 //! A collapse of this loop may be led by another loop: then the leader is no transaction of this loop, and its results arrive
-//! as messages. A response that will be stored is published as it arrives (see [`crate::engine::cache::publisher`]), to loops
-//! that wait from the beginning and to loops that ask later. For a response that will not be stored, each loop asks the
+//! as messages. A response that will be stored is shared as it arrives (see [`crate::engine::cache::publisher`]), with loops
+//! that wait from the beginning and with loops that ask later. For a response that will not be stored, each loop asks the
 //! origin by itself, and its own requests share that. Before the head arrives, all wait as they would for the origin.
 
+use crate::cache::fill::shared_fill::SharedFill;
 use crate::engine::cache::Fills;
 use crate::engine::cache::collapse::{CollapseOutcome, Conclusion};
+use crate::engine::cache::fill::Coordination;
 use crate::engine::cache::message::{FillEvent, Message};
 use crate::engine::cache::state::Caching;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::{FillId, TransactionId};
+use std::sync::{Arc, Weak};
 
 /// How often a request waits for other loops (chosen: once more, if the first wait had no result; for a page with
 /// many variants some variant is always being fetched).
@@ -45,21 +48,41 @@ pub(super) fn release_waiters(
 }
 
 impl Fills {
-    /// Handles a message of the loop with that number: about a request there that this loop waits for, or about a wait for a
-    /// request of this loop.
-    pub fn handle_message(&mut self, cx: &mut Context, from: usize, message: Message) {
+    /// Handles a message of another loop: about a request there that this loop waits for, or about a wait for a request of
+    /// this loop.
+    pub fn handle_message(&mut self, cx: &mut Context, message: Message) {
         let Message { hash, event } = message;
         match event {
             FillEvent::Alone => self.stop_waiting_elsewhere(cx, hash),
             FillEvent::Over(outcome) => self.end_waiting(cx, hash, outcome, 1),
-            FillEvent::Begins(publication, portion) => self.subscribe(cx, hash, publication, &portion),
-            FillEvent::Continues(publication, portion, kept) => {
-                self.receive_portion(cx, hash, &publication, &portion, kept);
+            FillEvent::Wanted => {
+                if let Some(id) = self.collapses.fill(hash) {
+                    self.share(cx, hash, id);
+                }
             }
-            FillEvent::Ends(publication, end) => self.end_subscription(cx, hash, &publication, end),
-            FillEvent::Wanted => self.republish(cx, hash),
-            FillEvent::Read(publication, readers) => self.note_subscriber(cx, from, &publication, readers),
-            FillEvent::Behind(publication, end) => self.abort_slow_readers(cx, hash, &publication, end),
+            FillEvent::Begins(shared) => {
+                self.subscribe(cx, hash, &shared);
+                let mut state = shared.lock();
+                state.offers = state.offers.saturating_sub(1);
+                if !state.kept {
+                    cx.send_to_loops(hash, FillEvent::Read(Arc::downgrade(&shared)));
+                }
+            }
+            FillEvent::Grown(shared) => self.wake_fill(cx, hash, &shared, false),
+            FillEvent::Read(shared) => self.wake_fill(cx, hash, &shared, true),
+        }
+    }
+
+    /// The shared state of a fill has changed for the loop that receives it, or else for its subscribers.
+    fn wake_fill(&mut self, cx: &mut Context, hash: u64, shared: &Weak<SharedFill>, receives: bool) {
+        let Some(id) = self.collapses.fill(hash) else { return };
+        let known = id.get(&self.slab).and_then(|fill| match &fill.coordination {
+            Coordination::Published(shared) => receives.then_some(shared),
+            Coordination::Subscribed { shared, .. } => (!receives).then_some(shared),
+            Coordination::Nothing => None,
+        });
+        if known.is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), shared.as_ptr())) {
+            self.advance_fill(cx, id);
         }
     }
 
@@ -93,12 +116,9 @@ impl Fills {
             }
         }
         let Some(cache) = cx.settings.caching() else { return };
-        fill.prepare_publication(to);
         fill.lock = Some(hash);
         if cache.store.fill_locks().is_awaited(hash) {
-            if let Some(event) = fill.publish_from_start() {
-                cx.send_to_loops(hash, event);
-            }
+            self.share(cx, hash, to);
         }
     }
 

@@ -17,12 +17,12 @@
 //! | not storable | a single reader continues without it, or the body has ended and its readers are settled |
 
 use crate::cache::body::{Body as Whole, Cursor};
+use crate::cache::fill::shared_fill::SharedFill;
 use crate::cache::fill::streaming_body::StreamingBody;
 use crate::cache::store::stored::Stored;
 use crate::cache::store::{Epoch, Store};
 use crate::engine::body::intake::{Admitted, Intake};
 use crate::engine::cache::hold::Hold;
-use crate::engine::cache::publication::{Coordination, Publication, Span, WINDOW_BYTES_MAX};
 use crate::engine::ids::{FillId, PeerId, TransactionId};
 use crate::http::forwarding::{self, Withheld};
 use crate::http::framing::Body;
@@ -36,6 +36,9 @@ pub const READERS_MAX: usize = 4096;
 
 /// With no more than this number of missing bytes a fill continues without readers (chosen, as other caches do).
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;
+
+/// Most bytes of a body that is not stored and whose readers are behind (chosen: four segments).
+const WINDOW_BYTES_MAX: usize = 256 * 1024;
 
 impl FillId {
     pub fn get(self, fills: &Slab<Fill>) -> Option<&Fill> {
@@ -58,7 +61,7 @@ pub(in crate::engine) struct Fill {
     pub stream: StreamingBody,
     /// The complete body, until the readers have got it.
     pub(super) whole: Option<Arc<Whole>>,
-    /// The rest of the body to receive; `None` while another loop receives it and publishes its end.
+    /// The rest of the body to receive; `None` while another loop receives it.
     pub(super) intake: Option<Intake>,
     /// For present readers: trailers are not stored (RFC 9111 section 3.1).
     pub trailers: Vec<u8>,
@@ -160,24 +163,25 @@ impl Fill {
         self.storable && !self.is_subscribed() && (self.unread || nearly)
     }
 
-    /// A fill that another loop receives and publishes.
+    /// A fill that another loop receives, with that place among its subscribers.
     pub fn subscribed(
         serial: u32,
         now_ms: u64,
-        publication: Arc<Publication>,
+        shared: Arc<SharedFill>,
+        place: usize,
         stream: StreamingBody,
     ) -> Fill {
         Fill {
             serial,
             origin: None,
-            pending: Arc::clone(&publication.pending),
+            pending: Arc::clone(&shared.pending),
             stream,
             whole: None,
             intake: None,
             trailers: Vec::new(),
             withheld: Withheld::default(),
-            length: publication.length,
-            epoch: publication.epoch,
+            length: shared.length,
+            epoch: shared.epoch,
             readers: Slab::new(),
             hold: Hold::new(now_ms),
             waits: false,
@@ -186,13 +190,13 @@ impl Fill {
             storable: true,
             unread: false,
             keeps_part: false,
-            beside: publication.beside.clone(),
+            beside: shared.beside.clone(),
             lock: None,
-            coordination: Coordination::Subscribed { publication, known: Span { slowest: 0, fastest: 0 } },
+            coordination: Coordination::Subscribed { shared, place },
         }
     }
 
-    /// The publishing loop has the whole body, and has published all of it.
+    /// The receiving loop has the whole body, and has shared all of it.
     pub fn end_as_published(&mut self, trailers: &[u8]) {
         self.trailers = trailers.to_vec();
         self.intake = Some(Intake::Done);
@@ -230,6 +234,19 @@ impl Fill {
         self.stream.commit(payload);
         consumed
     }
+}
+
+/// The relation of a fill to other loops.
+#[derive(Debug)]
+pub(in crate::engine) enum Coordination {
+    Nothing,
+    /// This loop receives the fill for others, too.
+    Published(Arc<SharedFill>),
+    /// Another loop receives the fill; the positions of this loop's readers have that place among the subscribers.
+    Subscribed {
+        shared: Arc<SharedFill>,
+        place: usize,
+    },
 }
 
 /// The parts that a fill begins with.

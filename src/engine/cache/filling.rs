@@ -7,9 +7,8 @@ use crate::cache::store::stored::Head;
 use crate::engine::Event;
 use crate::engine::body::intake::Intake;
 use crate::engine::cache::Fills;
-use crate::engine::cache::fill::{Beginning, Fill, FillReader, Giver};
+use crate::engine::cache::fill::{Beginning, Coordination, Fill, FillReader, Giver};
 use crate::engine::cache::hold::Hold;
-use crate::engine::cache::publication::Coordination;
 use crate::engine::connections::UpstreamState;
 use crate::engine::context::Context;
 use crate::engine::effect::{Effect, Ending};
@@ -124,6 +123,9 @@ impl Fills {
     /// Handles new bytes of a body: informs the readers, keeps the bounds, stores a complete body.
     pub fn advance_fill(&mut self, cx: &mut Context, id: FillId) {
         if part::cache::built().is_none() {
+            return;
+        }
+        if !self.follow(cx, id) {
             return;
         }
         self.judge_storable(cx, id);

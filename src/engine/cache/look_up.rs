@@ -360,7 +360,7 @@ impl CacheLookUp<'_> {
                 if own {
                     return None;
                 }
-                let locked = self.collapses.shared && self.caching.waits < WAITS_MAX;
+                let locked = self.collapses.loops > 1 && self.caching.waits < WAITS_MAX;
                 if locked && self.settings.store.fill_locks().lock(hash) == LockResult::HeldElsewhere {
                     return (!self.caching.background).then_some(CacheAnswer::Wait(hash));
                 }

@@ -1,8 +1,7 @@
 //! The messages between loops about keys that they fetch.
 
-use crate::cache::fill::streaming_body::Portion;
+use crate::cache::fill::shared_fill::SharedFill;
 use crate::engine::cache::collapse::CollapseOutcome;
-use crate::engine::cache::publication::{End, Publication, Span};
 use std::sync::{Arc, Weak};
 
 /// A message about a key that one loop fetches.
@@ -18,16 +17,12 @@ pub(in crate::engine) enum FillEvent {
     Alone,
     /// The request has ended.
     Over(CollapseOutcome),
-    /// The head and the first bytes have arrived, and the rest will follow.
-    Begins(Arc<Publication>, Arc<Portion>),
-    /// The next bytes, and whether the whole body is kept.
-    Continues(Weak<Publication>, Arc<Portion>, bool),
-    /// The end.
-    Ends(Weak<Publication>, End),
-    /// A transaction of another loop has begun to wait: a response that is arriving already is published.
+    /// A transaction of another loop has begun to wait: a response that is arriving already is shared.
     Wanted,
-    /// The positions of the readers in the sending loop; `None` if that loop has unsubscribed.
-    Read(Weak<Publication>, Option<Span>),
-    /// Readers that are not so far hold others up.
-    Behind(Weak<Publication>, u64),
+    /// The head has arrived, and loops with waiting transactions may subscribe.
+    Begins(Arc<SharedFill>),
+    /// The receiving loop has shared something: it wakes the subscribers.
+    Grown(Weak<SharedFill>),
+    /// Readers of a subscriber have read something, or it has unsubscribed: it wakes the receiving loop.
+    Read(Weak<SharedFill>),
 }

@@ -11,7 +11,6 @@ pub(in crate::engine) mod hold;
 pub(in crate::engine) mod leading;
 pub(in crate::engine) mod look_up;
 pub(in crate::engine) mod message;
-pub(in crate::engine) mod publication;
 pub(in crate::engine) mod publisher;
 pub(in crate::engine) mod reader;
 pub(in crate::engine) mod refresh;
@@ -59,6 +58,6 @@ impl Fills {
             || cx.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().is_locked(hash));
         !cx.is_draining()
             && self.collapses.find(hash, stored.key()) == InProgress::Nothing
-            && !(self.collapses.shared && is_locked())
+            && !(self.collapses.loops > 1 && is_locked())
     }
 }

@@ -4,8 +4,8 @@
 //! faster. If the store has no room for a window, readers continue together, a segment at a time.
 
 use super::Fills;
-use super::publication::Span;
 use crate::cache::body::Cursor;
+use crate::cache::fill::shared_fill::Span;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::FillId;
@@ -21,10 +21,11 @@ impl Fills {
         }
         let places = || fill.readers.iter().map(|(_, reader)| (reader.payload, reader.cursor));
         let own = Span::of(places().map(|(payload, _)| payload));
-        let kept_from: Option<(u64, Cursor)> =
-            places().chain(fill.needed_elsewhere()).min_by_key(|(payload, _)| *payload);
+        let elsewhere = fill.readers_elsewhere();
+        let unread = elsewhere.map(|readers| (readers.slowest, fill.stream.cursor(readers.slowest)));
+        let kept_from: Option<(u64, Cursor)> = places().chain(unread).min_by_key(|(payload, _)| *payload);
         if let Some((_, cursor)) = kept_from {
-            fill.stream.drop_before(cursor);
+            fill.drop_before(cursor);
         }
         if let Some(cache) = &cx.settings.cache {
             fill.provide(&cache.store, cx.now);
@@ -32,9 +33,7 @@ impl Fills {
         if let Some(event) = own.and_then(|readers| fill.report_progress(readers)) {
             return cx.send_to_loops(fill.pending.hash(), event);
         }
-        let Some(readers) = own.into_iter().chain(fill.subscribed_readers()).reduce(Span::with) else {
-            return;
-        };
+        let Some(readers) = own.into_iter().chain(elsewhere).reduce(Span::with) else { return };
         let starving = readers.fastest == fill.stream.len() && readers.slowest < readers.fastest;
         let Some(origin) = fill.origin else { return };
         let now_ms = cx.now_ms();
@@ -68,7 +67,7 @@ impl Fills {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         fill.hold.cut(cx.now_ms());
         let own = Span::of(fill.readers.iter().map(|(_, reader)| reader.payload));
-        let Some(readers) = own.into_iter().chain(fill.subscribed_readers()).reduce(Span::with) else {
+        let Some(readers) = own.into_iter().chain(fill.readers_elsewhere()).reduce(Span::with) else {
             return;
         };
         let end = readers.too_slow_before();
