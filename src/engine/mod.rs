@@ -495,7 +495,7 @@ impl Engine {
             dns_failures: dns.failures,
             cache_fetches: fills.slab.len() as u64,
             cache_flights: fills.collapses.len() as u64,
-            ..self.cx.metrics.clone()
+            ..self.cx.metrics
         }
     }
 }

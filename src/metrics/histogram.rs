@@ -25,7 +25,7 @@ pub const BOUNDS_US: [u64; 16] = [
 ];
 
 /// The number of durations in each bucket.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// One count for each of [`BOUNDS_US`], and one for longer durations.
     counts: [u64; BOUNDS_US.len() + 1],
@@ -67,7 +67,7 @@ impl Histogram {
 }
 
 /// The histograms of one loop. Each duration is the field of the same name in the access log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Histograms {
     /// Requests, by class of status ([`STATUS_CLASSES`]).
     pub request_duration: [Histogram; STATUS_CLASSES.len()],

@@ -239,7 +239,7 @@ fn upstreams(gateway: &Gateway, now_ms: u64) -> Vec<Labelled<UpstreamNumbers>> {
 /// The numbers of all loops, of the process, and of the cache that the loops share.
 fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
     Snapshot {
-        loops: scores.iter().map(|score| score.metrics.clone()).collect(),
+        loops: scores.iter().map(|score| score.metrics).collect(),
         process: ProcessNumbers {
             // The log is one for all loops.
             log_lines_lost: scores.iter().map(|score| score.lines_lost).max().unwrap_or(0),

@@ -30,7 +30,8 @@ impl Upstreams {
         let accountable = cx.settings.accountable(client);
         let crowded = cx.settings.share_of(LOOK_UPS_CROWDED, LOOK_UPS_LEAST[0]);
         let share = cx.settings.share_of(LOOK_UPS_SHARE, LOOK_UPS_LEAST[1]);
-        let waiting = || self.look_ups.values().flatten().filter_map(|id| id.get(&self.connects));
+        let ids = || self.look_ups.iter().flat_map(|(_, ids)| ids);
+        let waiting = || ids().filter_map(|id| id.get(&self.connects));
         self.look_ups.len() > crowded
             && waiting().filter(|connect| connect.accountable == accountable).take(share).count() == share
     }

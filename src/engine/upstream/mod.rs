@@ -35,15 +35,14 @@ use connect::{Connect, Need, Timings};
 use pool::Origins;
 use route::Hop;
 use slab::Slab;
-use std::collections::BTreeMap;
 
 /// All upstream connections of one loop, and the resolver for their names.
 pub(in crate::engine) struct Upstreams {
     pub pool: Origins,
     pub resolver: Resolver,
     connects: Slab<Connect>,
-    /// Connects that wait for a look-up.
-    look_ups: BTreeMap<LookUpId, Vec<ConnectId>>,
+    /// Connects that wait for a look-up. A list, since look-ups in flight are few: a tree of them is 5 KB of code.
+    look_ups: Vec<(LookUpId, Vec<ConnectId>)>,
     next_serial: u32,
 }
 
@@ -53,7 +52,7 @@ impl Upstreams {
             pool: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
             resolver,
             connects: Slab::new(),
-            look_ups: BTreeMap::new(),
+            look_ups: Vec::new(),
             next_serial: 0,
         }
     }

@@ -114,7 +114,10 @@ impl Upstreams {
                 LookUp::Pending(look_up) => {
                     let resolving = Resolving { look_up, progress };
                     (connect.stage, connect.since_us) = (Stage::Resolving(resolving), cx.now.monotonic_us);
-                    look_ups.entry(look_up).or_default().push(id);
+                    match look_ups.iter_mut().find(|(known, _)| *known == look_up) {
+                        Some((_, ids)) => ids.push(id),
+                        None => look_ups.push((look_up, vec![id])),
+                    }
                     return Step::Wait;
                 }
                 LookUp::Full => return Step::Failed(Refusal::TooManyLookUps),
@@ -138,7 +141,8 @@ impl Upstreams {
 
     /// The resolver has finished a look-up.
     pub fn finish_look_up(&mut self, cx: &mut Context, look_up: LookUpId, outcome: &Outcome) {
-        for id in self.look_ups.remove(&look_up).unwrap_or_default() {
+        let Some(place) = self.look_ups.iter().position(|(known, _)| *known == look_up) else { return };
+        for id in self.look_ups.swap_remove(place).1 {
             let Some(connect) = id.get_mut(&mut self.connects) else { continue };
             let Stage::Resolving(resolving) = connect.stage else { continue };
             if resolving.look_up != look_up {
@@ -285,10 +289,11 @@ impl Upstreams {
     }
 
     pub(super) fn cancel_look_up(&mut self, look_up: LookUpId, id: ConnectId) {
-        if let Some(waiting) = self.look_ups.get_mut(&look_up) {
+        if let Some(place) = self.look_ups.iter().position(|(known, _)| *known == look_up) {
+            let (_, waiting) = &mut self.look_ups[place];
             waiting.retain(|other| *other != id);
             if waiting.is_empty() {
-                self.look_ups.remove(&look_up);
+                self.look_ups.swap_remove(place);
             }
             self.resolver.cancel(look_up);
         }
