@@ -160,6 +160,47 @@ fn guard_11_attacks_are_found_in_every_encoding_and_place() {
     assert!(wrong.is_empty(), "below {FLOOR_PERCENT} %:\n{wrong}");
 }
 
+/// Sets of attacks that work behind words: text that breaks out, and text that runs where it is stored. An address or a path with words
+/// beside it is none, and a command needs the end of another one.
+const SPOKEN_CLASSES: [&str; 10] = [
+    "outside_nosql",
+    "outside_prototype",
+    "outside_sqli",
+    "outside_template",
+    "outside_xml",
+    "outside_xss",
+    "outside_code",
+    "sqli",
+    "textbook_client",
+    "xss",
+];
+
+#[test]
+fn ours_11_words_beside_an_attack_do_not_hide_it() {
+    let mut looker = Looker::new();
+    let sets = lines("attacks");
+    let spoken = || sets.iter().filter(|(class, _)| SPOKEN_CLASSES.contains(&class.as_str()));
+    let total: usize = spoken().map(|(_, attacks)| attacks.len()).sum();
+    assert!(total >= SET_MIN, "{total} attacks");
+    // Measured: 96, 94, 96 and 74.
+    for (before, behind, floor) in [
+        ("hello there friend ", "", 95),
+        ("we wrote to you last week about the order and have no answer ", "", 92),
+        ("", " and please tell us what you think about it.", 94),
+        ("Dear team,\n\nwe have a question.\nThe box arrived late and it was open.\n\n", "", 72),
+    ] {
+        let found = spoken()
+            .flat_map(|(_, attacks)| attacks)
+            .filter(|attack| {
+                let findings = looker.findings("body", &format!("{before}{attack}{behind}"));
+                matches!(findings.verdict(), Verdict::Threat(_))
+            })
+            .count();
+        println!("| {before:?} before, {behind:?} behind | {found} of {total} |");
+        assert!(found * 100 >= total * floor, "{before:?}, {behind:?}: {found} of {total}");
+    }
+}
+
 #[test]
 fn guard_11_benign_values_pass_in_every_place() {
     let mut looker = Looker::new();

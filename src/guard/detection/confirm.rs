@@ -27,8 +27,8 @@ pub(super) fn breaks_out(text: &[u8], range: Range<usize>) -> bool {
 }
 
 /// The value is no script of statements: `CREATE TABLE a (...); CREATE TABLE b (...)`.
-pub(super) fn is_no_script_of_statements(text: &[u8], _: Range<usize>) -> bool {
-    !begins_statement(text)
+pub(super) fn is_no_script_of_statements(text: &[u8], range: Range<usize>) -> bool {
+    !(begins_statement(text) && text[..range.end].contains(&b';'))
 }
 
 /// The value does not begin with a statement: a text that shows or describes SQL is no injection.
@@ -38,15 +38,14 @@ pub(super) fn is_no_statement(text: &[u8], range: Range<usize>) -> bool {
     !verbs.iter().any(|verb| memchr::memmem::find(before, verb).is_some())
 }
 
-/// No query before the match in the same text is what it continues: `SELECT a FROM b UNION SELECT c` is a whole statement. A quote
-/// that nothing has opened begins an attack, whatever is before it.
+/// The match continues no query of the same text: `SELECT a FROM b UNION SELECT c` is a whole statement. A quote that nothing has
+/// opened within the query begins an attack, whatever is before it.
 pub(super) fn continues_no_statement(text: &[u8], range: Range<usize>) -> bool {
     let before = &text[..range.start];
-    let holds = |word: &[u8]| memchr::memmem::find(before, word);
-    let is_query =
-        holds(b"select ").is_some_and(|at| memchr::memmem::find(&before[at..], b"from ").is_some());
-    let quotes = before.iter().filter(|byte| matches!(byte, b'\'' | b'"')).count();
-    !is_query || quotes % 2 == 1
+    let Some(select) = memchr::memmem::rfind(before, b"select ") else { return true };
+    let query = &before[select..];
+    let quotes = query.iter().filter(|byte| matches!(byte, b'\'' | b'"')).count();
+    memchr::memmem::find(query, b"from ").is_none() || quotes % 2 == 1
 }
 
 /// The filter is no example in a sentence: words are before it, and each of its brackets has a counterpart.
@@ -99,13 +98,20 @@ pub(super) fn leads_shortly(text: &[u8], range: Range<usize>) -> bool {
     let lead = text[..range.start].trim_ascii();
     let words = lead.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
     let is_script = lead.starts_with(b"#") || lead.starts_with(b"$ ");
-    let is_markdown = text[range.start] == b'`'
-        && lead.last().is_some_and(u8::is_ascii_alphabetic)
-        && words > 0
-        && text[..range.start].ends_with(b" ");
+    let opens = text[range.start] == b'`' && words > 0 && text[..range.start].ends_with(b" ");
+    let is_markdown =
+        opens && (lead.last().is_some_and(u8::is_ascii_alphabetic) || has_words_behind_span(text, &range));
     let closes = || memchr::memchr_iter(b'`', &text[..range.start]).count() % 2 == 1;
     let ends_span = text[range.start] == b'`' && closes();
     lead.len() <= SHORT_LEAD && words <= 2 && !is_script && !is_markdown && !ends_span
+}
+
+/// The span of code that the match opens has words of a sentence behind it.
+fn has_words_behind_span(text: &[u8], range: &Range<usize>) -> bool {
+    let span = &text[range.start + 1..];
+    memchr::memchr(b'`', span).is_some_and(|close| {
+        words(&span[close + 1..]).filter(|word| is_spoken(word)).nth(MENTION_WORDS - 1).is_some()
+    })
 }
 
 /// The command is the last word of a short value: a word among others that are separated is a column or a choice.
@@ -253,12 +259,14 @@ const REMARK_WORDS: usize = 3;
 /// Fewest words before an element that is mentioned (chosen).
 const MENTION_WORDS: usize = 2;
 
-/// The match is no part of a formula (`0 < x and 3 < 10`) and of no condition. An equation of two numbers is in no formula, so what
-/// precedes it excuses nothing (`1<2 or 1=1`).
+/// The match is no part of a formula with a name (`0 < x and 3 < 10`) and of no condition in code (`1 < 2 && 3 > 2`). An equation of two
+/// numbers is in no formula, so what precedes it excuses nothing (`1<2 or 1=1`), nor does a comparison of numbers (`1<2 or 3>2`).
 pub(super) fn is_no_comparison(text: &[u8], range: Range<usize>) -> bool {
     let (before, matched) = (&text[..range.start], &text[range]);
     let compares = |part: &[u8]| part.iter().any(|byte| matches!(byte, b'<' | b'>'));
-    let is_formula = compares(before) && compares(matched) && !matched.contains(&b'=');
+    let has_name = before.iter().any(u8::is_ascii_alphabetic);
+    let is_condition = has_name || matched.contains(&b'&');
+    let is_formula = is_condition && compares(before) && compares(matched) && !matched.contains(&b'=');
     !is_formula && !before.starts_with(b"if")
 }
 

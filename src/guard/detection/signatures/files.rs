@@ -83,7 +83,7 @@ pub(super) const TABLE: &[Signature] = &[
         FileInclusion,
         "inclusion_remote_code",
         &["://", "//"],
-        r"^(?:(?:ht|f)tps?:)?//[^\s?#]+(?:\?+\s*$|(?:shell|c99|r57|cmd|backdoor|evil|rfi|malicious|exploit|payload|hack|inject|include)[\w.-]*\.(?:txt|php\d?|gif|jpe?g|inc|dat)\b|\.(?:txt|inc|dat|php\d?)\x00?\?+)|^(?:ht|f)tps?://\d+\.\d+\.\d+\.\d+[^\s]*\.(?:txt|php|inc|sh|exe|ps1|elf|dat)\b",
+        r"^(?:(?:ht|f)tps?:)?//[^\s?#]+(?:\?+\s*$|(?:shell|c99|r57|cmd|backdoor|evil|rfi|malicious|exploit|payload|hack|inject|include)[\w.-]*\.(?:txt|php\d?|gif|jpe?g|inc|dat)\b|\.(?:txt|inc|dat)\x00?\?+|\.php\d?(?:\x00\?*|\?+(?:$|\x00|c(?:md)?=)))|^(?:ht|f)tps?://\d+\.\d+\.\d+\.\d+[^\s]*\.(?:txt|php|inc|sh|exe|ps1|elf|dat)\b",
     ),
     Signature::new(FileInclusion, "inclusion_share", &["\\\\"], r"^\\\\[\w-]+(?:\.[\w-]+)+(?:@\w+)?\\\w+\$?(?:\\|$)"),
     Signature::new(

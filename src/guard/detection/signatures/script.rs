@@ -57,7 +57,7 @@ pub(super) const TABLE: &[Signature] = &[
     xss(
         "xss_string_break_out",
         &["'", "\"", "`", "${"],
-        r#"(?:["'][\s)}\]]*[;,)\-+*|&?:/^%<>=\\~]*|`[\s)}\]]*[;,)}\]\-+*|&?:/^%<>=\\~]+)[\s(]*(?:alert|confirm|prompt|eval|print|fetch|import|settimeout|setinterval|function|document\.\w+|window\.\w+|top\[|self\[|this\[|location\s*=|new\s+function)\s*(?:\(|`|\[|=|\.)"#,
+        r#"(?:["'][\s)}\]]*[;,)\-+*|&?:/^%<>=\\~]*|`[\s)}\]]*[;,)}\]\-+*|&?:/^%<>=\\~]+)[\s(]*(?:alert|confirm|prompt|eval|print|fetch|import|settimeout|setinterval|function|document\.\w+|window\.\w+|top\[|self\[|this\[|location\s*=|new\s+function)\s*(?:\(|`|\[|=|\.\s*(?:call|apply|bind|constructor|cookie|source|then|domain|href|write\w*)\b|\.\w+\s*[(=`\[])"#,
     ).with(&["alert", "confirm", "prompt", "eval", "print", "fetch", "import", "settimeout", "setinterval", "function", "document", "window", "top[", "self[", "this[", "location"])
     .confirmed(breaks_out).excused(Talk::Around),
     xss(

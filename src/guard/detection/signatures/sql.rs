@@ -24,7 +24,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_union_select",
         &["union"],
-        r#"(?:\b|[\d_])union[\s(]+(?:all|distinct|distinctrow)?[\s(]*select[\s(]*(?:all\s+|distinct\s+)?(?:[\s(]*(?:null|[-+~]?\d|\*|@|'|"|`|0x|char\s*\(|concat|unhex|load_file|user\s*\(|version\s*\(|database\s*\(|group_concat|\$|x')|[\w.$`]+\s*[,(]|[\w.,$`*\s]+\sfrom\s+[\w.`\[\]]+\s*(?:$|--|#|;|/\*|where\b|limit\b|order\b|group\b|\)|,|union\b))"#,
+        r#"(?:\b|[\d_])union[\s(]+(?:all|distinct|distinctrow)?[\s(]*select[\s(]*(?:all\s+|distinct\s+)?(?:[\s(]*(?:null|[-+~]?\d|\*|@|'|"|`|0x|char\s*\(|concat|unhex|load_file|user\s*\(|version\s*\(|database\s*\(|group_concat|\$|x')|[\w.$`]+\s*[,(]|[\w.,$`*\s]+\sfrom\s+[\w.`\[\]]+\s*(?:$|--|#|;|/\*|where\b|limit\b|order\b|group\b|\)|,|<|union\b))"#,
     )
     .confirmed(continues_no_statement),
     sql(
@@ -73,7 +73,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_stacked",
         &[";"],
-        r#"^[\w\s.@%-]{0,60}['"`]?[\s)]*;\s*(?:select\s*\(|select\s+(?:[@*'\x22\d]|null\b|[^;]*\bfrom\s+[\w.`"\[\]]+\s*(?:$|[;#,/)]|--|where\s+\S+\s*(?:=|<|>|like\b|in\b|is\b)|limit\s+\d|order\s+by|join\b|union\b|group\s+by)|\w+\s*\()|insert\s+into|update\s+\S+\s+set|delete\s+from|drop\s+(?:table|database|schema|view|index|user|role|login|procedure|function|trigger)\b|create\s+(?:table|user|database|function|procedure|or)|alter\s+(?:table|user|database|login)|truncate\s|exec(?:ute)?[\s(]+\S|declare\s+[@\w]|shutdown\b|grant\s|revoke\s|merge\s+into|waitfor\s|if\s*\(|set\s+@|copy\s+\S+\s+(?:from|to)\b|begin\s|call\s+\w+\s*\(|rename\s+table|attach\s+database|dbms_|backup\s+database|union\b|replace\s+into|vacuum\b)"#,
+        r#"^[\w\s.@%-]{0,60}['"`]?[\s)]*;\s*(?:select\s*\(|select\s+(?:[@*'\x22\d]|null\b|[^;]*\bfrom\s+[\w.`"\[\]]+\s*(?:$|[;#,/)]|--|where\s+\S+\s*(?:=|<|>|like\b|in\b|is\b)|limit\s+\d|order\s+by|join\b|union\b|group\s+by)|\w+\s*\()|insert\s+into|update\s+\S+\s+set|delete\s+from|drop\s+(?:table|database|schema|view|index|user|role|login|procedure|function|trigger)\b|create\s+(?:table|user|database|function|procedure|or)|alter\s+(?:table|user|database|login)|truncate\s|exec(?:ute)?(?:\s*\(|\s+(?:@|\w+\.|[xs]p_|\w+\s*(?:['@;(]|$|--)))|declare\s+(?:@|\w+\s+(?:n?var|char|int|cursor|text|table|as\b|number|raw))|shutdown\s*(?:$|;|--|with\b|immediate\b)|grant\s|revoke\s|merge\s+into|waitfor\s|if\s*\(|set\s+@|copy\s+\S+\s+(?:from|to)\b|begin\s|call\s+\w+\s*\(|rename\s+table|attach\s+database|dbms_|backup\s+database|union\b|replace\s+into|vacuum\b)"#,
     ).with(&["select", "insert", "update", "delete", "drop", "create", "alter", "truncate", "exec", "declare", "shutdown", "grant", "revoke", "merge", "waitfor", "^if$", "^set$", "copy", "begin", "call", "rename", "attach", "dbms_", "backup", "union", "replace", "vacuum"])
     .confirmed(is_no_script_of_statements),
     sql(
@@ -93,7 +93,8 @@ pub(super) const TABLE: &[Signature] = &[
         "sqli_time_function",
         &["benchmark", "pg_sleep", "waitfor", "dbms_", "randomblob", "generate_series"],
         r#"\bbenchmark\s*\(\s*\d+\s*,|\bpg_sleep(?:_for|_until)?\s*\(|\bwaitfor\s+(?:delay|time)\s*[('"@0]|\bdbms_(?:pipe\.receive_message|lock\.sleep|session\.sleep|ldap\.init|xmlgen|utility)|\brandomblob\s*\(\s*\d{4}|\bgenerate_series\s*\(\s*1\s*,\s*\d{5}"#,
-    ),
+    )
+    .confirmed(is_no_script_of_statements),
     sql(
         "sqli_error_function",
         &["extractvalue", "updatexml", "xmltype", "ctxsys", "utl_", "gtid_sub", "floor", "procedure", "json_keys", "exp("],
@@ -128,7 +129,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_case_when",
         &["^case$", "if(", "if (", "iif", "^xor$", "sysdate"],
-        r#"(?:\b(?:and|or|select|by|where|having|,|=)|[(|+'")])[\s(]*case\s+when\s.+\sthen\s.+\bend\b|\bxor[\s(]*if\s*\(|\bnow\s*\(\s*\)\s*=\s*sysdate\s*\(|\biif\s*\(\s*\d+\s*=\s*\d+|\bif\s*\(\s*\(?\s*(?:select\b|\d+\s*=\s*\d+|ascii\(|substr|mid\(|length\(|user\()[^)]*"#,
+        r#"(?:\b(?:and|or|select|by|where|having|,|=)|[(|+'")])[\s(]*case\s+when\s+[^\s.].*\sthen\s.+\bend\b|\bxor[\s(]*if\s*\(|\bnow\s*\(\s*\)\s*=\s*sysdate\s*\(|\biif\s*\(\s*\d+\s*=\s*\d+|\bif\s*\(\s*\(?\s*(?:select\b|\d+\s*=\s*\d+|ascii\(|substr|mid\(|length\(|user\()[^)]*"#,
     )
     .confirmed(is_no_statement),
     sql(
@@ -146,8 +147,9 @@ pub(super) const TABLE: &[Signature] = &[
         &["information_schema", "sysobjects", "syscolumns", "sqlite_", "pg_catalog", "pg_user", "pg_shadow", "mysql.", "all_tables", "user_tables", "sys.", "master..", "dba_users", "v$version", "msysaccess"],
         r"\binformation_schema\s*\.|\bsys(?:objects|columns|databases|users|logins)\b|\bsqlite_(?:master|schema|version)\b|\bpg_(?:catalog|user|shadow|database|class|tables)\b|\bmysql\s*\.\s*(?:user|db|innodb_\w+)\b|\ball_(?:tables|tab_columns|users)\b|\buser_(?:tables|tab_columns|objects)\b|\bsys\s*\.\s*(?:tables|objects|columns|databases|schema_\w+|user\w*|dual|v_\$)|\bmaster\s*\.\.\s*sys|\bdba_users\b|v\$(?:version|session|database|instance)|\bmsysaccessobjects\b",
     )
-    .worth(50),
-    sql("sqli_select_from", &["select"], r#"\bselect\b[\s(*'"`@\w.,)]+\bfrom\b[\s(`'"\[]*[\w.]+"#).worth(50),
+    .worth(50)
+    .confirmed(is_no_script_of_statements),
+    sql("sqli_select_from", &["select"], r#"\bselect\b[\s(*'"`@\w.,)]+\bfrom\b[\s(`'"\[]*[\w.]+"#).worth(50).confirmed(is_no_script_of_statements),
     sql("sqli_concatenated_quote", &["'"], r"'\s*\|\|\s*(?:'|\(|[a-z_]+\s*\()").with(&["||"]).worth(50),
     sql(
         "sqli_break_out_concatenation",

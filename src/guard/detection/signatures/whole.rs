@@ -6,7 +6,7 @@ use crate::guard::detection::category::Category::{
     CodeInjection, FileInclusion, Recon, SensitiveFile, Sqli, Xss,
 };
 use crate::guard::detection::category::Context;
-use crate::guard::detection::confirm::{breaks_out, is_no_fault_name};
+use crate::guard::detection::confirm::{breaks_out, is_no_fault_name, is_no_script_of_statements};
 use crate::guard::detection::speech::Talk;
 
 const PATH: u8 = Context::Path.bit();
@@ -23,12 +23,13 @@ pub(super) const TABLE: &[Signature] = &[
         "sqli_catalogue_alone",
         &["information_schema", "pg_catalog", "mysql.", "msysaccessobjects", "tempdb", "msdb"],
         r"^(?:information_schema|pg_catalog|mysql\.(?:db|user)|msysaccessobjects|tempdb|msdb)\s*\.?\s*$|\bfrom\s+[`\x22\[]?information_schema\b",
-    ),
+    )
+    .confirmed(is_no_script_of_statements),
     Signature::new(
         Sqli,
         "sqli_union_piece",
         &["union"],
-        r#"^[^a-z]{0,20}union\s+(?:(?:all|distinct)\s+)?select(?:[^a-z]*$|\s+\w+\s+from\b)|^[^\n'"`]{0,40}['"`][\s)]*union\s+(?:(?:all|distinct)\s+)?select\b"#,
+        r#"^[^a-z]{0,20}union\s+(?:(?:all|distinct)\s+)?select(?:[^a-z]*$|\s+\w+\s+from\b)|^[^\n'"`]{0,40}['"`][\s)]*union\s+(?:(?:all|distinct)\s+)?select\b(?:\s*[^\sa-z]|\s*$|\s+[\w.]+\s*(?:,|\(|\||$|--|#|from\b|as\b))"#,
     ),
     Signature::new(Sqli, "sqli_select_piece", &["select"], r#"^['"`]\s*;?\s*select\s+\w+\s*$|^\W*select(?:ect)?\s+(?:pg_sleep|user\(|if\(\w+\s*$)|/\*\s*\+?!\d*\s*select\b"#),
     Signature::new(Sqli, "sqli_negated_quote", &["'!", "\"!", "`!"], r#"^['"`]\s*!\s*['"`\w]{1,2}\s*$"#),
@@ -114,14 +115,14 @@ pub(super) const TABLE: &[Signature] = &[
         CodeInjection,
         "code_class_alone",
         &["java", "org.", "com.", "transformer", "closure", "factory"],
-        r#"(?:^(?:\w{1,20}=)?|[>"'])(?:java\.(?:runtime|processbuilder|lang\.(?:class(?:loader)?|integer|number|object|process(?:builder)?|runtime|string(?:builder|buffer)?|system|thread|autocloseable|reflect(?:\.\w+)?)|io\.(?:buffered\w+|bytearray\w+|chararray\w+|data\w+|file\w*|filter\w+|inputstream\w*|linenumber\w+|outputstream\w*|object\w+|piped\w+|print\w+|pushback\w+|string\w+|reader|writer|serializable)|net\.(?:inet\w*|url\w*|socket\w*)|beans\.\w+|rmi\.\w+)|javax\.(?:script|naming|management)\.\w+|org\.apache\.(?:commons|struts2?)|org\.omg\.corba|com\.(?:sun\.org\.apache|opensymphony\.xwork2)[\w.$]*)(?:$|[<"'])|^java[\s.]+(?:runtime|processbuilder)\b|\b(?:clone|invoker|instantiate|chained|constant|predicated)transformer\b|\b(?:for|while)closure\b|\b(?:instantiate|prototypeclone|prototypeserialization)factory\b"#,
+        r#"(?:^(?:\w{1,20}=)?["']?|>|[=:]\s*["'])(?:java\.(?:runtime|processbuilder|lang\.(?:class(?:loader)?|integer|number|object|process(?:builder)?|runtime|string(?:builder|buffer)?|system|thread|autocloseable|reflect(?:\.\w+)?)|io\.(?:buffered\w+|bytearray\w+|chararray\w+|data\w+|file\w*|filter\w+|inputstream\w*|linenumber\w+|outputstream\w*|object\w+|piped\w+|print\w+|pushback\w+|string\w+|reader|writer|serializable)|net\.(?:inet\w*|url\w*|socket\w*)|beans\.\w+|rmi\.\w+)|javax\.(?:script|naming|management)\.\w+|org\.apache\.(?:commons|struts2?)|org\.omg\.corba|com\.(?:sun\.org\.apache|opensymphony\.xwork2)[\w.$]*)(?:$|[<"'])|^java[\s.]+(?:runtime|processbuilder)\b|\b(?:clone|invoker|instantiate|chained|constant|predicated)transformer\b|\b(?:for|while)closure\b|\b(?:instantiate|prototypeclone|prototypeserialization)factory\b"#,
     )
     .confirmed(is_no_fault_name),
     Signature::new(CodeInjection, "code_perl_interpolation", &["@{"], r"@\{\s*\[[^\n]{1,120}\]\s*\}"),
     Signature::new(FileInclusion, "inclusion_scheme_alone", &["?"], r"^(?:file|ftps?|https?)\?+$"),
     Signature::new(FileInclusion, "inclusion_wrapper_alone", &["zip://", "ssh2.scp", "php://std"], r"^zip://\S+|\bssh2\.scp://|\bphp://std(?:out|err)"),
     Signature::new(SensitiveFile, "file_written", &[">"], r"^[^\s<>]{0,40}>{1,2}\s*/(?:tmp/\w|etc/\w|var/\w|home/\w|root/\w|proc/\w|usr/\w|dev/(?:tcp|udp|shm|sd|mem))").only_in(NOT_PATH),
-    Signature::new(SensitiveFile, "file_of_kernel", &["/proc/", "/sys/class"], r"/proc/(?:self|\d+|version|cpuinfo|meminfo|interrupts|mounts|net|sched_debug|kallsyms|cmdline)(?:/|$)|/sys/class(?:/|$)").only_in(PATH),
+    Signature::new(SensitiveFile, "file_of_kernel", &["/proc/", "/sys/class"], r"(?:^|//|\.)/*proc/(?:self|\d+|version|cpuinfo|meminfo|interrupts|mounts|net|sched_debug|kallsyms|cmdline)(?:/|$)|/sys/class(?:/|$)").only_in(PATH),
     Signature::new(SensitiveFile, "file_of_dump", &[".sql.", "error.log", "errors.log"], r"\.sql\.(?:zip|gz|bz2|xz|7z|rar|tar|tgz|bak|old)$|/wp-content/errors?\.log$").only_in(PATH),
     Signature::new(Recon, "recon_module", &["__x00__"], r"/@id/__x00__").only_in(PATH),
 ];

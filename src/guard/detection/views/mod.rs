@@ -54,7 +54,7 @@ impl Views {
         self.differs[0] = is_decoded;
         let decoded = if is_decoded { &self.decoded } else { &self.raw };
         self.differs[1] = reduced::processed(decoded, plus_is_blank, &mut self.processed);
-        self.differs[2] = reduced::unquoted(decoded, &mut self.unquoted);
+        self.differs[2] = reduced::unquoted(decoded, plus_is_blank, &mut self.unquoted);
     }
 
     /// Decodes until nothing changes. False if nothing has.

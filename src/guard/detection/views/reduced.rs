@@ -92,7 +92,7 @@ fn push_blank(out: &mut Vec<u8>) {
 
 /// Writes the text as a shell reads it to `out`: without quotes and escapes, with blanks for `${IFS}` and the commas
 /// in braces. False if nothing has changed, or no shell would run any of it.
-pub(super) fn unquoted(text: &[u8], out: &mut Vec<u8>) -> bool {
+pub(super) fn unquoted(text: &[u8], plus_is_blank: bool, out: &mut Vec<u8>) -> bool {
     let is_separating = |byte: &u8| matches!(byte, b';' | b'|' | b'&' | b'`' | b'\n' | b'(');
     if !is_quoted(text) || !text.iter().any(is_separating) {
         return false;
@@ -121,6 +121,7 @@ pub(super) fn unquoted(text: &[u8], out: &mut Vec<u8>) -> bool {
                 (1, None)
             }
             [b',', ..] if in_braces => (1, Some(b' ')),
+            [b'+', ..] if plus_is_blank => (1, Some(b' ')),
             [byte, ..] => (1, Some(*byte)),
             [] => break,
         };
