@@ -193,9 +193,9 @@ impl Plan {
         Some(Plan { guard, text, policy, refuses, own, bans, inspects, outage, changes })
     }
 
-    /// Whether clients are banned, by operators or for what they do.
-    pub fn may_ban(&self) -> bool {
-        self.bans || matches!(self.own, Own::Responses { .. })
+    /// Whether refusals end by the clock on the wall: bans, by operators or for what clients do, and blocks of an escalation.
+    pub fn reads_date(&self) -> bool {
+        self.bans || matches!(self.own, Own::Responses { .. } | Own::Escalation { .. })
     }
 
     /// How the sessions of weir's own pages are kept beside it; `None`: the guard would refuse and ban their visitors for what it

@@ -226,8 +226,7 @@ impl Scenario {
         self.guard = Plan::draw(&mut dice, self.clients > 100, span_us);
         let Some(plan) = &self.guard else { return };
         self.settings.guard = Some(Arc::clone(&plan.guard));
-        if plan.may_ban() {
-            // A ban ends by the clock on the wall.
+        if plan.reads_date() {
             self.global_events.retain(|(_, event)| !matches!(event, GlobalEvent::SetClock(_)));
         }
         if plan.bans {
@@ -247,8 +246,11 @@ impl Scenario {
             return;
         }
         let route = |host: &Host| {
-            let upstreams: Vec<String> =
+            let mut upstreams: Vec<String> =
                 host.addresses.iter().map(|(address, _)| SocketAddr::new(*address, 80).to_string()).collect();
+            // A name may have an address twice, a route may not.
+            upstreams.sort();
+            upstreams.dedup();
             let balance = ["round-robin", "least", "hash-client"][upstreams.len() % 3];
             format!("{}/ -> {} {balance} retries 10 slow-start off\n", host.authority, upstreams.join(" "))
         };

@@ -59,6 +59,8 @@ pub struct Visitor {
     cookie: Option<String>,
     token: Option<String>,
     posts: u64,
+    /// What is left of a request that was answered before all of it was sent: it goes before the next one.
+    unsent: Vec<u8>,
     slow: bool,
     /// weir has said that it will close.
     told_to_go: bool,
@@ -82,6 +84,7 @@ impl Visitor {
             cookie: None,
             token: None,
             posts: 0,
+            unsent: Vec::new(),
             slow: dice.percent(10),
             told_to_go: false,
             done: false,
@@ -161,6 +164,7 @@ impl Visitor {
         let bytes = [format!("{head}\r\n").into_bytes(), bytes].concat();
         let end = self.ends.last().copied().unwrap_or(0) + bytes.len() as u64;
         self.ends.push(end);
+        let bytes = [std::mem::take(&mut self.unsent), bytes].concat();
         self.left -= 1;
         self.asked = Some(Asked { number, what, bytes, sent: 0, cookie, right, too_long });
     }
@@ -275,7 +279,9 @@ impl Visitor {
             site.tally[0] += 1;
         }
         self.told_to_go = head.lists("connection", "close");
-        self.asked = None;
+        if let Some(mut asked) = self.asked.take() {
+            self.unsent = asked.bytes.split_off(asked.sent);
+        }
         Ok(())
     }
 
