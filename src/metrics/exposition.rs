@@ -266,7 +266,7 @@ mod tests {
         one.statuses[2] = 4;
         one.histograms.request_duration[2].observe(700);
         one.histograms.dns.observe(2_000_000);
-        Snapshot { loops: vec![one.clone(), one], ..Snapshot::default() }
+        Snapshot { loops: vec![one, one], ..Snapshot::default() }
     }
 
     #[test]

@@ -180,7 +180,7 @@ mod tests {
         one.connect.observe(5);
         one.dns.observe(u64::MAX);
         one.guard_store.observe(6);
-        let mut both = one.clone();
+        let mut both = one;
         both.add(&one);
         for (mine, twice) in one.families().iter().zip(both.families()) {
             let count = |family: &[Histogram]| family.iter().map(Histogram::count).sum::<u64>();

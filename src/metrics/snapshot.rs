@@ -253,7 +253,7 @@ mod tests {
     fn a_sum_has_every_number() {
         let mut one = Metrics { requests: 2, blocked: 1, allowed: 3, ..Metrics::default() };
         one.statuses[4] = 5;
-        let line = Snapshot { loops: vec![one.clone(), one], ..Snapshot::default() }.line();
+        let line = Snapshot { loops: vec![one, one], ..Snapshot::default() }.line();
         for part in ["requests=4 ", "blocked=2 ", "allowed=6 ", "status_4xx=10 ", "blocked_ratio=0.2500"] {
             assert!(line.contains(part), "{part} in {line}");
         }
