@@ -145,6 +145,9 @@ pub struct Scenario {
 /// The name that blocking policies block.
 pub const BLOCKED: &str = "blocked.sim";
 
+/// Retries of a route of the gateway, the most that a file may have.
+pub const RETRIES_OF_ROUTES: usize = 10;
+
 const BCRYPT: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
 /// The users. The simulated shell knows whose passwords are right by their names, and computes no hash.
@@ -252,7 +255,11 @@ impl Scenario {
             upstreams.sort();
             upstreams.dedup();
             let balance = ["round-robin", "least", "hash-client"][upstreams.len() % 3];
-            format!("{}/ -> {} {balance} retries 10 slow-start off\n", host.authority, upstreams.join(" "))
+            format!(
+                "{}/ -> {} {balance} retries {RETRIES_OF_ROUTES} slow-start off\n",
+                host.authority,
+                upstreams.join(" ")
+            )
         };
         let text: String = self.hosts.iter().map(route).collect();
         let directives = weir::gateway::directives::parse(text.as_bytes()).expect("a gateway file");

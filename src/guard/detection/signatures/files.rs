@@ -34,7 +34,8 @@ pub(super) const TABLE: &[Signature] = &[
     .and_raw(),
     Signature::new(PathTraversal, "path_escaped_dots", &["%2e", "%2f", "%5c"], r"(?:\.|%2e){2}(?:[/\\]|%2f|%5c)").only_in(PATH).and_raw(),
     Signature::new(PathTraversal, "path_nul", &["\0"], r"^[^\[\]{}()|]*\x00").only_in(PATH_QUERY),
-    Signature::new(PathTraversal, "path_nul_extension", &["\0"], r"[\w/-]{2}\.\w{2,5}\x00|[\w/-]{2}\x00\.?\w{2,5}$"),
+    // Random bytes sent as a text have other control characters before.
+    Signature::new(PathTraversal, "path_nul_extension", &["\0"], r"^[^\x00-\x1f]*[\w/-]{2}(?:\.\w{2,5}\x00|\x00\.?\w{2,5}$)"),
     Signature::new(
         SensitiveFile,
         "file_of_accounts",
