@@ -49,9 +49,6 @@ use weir::sandbox;
 /// How long the end waits until standard error is read (chosen).
 const SAID_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long a daemon waits for the first turn of its loops before memory of the start is returned (chosen: they turn at once).
-const SETTLED_WITHIN: Duration = Duration::from_millis(200);
-
 /// The running daemon.
 pub struct Daemon {
     launch: Launch,
@@ -231,9 +228,6 @@ fn warn_if_unreadable(settings: &Settings) {
 impl Daemon {
     /// Obeys signals until the proxy has ended. Returns the exit code.
     pub fn serve(mut self, mut signals: Signals) -> u8 {
-        // From here on all threads sleep until there is work, and need little of what the start needed.
-        self.control.settle(SETTLED_WITHIN);
-        embed::release_start();
         let mut draining = false;
         let mut code = exit::OK;
         for signal in signals.forever() {

@@ -49,7 +49,7 @@ pub use crate::metrics::Form;
 #[doc(hidden)]
 pub use crate::shell::stores::mongodb::prepare as prepare_mongodb;
 #[doc(hidden)]
-pub use crate::shell::{CacheFile, Health, MemoryGauge, parent, release_start, try_bind};
+pub use crate::shell::{CacheFile, Health, MemoryGauge, parent, try_bind};
 #[cfg(feature = "admin")]
 #[doc(hidden)]
 pub use crate::shell::{

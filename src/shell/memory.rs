@@ -4,25 +4,45 @@
 pub const STRETCH_BYTES: usize = 96 * 1024;
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub use glibc::{keep_apart, stretch, trim};
-#[cfg(target_os = "linux")]
-pub use pages::drop_code;
+pub use glibc::{drop_code, keep_apart, stretch, trim};
 
-/// The size of pages on most systems. On systems with larger pages the calls fail, without harm.
-#[cfg(target_os = "linux")]
-const PAGE_BYTES: usize = 4096;
-
-/// Returns memory that only the start of a process has used: code, and free memory between the allocator's pieces (measured with the
-/// core: 3.4 MB before, 2.2 MB after). For a process that has nothing else to do.
-pub fn release_start() {
-    trim();
-    drop_code();
-}
-
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
-mod pages {
-    use super::PAGE_BYTES;
+mod glibc {
+    /// A piece of this size or more has its own pages (chosen: glibc's initial value).
+    const APART_BYTES: i32 = 128 * 1024;
+
+    /// Sets the allocator to keep large pieces apart, always. Without this it stops when the first of them is freed: the
+    /// tables of many connections would then grow by copying, and leave holes (measured: 736 bytes in place of 479 for each
+    /// of 8,900 idle tunnels, if as many had existed before).
+    pub fn keep_apart() {
+        // SAFETY: takes no pointer, and may be called at any time from any thread (mallopt(3)).
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, APART_BYTES);
+        }
+    }
+
+    /// The size of pages on most systems. On systems with larger pages the calls fail, without harm.
+    const PAGE_BYTES: usize = 4096;
+
+    /// Makes the system populate the memory that the allocator will lend this thread next, many pages at once. One at a time,
+    /// on the first touch, pages cost more than the work on them, and a thread's heap grows by a call for each (measured
+    /// while a cache of 4 KB bodies is loaded: 0.5 of 1.6 s per GB are saved). Linux 5.14; older systems refuse, without
+    /// harm.
+    pub fn stretch() {
+        let mut piece: Vec<u8> = Vec::new();
+        if piece.try_reserve_exact(super::STRETCH_BYTES).is_err() {
+            return;
+        }
+        let start = piece.as_mut_ptr();
+        let before = start.align_offset(PAGE_BYTES);
+        let bytes = super::STRETCH_BYTES.saturating_sub(before) / PAGE_BYTES * PAGE_BYTES;
+        // SAFETY: these pages lie within the piece, which belongs to this function, and keep their content (madvise(2)).
+        unsafe {
+            libc::madvise(start.wrapping_add(before).cast(), bytes, libc::MADV_POPULATE_WRITE);
+        }
+        // The piece is freed here, and the next allocations are cut out of it.
+    }
 
     /// Releases the mapped pages of code and constants; pages that are needed come back one by one from the system's page
     /// cache. Most pages that the start needed, and pages that were mapped only because they lie beside those, are not needed
@@ -64,44 +84,6 @@ mod pages {
         }
         0
     }
-}
-
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code)]
-mod glibc {
-    use super::PAGE_BYTES;
-
-    /// A piece of this size or more has its own pages (chosen: glibc's initial value).
-    const APART_BYTES: i32 = 128 * 1024;
-
-    /// Sets the allocator to keep large pieces apart, always. Without this it stops when the first of them is freed: the
-    /// tables of many connections would then grow by copying, and leave holes (measured: 736 bytes in place of 479 for each
-    /// of 8,900 idle tunnels, if as many had existed before).
-    pub fn keep_apart() {
-        // SAFETY: takes no pointer, and may be called at any time from any thread (mallopt(3)).
-        unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, APART_BYTES);
-        }
-    }
-
-    /// Makes the system populate the memory that the allocator will lend this thread next, many pages at once. One at a time,
-    /// on the first touch, pages cost more than the work on them, and a thread's heap grows by a call for each (measured
-    /// while a cache of 4 KB bodies is loaded: 0.5 of 1.6 s per GB are saved). Linux 5.14; older systems refuse, without
-    /// harm.
-    pub fn stretch() {
-        let mut piece: Vec<u8> = Vec::new();
-        if piece.try_reserve_exact(super::STRETCH_BYTES).is_err() {
-            return;
-        }
-        let start = piece.as_mut_ptr();
-        let before = start.align_offset(PAGE_BYTES);
-        let bytes = super::STRETCH_BYTES.saturating_sub(before) / PAGE_BYTES * PAGE_BYTES;
-        // SAFETY: these pages lie within the piece, which belongs to this function, and keep their content (madvise(2)).
-        unsafe {
-            libc::madvise(start.wrapping_add(before).cast(), bytes, libc::MADV_POPULATE_WRITE);
-        }
-        // The piece is freed here, and the next allocations are cut out of it.
-    }
 
     /// Makes the allocator return empty pages. Otherwise memory that was freed in the middle of its heap stays with
     /// the process: after a burst that is nearly all of it.
@@ -126,5 +108,5 @@ pub fn trim() {}
 pub fn stretch() {}
 
 /// Does nothing on other systems.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn drop_code() {}

@@ -54,7 +54,6 @@ use guard_link::StoreQuestions;
 pub use health::Health;
 pub use health_checks::HealthChecks;
 pub use listener::{Listener, bind, bind_for, try_bind};
-pub use memory::release_start;
 pub use message::{Remote, WorkerMessage};
 #[cfg(feature = "admin")]
 pub use metrics_listener::MetricsListener;
