@@ -193,8 +193,12 @@ fn slow_bodies() {
             assert_eq!(slow.send_next(b"x"), 0, "a client was disconnected in the middle of an upload");
             std::thread::sleep(tick());
         }
-        let now = weir.statistics();
-        assert!(now.get("blocks_lent") <= crowd() as u64 + 8, "one block for each request: {now:?}");
+        eventually("one block for each request", || {
+            let now = weir.statistics();
+            // While bytes are on their way, a request has another one.
+            let few = now.get("blocks_lent") <= crowd() as u64 + 8;
+            (few && now.get("exchanges") >= crowd() as u64).then_some(())
+        });
         eventually("all of them are closed", || (slow.closed() == crowd()).then_some(()));
     });
     assert_eq!(statistics.timeouts(), crowd() as u64, "{statistics:?}");
