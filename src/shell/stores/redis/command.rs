@@ -75,14 +75,14 @@ impl Command {
         Command { name: Name::Plain(name), words: Vec::new(), count: 0, key: None }
     }
 
-    /// A call of a script, which takes one key. `room` is memory of an earlier command, or empty.
-    pub fn script(script: Script, mut room: Vec<u8>) -> Command {
-        room.clear();
-        Command { name: Name::Script(script), words: room, count: 0, key: None }
+    /// A call of a script, which takes one key. `buffer` is that of an earlier command, or empty.
+    pub fn script(script: Script, mut buffer: Vec<u8>) -> Command {
+        buffer.clear();
+        Command { name: Name::Script(script), words: buffer, count: 0, key: None }
     }
 
-    /// The memory, for another command.
-    pub fn into_room(self) -> Vec<u8> {
+    /// The buffer, for another command.
+    pub fn into_buffer(self) -> Vec<u8> {
         self.words
     }
 

@@ -52,7 +52,7 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
             prefix: settings.prefix,
             keys,
             hits: 0,
-            rooms: Vec::new(),
+            buffers: Vec::new(),
             desk: desk.clone(),
             deadline: settings.deadline,
         };
@@ -61,8 +61,9 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
     Ok(())
 }
 
-/// Pieces of memory that are kept for commands (chosen: two pipelines of questions with one check).
-const ROOMS_MAX: usize = 512;
+/// Buffers that are kept for commands (chosen: two pipelines of questions with one check; a key and its numbers take 160 bytes, so
+/// some 100 KB in all).
+const BUFFERS_MAX: usize = 512;
 
 struct RedisBackend {
     servers: Servers,
@@ -70,23 +71,23 @@ struct RedisBackend {
     keys: BanKeys,
     /// Recorded hits: together with the node's name the number distinguishes two hits at the same time.
     hits: u64,
-    /// Memory for the words of commands, from earlier ones.
-    rooms: Vec<Vec<u8>>,
+    /// Buffers of earlier commands, for the next ones.
+    buffers: Vec<Vec<u8>>,
     desk: Arc<Desk>,
     deadline: Duration,
 }
 
 impl RedisBackend {
     fn command(&mut self, check: &Check) -> Command {
-        let room = self.rooms.pop().unwrap_or_default();
+        let buffer = self.buffers.pop().unwrap_or_default();
         match check {
             Check::Window { key, limit, window_ms } => {
                 self.hits += 1;
-                let command = Command::script(Script::Window, room).prefixed_key(&self.prefix, key);
+                let command = Command::script(Script::Window, buffer).prefixed_key(&self.prefix, key);
                 command.number(*limit).number(*window_ms).numbered(self.keys.node(), self.hits)
             }
             Check::Escalation { key, constants } => {
-                let command = Command::script(Script::Escalation, room).prefixed_key(&self.prefix, key);
+                let command = Command::script(Script::Escalation, buffer).prefixed_key(&self.prefix, key);
                 let command = command.number(constants.requests_max).number(constants.window_ms);
                 let command = command.number(constants.block_after).number(constants.block_ms);
                 let permanent_after =
@@ -119,7 +120,8 @@ impl Backend for RedisBackend {
         let outcomes = self.exchange(&commands);
         let answers = checks().zip(outcomes).map(|(check, outcome)| answer(check, &outcome?));
         self.desk.answer(questions, answers);
-        self.rooms.extend(commands.into_iter().map(Command::into_room).take(ROOMS_MAX - self.rooms.len()));
+        let kept = BUFFERS_MAX - self.buffers.len();
+        self.buffers.extend(commands.into_iter().map(Command::into_buffer).take(kept));
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {
