@@ -10,8 +10,9 @@ const ESCALATION: &str = include_str!("../../src/shell/stores/redis/escalation.l
 /// Where the times of the tests begin, in milliseconds.
 const BEGIN: i64 = 1_764_421_349_123;
 
-/// What the answer of a script means: within, left, milliseconds until the next hit would pass.
-fn meant(number: i64) -> (bool, usize, i64) {
+/// What the word of a script means: within, left, milliseconds until the next hit would pass.
+fn meant(word: &str) -> (bool, usize, i64) {
+    let number: i64 = word.parse().expect("a number");
     match usize::try_from(number) {
         Ok(left @ 1..) => (true, left, 0),
         _ => (number % 2 == 0, 0, -number / 2),
@@ -30,8 +31,8 @@ fn guard_5_the_script_of_windows_agrees_with_the_model_step_by_step() {
             let expected = hits[key as usize].record(limit, window, now);
             let mut call = script.key(format!("w{seed}:{key}"));
             call.arg(limit).arg(window).arg(format!("n:{step}")).arg(now * 1000);
-            let found = meant(call.invoke(&mut connection).expect("an answer"));
-            assert_eq!(found, expected, "seed {seed}, step {step}, limit {limit}, window {window} ms");
+            let word: String = call.invoke(&mut connection).expect("an answer");
+            assert_eq!(meant(&word), expected, "seed {seed}, step {step}, limit {limit}, window {window} ms");
         }
         assert!(server.query::<usize>(&["ZCARD", &format!("w{seed}:0")]) <= limit + 1);
     }
@@ -50,9 +51,34 @@ fn ours_5_hits_at_one_time_do_not_collapse_and_microseconds_count() {
     for (number, (after, expected)) in steps.into_iter().chain(leaving).enumerate() {
         let mut call = script.key("w");
         call.arg(2).arg(10).arg(number).arg(now + after);
-        let found = meant(call.invoke(&mut connection).expect("an answer"));
-        assert_eq!(found, expected, "step {number}");
+        let word: String = call.invoke(&mut connection).expect("an answer");
+        assert_eq!(meant(&word), expected, "step {number}");
     }
+}
+
+/// The questions of a turn are one call, in which a key may occur more than once, and one may hold something else.
+#[test]
+fn ours_5_and_6_one_call_answers_for_many_keys() {
+    let Some(server) = RedisServer::start() else { return };
+    let mut connection = server.connection();
+    server.query::<()>(&["SET", "other", "no set and no hash"]);
+    let window = redis::Script::new(WINDOW);
+    let mut call = window.key("a");
+    call.key("other").key("b").key("a").key("a");
+    for name in 1..=5 {
+        call.arg(2).arg(10_000 * name).arg(format!("n:{name}"));
+    }
+    let words: String = call.arg(BEGIN * 1000).invoke(&mut connection).expect("an answer");
+    assert_eq!(words, "1 - 1 -80000 -100001");
+    let escalation = redis::Script::new(ESCALATION);
+    let mut call = escalation.key("e");
+    call.key("other").key("f").key("e").key("e");
+    for requests_max in [1, 1, 0, 1, 1] {
+        call.arg(requests_max).arg(1000).arg(2).arg(5000).arg(0).arg(60_000);
+    }
+    let words: String = call.arg(BEGIN).invoke(&mut connection).expect("an answer");
+    assert_eq!(words, "0 - 4001 4001 20002");
+    assert_eq!(server.query::<String>(&["GET", "other"]), "no set and no hash");
 }
 
 #[test]
@@ -89,7 +115,8 @@ fn ours_6_the_script_of_escalation_agrees_with_the_model_step_by_step() {
                 call.arg(constants.block_for)
                     .arg(constants.perma_after.unwrap_or(0))
                     .arg(constants.perma_window);
-                let number: i64 = call.arg(now).invoke(&mut connection).expect("an answer");
+                let word: String = call.arg(now).invoke(&mut connection).expect("an answer");
+                let number: i64 = word.parse().expect("a number");
                 let found = ((number % 4) as usize, number / 4);
                 assert_eq!(found, expected, "constants {number}, seed {seed}, step {step}");
                 seen[found.0] += 1;

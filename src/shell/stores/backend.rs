@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// Questions of one pipeline (chosen: 50 kB of commands, which fit into the buffers of a socket).
+/// Questions of one pipeline (chosen: 30 kB of commands, which fit into the buffers of a socket, and 2 ms of a script).
 const PIPELINE_MAX: usize = 256;
 
 /// Most pieces of work that are taken from the queue at once (chosen).

@@ -2,24 +2,23 @@
 
 use crate::http::fields::{TWO_DIGITS, write_decimal};
 use std::fmt::Display;
-use std::io::Write as _;
 
-/// Records a hit in a sliding window.
+/// Records hits in sliding windows.
 const WINDOW: &str = include_str!("window.lua");
-/// A step of a fixed window with escalation.
+/// Steps of fixed windows with escalation.
 const ESCALATION: &str = include_str!("escalation.lua");
 
 /// Slots of a cluster (Redis cluster specification).
 pub const SLOTS: u16 = 16384;
 
-/// Scripts of the server; each takes one key, and has a hash by which the server knows it.
+/// Scripts of the server; each takes any number of keys, and has a hash by which the server knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
     Window,
     Escalation,
 }
 
-/// The calls of the scripts by their hashes, up to the key, in their sent form.
+/// The calls of the scripts by their hashes, up to the number of keys, in their sent form.
 #[derive(Debug)]
 pub struct Calls {
     window: Box<[u8]>,
@@ -59,31 +58,78 @@ enum Name {
     Script(Script),
 }
 
-/// A command: its name, its key if it has one, arguments.
+/// Words in their sent form (RESP), one behind the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Words {
+    /// The number of words.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Adds a word of two parts.
+    pub fn text(&mut self, first: &str, second: &str) {
+        write_length(b'$', first.len() + second.len(), &mut self.bytes);
+        self.bytes.extend_from_slice(first.as_bytes());
+        self.bytes.extend_from_slice(second.as_bytes());
+        self.end();
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, number: impl Into<u64>) {
+        let number = number.into();
+        write_length(b'$', decimal_bytes(number), &mut self.bytes);
+        write_decimal(&mut self.bytes, number);
+        self.end();
+    }
+
+    /// Adds the word `NAME:NUMBER`.
+    pub fn numbered(&mut self, name: &str, number: u64) {
+        write_length(b'$', name.len() + 1 + decimal_bytes(number), &mut self.bytes);
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.push(b':');
+        write_decimal(&mut self.bytes, number);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.bytes.extend_from_slice(b"\r\n");
+        self.count += 1;
+    }
+
+    /// The first word.
+    fn first(&self) -> Option<&[u8]> {
+        let length_end = self.bytes.iter().position(|byte| *byte == b'\n')?;
+        let length = std::str::from_utf8(self.bytes.get(1..length_end - 1)?).ok()?.parse::<usize>().ok()?;
+        self.bytes.get(length_end + 1..length_end + 1 + length)
+    }
+}
+
+/// A command: its name, its keys if it has some, arguments. The first key decides the server in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     name: Name,
-    /// The key and the arguments in their sent form (RESP), one behind the other, and their number.
-    words: Vec<u8>,
-    count: usize,
-    /// The place of the key in these words.
-    key: Option<(usize, usize)>,
+    pub keys: Words,
+    pub arguments: Words,
 }
 
 impl Command {
     pub fn new(name: &'static str) -> Command {
-        Command { name: Name::Plain(name), words: Vec::new(), count: 0, key: None }
+        Command { name: Name::Plain(name), keys: Words::default(), arguments: Words::default() }
     }
 
-    /// A call of a script, which takes one key. `buffer` is that of an earlier command, or empty.
-    pub fn script(script: Script, mut buffer: Vec<u8>) -> Command {
-        buffer.clear();
-        Command { name: Name::Script(script), words: buffer, count: 0, key: None }
+    /// A call of a script without keys yet.
+    pub fn script(script: Script) -> Command {
+        Command { name: Name::Script(script), keys: Words::default(), arguments: Words::default() }
     }
 
-    /// The buffer, for another command.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.words
+    /// Whether this is a call of that script.
+    pub fn calls(&self, script: Script) -> bool {
+        self.name == Name::Script(script)
     }
 
     /// Makes a server keep all scripts.
@@ -91,60 +137,26 @@ impl Command {
         [WINDOW, ESCALATION].map(|text| Command::new("SCRIPT").arg("LOAD").arg(text))
     }
 
-    /// Sets the key, which decides the server in a cluster and goes before all arguments.
+    /// Adds a key.
     pub fn key(self, key: impl AsRef<str>) -> Command {
         self.prefixed_key("", key.as_ref())
     }
 
-    /// Sets a key of two parts.
+    /// Adds a key of two parts.
     pub fn prefixed_key(mut self, prefix: &str, key: &str) -> Command {
-        debug_assert_eq!(self.count, 0, "a key goes before all arguments");
-        let key_bytes = prefix.len() + key.len();
-        write_length(b'$', key_bytes, &mut self.words);
-        let start = self.words.len();
-        self.words.extend_from_slice(prefix.as_bytes());
-        self.words.extend_from_slice(key.as_bytes());
-        self.key = Some((start, start + key_bytes));
-        self.ended()
-    }
-
-    pub fn arg(mut self, argument: impl Display) -> Command {
-        let start = self.words.len();
-        // Writing into a Vec cannot fail.
-        let _ = write!(self.words, "{argument}");
-        let value_bytes = self.words.len() - start;
-        // The length goes before the value, and is known only now.
-        write_length(b'$', value_bytes, &mut self.words);
-        self.words[start..].rotate_left(value_bytes);
-        self.ended()
-    }
-
-    /// An argument that is a number.
-    pub fn number(mut self, number: impl Into<u64>) -> Command {
-        let number = number.into();
-        write_length(b'$', decimal_bytes(number), &mut self.words);
-        write_decimal(&mut self.words, number);
-        self.ended()
-    }
-
-    /// The argument `NAME:NUMBER`.
-    pub fn numbered(mut self, name: &str, number: u64) -> Command {
-        write_length(b'$', name.len() + 1 + decimal_bytes(number), &mut self.words);
-        self.words.extend_from_slice(name.as_bytes());
-        self.words.push(b':');
-        write_decimal(&mut self.words, number);
-        self.ended()
-    }
-
-    fn ended(mut self) -> Command {
-        self.words.extend_from_slice(b"\r\n");
-        self.count += 1;
+        self.keys.text(prefix, key);
         self
     }
 
-    /// The slot of the key, if the command has one.
+    /// Adds an argument.
+    pub fn arg(mut self, argument: impl Display) -> Command {
+        self.arguments.text("", &argument.to_string());
+        self
+    }
+
+    /// The slot of the first key, if the command has one.
     pub fn slot(&self) -> Option<u16> {
-        self.key.map(|(start, end)| slot(&self.words[start..end]))
+        self.keys.first().map(slot)
     }
 
     /// Writes the command (RESP). With `whole`, a script is sent as text, and the server keeps it from then on.
@@ -153,13 +165,20 @@ impl Command {
             Name::Plain(_) => 1,
             Name::Script(_) => 3,
         };
-        write_length(b'*', before + self.count, out);
+        write_length(b'*', before + self.keys.count + self.arguments.count, out);
         match self.name {
             Name::Plain(name) => write_word(name, out),
-            Name::Script(script) if whole => write_call("EVAL", script.text(), out),
-            Name::Script(script) => out.extend_from_slice(calls.of(script)),
+            Name::Script(script) => {
+                if whole {
+                    write_call("EVAL", script.text(), out);
+                } else {
+                    out.extend_from_slice(calls.of(script));
+                }
+                write_word(&self.keys.count.to_string(), out);
+            }
         }
-        out.extend_from_slice(&self.words);
+        out.extend_from_slice(&self.keys.bytes);
+        out.extend_from_slice(&self.arguments.bytes);
     }
 }
 
@@ -173,11 +192,10 @@ fn write_word(word: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The beginning of a call of a script with one key.
+/// The beginning of a call of a script, up to the number of keys.
 fn write_call(name: &str, script: &str, out: &mut Vec<u8>) {
     write_word(name, out);
     write_word(script, out);
-    write_word("1", out);
 }
 
 fn write_length(kind: u8, length: usize, out: &mut Vec<u8>) {
@@ -239,23 +257,34 @@ mod tests {
     fn commands_are_written_as_arrays_of_words() {
         let calls = Calls::new();
         let mut out = Vec::new();
-        let set = Command::new("SET").prefixed_key("p:", "k").arg("ä").arg("EX").number(60u32);
-        set.numbered("n", 1234567890).write(&calls, false, &mut out);
+        let mut set = Command::new("SET").prefixed_key("p:", "k").arg("ä").arg("EX");
+        set.arguments.number(60u32);
+        set.arguments.numbered("n", 1234567890);
+        set.write(&calls, false, &mut out);
         assert_eq!(
             String::from_utf8_lossy(&out),
             "*6\r\n$3\r\nSET\r\n$3\r\np:k\r\n$2\r\nä\r\n$2\r\nEX\r\n$2\r\n60\r\n$12\r\nn:1234567890\r\n"
         );
         for (number, text) in [(0, "0"), (9, "9"), (10, "10"), (u64::MAX, "18446744073709551615")] {
-            assert_eq!(Command::new("X").number(number), Command::new("X").arg(text));
+            let mut command = Command::new("X");
+            command.arguments.number(number);
+            assert_eq!(command, Command::new("X").arg(text));
             assert_eq!(decimal_bytes(number), text.len());
         }
-        assert_eq!(Command::new("GET").prefixed_key("{foo}", "bar").arg("x").slot(), Some(12182));
-        let command = Command::script(Script::Window, b"old".into()).key("k").arg(1);
-        for (whole, begin) in [(false, "*5\r\n$7\r\nEVALSHA\r\n$40\r\n"), (true, "*5\r\n$4\r\nEVAL\r\n$")] {
+        let long = "x".repeat(1000);
+        for (key, expected) in [("bar", 12182), ("", 12182), (&long, 12182)] {
+            let command = Command::new("GET").prefixed_key("{foo}", key).arg("x");
+            assert_eq!(command.slot(), Some(expected), "{key}");
+        }
+        assert_eq!(Command::new("GET").key("").slot(), Some(0));
+        assert_eq!(Command::new("PING").arg("x").slot(), None);
+        let command = Command::script(Script::Window).key("k").key("l").arg(1);
+        for (whole, begin) in [(false, "*6\r\n$7\r\nEVALSHA\r\n$40\r\n"), (true, "*6\r\n$4\r\nEVAL\r\n$")] {
             out.clear();
             command.write(&calls, whole, &mut out);
             let text = String::from_utf8_lossy(&out);
-            assert!(text.starts_with(begin) && text.ends_with("$1\r\n1\r\n$1\r\nk\r\n$1\r\n1\r\n"), "{text}");
+            let end = "$1\r\n2\r\n$1\r\nk\r\n$1\r\nl\r\n$1\r\n1\r\n";
+            assert!(text.starts_with(begin) && text.ends_with(end), "{text}");
         }
     }
 }

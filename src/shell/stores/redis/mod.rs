@@ -52,7 +52,6 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
             prefix: settings.prefix,
             keys,
             hits: 0,
-            buffers: Vec::new(),
             desk: desk.clone(),
             deadline: settings.deadline,
         };
@@ -61,38 +60,59 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
     Ok(())
 }
 
-/// Buffers that are kept for commands (chosen: two pipelines of questions with one check; a key and its numbers take 160 bytes, so
-/// some 100 KB in all).
-const BUFFERS_MAX: usize = 512;
-
 struct RedisBackend {
     servers: Servers,
     prefix: Box<str>,
     keys: BanKeys,
     /// Recorded hits: together with the node's name the number distinguishes two hits at the same time.
     hits: u64,
-    /// Buffers of earlier commands, for the next ones.
-    buffers: Vec<Vec<u8>>,
     desk: Arc<Desk>,
     deadline: Duration,
 }
 
 impl RedisBackend {
-    fn command(&mut self, check: &Check) -> Command {
-        let buffer = self.buffers.pop().unwrap_or_default();
+    /// The calls of scripts that answer these checks, and for each check the index of its call.
+    fn calls<'a>(&mut self, checks: impl Iterator<Item = &'a Check>) -> (Vec<Command>, Vec<usize>) {
+        // The keys of a cluster belong to different servers. Elsewhere one call of each script answers all: Redis takes half the time.
+        let is_shared = !self.servers.is_cluster();
+        let mut calls: Vec<Command> = Vec::new();
+        let places = checks.map(|check| {
+            let script = match check {
+                Check::Window { .. } => Script::Window,
+                Check::Escalation { .. } => Script::Escalation,
+            };
+            let known = calls.iter().position(|call| is_shared && call.calls(script));
+            let place = known.unwrap_or_else(|| {
+                calls.push(Command::script(script));
+                calls.len() - 1
+            });
+            self.add(check, &mut calls[place]);
+            place
+        });
+        let places = places.collect();
+        (calls, places)
+    }
+
+    /// Adds the key and the numbers of a check to the call of its script.
+    fn add(&mut self, check: &Check, call: &mut Command) {
+        let Command { keys, arguments, .. } = call;
         match check {
             Check::Window { key, limit, window_ms } => {
                 self.hits += 1;
-                let command = Command::script(Script::Window, buffer).prefixed_key(&self.prefix, key);
-                command.number(*limit).number(*window_ms).numbered(self.keys.node(), self.hits)
+                keys.text(&self.prefix, key);
+                arguments.number(*limit);
+                arguments.number(*window_ms);
+                arguments.numbered(self.keys.node(), self.hits);
             }
             Check::Escalation { key, constants } => {
-                let command = Command::script(Script::Escalation, buffer).prefixed_key(&self.prefix, key);
-                let command = command.number(constants.requests_max).number(constants.window_ms);
-                let command = command.number(constants.block_after).number(constants.block_ms);
-                let permanent_after =
-                    constants.permanent_after.map_or(0, |after| after.clamp(1, PERMANENT_AFTER_MAX));
-                command.number(permanent_after).number(constants.permanent_window_ms)
+                keys.text(&self.prefix, key);
+                arguments.number(constants.requests_max);
+                arguments.number(constants.window_ms);
+                arguments.number(constants.block_after);
+                arguments.number(constants.block_ms);
+                let permanent_after = constants.permanent_after;
+                arguments.number(permanent_after.map_or(0, |after| after.clamp(1, PERMANENT_AFTER_MAX)));
+                arguments.number(constants.permanent_window_ms);
             }
         }
     }
@@ -116,12 +136,15 @@ impl RedisBackend {
 impl Backend for RedisBackend {
     fn ask(&mut self, questions: &[Question]) {
         let checks = || questions.iter().flat_map(|question| &question.checks);
-        let commands: Vec<Command> = checks().map(|check| self.command(check)).collect();
-        let outcomes = self.exchange(&commands);
-        let answers = checks().zip(outcomes).map(|(check, outcome)| answer(check, &outcome?));
+        let (calls, places) = self.calls(checks());
+        let outcomes = self.exchange(&calls);
+        let mut numbers: Vec<_> =
+            calls.iter().zip(outcomes).map(|(call, outcome)| numbers(call.keys.count(), outcome)).collect();
+        let answers = checks().zip(places).map(|(check, place)| match &mut numbers[place] {
+            Ok(numbers) => answer(check, numbers.next().flatten().ok_or(StoreFailure::Refused)?),
+            Err(failure) => Err(*failure),
+        });
         self.desk.answer(questions, answers);
-        let kept = BUFFERS_MAX - self.buffers.len();
-        self.buffers.extend(commands.into_iter().map(Command::into_buffer).take(kept));
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {
@@ -193,20 +216,33 @@ fn value_answer(request: &ValueRequest, outcome: Outcome) -> ValueAnswer {
     }
 }
 
-/// The answer of a script: one number, which takes a fraction of the time that an array takes to write and to read. Any other
-/// reply is a failure.
-fn answer(check: &Check, reply: &Value) -> Result<Answer, StoreFailure> {
-    match (check, reply) {
-        (Check::Window { .. }, Value::Int(left @ 1..)) => {
-            let left = u32::try_from(*left).map_err(|_| StoreFailure::Refused)?;
-            Ok(Answer::Window { within: true, left, retry_after_ms: 0 })
-        }
-        (Check::Window { .. }, Value::Int(number)) => {
-            let number = number.unsigned_abs();
-            Ok(Answer::Window { within: number % 2 == 0, left: 0, retry_after_ms: number / 2 })
-        }
-        (Check::Escalation { .. }, Value::Int(number @ 0..)) => {
-            let retry_after_ms = number.unsigned_abs() / 4;
+/// The numbers in the reply of a script, one for each of its keys: `None` for a key of another type. One text takes a fraction of
+/// the time that an array takes to write and to read. Any other reply is a failure.
+fn numbers(keys: usize, outcome: Outcome) -> Result<std::vec::IntoIter<Option<i64>>, StoreFailure> {
+    let Value::BulkString(text) = outcome? else { return Err(StoreFailure::Refused) };
+    let text = std::str::from_utf8(&text).map_err(|_| StoreFailure::Refused)?;
+    let number = |word: &str| match word {
+        "-" => Ok(None),
+        word => word.parse().map(Some).map_err(|_| StoreFailure::Refused),
+    };
+    let numbers: Vec<_> = text.split(' ').map(number).collect::<Result<_, _>>()?;
+    if numbers.len() == keys { Ok(numbers.into_iter()) } else { Err(StoreFailure::Refused) }
+}
+
+/// The answer that the number of a script means.
+fn answer(check: &Check, number: i64) -> Result<Answer, StoreFailure> {
+    match check {
+        Check::Window { .. } => match u32::try_from(number) {
+            Ok(left @ 1..) => Ok(Answer::Window { within: true, left, retry_after_ms: 0 }),
+            Err(_) if number > 0 => Err(StoreFailure::Refused),
+            Ok(_) | Err(_) => {
+                let number = number.unsigned_abs();
+                Ok(Answer::Window { within: number % 2 == 0, left: 0, retry_after_ms: number / 2 })
+            }
+        },
+        Check::Escalation { .. } => {
+            let number = u64::try_from(number).map_err(|_| StoreFailure::Refused)?;
+            let retry_after_ms = number / 4;
             Ok(Answer::Escalation(match number % 4 {
                 0 => EscalationVerdict::Pass,
                 1 => EscalationVerdict::Over { retry_after_ms },
@@ -214,7 +250,6 @@ fn answer(check: &Check, reply: &Value) -> Result<Answer, StoreFailure> {
                 _ => EscalationVerdict::Permanent,
             }))
         }
-        (Check::Window { .. } | Check::Escalation { .. }, _) => Err(StoreFailure::Refused),
     }
 }
 
@@ -246,7 +281,7 @@ mod tests {
             (i64::MIN, within(true, 0, 1 << 62)),
             (i64::from(u32::MAX) + 1, Err(StoreFailure::Refused)),
         ] {
-            assert_eq!(answer(&window, &Value::Int(number)), expected, "{number}");
+            assert_eq!(answer(&window, number), expected, "{number}");
         }
         for (number, expected) in [
             (0, Ok(EscalationVerdict::Pass)),
@@ -255,17 +290,25 @@ mod tests {
             (3, Ok(EscalationVerdict::Permanent)),
             (-1, Err(StoreFailure::Refused)),
         ] {
-            assert_eq!(
-                answer(&escalation, &Value::Int(number)),
-                expected.map(Answer::Escalation),
-                "{number}"
-            );
+            assert_eq!(answer(&escalation, number), expected.map(Answer::Escalation), "{number}");
         }
-        for reply in
-            [Value::Nil, Value::Okay, Value::Array(vec![Value::Int(1)]), Value::BulkString(b"1".into())]
-        {
-            assert_eq!(answer(&window, &reply), Err(StoreFailure::Refused), "{reply:?}");
-            assert_eq!(answer(&escalation, &reply), Err(StoreFailure::Refused), "{reply:?}");
+        let text = |text: &str| Ok(Value::BulkString(text.into()));
+        let found = numbers(3, text("1 - -5")).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(found, Ok(vec![Some(1), None, Some(-5)]));
+        for reply in [
+            Ok(Value::Nil),
+            Ok(Value::Okay),
+            Ok(Value::Int(1)),
+            Ok(Value::Array(vec![Value::Int(1)])),
+            Ok(Value::BulkString(b"\xff".into())),
+            text(""),
+            text("1 2"),
+            text("1 "),
+            text("1.5"),
+            text("99999999999999999999"),
+        ] {
+            assert_eq!(numbers(1, reply.clone()).err(), Some(StoreFailure::Refused), "{reply:?}");
         }
+        assert_eq!(numbers(1, Err(StoreFailure::Late)).err(), Some(StoreFailure::Late));
     }
 }

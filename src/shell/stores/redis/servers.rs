@@ -97,6 +97,11 @@ impl Servers {
         self.last_error.as_deref().unwrap_or("no reply")
     }
 
+    /// Whether keys belong to different servers.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.target, Target::Cluster(_))
+    }
+
     /// Masters that are known now.
     pub fn count(&self) -> usize {
         self.servers.len()
