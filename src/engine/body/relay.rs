@@ -7,7 +7,7 @@
 //!
 //! A read that fills its space makes the direction busy. Then the next read waits until the ring is empty, and fills twice as
 //! many blocks; or, without filters, the shell moves payload from socket to socket inside the kernel, and the relay only
-//! counts: bytes that have left the source and not reached the sink are `piped`, and are sent before all others. A short read
+//! counts: bytes that have left the source and not reached the sink are `in_pipe`, and are sent before all others. A short read
 //! or move ends the busy state.
 
 #[cfg(feature = "detection")]
@@ -70,7 +70,7 @@ pub(in crate::engine) struct Relay {
     /// Blocks that the next read may fill: more than one while the direction is busy.
     blocks: u8,
     /// Bytes on their way inside the kernel.
-    piped: u32,
+    in_pipe: u32,
     /// Payload is received and thrown away: the message was refused.
     pub discards: bool,
     /// The trailers that are removed because of the message's head.
@@ -92,7 +92,7 @@ impl Relay {
             filters: None,
             purpose,
             blocks: 1,
-            piped: 0,
+            in_pipe: 0,
             discards: false,
             withheld: Withheld::default(),
             received: 0,
@@ -105,7 +105,7 @@ impl Relay {
         debug_assert!(self.head.is_empty() && self.ring.is_empty());
         self.purpose = purpose;
         (self.intake, self.outlet, self.filters) = (Intake::Done, Outlet::Raw, None);
-        (self.blocks, self.piped, self.discards) = (1, 0, false);
+        (self.blocks, self.in_pipe, self.discards) = (1, 0, false);
         (self.received, self.sent) = (0, 0);
         self.withheld.clear();
     }
@@ -197,7 +197,7 @@ impl Relay {
     pub fn wants_bytes(&self) -> bool {
         self.intake.is_receiving()
             && self.passed_len() == 0
-            && if self.blocks > 1 || self.piped > 0 { !self.wants_send() } else { !self.ring.is_full() }
+            && if self.blocks > 1 || self.in_pipe > 0 { !self.wants_send() } else { !self.ring.is_full() }
     }
 
     /// The number of bytes that may go from source to sink without being read; `None` while other bytes must be sent before
@@ -218,7 +218,7 @@ impl Relay {
             frame.begin(count, received);
         }
         self.received += count as u64;
-        self.piped = count as u32;
+        self.in_pipe = count as u32;
         if count < BLOCK_BYTES {
             self.blocks = 1;
         }
@@ -230,7 +230,7 @@ impl Relay {
             Outlet::Raw => false,
             Outlet::Chunked { frame, .. } => !frame.is_spent() || (self.is_received() && !frame.has_ended()),
         };
-        framing || !self.head.is_empty() || !self.ring.is_empty() || self.piped > 0 || self.passed_len() > 0
+        framing || !self.head.is_empty() || !self.ring.is_empty() || self.in_pipe > 0 || self.passed_len() > 0
     }
 
     /// The number of bytes that filters let pass and that are not in the ring: they are sent behind those in the ring.
@@ -428,7 +428,7 @@ impl Relay {
             filters.rewind(pool);
         }
         self.outlet = Outlet::Raw;
-        self.piped = 0;
+        self.in_pipe = 0;
     }
 
     /// Gives back a block that was lent for reading and not used.
@@ -447,7 +447,7 @@ impl Relay {
             Outlet::Raw => self.for_each_waiting(pool, |slice| outgoing.push(slice)),
             Outlet::Chunked { frame, .. } => {
                 outgoing.push(frame.header());
-                if self.piped > 0 {
+                if self.in_pipe > 0 {
                     return outgoing;
                 }
                 let mut owed = frame.owed() as usize;
@@ -463,20 +463,20 @@ impl Relay {
     }
 
     /// Whether the next bytes to send are inside the kernel.
-    fn sends_piped(&self) -> bool {
+    fn sends_from_pipe(&self) -> bool {
         let header = match &self.outlet {
             Outlet::Raw => &[],
             Outlet::Chunked { frame, .. } => frame.header(),
         };
-        self.piped > 0 && self.head.is_empty() && header.is_empty()
+        self.in_pipe > 0 && self.head.is_empty() && header.is_empty()
     }
 
     /// Reports that the first `count` bytes of the slices were sent, or bytes from the kernel if there were no slices.
     pub fn handle_sent(&mut self, pool: &mut Pool, count: usize) {
         self.sent += count as u64;
-        if self.sends_piped() {
-            debug_assert!(count <= self.piped as usize);
-            self.piped -= (count as u32).min(self.piped);
+        if self.sends_from_pipe() {
+            debug_assert!(count <= self.in_pipe as usize);
+            self.in_pipe -= (count as u32).min(self.in_pipe);
             if let Outlet::Chunked { frame, .. } = &mut self.outlet {
                 frame.handle_sent(count);
             }

@@ -61,7 +61,7 @@ impl Relays {
 pub(in crate::engine) struct TunnelHalf {
     relay: Option<RelayId>,
     /// Bytes on their way inside the kernel.
-    piped: u32,
+    in_pipe: u32,
     /// The number of blocks that the next read may fill; more than one while the direction is busy.
     blocks: u8,
     /// The source has ended.
@@ -73,7 +73,7 @@ pub(in crate::engine) struct TunnelHalf {
 impl TunnelHalf {
     /// Takes the unsent bytes of a transaction's relay, to send them first.
     pub fn new(relays: &mut Relays, purpose: Purpose, left: &mut Relay) -> TunnelHalf {
-        let mut half = TunnelHalf { relay: None, piped: 0, blocks: 1, received_all: false, ended: false };
+        let mut half = TunnelHalf { relay: None, in_pipe: 0, blocks: 1, received_all: false, ended: false };
         if left.wants_send() {
             let id = relays.take(purpose);
             std::mem::swap(relays.get_mut(id), left);
@@ -95,12 +95,12 @@ impl TunnelHalf {
 
     /// Whether the half can receive more.
     pub fn wants_bytes(&self, relays: &Relays) -> bool {
-        !self.received_all && self.piped == 0 && self.relay.is_none_or(|id| relays.get(id).wants_bytes())
+        !self.received_all && self.in_pipe == 0 && self.relay.is_none_or(|id| relays.get(id).wants_bytes())
     }
 
     /// Whether bytes must be sent.
     pub fn wants_send(&self, relays: &Relays) -> bool {
-        self.piped > 0 || self.relay.is_some_and(|id| relays.get(id).wants_send())
+        self.in_pipe > 0 || self.relay.is_some_and(|id| relays.get(id).wants_send())
     }
 
     /// The number of bytes that may go from source to sink without being read, if splicing is worth it.
@@ -142,7 +142,7 @@ impl TunnelHalf {
 
     /// Reports that so many bytes have left the source and are on their way to the sink inside the kernel.
     pub fn handle_spliced(&mut self, count: usize) {
-        self.piped = count as u32;
+        self.in_pipe = count as u32;
         if count < BLOCK_BYTES {
             self.blocks = 1;
         }
@@ -160,7 +160,7 @@ impl TunnelHalf {
     pub fn handle_sent(&mut self, pool: &mut Pool, relays: &mut Relays, count: usize) {
         match self.relay {
             Some(id) => relays.get_mut(id).handle_sent(pool, count),
-            None => self.piped -= (count as u32).min(self.piped),
+            None => self.in_pipe -= (count as u32).min(self.in_pipe),
         }
         self.rest(relays);
     }
@@ -189,6 +189,6 @@ impl TunnelHalf {
             relays.get_mut(id).release(pool);
             relays.put(id);
         }
-        self.piped = 0;
+        self.in_pipe = 0;
     }
 }
