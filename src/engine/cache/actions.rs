@@ -118,9 +118,9 @@ impl Transactions {
         let response_bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
         let asked = transaction.request_head.request(asked_bytes)?;
         let response = transaction.incoming.message.response(response_bytes)?;
-        let path = match Target::parse(asked.method, asked.target, settings.head.strict_targets) {
-            Ok(Target::Absolute { path, .. } | Target::Origin { path }) => path,
-            Ok(Target::Authority(_) | Target::Asterisk) | Err(_) => return None,
+        let path = match Target::parse_again(asked.method, asked.target, &transaction.info.authority) {
+            Target::Absolute { path, .. } | Target::Origin { path } => path,
+            Target::Authority(_) | Target::Asterisk => return None,
         };
         let targeted: Vec<&str> = cache.targeted.iter().map(String::as_str).collect();
         let mut judge = ResponseDecision {
