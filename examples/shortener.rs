@@ -8,7 +8,7 @@
 //!
 //! What the parts are for: weir's own listener answers with pages ([`Pages`]); a session remembers which links a browser has made,
 //! and has the token that a form needs; the links are values in the guard's store; a line of the guard file
-//! slows down whoever makes too many of them.
+//! slows clients down that make too many of them.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use weir::callback::Answer;
 use weir::pages::{Ask, PageReply, PageRequest, Pages, TOKEN_FIELD, Told};
 use weir::{Configuration, Proxy};
 
-/// Making links is for people: 50 a minute, and whoever goes on is blocked for 15 minutes the third time, and for ever
+/// Making links is for people: 50 a minute, and a client that goes on is blocked for 15 minutes the third time, and for ever
 /// after the tenth in a day.
 const LIMIT: &str =
     "escalate 50/1m block 15m after 3 forever after 10 in 24h per client path /links methods POST\n";

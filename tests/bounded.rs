@@ -36,7 +36,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// An origin whose `/never` has no end that anybody reads, and whose `/N` are N bytes that can be stored.
+/// An origin whose `/never` has an end that no client reads, and whose `/N` are N bytes that can be stored.
 fn origin() -> Origin {
     Origin::serve(|conn| {
         while let Some(request) = conn.request()? {

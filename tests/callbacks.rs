@@ -331,7 +331,7 @@ fn names_are_found_later_in_all_loops() {
     }
 }
 
-/// The host's clock decides how much time passes: a name that nobody finds has half a minute.
+/// The host's clock decides how much time passes: a name that the host does not find has half a minute.
 #[test]
 fn a_clock_of_the_host_decides_on_deadlines() {
     let time =

@@ -210,7 +210,7 @@ fn answered_early(shell: &mut Shell) -> (PeerId, PeerId) {
 
 /// Rule 35: a complete answer to an unfinished upload is final as soon as either side has gone.
 #[test]
-fn early_answer_ends_with_whoever_goes_first() {
+fn early_answer_ends_with_the_side_that_goes_first() {
     let mut shell = Shell::new();
     let (client, origin) = answered_early(&mut shell);
     shell.end(origin);

@@ -347,7 +347,7 @@ fn kind_26_pages_of_the_administrator() {
             "<title>403 Forbidden</title>",
             "<p title='http://a.blocked.test/?&#39;&gt;&lt;script&gt;x&lt;/script&gt;'>",
             "a.blocked.test .blocked.test (--block:1) for 127.0.0.1 at ",
-            " GMT by weir: GET A rule of this proxy blocks the destination. If you need it, ask whoever runs this proxy. &lt;me&gt;</p>",
+            " GMT by weir: GET A rule of this proxy blocks the destination. If you need it, ask the operator of this proxy. &lt;me&gt;</p>",
         ],
     );
     let answer = get(&weir, url, "");

@@ -101,7 +101,7 @@ fn descriptors_run_out() {
         }
         Ok(())
     });
-    // Root could raise the limit again, so the process changes to the user nobody first.
+    // Root could raise the limit again, so the process changes to another user first.
     let nobody = rustix::process::geteuid().is_root();
     let prefix = if nobody { "setpriv --reuid 65534 --regid 65534 --clear-groups" } else { "" };
     let script = format!(

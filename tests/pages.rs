@@ -202,7 +202,7 @@ fn ours_7_a_renewed_session_has_another_identifier_and_another_token() {
     let new = cookie(&renewed);
     assert!(new != old && renewed.text() != token);
     assert!(served.get("/", &new).text().starts_with("visit 2 "), "it goes on");
-    assert!(served.get("/", &old).text().starts_with("visit 1 "), "whoever knew the old one has nothing");
+    assert!(served.get("/", &old).text().starts_with("visit 1 "), "the old id is worth nothing");
     let again = format!("{TOKEN_FIELD}={token}");
     assert_eq!(served.post("/echo", &new, &again).status(), 403, "the old token is none of the new session");
     let form = format!("{TOKEN_FIELD}={}", renewed.text());
@@ -286,7 +286,7 @@ fn bodies_come_whole_or_not_at_all() {
     for bytes in 100..120 {
         assert_eq!(client.read_response().text(), bytes.to_string());
     }
-    // A client that goes in the middle of its form leaves nothing behind, and is answered by nobody.
+    // A client that goes in the middle of its form leaves nothing behind, and gets no response.
     let cut = served.form("/echo", &own, &form(100));
     served.connect().send(&cut[..cut.len() - 1]);
     let broken = format!(

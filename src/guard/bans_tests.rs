@@ -278,7 +278,7 @@ fn fault_13_1_a_banned_network_is_enforced_in_every_process() {
     let mut late = Bans::new(10, 3);
     let all =
         StoreNews::AllBans(vec![(network, Some(NOW + DAY), "abuse".into()), (net("::1"), None, "".into())]);
-    assert_eq!(late.hear(&all, NOW), 1, "loopback is refused whoever says it");
+    assert_eq!(late.hear(&all, NOW), 1, "loopback is refused from all processes");
     let (_, ban) = late.find("203.0.113.1".parse().unwrap(), NOW).unwrap();
     assert_eq!((&*ban.reason, ban.origin), ("abuse", BanOrigin::Store));
 }

@@ -192,9 +192,9 @@ impl Fault {
             F::Scheme | F::VersionForeign => {
                 "Have the client connect to that server without this proxy (no_proxy), or by a CONNECT tunnel."
             }
-            F::TargetTooLong => "Shorten the URL, or ask whoever runs this proxy to raise the limit.",
+            F::TargetTooLong => "Shorten the URL, or ask the operator of this proxy to raise the limit.",
             F::HeadTooLarge | F::TooManyFields => {
-                "Send fewer or shorter header fields (cookies are the longest, mostly), or ask whoever runs this proxy to raise \
+                "Send fewer or shorter header fields (cookies are the longest, mostly), or ask the operator of this proxy to raise \
                  the limit."
             }
             F::Expectation => "Send the request without Expect, or with 100-continue.",

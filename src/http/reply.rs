@@ -475,7 +475,7 @@ mod tests {
             status: 403,
             proxy_status: Some(("http_request_denied", "blocklist.txt:12")),
             explanation: "This proxy does not allow that host.",
-            advice: Some("Ask whoever runs it."),
+            advice: Some("Ask its operator."),
             keep_alive: true,
             date: "Sun, 06 Nov 1994 08:49:37 GMT",
             pseudonym: "weir",
@@ -496,7 +496,7 @@ mod tests {
                 assert!(phrase != "Unknown" && text.starts_with(&format!("HTTP/1.1 {status} {phrase}\r\n")));
                 assert!(text.contains("\r\nProxy-Status: weir; error=http_request_denied;"), "{text}");
                 assert_eq!(text.contains("\r\nContent-Type: text/html"), html, "{text}");
-                assert!(text.contains("Ask whoever runs it."), "{text}");
+                assert!(text.contains("Ask its operator."), "{text}");
             }
         }
     }
@@ -525,7 +525,7 @@ mod tests {
         let (head, body) = written(&reply());
         assert_eq!(
             body,
-            "weir: 403 Forbidden\nThis proxy does not allow that host.\nAsk whoever runs it.\nReason: blocklist.txt:12\n"
+            "weir: 403 Forbidden\nThis proxy does not allow that host.\nAsk its operator.\nReason: blocklist.txt:12\n"
         );
         assert_eq!(
             head,
@@ -628,7 +628,7 @@ mod tests {
         ));
         assert!(head.contains(&format!("Content-Length: {}\r\n", page.len())));
         for part in
-            ["<title>403 Forbidden</title>", "<p>Ask whoever runs it.</p>", "<code>blocklist.txt:12</code>"]
+            ["<title>403 Forbidden</title>", "<p>Ask its operator.</p>", "<code>blocklist.txt:12</code>"]
         {
             assert!(page.contains(part), "{part}");
         }

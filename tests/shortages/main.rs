@@ -144,7 +144,7 @@ fn names() {
 #[test]
 fn crowd_leaves_descriptors_for_origins() {
     let (scratch, origin) = (Scratch::new(), Origin::ok());
-    // Root could raise the limit again, so the process changes to the user nobody first.
+    // Root could raise the limit again, so the process changes to another user first.
     let nobody = rustix::process::geteuid().is_root();
     let prefix = if nobody { "setpriv --reuid 65534 --regid 65534 --clear-groups" } else { "" };
     let folder = std::env::temp_dir().join(format!("weir-shortages-{}", std::process::id()));

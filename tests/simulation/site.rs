@@ -118,7 +118,7 @@ impl Site {
             12 => vec![(self.dice.pick(&[51_000, 300_000, 5_000_000]), self.values.answer(request))],
             13 => Vec::new(),
             14 => {
-                // Done, and nobody hears of it.
+                // The value is saved, and its answer is lost.
                 self.values.answer(request);
                 Vec::new()
             }

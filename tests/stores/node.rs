@@ -190,7 +190,7 @@ pub fn sessions_keep_the_contract(node: &Node, write: impl Fn(&str, &str)) {
     }
 }
 
-/// Values that are kept, as those of pages are: added once, whoever is first, and there until they are removed.
+/// Values that are kept, as those of pages are: added by the first process only, and there until they are removed.
 #[track_caller]
 pub fn values_are_added_once(node: &Node) {
     let ask = |request| ask_session(node, request);

@@ -128,7 +128,7 @@ fn tls_holds_with_roots_of_ones_own_and_not_without() {
     let Some(server) = RedisServer::start_with(&options.concat()) else { return };
     let mut settings: StoreSettings = patient(&tls_url(&server));
     let stranger = Node::start(settings.clone());
-    assert!(stranger.ask(1, vec![window("w", 1, HOUR_MS)]).is_err(), "a certificate that nobody vouches for");
+    assert!(stranger.ask(1, vec![window("w", 1, HOUR_MS)]).is_err(), "a certificate of an unknown authority");
     settings.roots_pem = Some(std::fs::read(&roots).expect("a file").into());
     let (one, other) = (Node::start(settings.clone()), Node::start(settings));
     exactly_the_limit(&[one, other]);

@@ -101,7 +101,7 @@ const fn wording(
     Wording { status, error, reason, explanation, advice }
 }
 
-const ASK_ADMIN: &str = "If you need it, ask whoever runs this proxy.";
+const ASK_ADMIN: &str = "If you need it, ask the operator of this proxy.";
 const TRY_LATER: &str = "Try again in a moment.";
 const CHECK_ORIGIN: &str = "Check the address, or try again later.";
 
@@ -309,7 +309,7 @@ impl Refusal {
                 "http_request_error",
                 "min_rate",
                 "The request's body arrived too slowly.",
-                "Send it faster, or ask whoever runs this proxy about --min-rate.",
+                "Send it faster, or ask the operator of this proxy about --min-rate.",
             ),
             Refusal::LengthRequired => wording(
                 411,
@@ -481,8 +481,8 @@ fn denied(refusal: acl::Refusal) -> Wording {
         | acl::Refusal::Client => "http_request_denied",
     };
     let advice = match refusal {
-        acl::Refusal::BuiltIn(_) => "If you need it, ask whoever runs this proxy to allow it (--allow).",
-        acl::Refusal::Client => "Ask whoever runs this proxy to name it (--allow-client).",
+        acl::Refusal::BuiltIn(_) => "If you need it, ask the operator of this proxy to allow it (--allow).",
+        acl::Refusal::Client => "Ask the operator of this proxy to name it (--allow-client).",
         acl::Refusal::Rule(_)
         | acl::Refusal::OwnListener
         | acl::Refusal::NotOnAllowlist
@@ -537,13 +537,13 @@ fn unrouted(why: Unrouted) -> Wording {
             421,
             "destination_not_found",
             "No route of this gateway is for the host that the request names.",
-            "Check the address; whoever runs this gateway can add the host to its file.",
+            "Check the address; the operator of this gateway can add the host to its file.",
         ),
         Unrouted::Path => (
             404,
             "destination_not_found",
             "No route of this gateway is for this path.",
-            "Check the address; whoever runs this gateway can add the path to its file.",
+            "Check the address; the operator of this gateway can add the path to its file.",
         ),
         Unrouted::Faulty(_) => (
             400,

@@ -390,13 +390,13 @@ fn nothing_is_lost_or_left_behind() {
                 _ => drop(net.step()),
             }
             for (_, id, _) in net.done.drain(..) {
-                assert!(waiting.remove(&id).is_some(), "seed {seed}: told twice or to nobody");
+                assert!(waiting.remove(&id).is_some(), "seed {seed}: told twice, or without a request");
             }
             assert!(net.open.len() <= 2 * 4, "seed {seed}: too many sockets");
         }
         net.settle();
         for (_, id, _) in net.done.drain(..) {
-            assert!(waiting.remove(&id).is_some(), "seed {seed}: told twice or to nobody");
+            assert!(waiting.remove(&id).is_some(), "seed {seed}: told twice, or without a request");
         }
         assert!(waiting.is_empty(), "seed {seed}: {waiting:?} never told");
     }
