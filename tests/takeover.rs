@@ -27,12 +27,11 @@ fn start(socket: &TcpListener, options: &[&str]) -> Weir {
 /// half of that shows nothing.
 const SENT_WITHIN: Duration = Duration::from_millis(500);
 
-/// The status of one request over a connection of its own; `None` if the request came late.
-fn ask(weir: SocketAddr, origin: &Origin) -> Option<u16> {
-    let request = origin.fill("GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\nConnection: close\r\n\r\n");
+/// The status of one request over a connection of its own, which it closes; `None` if the request came late.
+fn ask(weir: SocketAddr, request: &[u8]) -> Option<u16> {
     let mut client = TcpStream::connect(weir).expect("not refused");
     let connected = Instant::now();
-    let sent = client.write_all(&request);
+    let sent = client.write_all(request);
     let late = connected.elapsed() > SENT_WITHIN;
     let mut response = String::new();
     let got = sent.and_then(|()| client.read_to_string(&mut response));
@@ -48,26 +47,33 @@ fn ask(weir: SocketAddr, origin: &Origin) -> Option<u16> {
     )
 }
 
-/// Clients that ask all the time while something is done, and are always answered. `during` is given a function that waits until more
-/// of them have been served.
-fn under_load<T>(weir: SocketAddr, during: impl FnOnce(&dyn Fn()) -> T) -> T {
-    let origin = Origin::ok();
-    let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+fn get(origin: &Origin) -> Vec<u8> {
+    origin.fill("GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\nConnection: close\r\n\r\n")
+}
+
+/// Clients that ask all the time while something is done, and are always answered. Each of four sends the next of `requests` to its
+/// address. `during` is given a function that waits until more of them have been served.
+fn under_load<T>(requests: &[(SocketAddr, Vec<u8>)], during: impl FnOnce(&dyn Fn()) -> T) -> T {
+    let (over, served) = (AtomicBool::new(false), [const { AtomicUsize::new(0) }; 4]);
     let ends = EndOnDrop(&over);
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
+        for (served, (weir, request)) in served.iter().zip(requests.iter().cycle()) {
+            let over = &over;
+            scope.spawn(move || {
                 while !over.load(Relaxed) {
-                    if let Some(status) = ask(weir, &origin) {
-                        assert_eq!(status, 200);
+                    if let Some(status) = ask(*weir, request) {
+                        assert_eq!(status, 200, "{weir}");
                         served.fetch_add(1, Relaxed);
                     }
                 }
             });
         }
         let progress = || {
-            let before = served.load(Relaxed);
-            common::eventually("requests are served", || (served.load(Relaxed) >= before + 50).then_some(()));
+            let before = served.each_ref().map(|served| served.load(Relaxed));
+            common::eventually("each client is served", || {
+                let more = |(served, before): (&AtomicUsize, usize)| served.load(Relaxed) >= before + 10;
+                served.iter().zip(before).all(more).then_some(())
+            });
         };
         // Clients end, too, when this panics.
         let ends = ends;
@@ -92,7 +98,8 @@ impl Drop for EndOnDrop<'_> {
 fn a_weir_takes_over_from_another_and_no_client_is_refused() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let mut old = start(&socket, &["--workers", "2"]);
-    let _new = under_load(old.address(), |progress| {
+    let origin = Origin::ok();
+    let _new = under_load(&[(old.address(), get(&origin))], |progress| {
         let new = start(&socket, &[]);
         progress();
         old.signal(Signal::TERM);
@@ -113,8 +120,8 @@ fn a_weir_gives_its_sockets_to_another_and_no_client_is_refused() {
     let controls = ["a", "b", "c"].map(|name| scratch.join(name));
     let first = Weir::start(&["--workers", "2", "--control", &controls[0]]);
     let address = first.address();
-    let port = address.port().to_string();
-    let _last = under_load(address, |progress| {
+    let (port, origin) = (address.port().to_string(), Origin::ok());
+    let _last = under_load(&[(address, get(&origin))], |progress| {
         let mut running = first;
         for (pair, workers) in controls.windows(2).zip(["2", "3"]) {
             let mut options = successor(&port, &pair[1], &pair[0]);
@@ -129,6 +136,130 @@ fn a_weir_gives_its_sockets_to_another_and_no_client_is_refused() {
         }
         running
     });
+}
+
+/// A weir with a control socket, and its successor with another one and the same further options, which takes over during `requests`.
+/// The successor is returned with the access log of the first.
+fn replaced(
+    options: &[&str],
+    requests: impl Fn(&[SocketAddr]) -> Vec<(SocketAddr, Vec<u8>)>,
+) -> (Weir, Vec<String>) {
+    let scratch = Scratch::new();
+    let controls = ["a", "b"].map(|name| scratch.join(name));
+    let mut old = Weir::start(&[options, &["--control", &controls[0]]].concat());
+    let port = old.address().port().to_string();
+    let new = under_load(&requests(old.addresses()), |_| {
+        let new = Weir::start(&[options, &successor(&port, &controls[1], &controls[0])].concat());
+        assert_eq!(new.addresses(), old.addresses());
+        assert_eq!(old.wait_exit().code(), Some(0), "{:#?}", old.error_lines());
+        new
+    });
+    // The file of each is its own, also of one that has ended.
+    assert!(!std::path::Path::new(&controls[0]).exists());
+    assert_eq!(run(&["ctl", "--control", &controls[1], "stats"]).code, 0);
+    (new, old.log_lines())
+}
+
+/// A port that is free at several addresses. Where another process takes it meanwhile, the test fails, and says so.
+fn free_port(hosts: &[&str]) -> String {
+    common::eventually("a port that is free everywhere", || {
+        let first = TcpListener::bind((hosts[0], 0)).expect("a port");
+        let port = first.local_addr().expect("an address").port();
+        hosts[1..].iter().all(|host| TcpListener::bind((*host, port)).is_ok()).then(|| port.to_string())
+    })
+}
+
+#[test]
+fn listeners_of_both_families_go_to_a_successor() {
+    let hosts = ["127.0.0.1", "::1", "127.0.0.5"];
+    let (port, origin) = (free_port(&hosts), Origin::ok());
+    let options = ["--host", hosts[0], "--host", hosts[1], "--host", hosts[2], "--port", &port];
+    replaced(&options, |addresses| {
+        assert_eq!(addresses.iter().filter(|address| address.is_ipv6()).count(), 1, "{addresses:?}");
+        addresses.iter().map(|address| (*address, get(&origin))).collect()
+    });
+    // One socket for both.
+    let port = free_port(&["::"]);
+    replaced(&["--host", "::", "--port", &port], |addresses| {
+        let of = |host: &str| SocketAddr::new(host.parse().expect("an address"), addresses[0].port());
+        ["127.0.0.1", "::1"].map(|host| (of(host), get(&origin))).to_vec()
+    });
+}
+
+/// Connections that waited for the old one begin with a PROXY header, too.
+#[test]
+#[cfg(feature = "guard")]
+fn clients_behind_a_proxy_keep_their_addresses() {
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let guard = scratch.file("guard", "trust 127.0.0.1\nban 198.51.100.0/24\n");
+    let port = free_port(&["127.0.0.1"]);
+    let (new, of_old) = replaced(&["--guard", &guard, "--proxy-protocol", "--port", &port], |addresses| {
+        let header = &b"PROXY TCP4 192.0.2.7 192.0.2.9 5 6\r\n"[..];
+        vec![(addresses[0], [header, &get(&origin)].concat())]
+    });
+    for lines in [of_old, new.log_lines()] {
+        let of_header = |line: &&String| line.contains(" client=192.0.2.7:5 ");
+        let count = lines.iter().filter(|line| line.contains(" exchange ")).count();
+        assert!(count > 0 && lines.iter().filter(of_header).count() == count, "{lines:#?}");
+    }
+    let banned = [&b"PROXY TCP4 198.51.100.7 192.0.2.9 5 6\r\n"[..], &get(&origin)].concat();
+    assert_eq!(common::eventually("a response", || ask(new.address(), &banned)), 403);
+}
+
+#[test]
+#[cfg(feature = "guard")]
+fn a_gateway_takes_over_from_another() {
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let routes = format!("app.example/ -> {}\n", origin.address());
+    let gateway = scratch.file("gateway", routes);
+    let port = free_port(&["127.0.0.1"]);
+    let request = b"GET / HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n\r\n";
+    let (new, _) = replaced(&["--gateway", &gateway, "--port", &port], |addresses| {
+        vec![(addresses[0], request.to_vec())]
+    });
+    new.wait_for_log(|line| line.contains(" app.example") || line.contains("/app.example"));
+}
+
+/// The listener for monitoring systems and the control socket belong to one process. The old one tells that it takes no more clients while
+/// it drains, and a successor that wants what the old one has ends, and changes nothing.
+#[test]
+fn each_process_has_its_own_metrics_and_control_socket() {
+    let scratch = Scratch::new();
+    let controls = ["a", "b"].map(|name| scratch.join(name));
+    let metrics = |weir: &Weir| {
+        let line = weir.wait_for_error(|line| line.contains("metrics on http://"));
+        let address = line.split("http://").nth(1).and_then(|rest| rest.strip_suffix("/metrics"));
+        address.expect("an address").parse::<SocketAddr>().expect("an address")
+    };
+    let ready = |at| ask(at, b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut old = Weir::start(&["--control", &controls[0], "--metrics", "127.0.0.1:0"]);
+    let (of_old, port) = (metrics(&old), old.address().port().to_string());
+    let (taken, next) = (successor(&port, &controls[1], &controls[0]), of_old.to_string());
+    for (options, part) in [
+        (&[&taken[..], &["--metrics", &next]].concat(), "metrics: cannot listen on"),
+        (&successor(&port, &controls[0], &controls[0]), "control: cannot listen on"),
+    ] {
+        let run = run(&[&["--host", "127.0.0.1"], options.as_slice()].concat());
+        assert!(run.code == 69 && run.err.contains(part), "{run:?}");
+    }
+    assert_eq!(ready(of_old), Some(200));
+    // A request that is under way keeps the old one from ending.
+    let origin = TcpListener::bind("127.0.0.1:0").expect("an origin");
+    let mut client = TcpStream::connect(old.address()).expect("a connection");
+    let host = origin.local_addr().expect("an address");
+    write!(client, "GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("a request");
+    let (mut waiting, _) = origin.accept().expect("a connection");
+    let new = Weir::start(&[&taken[..], &["--metrics", "127.0.0.1:0"]].concat());
+    common::eventually("the old one is not ready", || (ready(of_old) == Some(503)).then_some(()));
+    assert_eq!(ready(metrics(&new)), Some(200));
+    let told = run(&["ctl", "--control", &controls[0], "drain"]);
+    assert!(told.err.contains("weir is stopping already"), "{told:?}");
+    write!(waiting, "HTTP/1.1 204 No Content\r\n\r\n").expect("a response");
+    let mut response = String::new();
+    client.read_to_string(&mut response).expect("a response");
+    assert!(response.starts_with("HTTP/1.1 204 "), "{response}");
+    assert_eq!(old.wait_exit().code(), Some(0));
+    assert_eq!(run(&["ctl", "--control", &controls[1], "stats"]).code, 0);
 }
 
 /// What goes wrong with the successor is the successor's alone.
@@ -150,7 +281,9 @@ fn a_successor_that_fails_changes_nothing() {
     }
     weir.wait_for_error(|line| line.contains("does not serve them: going on"));
     let origin = Origin::ok();
-    common::eventually("a response", || ask(weir.address(), &origin).map(|status| assert_eq!(status, 200)));
+    common::eventually("a response", || {
+        ask(weir.address(), &get(&origin)).map(|status| assert_eq!(status, 200))
+    });
     weir.signal(Signal::TERM);
     assert_eq!(weir.wait_exit().code(), Some(0));
 }
@@ -185,5 +318,7 @@ fn a_socket_that_no_option_names_is_told_of() {
     let weir = start(&socket, &["--port", "0"]);
     let told = weir.wait_for_error(|line| line.contains("LISTEN_FDS"));
     assert!(told.contains(&socket.local_addr().expect("an address").to_string()), "{told}");
-    common::eventually("a response", || ask(weir.address(), &origin).map(|status| assert_eq!(status, 200)));
+    common::eventually("a response", || {
+        ask(weir.address(), &get(&origin)).map(|status| assert_eq!(status, 200))
+    });
 }
