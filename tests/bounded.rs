@@ -144,6 +144,50 @@ fn a_smaller_size_sheds_the_cache_and_says_what_needs_a_restart() {
     stored(&mut client, &origin, "/still/20000");
 }
 
+/// Each refusal is an event with texts of the client. (As long as events were counted and not their bytes, all later requests waited
+/// for memory that nothing gave back.)
+#[test]
+fn refusals_with_long_texts_leave_room_for_others() {
+    let (scratch, origin) = (Scratch::new(), origin());
+    let guard = scratch.file("guard", "exempt 127.0.0.9\nlimit 1/10m per client\n");
+    let weir = Weir::start(&["--memory", "16M", "--guard", &guard]);
+    let peak = peak_during(&weir, || {
+        let path = "p".repeat(7000);
+        let head = format!("GET http://{{o}}/{path} HTTP/1.1\r\nHost: {{o}}\r\nUser-Agent: ");
+        let request = [&origin.fill(head)[..], &[0xff; 4000], b"\r\n\r\n"].concat();
+        let mut client = weir.connect();
+        for number in 0..5000 {
+            // Some refusals close their connection.
+            client.send_if_open(&request);
+            match client.try_read_response("GET") {
+                Ok(answer) if number > 0 => assert_eq!(answer.status(), 429, "{number}"),
+                Ok(_) => {}
+                Err(_) => client = weir.connect(),
+            }
+        }
+    });
+    let statistics = weir.statistics();
+    assert!(peak + CODE_KIB <= 16 << 10, "{peak} KiB beside the code: {statistics:?}");
+    assert_eq!(statistics.get("limit_memory_clients"), 0, "{statistics:?}");
+    assert!(statistics.get("guard_limited") > 4000, "{statistics:?}");
+    stored(&mut weir.connect_from("127.0.0.9"), &origin, "/100");
+}
+
+/// The start maps most of the program's code, which is used once: it goes before lists are read, not after them.
+#[test]
+fn code_of_the_start_makes_room_for_the_lists() {
+    let scratch = Scratch::new();
+    let rules: String = (0..100_000).map(|number| format!("tracker{number}.example\n")).collect();
+    let list = scratch.file("list", rules);
+    let peak_kib = |size: &[&str]| {
+        let weir = Weir::start(&[&["--blocklist", &list], size].concat());
+        weir.footprint().peak_kib
+    };
+    let (without, within) = (peak_kib(&[]), peak_kib(&["--memory", "1G"]));
+    // The list takes 8 MB, and its code is needed in any case.
+    assert!(within + 1024 <= without, "{within} and {without} KiB");
+}
+
 /// What cannot fit is no configuration, and the size that is told is one.
 #[test]
 fn a_size_that_is_too_small_is_an_error_with_the_smallest_that_works() {

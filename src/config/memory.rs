@@ -19,7 +19,7 @@ const LOOP_BYTES: u64 = 256 << 10;
 /// constants: 4,096; 16,384 and 8,192 entries of about 100 bytes).
 const USERS_BYTES: [u64; 2] = [512 << 10, 2560 << 10];
 
-/// The memory of the guard other than keys and bans: rules, events, the parts of IPv4 (their constants; measured: 0.4 MB).
+/// The memory of the guard other than keys, bans and events: rules, the parts of IPv4 (their constants; measured: 0.4 MB).
 const GUARD_BYTES: u64 = 512 << 10;
 
 /// The automata of a detector (measured: 5.1 MB).
@@ -57,6 +57,8 @@ pub enum Part {
     Keys,
     /// Bans.
     Bans,
+    /// Bytes of the guard's events.
+    Events,
     /// Bytes of the values of pages, and as many for their sessions.
     Values,
     /// Client connections, each with its origin connection.
@@ -84,7 +86,7 @@ struct Row {
 }
 
 /// Number of parts.
-const COUNT: usize = 10;
+const COUNT: usize = 11;
 
 /// The table of shares (weights: chosen; costs: measured, with the growth of tables).
 const PARTS: [Row; COUNT] = [
@@ -96,6 +98,14 @@ const PARTS: [Row; COUNT] = [
     // Three tables, and 64 times of 4 bytes.
     Row { part: Part::Keys, name: "guard-keys", cost: 640, weight: 12, least: [256, 0], most: 100_000 },
     Row { part: Part::Bans, name: "bans-max", cost: 320, weight: 6, least: [64, 0], most: 1_000_000 },
+    Row {
+        part: Part::Events,
+        name: "bytes of events",
+        cost: 1,
+        weight: 2,
+        least: [64 << 10, 0],
+        most: 4 << 20,
+    },
     // As many bytes again for what expires. The least is a value at its longest, and its key.
     Row {
         part: Part::Values,
@@ -165,7 +175,7 @@ impl Demand {
 
     fn takes_part(&self, part: Part) -> bool {
         match part {
-            Part::Keys | Part::Bans => self.guard,
+            Part::Keys | Part::Bans | Part::Events => self.guard,
             Part::Values => self.pages,
             Part::Cache => self.cache,
             Part::Log

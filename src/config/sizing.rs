@@ -63,7 +63,13 @@ impl Settings {
             Part::Connections => self.max_connections.into(),
             Part::IdleOrigins => self.idle_origins.into(),
             Part::Cache => self.cache_size_bytes,
-            Part::Log | Part::Names | Part::LookUps | Part::Keys | Part::Bans | Part::Values => 0,
+            Part::Log
+            | Part::Names
+            | Part::LookUps
+            | Part::Keys
+            | Part::Bans
+            | Part::Events
+            | Part::Values => 0,
         }
     }
 

@@ -33,6 +33,7 @@ pub fn size(
         let count = |part| usize::try_from(shares.of(part)).unwrap_or(usize::MAX);
         file.directives.keys_max.get_or_insert(count(Part::Keys));
         file.directives.bans_max.get_or_insert(count(Part::Bans));
+        file.directives.event_bytes_max = Some(count(Part::Events));
     }
     Ok(Some(shares))
 }
@@ -58,7 +59,7 @@ pub(super) fn limit_resolver(resolver: &mut resolver::Settings, shares: Option<&
 pub(super) fn tell(settings: &Settings, shares: &Shares) {
     let kib = |bytes: u64| bytes / 1024;
     log::info!(
-        "memory: {} KB: {} KB for weir and its files; {} connections, {} idle origins, {} buffers, {} KB of cache, {} guard keys, {} bans, {} KB of values of pages, {} names, {} KB of log",
+        "memory: {} KB: {} KB for weir and its files; {} connections, {} idle origins, {} buffers, {} KB of cache, {} guard keys, {} bans, {} KB of events, {} KB of values of pages, {} names, {} KB of log",
         kib(settings.memory_bytes),
         kib(shares.fixed),
         shares.of(Part::Connections),
@@ -67,6 +68,7 @@ pub(super) fn tell(settings: &Settings, shares: &Shares) {
         kib(shares.of(Part::Cache)),
         shares.of(Part::Keys),
         shares.of(Part::Bans),
+        kib(shares.of(Part::Events)),
         kib(shares.of(Part::Values)),
         shares.of(Part::Names),
         kib(shares.of(Part::Log)),

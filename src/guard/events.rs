@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Longest text of an event in bytes; the rest is cut off (chosen: a long URL).
 pub const TEXT_BYTES_MAX: usize = 2048;
 
+/// Bytes that the allocator takes for a piece beside its content (glibc: 8, and 16 at a time).
+const PIECE_BYTES: usize = 16;
+
 /// Replaces a secret.
 const REDACTED: &str = "[redacted]";
 
@@ -146,6 +149,24 @@ impl Event {
         }
     }
 
+    /// Cuts all texts, which clients may have made long.
+    fn cut(&mut self) {
+        let texts =
+            [&mut self.reason, &mut self.method, &mut self.endpoint, &mut self.user_agent, &mut self.rule];
+        for text in texts.into_iter().chain(self.metadata.iter_mut().map(|(_, text)| text)) {
+            text.truncate(end_of_text(text));
+            text.shrink_to_fit();
+        }
+    }
+
+    /// Bytes of memory, with an estimate of the allocator's own.
+    fn heap_bytes(&self) -> usize {
+        let texts = [&self.reason, &self.method, &self.endpoint, &self.user_agent, &self.rule];
+        let texts = texts.into_iter().chain(self.metadata.iter().map(|(_, text)| text));
+        let pieces: usize = texts.map(|text| text.capacity() + PIECE_BYTES).sum();
+        pieces + size_of::<Event>() + size_of_val(self.metadata.as_slice()) + 2 * PIECE_BYTES
+    }
+
     /// One line for a reader, without its end: time, type, client, action, reason, and the rest.
     pub fn line(&self) -> String {
         let (kind, _) = self.kind.words();
@@ -226,13 +247,18 @@ fn is_secret(name: &str) -> bool {
     SECRET_FIELDS.contains(&name.as_str()) || SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// A text without secrets: without values of fields and parameters with a telling name, and user info of URLs.
-pub fn redacted(text: &str) -> String {
+/// The end of what is kept of a text.
+fn end_of_text(text: &str) -> usize {
     let mut end = text.len().min(TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let text = &text[..end];
+    end
+}
+
+/// A text without secrets: without values of fields and parameters with a telling name, and user info of URLs.
+pub fn redacted(text: &str) -> String {
+    let text = &text[..end_of_text(text)];
     let mut out = String::with_capacity(text.len());
     // The text before this position is in `out`.
     let mut done = 0;
@@ -273,11 +299,14 @@ pub fn redacted(text: &str) -> String {
     out
 }
 
-/// The newest events. A bounded number: older ones make room.
+/// The newest events. A bounded number, and a bounded number of bytes: older ones make room.
 #[derive(Debug)]
 pub struct Ring {
     events: VecDeque<Arc<Event>>,
     events_max: usize,
+    /// Bytes of the events.
+    bytes: usize,
+    bytes_max: usize,
     /// The number of the next event; the first is 0.
     next: u64,
     /// A bit for each muted type.
@@ -285,9 +314,24 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring for so many events.
-    pub fn new(events_max: usize) -> Ring {
-        Ring { events: VecDeque::new(), events_max: events_max.max(1), next: 0, muted: 0 }
+    /// A ring for so many events, and so many bytes of them. The newest event is kept in any case.
+    pub fn new(events_max: usize, bytes_max: usize) -> Ring {
+        let events_max = events_max.max(1);
+        Ring { events: VecDeque::new(), events_max, bytes: 0, bytes_max, next: 0, muted: 0 }
+    }
+
+    /// Sets the most bytes of all events.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+        self.make_room(0);
+    }
+
+    /// Drops the oldest events until there is room for so many bytes more.
+    fn make_room(&mut self, bytes: usize) {
+        while self.bytes + bytes > self.bytes_max {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.heap_bytes();
+        }
     }
 
     /// Mutes these types, and unmutes all others.
@@ -296,13 +340,17 @@ impl Ring {
     }
 
     /// Adds an event, unless its type is muted.
-    pub fn push(&mut self, event: Event) {
+    pub fn push(&mut self, mut event: Event) {
         if self.muted & 1 << event.kind as u32 != 0 {
             return;
         }
+        event.cut();
+        let bytes = event.heap_bytes();
+        self.make_room(bytes);
         if self.events.len() == self.events_max {
-            self.events.pop_front();
+            self.bytes -= self.events.pop_front().map_or(0, |oldest| oldest.heap_bytes());
         }
+        self.bytes += bytes;
         self.events.push_back(Arc::new(event));
         self.next += 1;
     }
@@ -389,7 +437,7 @@ mod tests {
 
     #[test]
     fn ours_12_the_ring_is_bounded_and_slow_readers_are_told_what_they_lost() {
-        let mut ring = Ring::new(3);
+        let mut ring = Ring::new(3, usize::MAX);
         let mut cursor = 0;
         let reasons = |found: &[Arc<Event>]| found.iter().map(|one| one.reason.clone()).collect::<Vec<_>>();
         assert_eq!(ring.read(&mut cursor, 9), (vec![], 0));
@@ -405,8 +453,35 @@ mod tests {
     }
 
     #[test]
+    fn ours_12_long_texts_of_clients_make_fewer_events_and_not_more_memory() {
+        let mut ring = Ring::new(1000, 100_000);
+        for number in 0..500 {
+            let long = |char: char| String::from(char).repeat(100_000);
+            let metadata = vec![("context", long('m'))];
+            let texts =
+                Event { endpoint: long('e'), user_agent: long('\u{fffd}'), metadata, ..event("long") };
+            ring.push(texts);
+            assert!(ring.bytes <= 100_000 && ring.events.len() < 100, "{number}: {}", ring.bytes);
+        }
+        let (found, dropped) = ring.read(&mut 0, 999);
+        assert_eq!((found.len() as u64 + dropped, ring.bytes > 90_000), (500, true));
+        assert!(found.iter().all(|event| event.json().len() < 4 * TEXT_BYTES_MAX));
+        // What is counted goes with what is dropped.
+        (0..2000).for_each(|_| ring.push(event("")));
+        let counted: usize = ring.events.iter().map(|event| event.heap_bytes()).sum();
+        assert_eq!(ring.bytes, counted);
+        ring.set_bytes_max(1000);
+        assert!(ring.bytes <= 1000 && !ring.events.is_empty(), "{}", ring.bytes);
+        // The newest one is always there.
+        ring.set_bytes_max(1);
+        ring.push(event("last"));
+        let (found, _) = ring.read(&mut 0, 9);
+        assert_eq!((found.len(), found[0].reason.as_str()), (1, "last"));
+    }
+
+    #[test]
     fn guard_12_types_can_be_muted() {
-        let mut ring = Ring::new(9);
+        let mut ring = Ring::new(9, usize::MAX);
         for kind in EventType::ALL {
             ring.set_muted(&[kind]);
             EventType::ALL.iter().for_each(|&kind| ring.push(Event { kind, ..event("") }));

@@ -32,8 +32,11 @@ pub const KEYS_MAX: usize = 100_000;
 /// Most bans without `bans-max` (chosen: the size of the large public lists).
 pub const BANS_MAX: usize = 1_000_000;
 
-/// Events that are kept for readers (chosen: some megabytes at most, and a minute of an attack).
+/// Events that are kept for readers (chosen: a minute of an attack) ...
 pub const EVENTS_MAX: usize = 4096;
+
+/// ... and their bytes, without `--memory` (chosen: most events have less than a kilobyte).
+pub const EVENT_BYTES_MAX: usize = 4 << 20;
 
 /// The identity of the counter of suspicions, which belongs to no line (chosen).
 const SUSPICION: u64 = 0x7375_7370_6963_696F;
@@ -107,7 +110,7 @@ impl State {
             durations: Durations::new(None),
             #[cfg(feature = "detection")]
             detector: Mutex::new(Weak::new()),
-            events: Mutex::new(Ring::new(EVENTS_MAX)),
+            events: Mutex::new(Ring::new(EVENTS_MAX, EVENT_BYTES_MAX)),
             events_lost: AtomicU64::new(0),
             sink,
         }
@@ -135,14 +138,18 @@ impl State {
         self.keys_max
     }
 
-    /// Applies the bound of the bans, the bans and the trusted proxies of a guard file. Counters stay, and so do bans of
+    /// Applies the bounds of bans and events, the bans and the trusted proxies of a guard file. Counters stay, and so do bans of
     /// other sources.
     pub fn set(&self, directives: &Directives, bans: Vec<(IpNet, Ban)>, now_unix_ms: u64) {
         let trusted = directives.trust.iter().flat_map(|trust| trust.networks.iter().copied());
         let trusted: Vec<IpNet> = trusted.collect();
         let muted = directives.events.iter().flat_map(|events| &events.muted);
         let muted: Vec<EventType> = muted.filter_map(|name| EventType::of_name(name)).collect();
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).set_muted(&muted);
+        {
+            let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+            events.set_muted(&muted);
+            events.set_bytes_max(directives.event_bytes_max.unwrap_or(EVENT_BYTES_MAX));
+        }
         let mut table = self.write_bans();
         table.set_bans_max(directives.bans_max.unwrap_or(BANS_MAX));
         table.set_trusted(&trusted);

@@ -54,6 +54,8 @@ pub struct Directives {
     pub keys_max: Option<usize>,
     /// Most bans.
     pub bans_max: Option<usize>,
+    /// Most bytes of events, by `--memory`; no line sets it.
+    pub event_bytes_max: Option<usize>,
     /// Whether refusals and responses have RateLimit and RateLimit-Policy.
     pub rate_limit_fields: bool,
     /// The guard is passive: requests are judged, counted and logged, but nothing is refused and no client is banned.
