@@ -93,8 +93,9 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     event_socket.iter().for_each(|socket| drop(socket.set_nonblocking(true)));
     #[cfg(feature = "mongodb")]
     embed::prepare_mongodb().map_err(os_error)?;
-    // The sandbox closes this file, too.
+    // The sandbox closes this file, too. Code that only the start has used so far goes before the lists are read.
     let gauge = MemoryGauge::open();
+    gauge.iter().for_each(|gauge| gauge.set_limit(settings.memory_bytes));
     let Kept { log, cache_file, pid_file, control_socket } = rights::give_up(&settings, user.as_ref())?;
     warn_if_unreadable(&settings);
     // Threads exist from here on.
