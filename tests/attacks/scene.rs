@@ -1,18 +1,27 @@
 //! The scene of an attack: the daemon, a well-behaved client whose requests are timed without and with the attack, and
 //! one row of a table for what it came to.
 
-use crate::common::{Origin, Raw, Statistics, Weir};
+use crate::common::{DEADLINE, Origin, Raw, Scratch, Statistics, Weir};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 /// Whether `scripts/attacks` asks for the long form.
 pub fn is_long() -> bool {
     std::env::var_os("ATTACKS_LONG").is_some()
 }
+
+/// The size for the whole process (`scripts/attacks --memory`), with which cache, guard and detection are on.
+pub fn memory() -> Option<String> {
+    std::env::var("ATTACKS_MEMORY").ok()
+}
+
+/// The guard file of runs with a size. Every test is many clients, and its origins are its own.
+const GUARD: &str = "limit 1000000/10m per client\nescalate 1000000/10m block 15m after 3 per client+path\ndetect block\ndetect exhausted pass\n";
 
 /// One value for ordinary test runs, one for the long form.
 pub fn short_or_long<T>(short: T, long: T) -> T {
@@ -51,12 +60,21 @@ pub struct Attack<'a> {
 
 impl Attack<'_> {
     /// Times the good client without the attack and with it, prints the row, and sees to it that memory stays within
-    /// its bound and the counter counts. Returns the daemon and its statistics, taken when the attack was over.
+    /// its bound and the counter counts. Returns the daemon and its statistics, taken when the attack was over; `None` in a run
+    /// with a size, where other bounds may be reached before those that a test is about.
     #[track_caller]
-    pub fn run(&self, attack: impl FnOnce(&Weir, &Stop) + Send) -> (Weir, Statistics) {
+    pub fn run(&self, attack: impl FnOnce(&Weir, &Stop) + Send) -> Option<(Weir, Statistics)> {
         raise_descriptors();
-        let weir =
-            Weir::start(&[self.options, &["--stats-every", "0", "--idle-origin-timeout", "1"]].concat());
+        let scratch = Scratch::new();
+        let (size, guard) = (memory(), scratch.file("guard", GUARD));
+        let mut options = [self.options, &["--stats-every", "0", "--idle-origin-timeout", "1"]].concat();
+        // What an attack sets itself, it keeps.
+        if let Some(size) = size.as_deref() {
+            for more in [&["--memory", size][..], &["--guard", &guard], &["--cache"]] {
+                options.extend(more.iter().filter(|_| !self.options.contains(&more[0])));
+            }
+        }
+        let weir = Weir::start(&options);
         let good = Origin::answering(
             [&b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n"[..], &[b'x'; 1024]].concat(),
         );
@@ -64,25 +82,92 @@ impl Attack<'_> {
         let quiet = Latencies::measure(&mut client, &good, short_or_long(300, 3000));
         let before = weir.footprint();
         let stop = Stop::default();
+        let watch = Watch::default();
         let loud = std::thread::scope(|scope| {
-            scope.spawn(|| attack(&weir, &stop));
-            let loud = Latencies::measure(&mut client, &good, short_or_long(1200, 10_000));
-            stop.0.store(true, Ordering::SeqCst);
-            loud
+            let _end = size.is_some().then(|| watch.begin(scope, &weir));
+            std::thread::scope(|scope| {
+                scope.spawn(|| attack(&weir, &stop));
+                let _end = SetOnDrop(&stop.0);
+                Latencies::measure(&mut client, &good, short_or_long(1200, 10_000))
+            })
         });
         let (statistics, after) = (weir.statistics(), weir.footprint());
+        let peak = if size.is_some() { watch.peak_kib.into_inner() } else { after.peak_kib };
+        let shed =
+            ["cache", "origins", "clients"].map(|from| statistics.get(&format!("limit_memory_{from}")));
         println!(
-            "| {:<34} | {:<36} | {:>28} | {:>8} | {:>8} | {quiet} | {loud} |",
+            "| {:<34} | {:<36} | {:>28} | {:>8} | {peak:>8} | {quiet} | {loud} | {:>12} |",
             self.name,
             self.bound,
             format!("{} = {}", self.counter, statistics.get(self.counter)),
             before.resident_kib,
-            after.peak_kib,
+            shed.map(|count| count.to_string()).join(" "),
         );
         assert!(statistics.get(self.counter) > 0, "{} counted nothing", self.counter);
+        if let Some(size) = &size {
+            let most = kib(size);
+            assert!(peak <= most, "{peak} KiB of {most}: {statistics:?}");
+            drop(client);
+            weir.wait_until_idle();
+            return None;
+        }
         let growth = after.peak_kib.saturating_sub(before.resident_kib);
         assert!(growth <= self.growth_kib_max, "{growth} KiB more, over {}", self.growth_kib_max);
-        (weir, statistics)
+        Some((weir, statistics))
+    }
+}
+
+/// A size such as 32M in KiB.
+fn kib(size: &str) -> u64 {
+    let number = size.strip_suffix('M').and_then(|number| number.parse::<u64>().ok());
+    number.expect("a size in MB") << 10
+}
+
+/// Looks at the memory of a daemon until the end.
+#[derive(Default)]
+struct Watch {
+    over: AtomicBool,
+    peak_kib: AtomicU64,
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Watch {
+    fn begin<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        weir: &'scope Weir,
+    ) -> SetOnDrop<'scope> {
+        scope.spawn(|| {
+            while !self.over.load(Ordering::SeqCst) {
+                let now = weir.footprint().proportional_kib.unwrap_or(0);
+                self.peak_kib.fetch_max(now, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        SetOnDrop(&self.over)
+    }
+}
+
+/// Also when a client or an attack has failed.
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// How long an attack may take: longer in a run with a size, where clients wait for memory, some after others.
+pub fn patience() -> Duration {
+    DEADLINE * if memory().is_some() { 6 } else { 1 }
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn finally(what: &str, mut it_is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + patience();
+    while !it_is_so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
