@@ -1,6 +1,7 @@
 //! The decisions of the program, in callbacks with its own data.
 
 use super::border::{border, bytes, text, weir_status, weir_text};
+use super::calls::Calls;
 use crate::callback::{Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
 use crate::embed::Builder;
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -11,8 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 /// may have more members behind these, and reads the members that an older header does not have as zero.
 ///
 /// All callbacks are called from weir_poll(), and with `workers` above 1 on the threads of the other workers at the same
-/// time. They must return soon, must not throw, and may call the functions for their arguments, and weir_drain(),
-/// weir_stop(), weir_ban() and weir_unban(), but no others for this proxy.
+/// time. They must return soon, must not throw, and may call the functions for their arguments, and for this proxy those
+/// that any thread may call. The others have no effect there: WEIR_ERROR_BUSY, or what they return without a proxy.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct weir_options {
@@ -121,39 +122,44 @@ impl weir_options {
         Ok(known)
     }
 
-    /// Sets the callbacks of a proxy.
-    pub(super) fn apply(&self, mut builder: Builder) -> Builder {
+    /// Sets the callbacks of a proxy; `calls` has those that are under way.
+    pub(super) fn apply(&self, mut builder: Builder, calls: &Calls) -> Builder {
         let user_data = UserData(self.user_data);
         // SAFETY (of all calls below): the program has promised a function of that type that may be called with its data,
         // and what it is given holds until it returns.
         if let Some(on_log) = self.on_log {
-            builder = builder.access_log(move |lines| unsafe {
-                on_log(user_data.get(), lines.as_ptr().cast(), lines.len());
+            let calls = calls.clone();
+            builder = builder.access_log(move |lines| {
+                calls.run(|| unsafe { on_log(user_data.get(), lines.as_ptr().cast(), lines.len()) });
             });
         }
         if let Some(on_connection) = self.on_connection {
+            let calls = calls.clone();
             builder = builder.on_connection(move |client| {
-                let address = CString::new(client.ip().to_string()).unwrap_or_default();
-                match unsafe { on_connection(user_data.get(), address.as_ptr(), client.port()) } {
+                let (address, port) =
+                    (CString::new(client.ip().to_string()).unwrap_or_default(), client.port());
+                match calls.run(|| unsafe { on_connection(user_data.get(), address.as_ptr(), port) }) {
                     0 => ConnectionVerdict::Refuse,
                     _ => ConnectionVerdict::Allow,
                 }
             });
         }
         if let Some(on_request) = self.on_request {
+            let calls = calls.clone();
             builder = builder.on_request(move |view| {
                 let client = view.client.to_string();
                 let request = weir_request { view: std::ptr::from_ref(view).cast(), client };
                 let mut ruling = weir_ruling(RequestVerdict::Allow.into());
-                unsafe { on_request(user_data.get(), &raw const request, &raw mut ruling) };
+                calls.run(|| unsafe { on_request(user_data.get(), &raw const request, &raw mut ruling) });
                 ruling.0
             });
         }
         if let Some(on_name) = self.on_name {
+            let calls = calls.clone();
             builder = builder.on_name(move |name| {
                 let name = CString::new(name).unwrap_or_default();
                 let mut addresses = weir_addresses(Vec::new());
-                match unsafe { on_name(user_data.get(), name.as_ptr(), &raw mut addresses) } {
+                match calls.run(|| unsafe { on_name(user_data.get(), name.as_ptr(), &raw mut addresses) }) {
                     WEIR_NAME_FOUND => NameVerdict::Addresses(addresses.0),
                     WEIR_NAME_NOT_FOUND => NameVerdict::NotFound,
                     WEIR_NAME_LATER => NameVerdict::Later,

@@ -8,8 +8,8 @@ use std::ffi::{c_char, c_void};
 #[derive(Debug)]
 pub struct weir_config(pub(super) Configuration);
 
-/// An empty configuration: every option has its default, and files are read from the disk. Free it with weir_config_free();
-/// null if memory is exhausted.
+/// An empty configuration: every option has its default, and files are read from the disk. Free it with weir_config_free().
+/// Never null: as everywhere in the library, memory that is exhausted aborts the program.
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_config_new() -> *mut weir_config {
     border_or(std::ptr::null_mut(), || Box::into_raw(Box::new(weir_config(Configuration::new()))))

@@ -12,6 +12,7 @@
 
 mod border;
 mod callbacks;
+mod calls;
 mod configuration;
 mod proxy;
 mod signals;
@@ -31,6 +32,6 @@ pub use configuration::{
     weir_config_set, weir_config_text,
 };
 pub use proxy::{
-    weir_address, weir_ban, weir_drain, weir_fd, weir_free, weir_new, weir_next_timeout_ms, weir_poll,
-    weir_proxy, weir_reload, weir_stats, weir_stats_text, weir_stop, weir_unban,
+    weir_address, weir_ban, weir_drain, weir_fd, weir_free, weir_name_found, weir_new, weir_next_timeout_ms,
+    weir_poll, weir_proxy, weir_reload, weir_stats, weir_stats_text, weir_stop, weir_unban,
 };

@@ -2,6 +2,7 @@
 
 use super::border::{border, border_or, text, weir_status, write_text};
 use super::callbacks::{WEIR_NAME_ASK, WEIR_NAME_FOUND, WEIR_NAME_NOT_FOUND, parse_address, weir_options};
+use super::calls::Calls;
 use super::configuration::weir_config;
 use super::signals::Quiet;
 use crate::embed::{BanError, BuildError, Control, Proxy, Status};
@@ -25,6 +26,7 @@ pub struct weir_proxy {
     busy: AtomicBool,
     /// A panic was caught inside: the proxy can only be freed.
     broken: AtomicBool,
+    calls: Calls,
 }
 
 /// Gives the proxy back, however its use ends.
@@ -40,11 +42,18 @@ impl Drop for Turn<'_> {
 }
 
 impl weir_proxy {
-    /// Uses the proxy alone.
-    fn alone<T>(&self, body: impl FnOnce(&mut Proxy) -> T) -> Result<T, weir_status> {
-        if self.busy.swap(true, Ordering::Acquire) {
+    /// Begins to use the proxy alone. Fails while another thread does, and in a callback, which may be on the thread of
+    /// another worker.
+    fn begin(&self) -> Result<(), weir_status> {
+        if self.calls.is_under_way() || self.busy.swap(true, Ordering::Acquire) {
             return Err(weir_status::WEIR_ERROR_BUSY);
         }
+        Ok(())
+    }
+
+    /// Uses the proxy alone.
+    fn alone<T>(&self, body: impl FnOnce(&mut Proxy) -> T) -> Result<T, weir_status> {
+        self.begin()?;
         let turn = Turn(self);
         if self.broken.load(Ordering::Relaxed) {
             return Err(weir_status::WEIR_ERROR_PANIC);
@@ -95,7 +104,8 @@ pub unsafe extern "C" fn weir_new(
         let weir_config(configuration) =
             unsafe { config.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
         let listeners = unsafe { take_listeners(&options) }?;
-        let builder = options.apply(Proxy::builder().configuration(configuration.clone()));
+        let calls = Calls::default();
+        let builder = options.apply(Proxy::builder().configuration(configuration.clone()), &calls);
         let builder = listeners.into_iter().fold(builder, |builder, socket| builder.listener(socket));
         let _quiet = Quiet::new();
         let built = builder.build().map_err(|found| {
@@ -112,6 +122,7 @@ pub unsafe extern "C" fn weir_new(
             proxy: UnsafeCell::new(built),
             busy: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            calls,
         });
         unsafe { proxy.write(Box::into_raw(made)) };
         Ok(weir_status::WEIR_OK)
@@ -151,9 +162,7 @@ pub unsafe extern "C" fn weir_free(proxy: *mut weir_proxy) -> weir_status {
     border(|| {
         // SAFETY: as the caller has promised.
         let Ok(given) = (unsafe { given(proxy) }) else { return Ok(weir_status::WEIR_OK) };
-        if given.busy.swap(true, Ordering::Acquire) {
-            return Err(weir_status::WEIR_ERROR_BUSY);
-        }
+        given.begin()?;
         // SAFETY: the pointer came from `Box::into_raw`, and no thread uses it.
         drop(unsafe { Box::from_raw(proxy) });
         Ok(weir_status::WEIR_OK)

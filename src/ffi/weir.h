@@ -134,8 +134,8 @@ typedef struct {
  may have more members behind these, and reads the members that an older header does not have as zero.
 
  All callbacks are called from weir_poll(), and with `workers` above 1 on the threads of the other workers at the same
- time. They must return soon, must not throw, and may call the functions for their arguments, and weir_drain(),
- weir_stop(), weir_ban() and weir_unban(), but no others for this proxy.
+ time. They must return soon, must not throw, and may call the functions for their arguments, and for this proxy those
+ that any thread may call. The others have no effect there: WEIR_ERROR_BUSY, or what they return without a proxy.
  */
 typedef struct {
   /*
@@ -197,8 +197,8 @@ const char *weir_version(void);
 const char *weir_status_text(int32_t status);
 
 /*
- An empty configuration: every option has its default, and files are read from the disk. Free it with weir_config_free();
- null if memory is exhausted.
+ An empty configuration: every option has its default, and files are read from the disk. Free it with weir_config_free().
+ Never null: as everywhere in the library, memory that is exhausted aborts the program.
  */
 weir_config *weir_config_new(void);
 
