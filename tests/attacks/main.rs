@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(all(feature = "cache", feature = "guard"))]
 mod parts;
 mod scene;
 

@@ -3,7 +3,7 @@
 
 use crate::BASE_KIB;
 use crate::common::{FakeDns, Origin, Scratch, Weir};
-use crate::scene::{Attack, Stop, memory, repeat, short_or_long};
+use crate::scene::{Attack, Stop, memory, repeat};
 #[cfg(feature = "detection")]
 use crate::scene::{Crowd, finally, tick};
 #[cfg(feature = "detection")]
@@ -28,7 +28,6 @@ fn ask_all_the_time(weir: &Weir, stop: &Stop, request: impl Fn(usize) -> Vec<u8>
 
 /// Every request is of another client and for another path, and the keys of the guard do not suffice.
 #[test]
-#[cfg(feature = "guard")]
 fn forged_clients() {
     let scratch = Scratch::new();
     let keys = if memory().is_some() { "" } else { "guard-keys 400\n" };
@@ -57,7 +56,6 @@ fn forged_clients() {
 
 /// Every response is of another URL, and may be stored.
 #[test]
-#[cfg(feature = "cache")]
 fn a_cache_filled_with_rubbish() {
     let attack = Attack {
         name: "responses that are asked for once",
