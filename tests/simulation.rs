@@ -47,13 +47,21 @@ fn number(name: &str) -> Option<u64> {
         .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: a number, not {text}")))
 }
 
+/// The two worlds of a seed.
 fn run(seed: u64, tracing: bool) -> Result<Tally, String> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| World::new(seed, tracing).run()));
-    let told = outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        Err(format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?")))
-    });
-    told.map_err(|error| format!("SIM_SEED={seed}: {error}"))
+    let mut sum = Tally::default();
+    for together in [false, true] {
+        if tracing {
+            println!("a world with pages read together: {together}");
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| World::new(seed, together, tracing).run()));
+        let told = outcome.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            Err(format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?")))
+        });
+        sum.add(&told.map_err(|error| format!("SIM_SEED={seed}: {error}"))?);
+    }
+    Ok(sum)
 }
 
 #[test]
@@ -107,6 +115,11 @@ fn holds_whatever_happens() {
     assert!(
         runs < 50 || tally.subscribed * 40 > runs,
         "hardly any loop read what another one received: {tally:?}"
+    );
+    let [together, left, broken] = tally.together;
+    assert!(
+        runs < 50 || (together * 4 > runs && left * 40 > runs && broken * 40 > runs),
+        "clients of several loops hardly read anything together: {tally:?}"
     );
     assert!(runs < 50 || tally.bound > runs, "hardly any connection was one client's alone: {tally:?}");
     assert!(runs < 50 || tally.failed_over > 0, "no upstream failed in place of another: {tally:?}");

@@ -77,6 +77,8 @@ pub struct Tally {
     pub messages: u64,
     /// Responses that came to another loop, and were read by clients of this one.
     pub subscribed: u64,
+    /// Responses that clients of several loops read while they arrived; those that such a client left, and those that broke off.
+    pub together: [u64; 3],
     /// Readers that were cut because they held others up.
     pub held_up: u64,
     /// Responses that were made for another client's request, and the 304s and 206s among them.
@@ -130,6 +132,7 @@ impl Tally {
         self.references += other.references;
         self.messages += other.messages;
         self.subscribed += other.subscribed;
+        self.together.iter_mut().zip(other.together).for_each(|(sum, count)| *sum += count);
         self.held_up += other.held_up;
         self.shared += other.shared;
         self.unmodified += other.unmodified;

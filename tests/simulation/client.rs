@@ -58,6 +58,8 @@ struct Coming {
 pub struct Client {
     pub number: u32,
     pub link: Option<LinkId>,
+    /// The loop that has accepted it.
+    pub at: usize,
     asks: Vec<Key>,
     /// The one being sent, and how much of it was.
     asking: usize,
@@ -94,10 +96,14 @@ pub fn address(number: u32) -> SocketAddr {
 impl Client {
     pub fn new(dice: &mut Dice, book: &mut Book, number: u32) -> Client {
         let bulk = book.scenario.bulk_percent > 0;
-        let fault =
-            if dice.percent(book.scenario.fault_percent) { draw_fault(dice, bulk) } else { Fault::None };
+        let fault = match dice.percent(book.scenario.fault_percent) {
+            true if book.scenario.together && dice.percent(80) => draw_leaving(dice),
+            true => draw_fault(dice, bulk),
+            false => Fault::None,
+        };
         let count = match book.scenario.cache {
             None => dice.pick(&[1, 1, 2, 3, 5, 12]),
+            Some(_) if book.scenario.together => dice.pick(&[2, 6, 12]),
             Some(_) => dice.pick(&[1, 2, 3, 5, 12]),
         };
         let wrong = dice.pick(&[Login::None, Login::PlainWrong, Login::SlowWrong, Login::Unknown]);
@@ -116,6 +122,7 @@ impl Client {
         Client {
             number,
             link: None,
+            at: 0,
             asks,
             asking: 0,
             sent_of_ask: 0,
@@ -391,6 +398,9 @@ impl Client {
 
     /// A tunnel that ends like this must not look finished at its other end.
     fn note_reset(&self, book: &mut Book) {
+        if let (true, Some(share)) = (self.done, self.coming.as_ref().and_then(|coming| coming.share)) {
+            book.note_reader(&share, self.at, true);
+        }
         let resets = matches!(self.fault, Fault::ResetAfter(_) | Fault::ResetReading(_));
         if let (true, true, Some(key)) = (resets, self.tunnel_open, self.tunnel_key()) {
             book.record_mut(key).was_reset = true;
@@ -441,6 +451,7 @@ impl Client {
             (if bodiless { Framing::None } else { framing }, None)
         } else if kind == Kind::Shared && head.get("proxy-status").is_none() {
             let (framing, its) = book.check_shared(key, status, head, net.now_us)?;
+            book.note_reader(&its, self.at, false);
             share = Some(its);
             if closes {
                 book.check_close_shared(key)?;
@@ -606,6 +617,17 @@ fn draw_fault(dice: &mut Dice, bulk: bool) -> Fault {
         4 => Fault::ResetReading(at),
         5 | 7 | 8 => Fault::CloseReading(at),
         9 | 10 => Fault::ResetReading(at),
+        _ => Fault::StopReading(at),
+    }
+}
+
+/// A reader that leaves in the middle, or reads no more.
+fn draw_leaving(dice: &mut Dice) -> Fault {
+    let most = dice.pick(&[1_000, 50_000, 300_000, 1_000_000]);
+    let at = dice.between(1, most);
+    match dice.below(7) {
+        0..=2 => Fault::ResetReading(at),
+        3 | 4 => Fault::CloseReading(at),
         _ => Fault::StopReading(at),
     }
 }

@@ -162,6 +162,7 @@ impl Ask {
             4..=5 if dice.percent(scenario.fault_percent) => Kind::MalformedBody,
             6..=25 if last => Kind::Connect,
             26..=32 if last => Kind::Upgrade,
+            _ if scenario.together && key.number < 2 => Kind::Shared,
             33..=34 if scenario.cache.as_ref().is_some_and(|cache| cache.purges) => Kind::Purge,
             _ if scenario.cache.is_some() && dice.percent(scenario.pages_percent) => Kind::Shared,
             _ => Kind::Plain,
@@ -173,7 +174,7 @@ impl Ask {
             method: dice
                 .pick(&["GET", "GET", "GET", "HEAD", "POST", "POST", "PUT", "DELETE", "OPTIONS", "BREW"]),
             http10: kind != Kind::MalformedBody && dice.percent(8),
-            keeps: !dice.percent(10),
+            keeps: !dice.percent(if scenario.together { 3 } else { 10 }),
             expects: false,
             body: Framing::None,
             body_bytes: 0,
@@ -210,7 +211,9 @@ impl Ask {
             2 => dice.pick(&["POST", "PUT", "DELETE", "BREW"]),
             _ => "GET",
         };
-        self.shared = Wants::draw(dice, &scenario.pages, self.method, self.key.client);
+        // All clients go through the pages in the same order.
+        let at = scenario.together.then_some(self.key.number);
+        self.shared = Wants::draw(dice, &scenario.pages, self.method, self.key.client, at);
         let page = &scenario.pages[self.shared.page];
         self.host = page.host;
         // Nothing would tell its answer from one about another version.

@@ -80,6 +80,8 @@ pub struct OriginEnd {
     spent: Option<&'static str>,
     tunnel: Option<TunnelEnd>,
     slow: bool,
+    /// It pauses in the middle of answers.
+    pauses: bool,
     mishap: Mishap,
     received: u64,
     pub gone: bool,
@@ -101,6 +103,7 @@ impl OriginEnd {
             spent: None,
             tunnel: None,
             slow: net.dice.percent(10),
+            pauses: book.scenario.together && net.dice.percent(85),
             mishap: Mishap::draw(&mut net.dice, &book.scenario),
             received: 0,
             gone: false,
@@ -392,9 +395,10 @@ impl OriginEnd {
         Ok(())
     }
 
-    fn send_more(&mut self, net: &mut Network, book: &Book) {
+    fn send_more(&mut self, net: &mut Network, book: &mut Book) {
         let rest = self.out.len() - self.out_sent;
-        let mut count = segment(&mut net.dice, self.slow, self.out_sent).min(rest);
+        let most = if self.pauses { 16_000 } else { rest };
+        let mut count = segment(&mut net.dice, self.slow, self.out_sent).min(rest).min(most);
         let excess = self.request.as_ref().is_some_and(|request| request.answer.ending == Ending::Surplus);
         if excess && self.next == Next::Keep && rest - count <= STRAY.len() {
             // Together with the last byte of the response, so that weir must have seen it.
@@ -408,6 +412,11 @@ impl OriginEnd {
         };
         net.trace(|| format!("origin {} sent {sent}", self.serial));
         self.out_sent += sent;
+        if self.out_sent == self.out.len() && self.next != Next::Answer {
+            let given = self.request.as_ref().and_then(|request| request.given);
+            let given = given.and_then(|number| book.sayings.given.get_mut(number as usize));
+            given.into_iter().for_each(|given| given.sent = true);
+        }
         if excess && sent < count {
             // It did come too late.
             self.spent = None;
@@ -415,7 +424,9 @@ impl OriginEnd {
         if self.out_sent == self.out.len() && self.next == Next::Keep && self.tunnel.is_none() {
             self.settle(net, book);
         } else if sent == count {
-            let gap = gap(&mut net.dice, self.slow);
+            let pauses = self.pauses && net.dice.percent(50);
+            let pause = |dice: &mut Dice| dice.pick(&[5_000, 50_000, 500_000]);
+            let gap = if pauses { pause(&mut net.dice) } else { gap(&mut net.dice, self.slow) };
             net.plan_send(self.link, gap);
         }
     }

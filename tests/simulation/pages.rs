@@ -143,6 +143,10 @@ pub struct Page {
     cookie: bool,
     /// Only 304s and the answers to HEAD say that it varies.
     varies_late: bool,
+    /// Its origin often breaks off in the middle of an answer.
+    breaks: bool,
+    /// Its origin seldom says how long an answer is.
+    open_ended: bool,
 }
 
 impl Page {
@@ -173,6 +177,8 @@ impl Page {
             in_parts,
             cookie: dice.percent(15),
             varies_late: dice.percent(15),
+            breaks: false,
+            open_ended: false,
         }
     }
 
@@ -197,6 +203,26 @@ impl Page {
             ..Page::draw(dice, hosts, 0)
         };
         let count = dice.pick(&[1, 1, 2]);
+        (0..count).map(|_| page(dice)).collect()
+    }
+
+    /// One or two of any kind and length, most of which can be stored.
+    pub fn draw_together(dice: &mut Dice, hosts: &[Host]) -> Vec<Page> {
+        let count = dice.pick(&[1, 3, 6]);
+        let page = |dice: &mut Dice| {
+            let hosts = if dice.percent(90) { &hosts[..1] } else { hosts };
+            let length_max = dice.pick(&[20_000, 100_000, 100_000, 300_000, 600_000]);
+            let mut page = Page { length_max, long: dice.percent(80), ..Page::draw(dice, hosts, length_max) };
+            if dice.percent(75) {
+                let says = Says { max_age_s: dice.pick(&[Some(1), Some(600)]), ..Says::default() };
+                (page.says, page.per_user, page.date_off_s) = ([says; 2], false, Some(0));
+                (page.varying, page.in_parts) = (Varying::Nothing, false);
+            }
+            page.breaks = !page.clean && dice.percent(60);
+            page.open_ended = length_max > 120_000 || dice.percent(50);
+            page.period_us = dice.pick(&[300_000, 3_000_000, u64::MAX, u64::MAX]);
+            page
+        };
         (0..count).map(|_| page(dice)).collect()
     }
 
@@ -259,10 +285,15 @@ pub struct Wants {
 }
 
 impl Wants {
-    pub fn draw(dice: &mut Dice, pages: &[Page], method: &str, client: u32) -> Wants {
+    /// What the request of that key wants of one of the pages; of the page `at`, if there is one.
+    pub fn draw(dice: &mut Dice, pages: &[Page], method: &str, client: u32, at: Option<u32>) -> Wants {
         // Some are asked for more often than others.
         let page = dice.below(pages.len()).min(dice.below(pages.len()));
+        let page = at.map_or(page, |at| at as usize % pages.len());
         let mut wants = Wants { page, ..Wants::default() };
+        if at.is_some_and(|at| dice.percent(if at < 2 { 90 } else { 60 })) {
+            return wants;
+        }
         let page = &pages[page];
         wants.variant = dice.pick(&[0, 1, 1, 1, 2]);
         wants.hidden = dice.percent(10);
@@ -404,6 +435,12 @@ pub struct Given {
     pub whole: bool,
     /// Nothing about it would make a proxy say that the origin has failed.
     pub clean: bool,
+    /// The origin has sent all of it that it will.
+    pub sent: bool,
+    /// Loops whose clients read it before that, one bit for each.
+    pub loops: u8,
+    /// A client that read it left before that.
+    pub left: bool,
     /// Its first byte and count, of a part.
     part: Option<(u64, u64)>,
     lines: String,
@@ -513,6 +550,9 @@ impl Book {
             modified: representation && page.modified,
             whole: true,
             clean: true,
+            sent: false,
+            loops: 0,
+            left: false,
             part: None,
             lines: String::new(),
         };
@@ -522,9 +562,12 @@ impl Book {
             given.status = if given.part.is_some() { 206 } else { 200 };
         }
         given.lines = head_lines(page, ask, &given, number);
-        let mut answer = draw_answer(dice, &self.scenario.hosts[ask.host], ask, &given);
+        let mut answer = draw_answer(dice, &self.scenario.hosts[ask.host], ask, &given, page.open_ended);
         if !page.clean && matches!(given.status, 200 | 206) && dice.percent(20) {
             answer.draw_fault(dice);
+        }
+        if page.breaks && matches!(given.status, 200 | 206) && dice.percent(50) {
+            answer.ending = Ending::Cut { thousandths: dice.between(0, 999), reset: dice.percent(50) };
         }
         if head.get("x-poison").is_some() {
             answer.ending = dice.pick(&[Ending::Garbage, Ending::Silence, Ending::Gone { reset: false }]);
@@ -594,12 +637,13 @@ fn head_lines(page: &Page, ask: &Ask, given: &Given, number: u32) -> String {
     out
 }
 
-fn draw_answer(dice: &mut Dice, host: &Host, ask: &Ask, given: &Given) -> Answer {
+fn draw_answer(dice: &mut Dice, host: &Host, ask: &Ask, given: &Given, open_ended: bool) -> Answer {
     let payload = given.part.map_or(given.length, |(_, count)| count);
     let framing = match dice.below(10) {
         _ if given.status == 304 => Framing::None,
         0 => Framing::UntilClose,
         1..=3 if !host.http10 => Framing::Chunked,
+        4..=8 if open_ended && !host.http10 => Framing::Chunked,
         _ => Framing::Length(payload),
     };
     Answer {

@@ -115,6 +115,9 @@ pub struct Scenario {
     pub arrivals_us: u64,
     /// Engines that share the clients, the store and nothing else.
     pub loops: usize,
+    /// Few clients, in several loops, read the same few pages while they arrive: their origins pause and break off, and readers
+    /// leave at every moment.
+    pub together: bool,
     pub settings: Settings,
     pub resolver: resolver::Settings,
     pub turn_bytes: usize,
@@ -174,8 +177,10 @@ pub fn policy(rules: Rules) -> Arc<Policy> {
 }
 
 impl Scenario {
-    pub fn new(dice: &mut Dice) -> Scenario {
+    /// `together`: see there.
+    pub fn new(dice: &mut Dice, together: bool) -> Scenario {
         let clients = match dice.below(20) {
+            _ if together => dice.between(2, 12) as u32,
             0 => dice.between(1000, 2000) as u32,
             1 | 2 => dice.between(200, 600) as u32,
             3..=6 => dice.between(1, 5) as u32,
@@ -191,6 +196,7 @@ impl Scenario {
             fault_percent: dice.pick(&[0, 5, 20, 60]),
             arrivals_us,
             loops: 1,
+            together,
             settings: settings(dice, clients, strict),
             resolver: resolver_settings(dice),
             turn_bytes: dice.pick(&[1, 100, 4096, 65_536, 262_144]),
@@ -202,8 +208,8 @@ impl Scenario {
             hosts: hosts(dice),
             global_events: Vec::new(),
             policies: rules.iter().map(|rules| (*rules, policy(*rules))).collect(),
-            first_policy: dice.pick(&[0, 1, 1, 1, 1, 1, 2]),
-            dns_faults: !strict && dice.percent(30),
+            first_policy: if together { 1 } else { dice.pick(&[0, 1, 1, 1, 1, 1, 2]) },
+            dns_faults: !strict && !together && dice.percent(30),
             expects_drain: false,
             cache: None,
             pages: Vec::new(),
@@ -212,7 +218,10 @@ impl Scenario {
             filters: dice.percent(60) && clients <= 80,
             guard: None,
         };
-        if dice.percent(65) {
+        if together {
+            scenario.hosts[0].authenticates = false;
+        }
+        if together || dice.percent(65) {
             scenario.add_cache(dice);
         }
         scenario.add_global_events(dice);
@@ -226,7 +235,10 @@ impl Scenario {
         // By dice of its own, so that all else is as it would be.
         let mut dice = Dice::new(self.settings.seed[0] ^ u64::from(self.clients));
         let span_us = self.arrivals_us + 1_000_000;
-        self.guard = Plan::draw(&mut dice, self.clients > 100, span_us);
+        self.guard = match self.together {
+            true => None,
+            false => Plan::draw(&mut dice, self.clients > 100, span_us),
+        };
         let Some(plan) = &self.guard else { return };
         self.settings.guard = Some(Arc::clone(&plan.guard));
         if plan.reads_date() {
@@ -272,7 +284,7 @@ impl Scenario {
         // By dice of its own, so that all else is as it would be.
         let mut dice = Dice::new(self.settings.seed[1] ^ u64::from(self.clients));
         let keeping = self.guard.as_ref().map_or(Some(Keeping::Memory), Plan::keeping)?;
-        if self.is_gateway() || keeping == Keeping::Memory && !dice.percent(50) {
+        if self.together || self.is_gateway() || keeping == Keeping::Memory && !dice.percent(50) {
             return None;
         }
         let exact = self.strict && self.guard.is_none();
@@ -286,14 +298,19 @@ impl Scenario {
     }
 
     fn add_cache(&mut self, dice: &mut Dice) {
-        self.loops = dice.pick(&[1, 1, 2, 3, 3]);
+        self.loops = if self.together { dice.pick(&[2, 3, 3]) } else { dice.pick(&[1, 1, 2, 3, 3]) };
         // In some there are few clients, and all ask for the same.
-        let throng = self.loops > 1 && dice.percent(35);
+        let throng = self.loops > 1 && !self.together && dice.percent(35);
+        if self.together {
+            self.turn_bytes = dice.pick(&[1_000, 4096, 65_536]);
+            self.fault_percent = dice.pick(&[0, 20, 40]);
+            self.pages_percent = 100;
+        }
         if throng {
             self.clients = self.clients.min(24);
             self.turn_bytes = self.turn_bytes.max(4096);
         }
-        let cache = cache(dice, self.clients);
+        let cache = cache(dice, self.clients, self.together);
         let mut settings = CacheSettings::new(Arc::clone(&cache.store));
         settings.freshness = Freshness { heuristic_max_s: self.heuristic_max_s as u32, negative_ttl_s: 0 };
         if cache.purges {
@@ -310,11 +327,18 @@ impl Scenario {
             self.pages = Page::draw_long(dice, &self.hosts);
             self.arrivals_us = dice.pick(&[1_000, 50_000]);
         }
+        if self.together {
+            self.pages = Page::draw_together(dice, &self.hosts);
+            self.arrivals_us = dice.pick(&[1_000, 20_000, 300_000]);
+        }
     }
 
     fn add_global_events(&mut self, dice: &mut Dice) {
         let span = self.arrivals_us + 2_000_000;
         let at = |dice: &mut Dice| dice.between(0, span);
+        if self.together {
+            return self.add_events_together(dice);
+        }
         for _ in 0..dice.pick(&[0, 0, 1, 5]) {
             let to = dice.below(self.policies.len());
             self.global_events.push((at(dice), GlobalEvent::SetPolicy(to)));
@@ -350,6 +374,22 @@ impl Scenario {
         }
     }
 
+    /// Only what concerns fills, while the first of them are under way.
+    fn add_events_together(&mut self, dice: &mut Dice) {
+        let span_us = self.arrivals_us + 500_000;
+        let at = |dice: &mut Dice| dice.between(0, span_us);
+        for _ in 0..dice.pick(&[0, 0, 1, 3]) {
+            self.global_events.push((at(dice), GlobalEvent::PurgeAll));
+        }
+        if dice.percent(10) {
+            self.global_events.push((at(dice), GlobalEvent::SetPolicy(0)));
+        }
+        if !self.strict && dice.percent(20) {
+            self.expects_drain = true;
+            self.global_events.push((at(dice), GlobalEvent::Drain));
+        }
+    }
+
     /// A body's length.
     pub fn length(&self, dice: &mut Dice) -> u64 {
         if dice.percent(self.bulk_percent) { dice.between(10_000, 200_000) } else { dice.length() }
@@ -361,12 +401,15 @@ impl Scenario {
     }
 }
 
-fn cache(dice: &mut Dice, clients: u32) -> Cache {
+fn cache(dice: &mut Dice, clients: u32, together: bool) -> Cache {
     let mut limits = Limits::with_budget(1 << 20, [dice.next(), dice.next()]);
-    limits.object_max = dice.pick(&[3_000, 30_000, 131_072, 131_072, 131_072]);
+    let small = if together { 131_072 } else { 3_000 };
+    limits.object_max = dice.pick(&[small, 30_000, 131_072, 131_072, 131_072]);
     let store = Arc::new(Store::new(limits));
     let empty_bytes = store.memory().bytes();
-    let room = dice.pick(&[10_000, 40_000, 150_000, limits.budget]);
+    // What several loops share is copied: with less than this only one loop reads it.
+    let least = if together { 300_000 } else { 0 };
+    let room = least + dice.pick(&[10_000, 40_000, 150_000, limits.budget]);
     // Each that is under way has a head.
     let taken = limits.budget.saturating_sub(empty_bytes + room + 1_000 * clients as usize);
     let ballast = Charge::new(store.memory(), taken);

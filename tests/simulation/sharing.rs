@@ -14,6 +14,8 @@ const DELAY_US: u64 = 70_000_000;
 /// The body that a client has to get.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
+    /// The number of the response, if it has one.
+    given: Option<usize>,
     pub content: u64,
     pub start: u64,
     pub length: u64,
@@ -50,11 +52,11 @@ impl Book {
                 let (framing, share) = self
                     .check_given(record, given, status, head)
                     .map_err(|what| wrong(&format!("{what} (given {given:?}, now {now_us})")))?;
-                (framing, share, given.key != key)
+                (framing, Share { given: number, ..share }, given.key != key)
             }
             None => {
                 self.check_bare(record, status, head).map_err(wrong)?;
-                (Framing::None, Share { content: 0, start: 0, length: 0, whole: true }, true)
+                (Framing::None, Share { given: None, content: 0, start: 0, length: 0, whole: true }, true)
             }
         };
         self.check_cookies(key, head).map_err(wrong)?;
@@ -95,7 +97,8 @@ impl Book {
         // 9111 sections 3.3 and 3.4). Wrong bytes are recognized by their content.
         let is_strong = given.tag.as_ref().is_some_and(|tag| !tag.starts_with("W/"));
         let complete = given.whole || (!direct && is_strong);
-        let whole = Share { content: given.content, start: 0, length: given.length, whole: complete };
+        let (content, length) = (given.content, given.length);
+        let whole = Share { given: None, content, start: 0, length, whole: complete };
         let nothing = Share { length: 0, whole: true, ..whole };
         if given.page != ask.shared.page {
             return Err("the answer for another page");
@@ -326,6 +329,23 @@ impl Book {
             self.tally.owed += 1;
         }
         Ok(())
+    }
+
+    /// A client of that loop begins to read a response, or has left it in the middle.
+    pub fn note_reader(&mut self, share: &Share, at: usize, leaves: bool) {
+        let given = share.given.and_then(|number| self.sayings.given.get_mut(number));
+        if let Some(given) = given.filter(|given| !given.sent) {
+            given.loops |= 1 << at;
+            given.left |= leaves;
+        }
+    }
+
+    /// The responses that clients of several loops have read while they arrived.
+    pub fn note_together(&mut self) {
+        for given in self.sayings.given.iter().filter(|given| given.loops.count_ones() > 1) {
+            let what = [true, given.left, !given.whole];
+            self.tally.together.iter_mut().zip(what).for_each(|(count, is)| *count += u64::from(is));
+        }
     }
 
     /// weir says that it will close.

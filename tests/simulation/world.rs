@@ -249,9 +249,10 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, tracing: bool) -> World {
+    /// The world of a seed, or that where clients in several loops read the same pages together.
+    pub fn new(seed: u64, together: bool, tracing: bool) -> World {
         let mut dice = Dice::new(seed);
-        let scenario = Scenario::new(&mut dice);
+        let scenario = Scenario::new(&mut dice, together);
         let client_limits = Arc::new(ClientLimits::new(&scenario.settings));
         let engine = |dice: &mut Dice| {
             let resolver =
@@ -387,17 +388,19 @@ impl World {
     }
 
     fn arrive(&mut self, number: u32) {
-        let client = &mut self.around.clients[number as usize];
-        if self.around.book.draining {
+        let Surroundings { net, book, clients, .. } = &mut self.around;
+        let client = &mut clients[number as usize];
+        if book.draining {
             client.done = true;
             return;
         }
-        let link = self.around.net.open(Peer::Client(number), true);
+        let link = net.open(Peer::Client(number), true);
         client.link = Some(link);
-        self.around.book.tally.connections += 1;
-        self.around.net.plan_send(link, 1);
+        book.tally.connections += 1;
+        net.plan_send(link, 1);
         let loops = self.shells.len();
-        let shell = if loops > 1 { self.around.net.dice.below(loops) } else { 0 };
+        let shell = if loops > 1 { net.dice.below(loops) } else { 0 };
+        client.at = shell;
         self.shells[shell].backlog.push((link, client::address(number)));
     }
 
@@ -487,6 +490,7 @@ impl World {
         }
         drop(self.around.post);
         self.around.book.check_store_end()?;
+        self.around.book.note_together();
         self.around.book.tally.guard = std::mem::take(&mut self.around.book.guarding.reached);
         Ok(self.around.book.tally)
     }
