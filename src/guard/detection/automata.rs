@@ -147,7 +147,7 @@ impl Automata {
     pub(super) fn scan(
         &self,
         text: &[u8],
-        (context, views, shape): (u8, u8, Shape),
+        (context, views, shape): (u8, u8, Shape<'_>),
         caches: &mut Caches,
         mut found: impl FnMut(usize, &Compiled, Range<usize>),
     ) {
@@ -213,7 +213,7 @@ fn needed(literal: &str, signature: u16, list: u8) -> (&str, Need) {
 
 impl Compiled {
     /// The first confirmed match. At most [`CONFIRMATIONS_MAX`] matches are tested.
-    fn find(&self, text: &[u8], shape: Shape, cache: &mut Cache) -> Option<Range<usize>> {
+    fn find(&self, text: &[u8], shape: Shape<'_>, cache: &mut Cache) -> Option<Range<usize>> {
         let mut from = 0;
         for _ in 0..CONFIRMATIONS_MAX {
             // The automata have no bytes at which they give up.

@@ -1,6 +1,7 @@
 //! Code that tests the text around a match, for patterns with too many false matches.
 
-use super::speech::{begins_statement, begins_value, is_blank, is_spoken, words, words_before};
+use super::markup::is_script_with_means;
+use super::speech::{begins_statement, begins_value, is_blank, is_spoken, is_word, words, words_before};
 use std::ops::Range;
 
 /// Whether the match at this place of a view is an attack.
@@ -24,6 +25,14 @@ pub(super) fn breaks_out(text: &[u8], range: Range<usize>) -> bool {
         is_open ^= !is_escaped;
     }
     !is_open
+}
+
+/// As [`breaks_out`]; and the quote is not the first one of an attribute or an assignment.
+pub(super) fn breaks_out_of_script(text: &[u8], range: Range<usize>) -> bool {
+    let is_assigned = text[..range.start].trim_ascii_end().strip_suffix(b"=").is_some_and(|name| {
+        name.trim_ascii_end().last().is_some_and(u8::is_ascii_alphanumeric) && name.contains(&b' ')
+    });
+    !is_assigned && breaks_out(text, range)
 }
 
 /// The value is no script of statements: `CREATE TABLE a (...); CREATE TABLE b (...)`.
@@ -56,7 +65,7 @@ pub(super) fn is_no_shown_filter(text: &[u8], range: Range<usize>) -> bool {
         depth >= 0
     });
     let first = memchr::memchr(b'(', text).unwrap_or(range.start);
-    let is_shown = is_balanced && depth == 0 && words_before(&text[..first], is_spoken) >= MENTION_WORDS;
+    let is_shown = is_balanced && depth == 0 && words_before(&text[..first], is_word) >= MENTION_WORDS;
     !is_shown && is_no_remark(text, range)
 }
 
@@ -77,10 +86,13 @@ pub(super) fn is_no_subject(text: &[u8], range: Range<usize>) -> bool {
 /// The link has content; editors of pages write links to nothing (`javascript:void(0)`).
 pub(super) fn is_no_empty_link(text: &[u8], range: Range<usize>) -> bool {
     let link = &text[range.start..];
+    if link.starts_with(b"javascript:history.") {
+        return false;
+    }
     let empty = [&b"javascript:void(0)"[..], b"javascript: void(0)", b"javascript:;"];
     !empty.iter().any(|empty| {
         let rest = link.strip_prefix(*empty);
-        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'"' | b'\'' | b' ' | b';' | b'>')))
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'"' | b'\'' | b' ' | b'+' | b';' | b'>')))
     })
 }
 
@@ -102,9 +114,24 @@ pub(super) fn leads_shortly(text: &[u8], range: Range<usize>) -> bool {
     let is_markdown =
         opens && (lead.last().is_some_and(u8::is_ascii_alphabetic) || has_words_behind_span(text, &range));
     let closes = || memchr::memchr_iter(b'`', &text[..range.start]).count() % 2 == 1;
-    let ends_span = text[range.start] == b'`' && closes();
-    lead.len() <= SHORT_LEAD && words <= 2 && !is_script && !is_markdown && !ends_span
+    let ends_span = text[range.start] == b'`' && (closes() || text[..range.start].ends_with(b"``"));
+    let is_short = lead.len() <= SHORT_LEAD && words <= 2 && !is_script && !is_markdown && !ends_span;
+    is_short || ends_sentence(text, &range)
 }
+
+/// The command is the end of a value that is a few words otherwise: `the photos of my trip; cat /etc/passwd`. Text in backticks there is
+/// code that is shown.
+fn ends_sentence(text: &[u8], range: &Range<usize>) -> bool {
+    let mut lead = words(&text[..range.start]);
+    let is_ended = words(&text[range.end..]).filter(|word| is_spoken(word)).nth(1).is_none();
+    text[range.start] != b'`'
+        && lead.by_ref().take(LEAD_WORDS_MAX).all(is_word)
+        && lead.next().is_none()
+        && is_ended
+}
+
+/// Most words before a command (chosen).
+const LEAD_WORDS_MAX: usize = 12;
 
 /// The span of code that the match opens has words of a sentence behind it.
 fn has_words_behind_span(text: &[u8], range: &Range<usize>) -> bool {
@@ -153,6 +180,9 @@ pub(super) fn is_no_mention(text: &[u8], range: Range<usize>) -> bool {
     let (lead, rest) = (&text[..range.start], &text[range.start..]);
     if rest.starts_with(b"</") && memchr::memmem::find(lead, b"<script").is_some() {
         // The end of an element that was judged by its beginning.
+        return false;
+    }
+    if !is_script_with_means(rest) {
         return false;
     }
     let Some(inside) = behind_bare_tag(rest) else { return true };
@@ -262,6 +292,11 @@ const MENTION_WORDS: usize = 2;
 /// The match is no part of a formula with a name (`0 < x and 3 < 10`) and of no condition in code (`1 < 2 && 3 > 2`). An equation of two
 /// numbers is in no formula, so what precedes it excuses nothing (`1<2 or 1=1`), nor does a comparison of numbers (`1<2 or 3>2`).
 pub(super) fn is_no_comparison(text: &[u8], range: Range<usize>) -> bool {
+    // A whole query may narrow its result by nothing.
+    let narrows = memchr::memmem::find(&text[range.clone()], b"and").is_some();
+    if narrows && begins_statement(text) && !is_no_statement(text, range.clone()) {
+        return false;
+    }
     let (before, matched) = (&text[..range.start], &text[range]);
     let compares = |part: &[u8]| part.iter().any(|byte| matches!(byte, b'<' | b'>'));
     let has_name = before.iter().any(u8::is_ascii_alphabetic);

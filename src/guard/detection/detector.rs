@@ -218,7 +218,9 @@ impl Detector {
         let is_body = context == Context::Body && name.is_empty();
         let shape = match context {
             Context::Path => Shape::default(),
-            Context::Query | Context::Header | Context::Body => Shape::of(views.with_lines(), is_body),
+            Context::Query | Context::Header | Context::Body => {
+                Shape::of(views.raw(), views.with_lines(), is_body)
+            }
         };
         for (view, bytes) in views.distinct() {
             let counts_as = views.stands_for(view);
@@ -341,5 +343,10 @@ fn skipped(context: Context, name: &[u8], text: &[u8]) -> Categories {
                 || is_one_of(&BROWSER_LISTS) && !holds(b"169.254.")
         }
     };
-    if is_address { Categories::of(Category::Ssrf) } else { Categories::default() }
+    if is_address {
+        return Categories::of(Category::Ssrf);
+    }
+    // In a report of a browser, what it did not run.
+    let is_sample = context == Context::Body && name == b"script-sample";
+    if is_sample { Categories::of(Category::Xss) } else { Categories::default() }
 }

@@ -13,9 +13,13 @@ mod confirm;
 #[cfg(feature = "detection")]
 mod detector;
 #[cfg(feature = "detection")]
+mod discussion;
+#[cfg(feature = "detection")]
 mod findings;
 #[cfg(feature = "detection")]
 mod json;
+#[cfg(feature = "detection")]
+mod markup;
 #[cfg(feature = "detection")]
 mod request;
 mod rules;

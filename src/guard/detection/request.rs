@@ -42,10 +42,18 @@ impl Detector {
             if SKIPPED_FIELDS.iter().any(|skipped| name.eq_ignore_ascii_case(skipped)) {
                 continue;
             }
+            // The address of the page before has a query of its own.
+            let (value, query) = match memchr::memchr(b'?', value) {
+                Some(at) if name.eq_ignore_ascii_case(b"referer") && is_address(&value[..at]) => {
+                    (&value[..at], &value[at + 1..])
+                }
+                Some(_) | None => (value, &[][..]),
+            };
             match name.eq_ignore_ascii_case(b"cookie") {
                 true => self.scan_cookies(value, scratch, findings),
                 false => self.scan(Context::Header, name, value, scratch, findings),
             }
+            self.scan_query(query, scratch, findings);
             if is_file_name(name) {
                 let part = [b"filename=\"", value, b"\""].concat();
                 self.scan_value(Context::Body, name, &part, scratch, findings);
@@ -70,6 +78,12 @@ impl Detector {
             self.scan(Context::Header, name, value, scratch, findings);
         }
     }
+}
+
+/// Whether a text is the address of a page, without its query.
+fn is_address(text: &[u8]) -> bool {
+    let rest = text.strip_prefix(b"https://").or_else(|| text.strip_prefix(b"http://"));
+    rest.is_some_and(|rest| rest.iter().all(|byte| byte.is_ascii_graphic() && !b"<>\"'`".contains(byte)))
 }
 
 /// Whether a field holds the name of a file that is uploaded: `X-Filename`, `X_File_Name`.

@@ -6,19 +6,25 @@
 //! script in a page, is an attack wherever it stands.
 
 use super::category::Category;
+use super::discussion::{EVIDENCE, FEW_EVIDENCE, is_about_code, is_shown_as_code};
+use super::markup::harms;
 use std::ops::Range;
 
 /// Which text around a match of a signature is talk about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Talk {
-    /// None: the match runs where it is stored or parsed.
+    /// None: the match runs wherever it is read.
     Never,
+    /// It is shown as code, or the words around it are about code: otherwise it runs where it is stored or parsed.
+    Shown,
     /// Words beside it: the server uses the value as a whole.
     Beside,
     /// The lines of a document around it, which no server takes for one expression.
     Paste,
     /// Words on both sides, or the lines of a document around it.
     Around,
+    /// The same, or a sentence behind it, which is an error of syntax, so that none of it runs. Some word of it must be about code.
+    Program,
 }
 
 impl Talk {
@@ -30,16 +36,15 @@ impl Talk {
             | Category::SensitiveFile
             | Category::PathTraversal
             | Category::Ssrf => Talk::Beside,
-            Category::Sqli | Category::CmdInjection | Category::CodeInjection | Category::Ldap => {
-                Talk::Around
-            }
+            Category::Sqli | Category::CmdInjection | Category::Ldap => Talk::Around,
+            Category::CodeInjection => Talk::Program,
             Category::Xss
             | Category::Template
-            | Category::Deserialization
             | Category::HttpSplit
             | Category::Nosql
             | Category::Xml
-            | Category::ProtoPollution
+            | Category::ProtoPollution => Talk::Shown,
+            Category::Deserialization
             | Category::Recon
             | Category::CmsProbing
             | Category::FileUpload
@@ -50,7 +55,11 @@ impl Talk {
 
 /// The shape of a value as a whole, read from a view that has its lines.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Shape {
+pub(super) struct Shape<'a> {
+    /// The value as sent.
+    raw: &'a [u8],
+    /// The decoded value, with its lines and comments.
+    lines: &'a [u8],
     /// Several lines with the words of a text.
     is_document: bool,
     /// The view that is scanned has the lines of the value: its end is the end of the value.
@@ -75,12 +84,14 @@ const LEAD_WORDS: usize = 2;
 /// Longest text behind an attack that reaches the end of a value (chosen: a comment, a bracket, an element of a page).
 const TAIL_BYTES: usize = 24;
 
-impl Shape {
-    /// The shape of a decoded value. `is_body`: the value is a body without fields.
-    pub(super) fn of(text: &[u8], is_body: bool) -> Shape {
+impl<'a> Shape<'a> {
+    /// The shape of a value, sent as `raw` and decoded to `text`. `is_body`: the value is a body without fields.
+    pub(super) fn of(raw: &'a [u8], text: &'a [u8], is_body: bool) -> Shape<'a> {
         let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
         let is_long = lines.take(DOCUMENT_LINES).count() == DOCUMENT_LINES;
         Shape {
+            raw,
+            lines: text,
             is_document: is_long && words(text).take(DOCUMENT_WORDS).count() == DOCUMENT_WORDS,
             has_lines: true,
             is_markup: is_body && text.trim_ascii_start().starts_with(b"<"),
@@ -88,7 +99,7 @@ impl Shape {
     }
 
     /// The shape as it is seen in a view whose lines were joined, if `has_lines` is false.
-    pub(super) fn in_view(self, has_lines: bool) -> Shape {
+    pub(super) fn in_view(self, has_lines: bool) -> Shape<'a> {
         Shape { has_lines, ..self }
     }
 
@@ -97,11 +108,33 @@ impl Shape {
         if talk == Talk::Never {
             return false;
         }
+        // What a view has lost, words behind the sign of a comment, is a part of the text.
+        let matched = &text[range.clone()];
+        if let Some(at) = memchr::memmem::find(self.lines, matched).filter(|_| !self.has_lines) {
+            let in_lines = Shape { has_lines: true, ..self };
+            return in_lines.is_talk(talk, self.lines, &(at..at + matched.len()));
+        }
+        match talk {
+            Talk::Never => false,
+            Talk::Shown => self.is_shown(text, range),
+            Talk::Beside | Talk::Paste | Talk::Around | Talk::Program => {
+                self.is_usual_talk(talk, text, range) || self.is_shown(text, range)
+            }
+        }
+    }
+
+    /// Whether the match is shown as code, or harms nobody in a text about code.
+    fn is_shown(self, text: &[u8], range: &Range<usize>) -> bool {
+        is_shown_as_code(self.raw, text, range)
+            || is_about_code(text, range, EVIDENCE) && !harms(&text[range.start..])
+    }
+
+    fn is_usual_talk(self, talk: Talk, text: &[u8], range: &Range<usize>) -> bool {
         let (lead, tail) = self.around(text, range);
         let is_document = self.is_document
             && (!self.is_markup || words(lead).chain(words(tail)).nth(DOCUMENT_WORDS).is_some());
         match talk {
-            Talk::Never => false,
+            Talk::Never | Talk::Shown => false,
             Talk::Beside => {
                 is_document || words_before(lead, is_word) + words_behind(tail, is_word) >= SPOKEN_WORDS
             }
@@ -111,19 +144,26 @@ impl Shape {
                 let is_opened = || line.clone().any(|byte| matches!(byte, b'{' | b'<' | b'['));
                 is_document && words(lead).take(2).count() > 1 && !(self.is_last_line(tail) && is_opened())
             }
-            Talk::Around if is_document => {
+            Talk::Around | Talk::Program if is_document => {
                 let is_quoted = || begins_quoted(&text[range.clone()]) || ends_open(lead);
                 !(breaks_first(text, range) || self.is_last_line(tail) && is_quoted())
             }
-            Talk::Around => {
+            Talk::Around | Talk::Program => {
                 let is_code = !begins_breaking(&text[range.clone()]) && !ends_open(lead);
                 let is_end = || tail.trim_ascii().len() <= TAIL_BYTES;
                 let is_between = || {
                     words_near(lead) >= SPOKEN_WORDS
-                        && words_behind(tail, is_spoken) >= SPOKEN_WORDS
+                        && (words_behind(tail, is_spoken) >= SPOKEN_WORDS || has_sentence_behind(tail))
                         && !is_end()
                 };
-                !begins_value(lead) && is_between() || is_code && is_code_span(lead, tail)
+                let is_broken = || {
+                    talk == Talk::Program
+                        && is_code
+                        && is_no_comment(tail)
+                        && has_sentence_behind(tail)
+                        && is_about_code(text, range, FEW_EVIDENCE)
+                };
+                !begins_value(lead) && is_between() || is_code && is_code_span(lead, tail) || is_broken()
             }
         }
     }
@@ -135,7 +175,7 @@ impl Shape {
     }
 
     /// The text before and behind a match that belongs to the same value.
-    fn around<'a>(self, text: &'a [u8], range: &Range<usize>) -> (&'a [u8], &'a [u8]) {
+    fn around<'t>(self, text: &'t [u8], range: &Range<usize>) -> (&'t [u8], &'t [u8]) {
         let (lead, tail) = (&text[..range.start], &text[range.end..]);
         if !self.is_markup {
             return (lead, tail);
@@ -241,6 +281,25 @@ fn words_behind(tail: &[u8], is_counted: fn(&[u8]) -> bool) -> usize {
     spoken.take(WORDS_MAX).take_while(|word| is_counted(word)).count()
 }
 
+/// The text behind a match has no sign that makes the rest of a program a comment.
+fn is_no_comment(tail: &[u8]) -> bool {
+    !["//", "#", "/*", "--", "?>"].iter().any(|sign| memchr::memmem::find(tail, sign.as_bytes()).is_some())
+}
+
+/// A few words behind the match there are some in a row that are words of a language.
+fn has_sentence_behind(tail: &[u8]) -> bool {
+    let Some(attached) = tail.iter().position(is_blank) else { return false };
+    let mut row = 0;
+    words(&tail[attached..]).take(SENTENCE_DISTANCE).any(|word| {
+        row = if is_spoken(word) { row + 1 } else { 0 };
+        row == SENTENCE_WORDS
+    })
+}
+
+/// Fewest words in a row of a sentence, and the words behind a match among which they must be (chosen: words of SQL may be before them).
+const SENTENCE_WORDS: usize = 3;
+const SENTENCE_DISTANCE: usize = 12;
+
 /// The words before a match that are looked at (chosen: one of them may be a number or a sign).
 const NEAR_WORDS: usize = 3;
 
@@ -263,13 +322,17 @@ fn is_code_span(lead: &[u8], tail: &[u8]) -> bool {
 
 /// A word of a language, with punctuation around it.
 pub(super) fn is_word(word: &[u8]) -> bool {
-    let is_mark = |byte: &u8| matches!(byte, b',' | b'.' | b':' | b'?' | b'!' | b')' | b'"' | b'\'' | b'(');
-    let start = word.iter().position(|byte| !is_mark(byte)).unwrap_or(word.len());
-    let end = word.iter().rposition(|byte| !is_mark(byte)).map_or(start, |last| last + 1);
-    let bare = &word[start..end];
+    let bare = without(b",.:?!)\"'(", word);
     let is_letter =
         |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii() || matches!(byte, b'\'' | b'-');
     !bare.is_empty() && bare[0] != b'-' && bare.iter().all(is_letter)
+}
+
+/// A word without these marks around it.
+pub(super) fn without<'a>(marks: &[u8], word: &'a [u8]) -> &'a [u8] {
+    let start = word.iter().position(|byte| !marks.contains(byte)).unwrap_or(word.len());
+    let end = word.iter().rposition(|byte| !marks.contains(byte)).map_or(start, |last| last + 1);
+    &word[start..end]
 }
 
 /// A word of a language, and none of SQL.

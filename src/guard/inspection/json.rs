@@ -60,6 +60,29 @@ pub fn is_operator(key: &[u8]) -> bool {
     key.first() == Some(&b'$') && OPERATORS.iter().any(|operator| operator.as_bytes() == key)
 }
 
+/// Keys below which an interface takes a query of its client: a filter of a search, or stages.
+const QUERIES: [&[u8]; 12] = [
+    b"aggregate",
+    b"conditions",
+    b"criteria",
+    b"filter",
+    b"filters",
+    b"find",
+    b"match",
+    b"pipeline",
+    b"query",
+    b"selector",
+    b"stages",
+    b"where",
+];
+
+/// Operators that join conditions, so that no name of a field is before them.
+const JOINTS: [&[u8]; 5] = [b"$and", b"$match", b"$nor", b"$or", b"$text"];
+
+/// Operators that run code, or reach other collections: never a client's business.
+const REACHING: [&[u8]; 8] =
+    [b"$accumulator", b"$expr", b"$function", b"$graphLookup", b"$lookup", b"$merge", b"$out", b"$where"];
+
 /// Walks JSON.
 #[derive(Debug, Default)]
 pub(super) struct Json {
@@ -76,6 +99,8 @@ pub(super) struct Json {
     window: Window,
     /// The last key.
     key: Name,
+    /// The depth of the query that is open; 0 without one.
+    query: u32,
     /// The innermost open object or list is the value of a key `constructor`.
     is_constructor: bool,
     /// The first half of a character beyond U+FFFF; 0 without one.
@@ -150,7 +175,7 @@ impl Json {
         self.key.clear();
         self.history.clear();
         (self.state, self.depth, self.objects, self.high) = (State::Between, 0, 0, 0);
-        (self.expects_key, self.in_key) = (false, false);
+        (self.expects_key, self.in_key, self.query) = (false, false, 0);
     }
 
     /// Whether received bytes were not shown yet.
@@ -175,6 +200,9 @@ impl Json {
             b'{' | b'[' => return self.open(piece, at, out),
             b'}' | b']' if self.depth > 0 => {
                 self.depth -= 1;
+                if self.depth < self.query {
+                    self.query = 0;
+                }
                 self.expects_key = false;
                 self.key.clear();
             }
@@ -209,6 +237,9 @@ impl Json {
             return at + 1;
         }
         self.depth += 1;
+        if self.query == 0 && QUERIES.contains(&self.key.as_bytes()) {
+            self.query = self.depth;
+        }
         let bit = 1 << self.depth;
         let is_object = piece[at] == b'{';
         self.is_constructor = is_object && self.key.as_bytes() == b"constructor";
@@ -241,7 +272,9 @@ impl Json {
                 out(Part { kind: PartKind::Name, field: b"", bytes: b"constructor.prototype" });
             }
             self.key.set(self.window.bytes());
-            if is_operator(self.window.bytes()) && !self.window.is_cut() {
+            if self.is_of_query() && !self.window.is_cut() {
+                self.window.clear();
+            } else if is_operator(self.window.bytes()) && !self.window.is_cut() {
                 let key = self.key.as_bytes();
                 out(Part { kind: PartKind::Operator, field: key, bytes: key });
             }
@@ -249,6 +282,15 @@ impl Json {
         self.show_end(self.kind(), out);
         self.state = State::Between;
         self.expects_key = false;
+    }
+
+    /// The operator stands where a query of a client has it: below the name of a field of the query, or joining conditions.
+    fn is_of_query(&self) -> bool {
+        let operator = self.window.bytes();
+        let is_word =
+            operator.strip_prefix(b"$").is_some_and(|word| word.iter().all(u8::is_ascii_alphabetic));
+        let least = self.query + u32::from(!JOINTS.contains(&operator));
+        is_word && self.query != 0 && self.depth >= least && !REACHING.contains(&operator)
     }
 
     fn kind(&self) -> PartKind {

@@ -91,6 +91,26 @@ fn guard_11_json_is_shown_by_key_and_leaf() {
     }
 }
 
+/// An interface that takes queries takes operators: below the name of a field, or where they join conditions.
+#[test]
+fn ours_11_operators_of_a_clients_query_are_none() {
+    for (body, is_hit) in [
+        (r#"{"filter":{"price":{"$gte":1,"$lt":5}}}"#, false),
+        (r#"{"query":{"$or":[{"a":{"$in":[1]}},{"$text":{"$search":"x"}}]}}"#, false),
+        (r#"{"pipeline":[{"$match":{"a":{"$ne":1}}}]}"#, false),
+        (r#"{"filter":{"$ne":null}}"#, true),
+        (r#"{"filter":{"a":{"$where":"sleep(1)"}}}"#, true),
+        (r#"{"filter":{"a":1},"password":{"$ne":1}}"#, true),
+        (r#"{"user":{"$ne":"x"}}"#, true),
+    ] {
+        let (mut walker, mut hits) = (Walker::new([&b"application/json"[..]]), 0);
+        let mut count = |part: Part<'_>| hits += usize::from(part.kind == PartKind::Operator);
+        walker.push(body.as_bytes(), &mut count);
+        walker.end(&mut count);
+        assert_eq!(hits > 0, is_hit, "{body}");
+    }
+}
+
 #[test]
 fn guard_11_mongodb_operators_are_hits_by_themselves() {
     for (key, is_hit) in [

@@ -40,7 +40,7 @@ pub(super) const TABLE: &[Signature] = &[
         SensitiveFile,
         "file_of_accounts",
         &["passwd", "shadow", "sudoers", "security/user"],
-        r"[/\\]+etc[/\\.]+(?:passwd|shadow|gshadow|master\.passwd|sudoers|security/(?:passwd|user|group))(?:[-~]|\.bak)?(?:[^a-z]|$)",
+        r"[/\\]+etc[/\\.]+(?:passwd|shadow|gshadow|master\.passwd|sudoers|security/(?:passwd|user|group))(?:[-~]|\.bak)?(?:[^a-z-]|$)",
     )
     .confirmed(is_no_prose),
     Signature::new(

@@ -2,7 +2,10 @@
 
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Xss;
-use crate::guard::detection::confirm::{breaks_out, is_no_empty_link, is_no_mention, runs_in_markup};
+use crate::guard::detection::confirm::{
+    breaks_out, breaks_out_of_script, is_no_empty_link, is_no_mention, runs_in_markup,
+};
+use crate::guard::detection::markup::is_handler_with_means;
 use crate::guard::detection::speech::Talk;
 
 const fn xss(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
@@ -14,8 +17,9 @@ pub(super) const TABLE: &[Signature] = &[
     xss(
         "xss_event_handler",
         &["^on"],
-        r#"<[a-z!/?%:\x0b][^>]*[\s/"'`\x0b]on(?:abort|activate|after|animation|auxclick|before|begin|blur|bounce|cancel|canplay|change|click|close|contextmenu|copy|cuechange|cut|dblclick|deactivate|drag|drop|durationchange|emptied|end|error|filter|finish|focus|formdata|fullscreen|gesture|gotpointer|hashchange|help|input|invalid|key|layout|load|lostpointer|message|mouse|moz|offline|online|orientation|page|paste|pause|play|pointer|popstate|progress|property|ratechange|readystate|repeat|reset|resize|row|scroll|search|seek|select|show|stalled|start|storage|stop|submit|suspend|timeupdate|toggle|touch|transition|unhandled|unload|volumechange|waiting|webkit|wheel)[a-z]*\s*=\s*(?:["'`]\s*[^\s.]|[^\s{.>"'`])"#,
-    ).with(&["<"]),
+        r#"<[a-z!/?%:\x0b][^>]*[\s/"'`\x0b]on(?:abort|activate|after|animation|auxclick|before|begin|blur|bounce|cancel|canplay|change|click|close|contextmenu|copy|cuechange|cut|dblclick|deactivate|drag|drop|durationchange|emptied|end|error|filter|finish|focus|formdata|fullscreen|gesture|gotpointer|hashchange|help|input|invalid|key|layout|load|lostpointer|message|mouse|moz|offline|online|orientation|page|paste|pause|play|pointer|popstate|progress|property|ratechange|readystate|repeat|reset|resize|row|scroll|search|seek|select|show|stalled|start|storage|stop|submit|suspend|timeupdate|toggle|touch|transition|unhandled|unload|volumechange|waiting|webkit|wheel)[a-z]*\s*=\s*(?:["'`]\s*[^\s."'`]|[^\s{.>"'`])"#,
+    ).with(&["<"])
+    .confirmed(is_handler_with_means),
     xss(
         "xss_attribute_break_out",
         &["^on"],
@@ -42,7 +46,7 @@ pub(super) const TABLE: &[Signature] = &[
     xss(
         "xss_active_element",
         &["<object", "<embed", "<applet", "<base", "<meta", "<isindex", "<link", "<portal", "<xss", "<bgsound", "<layer", "<ilayer", "<form", "<button", "<input"],
-        r#"<(?:object\b[^>]*\b(?:data\s*=\s*["'`]?\s*(?:\w+:|//|\\|[^\s"'>]*\.swf)|type\s*=\s*["'`]?text|classid\s*=|codebase\s*=)|embed\b[^>]*\b(?:src\s*=\s*["'`]?\s*(?:\w+:|//|\\|[^\s"'>]*\.swf)|code\s*=|type\s*=\s*["'`]?text)|applet\b|base\b[^>]*\bhref\s*=|meta\b[^>]*(?:http-equiv\s*=\s*["'`]?\s*(?:refresh|set-cookie|link|content-security)|charset\s*=\s*["'`]?\s*utf-7)|isindex\b|link\b[^>]*(?:href\s*=\s*["'`]?\s*(?:javascript|data:|//)|rel\s*=\s*["'`]?\s*import)|portal\b[^>]*src|xss\b|bgsound\b|i?layer\b[^>]*src|form\b[^>]*action\s*=\s*["'`]?\s*(?:javascript|data:|//|http)|(?:button|input)\b[^>]*formaction\s*=)"#,
+        r#"<(?:object\b[^>]*\b(?:data\s*=\s*["'`]?\s*(?:\w+:|//|\\|[^\s"'>]*\.swf)|type\s*=\s*["'`]?text|classid\s*=|codebase\s*=)|embed\b[^>]*\b(?:src\s*=\s*["'`]?\s*(?:\w+:|//|\\|[^\s"'>]*\.swf)|code\s*=|type\s*=\s*["'`]?text)|applet\b|base\b[^>]*\bhref\s*=|meta\b[^>]*(?:http-equiv\s*=\s*["'`]?\s*(?:refresh|set-cookie|link|content-security)|charset\s*=\s*["'`]?\s*utf-7)|isindex\b|link\b[^>]*(?:href\s*=\s*["'`]?\s*(?:javascript|data:|//)|rel\s*=\s*["'`]?\s*import)|portal\b[^>]*src|xss\b|bgsound\b|i?layer\b[^>]*src|form\b[^>]*action\s*=\s*["'`]?\s*(?:javascript|data:|//|http:)|(?:button|input)\b[^>]*formaction\s*=)"#,
     ),
     xss(
         "xss_svg_script",
@@ -59,7 +63,7 @@ pub(super) const TABLE: &[Signature] = &[
         &["'", "\"", "`", "${"],
         r#"(?:["'][\s)}\]]*[;,)\-+*|&?:/^%<>=\\~]*|`[\s)}\]]*[;,)}\]\-+*|&?:/^%<>=\\~]+)[\s(]*(?:alert|confirm|prompt|eval|print|fetch|import|settimeout|setinterval|function|document\.\w+|window\.\w+|top\[|self\[|this\[|location\s*=|new\s+function)\s*(?:\(|`|\[|=|\.\s*(?:call|apply|bind|constructor|cookie|source|then|domain|href|write\w*)\b|\.\w+\s*[(=`\[])"#,
     ).with(&["alert", "confirm", "prompt", "eval", "print", "fetch", "import", "settimeout", "setinterval", "function", "document", "window", "top[", "self[", "this[", "location"])
-    .confirmed(breaks_out).excused(Talk::Around),
+    .confirmed(breaks_out_of_script).excused(Talk::Around),
     xss(
         "xss_dialog",
         &["alert", "confirm", "prompt", "print"],

@@ -57,7 +57,7 @@ pub(super) const TABLE: &[Signature] = &[
         Xss,
         "xss_script_address_alone",
         &["script", "data:", "binding"],
-        r"\burl\s*\(\s*['\x22]?\s*javascript|^\s*j\s*a\s*v\s*a\s*s\s*c\s*r\s*i\s*p\s*t\s*:\s*(?:$|\\|\w+\s*=)|^\s*data\s*:[^,]{0,60},\s*<(?:[^s?]|s[^v]|svg[^>]*(?:\son\w+\s*=|xlink:|>\s*<(?:script|animate|set|a\b|foreign|use|image))|\?xml[^<]{0,80}<svg[^>]*\son)|-moz-binding\s*:\s*url|(?:\xbc|1/4)\s*/?script(?:\b|3/4)",
+        r"\burl\s*\(\s*['\x22]?\s*javascript\s*:|^\s*j\s*a\s*v\s*a\s*s\s*c\s*r\s*i\s*p\s*t\s*:\s*(?:$|\\|\w+\s*=)|^\s*data\s*:[^,]{0,60},\s*<(?:[^s?]|s[^v]|svg[^>]*(?:\son\w+\s*=|xlink:|>\s*<(?:script|animate|set|a\b|foreign|use|image))|\?xml[^<]{0,80}<svg[^>]*\son)|-moz-binding\s*:\s*url|(?:\xbc|1/4)\s*/?script(?:\b|3/4)",
     ),
     Signature::new(
         Xss,
@@ -115,7 +115,7 @@ pub(super) const TABLE: &[Signature] = &[
         CodeInjection,
         "code_class_alone",
         &["java", "org.", "com.", "transformer", "closure", "factory"],
-        r#"(?:^(?:\w{1,20}=)?["']?|>|[=:]\s*["'])(?:java\.(?:runtime|processbuilder|lang\.(?:class(?:loader)?|integer|number|object|process(?:builder)?|runtime|string(?:builder|buffer)?|system|thread|autocloseable|reflect(?:\.\w+)?)|io\.(?:buffered\w+|bytearray\w+|chararray\w+|data\w+|file\w*|filter\w+|inputstream\w*|linenumber\w+|outputstream\w*|object\w+|piped\w+|print\w+|pushback\w+|string\w+|reader|writer|serializable)|net\.(?:inet\w*|url\w*|socket\w*)|beans\.\w+|rmi\.\w+)|javax\.(?:script|naming|management)\.\w+|org\.apache\.(?:commons|struts2?)|org\.omg\.corba|com\.(?:sun\.org\.apache|opensymphony\.xwork2)[\w.$]*)(?:$|[<"'])|^java[\s.]+(?:runtime|processbuilder)\b|\b(?:clone|invoker|instantiate|chained|constant|predicated)transformer\b|\b(?:for|while)closure\b|\b(?:instantiate|prototypeclone|prototypeserialization)factory\b"#,
+        r#"(?:^(?:\w{1,20}=)?["']?|>|[=:]\s*["'])(?:java\.(?:runtime|processbuilder|lang\.(?:class(?:loader)?|integer|number|object|process(?:builder)?|runtime|string(?:builder|buffer)?|system|thread|autocloseable|reflect(?:\.\w+)?)|io\.(?:buffered\w+|bytearray\w+|chararray\w+|data\w+|file\w*|filter\w+|inputstream\w*|linenumber\w+|outputstream\w*|object\w+|piped\w+|print\w+|pushback\w+|string\w+|reader|writer|serializable)|net\.(?:inet\w*|url\w*|socket\w*)|beans\.\w+|rmi\.\w+)|javax\.(?:script|naming|management)\.\w+|org\.apache\.(?:commons|struts2?)|org\.omg\.corba|com\.(?:sun\.org\.apache|opensymphony\.xwork2)[\w.$]*)(?:$|[<"'])|^java\.+\s*(?:runtime|processbuilder)\b|\b(?:clone|invoker|instantiate|chained|constant|predicated)transformer\b|\b(?:for|while)closure\b|\b(?:instantiate|prototypeclone|prototypeserialization)factory\b"#,
     )
     .confirmed(is_no_fault_name),
     Signature::new(CodeInjection, "code_perl_interpolation", &["@{"], r"@\{\s*\[[^\n]{1,120}\]\s*\}"),

@@ -87,6 +87,11 @@ impl Views {
         any
     }
 
+    /// The value as sent.
+    pub(super) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
     /// The decoded value, with its blanks and lines.
     pub(super) fn with_lines(&self) -> &[u8] {
         if self.differs[0] { &self.decoded } else { &self.raw }

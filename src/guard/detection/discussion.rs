@@ -1,0 +1,223 @@
+//! Texts about code: questions, answers, lessons, tickets.
+//!
+//! Such a text is recognised by what surrounds the code in it: marks that show text as code, and words of the trade. The words around
+//! an attack in a comment ("nice picture") are others.
+
+use super::speech::{is_blank, is_word, without, words};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+/// Fewest words outside of a span of code that make it an example in a text (chosen).
+const WORDS_OUTSIDE: usize = 3;
+
+/// The evidence at which a text is about code (chosen): a term and another word, or a general word in a question.
+pub(super) const EVIDENCE: usize = 3;
+
+/// The evidence that suffices where the text around the code would keep it from running (chosen).
+pub(super) const FEW_EVIDENCE: usize = 2;
+
+/// Most words that are read on each side of a match (chosen).
+const WORDS_READ: usize = 200;
+
+/// Marks between which wikis, trackers and editors show text as it is.
+const MARKS: [(&[u8], &[u8]); 7] = [
+    (b"<code", b"</code"),
+    (b"<pre", b"</pre"),
+    (b"<syntaxhighlight", b"</syntaxhighlight"),
+    (b"<nowiki", b"</nowiki"),
+    (b"[code", b"[/code"),
+    (b"{code", b"{code}"),
+    (b"{noformat", b"{noformat}"),
+];
+
+/// Whether the match is shown as code between marks, with words of a sentence outside of them. `raw` is the value as sent: a browser
+/// runs what is between elements unless it is escaped there.
+pub(super) fn is_shown_as_code(raw: &[u8], text: &[u8], range: &Range<usize>) -> bool {
+    // A match may end with the mark.
+    let end = range.end - usize::from(range.len() > 1 && text[range.end - 1] == b'`');
+    let (lead, tail) = (&text[..range.start], &text[end..]);
+    let is_marked = MARKS.iter().any(|(open, close)| {
+        let Some(at) = memchr::memmem::rfind(lead, open) else { return false };
+        let Some(end) = memchr::memmem::find(tail, close) else { return false };
+        let is_open = memchr::memmem::find(&lead[at + 1..], close).is_none();
+        let is_inert = !open.starts_with(b"<") || !holds(raw, text[range.clone()].trim_ascii());
+        is_open && is_inert && has_words(&lead[..at], &tail[end..])
+    });
+    is_marked || is_in_backticks(lead, tail)
+}
+
+/// The match is between two runs of backticks, with blanks outside of them.
+fn is_in_backticks(lead: &[u8], tail: &[u8]) -> bool {
+    let Some(close) = memchr::memchr(b'`', tail) else { return false };
+    let Some(open) = memchr::memrchr(b'`', lead) else { return false };
+    let is_other = |byte: &u8| *byte != b'`';
+    let before = &lead[..lead[..open].iter().rposition(is_other).map_or(0, |at| at + 1)];
+    let behind = &tail[close..];
+    let behind = &behind[behind.iter().position(is_other).unwrap_or(behind.len())..];
+    let is_open = memchr::memchr_iter(b'`', before).count() % 2 == 0;
+    let is_apart = before.last().is_none_or(|byte| is_blank(byte) || *byte == b'(')
+        && behind.first().is_none_or(|byte| is_blank(byte) || b".,?:;!)".contains(byte));
+    is_open && is_apart && has_words(before, behind)
+}
+
+fn has_words(before: &[u8], behind: &[u8]) -> bool {
+    let outside = words(before).chain(words(behind)).filter(|word| is_word(word));
+    outside.take(WORDS_OUTSIDE).count() == WORDS_OUTSIDE
+}
+
+fn holds(text: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(text, part).is_some()
+}
+
+/// Whether the words around a match are about code.
+pub(super) fn is_about_code(text: &[u8], range: &Range<usize>, least: usize) -> bool {
+    let (lead, tail) = (&text[..range.start], &text[range.end..]);
+    let mut evidence = usize::from(is_question(lead) || is_question(tail));
+    if is_search(text, tail) {
+        evidence += EVIDENCE - 1;
+    }
+    let mut seen: Vec<&[u8]> = Vec::new();
+    for word in words(lead).take(WORDS_READ).chain(spoken_behind(tail)) {
+        let word = without(b",.:;?!)\"'(`*", word);
+        let Some(kind) = KINDS.get(word) else { continue };
+        // Of the words that begin a question one counts.
+        let word: &[u8] = if *kind == Kind::Interrogative { b"?" } else { word };
+        if seen.contains(&word) {
+            continue;
+        }
+        seen.push(word);
+        evidence += if *kind == Kind::Term { 2 } else { 1 };
+        if evidence >= least {
+            return true;
+        }
+    }
+    false
+}
+
+/// The words behind a match, without those of the code itself: several in a row, or the last ones.
+fn spoken_behind(tail: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let attached = tail.iter().position(is_blank).unwrap_or(tail.len());
+    let words: Vec<&[u8]> = words(&tail[attached..]).take(WORDS_READ).collect();
+    let mut spoken = Vec::new();
+    let mut start = 0;
+    for run in words.split_inclusive(|word| !is_word(word)) {
+        start += run.len();
+        if run.len() > ROW_WORDS || start == words.len() {
+            spoken.extend_from_slice(run);
+        }
+    }
+    spoken.into_iter()
+}
+
+/// Fewest words in a row that are no code (chosen).
+const ROW_WORDS: usize = 3;
+
+/// The value is what one types into a field for searches, about code: `union select tutorial`.
+fn is_search(text: &[u8], tail: &[u8]) -> bool {
+    let apart = &tail[tail.iter().position(is_blank).unwrap_or(tail.len())..];
+    let is_last = words(apart).last().is_some_and(|word| SEARCHED.contains(&word));
+    is_last && words(text).nth(SEARCH_WORDS_MAX).is_none()
+}
+
+/// Most words of a search (chosen).
+const SEARCH_WORDS_MAX: usize = 10;
+
+/// Last words of searches for an explanation.
+const SEARCHED: [&[u8]; 14] = [
+    b"alternative",
+    b"beginners",
+    b"beispiel",
+    b"deprecated",
+    b"ejemplo",
+    b"example",
+    b"examples",
+    b"exemple",
+    b"explained",
+    b"mean",
+    b"meaning",
+    b"syntax",
+    b"tutorial",
+    b"works",
+];
+
+/// A sentence ends in a question mark: behind a word, or behind code in marks.
+fn is_question(text: &[u8]) -> bool {
+    let is_end = |at: usize| {
+        let before = at.checked_sub(1).and_then(|at| text.get(at));
+        let ends_word = before
+            .is_some_and(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii() || b"`)\"'".contains(byte));
+        ends_word && text.get(at + 1).is_none_or(is_blank)
+    };
+    memchr::memchr_iter(b'?', text).any(is_end) || holds(text, "\u{ff1f}".as_bytes())
+}
+
+/// What a word tells about a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It is a term of the trade.
+    Term,
+    /// Texts about code have it more often than others.
+    General,
+    /// It begins a question.
+    Interrogative,
+}
+
+static KINDS: LazyLock<HashMap<&[u8], Kind>> = LazyLock::new(|| {
+    let lists = [(Kind::Interrogative, INTERROGATIVES), (Kind::General, GENERAL), (Kind::Term, TERMS)];
+    let words = lists
+        .into_iter()
+        .flat_map(|(kind, list)| list.split_ascii_whitespace().map(move |word| (word.as_bytes(), kind)));
+    words.collect()
+});
+
+/// Terms of the trade, in the languages that weir's sets are in.
+const TERMS: &str = "
+access.log error.log hacked hacker hackers lxml numpy pandas
+abfrage aggregate ajax angular apache api apostrophe argument arguments array attribute attributes awk backend backslash
+backticks balise bash befehl branch browser browsers bug callback chrome client-side cmd code codes codice column columns
+comando command commande commands commit compile compiled compiler composer config configuration console consulta cron
+crontab csp csrf css curl cve código daemon database debian debug deploy deserialization deserialize div django docker
+dockerfile dom ejs element elements encoded endpoint entities entity erb erro error errors escape escaped escapes escaping
+etiqueta exception exploit exploits express fehlermeldung firefox firewall flask fonction
+foutmelding framework freemarker frontend función function functions funzione função git gradle grep handlebars handler
+handlers hook hooks htaccess html iframe injection injections inyección java javascript jenkins jinja jquery js json
+kubernetes lambda laravel ldap ldapsearch library linux listener localhost log4j log4shell loop makefile mariadb markdown
+markup maven method methods middleware mod_rewrite module mongo mongodb mongoose mustache mysql nginx node nodejs nonce
+npm oracle parameter parameters params parser payload payloads perl php pickle pip pipe placeholder placeholders plugin
+popen postgres postgresql powershell prompt-injection proxy python quelltext queries query quoted quotes quoting react
+redis regex regexp repo repository requête ruby runtime safari sanitize sanitized sanitizer sanitizing schema script
+scripts sed selector selectors serialized shell skript snippet snippets spring sql sqlite ssh ssrf ssti
+statement statements stderr stdout string strings struts stylesheet subprocess sudo symfony syntax syscall systemctl tag
+tags template templates terminal thread thymeleaf traceback traversal tutorial twig typescript ubuntu undefined unescaped
+uniq unserialize variable variables velocity vue vulnerability waf webpack wget xargs xml xpath xslt xss xxe yaml
+zapytanie zsh базе браузер запрос запросе код команда команду ошибка ошибку скрипт тег функцию функция шаблон
+";
+
+/// Words that texts about code have more often than others.
+const GENERAL: &str = "
+alternatives cannot denied invalid permission restriction such unable windows
+does documents list lists nothing
+actual alert alerts allowed alternative attack attacker attackers beispiel bind blacklist blank blanks block blocked
+blocks bound braces brackets broken call called calls class classes click concatenate
+concatenation condition convert converts cookie correctly crash crashes dangerous default delete deprecated
+difference directory display displays docs documentation doesn't doesnt duplicate duplicates ejemplo empty entries
+equivalent erreur esempio evaluate evaluated evaluates example examples execute executed executes exemple exercise exit
+expected expects explain explained expression expressions fail failed fails field filter fix fixed fixes
+form format forms funciona funktioniert hangs import input insert install installed instance instead
+issue join joins klasse lesson literal literally load loaded loads log logs marche mean means
+missing newline newlines null output outputs parentheses
+parse parsed popup practice preview print printed prints reload remove removes render rendered rendering
+renders replace replaces reproduce request requests return returned returns row rows run running runs safe
+security select semicolon server show shown shows source steps tabelle table test tested testing tests text
+throw throws ticket twice unsafe update upload uploads url urls use used using
+version versus vs vulnerable whitelist work working works wrong пример работает
+
+";
+
+/// Words that begin a question.
+const INTERROGATIVES: &str = "
+como cosa cómo dlaczego hoe how how's hur hvordan hvorfor jak nasıl neden perché por pourquoi quel quelle
+qué varför waarom warum wat welche welcher weshalb what what's whats when where which who why wie wieso зачем как
+какой нужно почему что
+";

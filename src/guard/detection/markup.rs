@@ -1,0 +1,174 @@
+//! Markup that does no harm: handlers and scripts of a page that only call its own functions, scripts from the same host.
+
+use super::speech::is_blank;
+use std::ops::Range;
+
+/// Longest script that is read (chosen: snippets that pages include are shorter).
+const SCRIPT_BYTES_MAX: usize = 2048;
+
+/// Longest handler that is read (chosen).
+const HANDLER_BYTES_MAX: usize = 160;
+
+/// What a script must use to do harm: dialogs by which attacks are shown, code from text, other addresses, what a page keeps secret.
+const MEANS: [&[u8]; 45] = [
+    b"\\",
+    b"`",
+    b"//",
+    b"http",
+    b"data:",
+    b"script:",
+    b"<",
+    b"alert",
+    b"confirm",
+    b"prompt",
+    b"print",
+    b"eval",
+    b"atob",
+    b"unescape",
+    b"decodeuri",
+    b"fromcharcode",
+    b"cookie",
+    b"storage",
+    b"domain",
+    b"fetch",
+    b"xmlhttp",
+    b"beacon",
+    b"websocket",
+    b"postmessage",
+    b"import",
+    b"constructor",
+    b"prototype",
+    b"createelement",
+    b"innerhtml",
+    b"outerhtml",
+    b"insertadjacent",
+    b"document.write",
+    b"srcdoc",
+    b"throw",
+    b"onerror",
+    b"function('",
+    b"function(\"",
+    b"timeout('",
+    b"timeout(\"",
+    b"[\"",
+    b"['",
+    b"[/",
+    b"top[",
+    b"$.get",
+    b"xss",
+];
+
+/// What harms others in a text about code, too, if a page shows the text as markup.
+const ALWAYS_HARMFUL: [&[u8]; 9] = [
+    b"document.cookie",
+    b"document['cookie']",
+    b"localstorage",
+    b"sessionstorage",
+    b"eval(",
+    b"atob(",
+    b"fromcharcode",
+    b"src=//",
+    b"sendbeacon",
+];
+
+/// Whether code has more than a dialog: it reads secrets, or hides what it does.
+pub(super) fn harms(code: &[u8]) -> bool {
+    let code = &code[..code.len().min(SCRIPT_BYTES_MAX)];
+    ALWAYS_HARMFUL.iter().any(|means| holds(code, means))
+}
+
+fn holds(text: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(text, part).is_some()
+}
+
+/// Whether a script calls only what its page has defined.
+fn is_tame(script: &[u8]) -> bool {
+    let leaves_page = || {
+        holds(script, b"location") && script.iter().any(|byte| matches!(byte, b'+' | b'#'))
+            || holds(script, b"location.hash")
+            || holds(script, b"location.search")
+            || holds(script, b"window.name")
+    };
+    !MEANS.iter().any(|means| holds(script, means)) && !leaves_page()
+}
+
+/// The handler runs more than functions of its page: `onclick="save()"` does not. Handlers of attacks are seldom quoted and complete.
+pub(super) fn is_handler_with_means(text: &[u8], range: Range<usize>) -> bool {
+    // The match ends with the first character of the handler.
+    let Some(equals) = memchr::memrchr(b'=', &text[range.clone()]) else { return true };
+    let value = text[range.start + equals + 1..].trim_ascii_start();
+    let Some(quote) = value.first().filter(|byte| matches!(byte, b'"' | b'\'')) else { return true };
+    let value = &value[1..value.len().min(HANDLER_BYTES_MAX)];
+    let Some(end) = memchr::memchr(*quote, value) else { return true };
+    let handler = value[..end].trim_ascii();
+    let acts = handler.iter().any(|byte| matches!(byte, b'(' | b'=')) || handler.starts_with(b"return");
+    !(acts && is_tame(handler))
+}
+
+/// The script does more than call functions of its page, or is loaded from another host.
+pub(super) fn is_script_with_means(rest: &[u8]) -> bool {
+    let Some(tag) = rest.strip_prefix(b"<script") else { return true };
+    let Some(end) = memchr::memchr(b'>', tag) else { return true };
+    let (attributes, inside) = (&tag[..end], &tag[end + 1..]);
+    let inside = &inside[..inside.len().min(SCRIPT_BYTES_MAX)];
+    let Some(close) = memchr::memmem::find(inside, b"</script") else { return true };
+    let script = inside[..close].trim_ascii();
+    match source(attributes) {
+        Some(source) => !(script.is_empty() && is_usual_source(source)),
+        None => !(script.len() >= DEFINITION_BYTES_MIN && is_tame(script)),
+    }
+}
+
+/// Fewest bytes of a script that defines something (chosen).
+const DEFINITION_BYTES_MIN: usize = 16;
+
+/// The address of a script.
+fn source(attributes: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memmem::find(attributes, b"src")?;
+    let value = attributes[at + 3..].trim_ascii_start().strip_prefix(b"=").unwrap_or_default().trim_ascii();
+    Some(match value.first() {
+        Some(quote @ (b'"' | b'\'')) => {
+            let value = &value[1..];
+            &value[..memchr::memchr(*quote, value).unwrap_or(0)]
+        }
+        Some(_) | None => &value[..value.iter().position(is_blank).unwrap_or(value.len())],
+    })
+}
+
+/// Hosts of scripts that very many pages include.
+const HOSTS: [&[u8]; 24] = [
+    b"ajax.googleapis.com",
+    b"ajax.aspnetcdn.com",
+    b"apis.google.com",
+    b"cdn.jsdelivr.net",
+    b"cdn.tailwindcss.com",
+    b"cdnjs.cloudflare.com",
+    b"code.jquery.com",
+    b"connect.facebook.net",
+    b"embed.typeform.com",
+    b"js.stripe.com",
+    b"kit.fontawesome.com",
+    b"maps.googleapis.com",
+    b"maxcdn.bootstrapcdn.com",
+    b"pagead2.googlesyndication.com",
+    b"platform.linkedin.com",
+    b"platform.twitter.com",
+    b"platform.x.com",
+    b"player.vimeo.com",
+    b"stackpath.bootstrapcdn.com",
+    b"unpkg.com",
+    b"www.google-analytics.com",
+    b"www.google.com",
+    b"www.googletagmanager.com",
+    b"www.instagram.com",
+];
+
+/// A file of the same host, or of a host that very many pages include.
+fn is_usual_source(source: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./?=&@%,:~{}".contains(byte);
+    let path = &source[..memchr::memchr(b'?', source).unwrap_or(source.len())];
+    let is_file = !holds(source, b"//") && !source.contains(&b':') && path.ends_with(b".js");
+    let address = source.strip_prefix(b"https:").unwrap_or(source).strip_prefix(b"//");
+    let host = address.map(|address| &address[..memchr::memchr(b'/', address).unwrap_or(address.len())]);
+    source.iter().all(is_plain) && (is_file || host.is_some_and(|host| HOSTS.contains(&host)))
+}
