@@ -165,6 +165,15 @@ fn is_pair(text: &[u8], range: Range<usize>) -> bool {
     is_spaced && lead.len() > 2 && lead.iter().all(u8::is_ascii_alphabetic) && EVERYDAY.contains(&command)
 }
 
+/// The operator is no part of a filter in brackets, `filter[price][$gt]`, and of no example.
+pub(super) fn is_no_filter(text: &[u8], range: Range<usize>) -> bool {
+    let before = &text[..range.start];
+    let name = &before[..memchr::memchr(b'[', before).unwrap_or(before.len())];
+    let is_query = matches!(name, b"filter" | b"filters" | b"where" | b"query" | b"conditions");
+    let runs = text[range.clone()].ends_with(b"$where");
+    !(is_query && name.len() < before.len() && !runs) && is_no_example(text, range)
+}
+
 /// The text is no example: a sentence that begins with an object shows one, while the input of a database ends with the object.
 pub(super) fn is_no_example(text: &[u8], _: Range<usize>) -> bool {
     let text = text.trim_ascii();

@@ -209,7 +209,8 @@ impl Detector {
         }
         scratch.belong_to(&self.automata);
         let Scratch { views, caches, owner: _, path: _ } = scratch;
-        views.fill(text, matches!(context, Context::Query | Context::Body));
+        let plus_is_blank = matches!(context, Context::Query | Context::Body);
+        views.fill(text, plus_is_blank);
         if views.is_exhausted {
             findings.exhaust();
         }
@@ -219,7 +220,7 @@ impl Detector {
         let shape = match context {
             Context::Path => Shape::default(),
             Context::Query | Context::Header | Context::Body => {
-                Shape::of(views.raw(), views.with_lines(), is_body)
+                Shape::of(views.raw(), views.with_lines(), is_body, plus_is_blank)
             }
         };
         for (view, bytes) in views.distinct() {
@@ -329,6 +330,20 @@ const BROWSER_FIELDS: [&[u8]; 7] = [
     b"web_origin",
 ];
 
+/// Settings that tell a program where it is itself, or what it talks to on the machine of its developer.
+const OWN_ADDRESSES: [&[u8]; 10] = [
+    b"apibaseurl",
+    b"apiurl",
+    b"api_url",
+    b"appurl",
+    b"app_url",
+    b"baseurl",
+    b"base_url",
+    b"cors",
+    b"homepage",
+    b"publicurl",
+];
+
 /// Lists of such addresses, which are set up and not followed: a device in a house has an inner address.
 const BROWSER_LISTS: [&[u8]; 4] =
     [b"redirect_uris", b"post_logout_redirect_uris", b"web_origins", b"allowed_origins"];
@@ -340,6 +355,7 @@ fn skipped(context: Context, name: &[u8], text: &[u8]) -> Categories {
         Context::Header => is_one_of(&ADDRESS_FIELDS),
         Context::Query | Context::Path | Context::Body => {
             is_one_of(&BROWSER_FIELDS) && (holds(b"localhost") || holds(b"127.0.0.1"))
+                || context == Context::Body && is_one_of(&OWN_ADDRESSES) && !holds(b"169.254.")
                 || is_one_of(&BROWSER_LISTS) && !holds(b"169.254.")
         }
     };

@@ -74,8 +74,14 @@ fn holds(text: &[u8], part: &[u8]) -> bool {
 pub(super) fn is_about_code(text: &[u8], range: &Range<usize>, least: usize) -> bool {
     let (lead, tail) = (&text[..range.start], &text[range.end..]);
     let mut evidence = usize::from(is_question(lead) || is_question(tail));
-    if is_search(text, tail) {
-        evidence += EVIDENCE - 1;
+    if is_search(text, tail) || is_request_line(text) {
+        evidence += EVIDENCE;
+    }
+    let is_page = || PAGES.iter().any(|tag| holds(text, tag)) && has_words(lead, tail);
+    evidence += if is_page() { 2 } else { 0 };
+    evidence += if text.iter().any(|byte| *byte >= 0xe3) { 2 * joined_terms(lead, tail) } else { 0 };
+    if evidence >= least {
+        return true;
     }
     let mut seen: Vec<&[u8]> = Vec::new();
     for word in words(lead).take(WORDS_READ).chain(spoken_behind(tail)) {
@@ -112,6 +118,20 @@ fn spoken_behind(tail: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Fewest words in a row that are no code (chosen).
 const ROW_WORDS: usize = 3;
+
+/// Tags of a whole page.
+const PAGES: [&[u8]; 3] = [b"<!doctype html", b"<html", b"<head>"];
+
+/// A line of a log shows a request.
+fn is_request_line(text: &[u8]) -> bool {
+    let methods: [&[u8]; 4] = [b"get /", b"post /", b"put /", b"head /"];
+    methods.iter().any(|method| text.starts_with(method)) && holds(text, b" http/1.")
+}
+
+/// The number of terms in a text of a language without blanks between words.
+fn joined_terms(lead: &[u8], tail: &[u8]) -> usize {
+    JOINED.iter().filter(|term| holds(lead, term.as_bytes()) || holds(tail, term.as_bytes())).count()
+}
 
 /// The value is what one types into a field for searches, about code: `union select tutorial`.
 fn is_search(text: &[u8], tail: &[u8]) -> bool {
@@ -170,6 +190,32 @@ static KINDS: LazyLock<HashMap<&[u8], Kind>> = LazyLock::new(|| {
         .flat_map(|(kind, list)| list.split_ascii_whitespace().map(move |word| (word.as_bytes(), kind)));
     words.collect()
 });
+
+/// Words of texts about code, in languages without blanks between words.
+const JOINED: [&str; 22] = [
+    "为什么",
+    "代码",
+    "代碼",
+    "函数",
+    "怎么",
+    "报错",
+    "数据库",
+    "显示",
+    "查询",
+    "标签",
+    "错误",
+    "なぜ",
+    "どう",
+    "エラー",
+    "コード",
+    "タグ",
+    "表示",
+    "関数",
+    "코드",
+    "오류",
+    "왜",
+    "함수",
+];
 
 /// Terms of the trade, in the languages that weir's sets are in.
 const TERMS: &str = "

@@ -60,6 +60,8 @@ pub(super) struct Shape<'a> {
     raw: &'a [u8],
     /// The decoded value, with its lines and comments.
     lines: &'a [u8],
+    /// Plus signs in the decoded value are blanks.
+    plus_is_blank: bool,
     /// Several lines with the words of a text.
     is_document: bool,
     /// The view that is scanned has the lines of the value: its end is the end of the value.
@@ -86,13 +88,15 @@ const TAIL_BYTES: usize = 24;
 
 impl<'a> Shape<'a> {
     /// The shape of a value, sent as `raw` and decoded to `text`. `is_body`: the value is a body without fields.
-    pub(super) fn of(raw: &'a [u8], text: &'a [u8], is_body: bool) -> Shape<'a> {
+    pub(super) fn of(raw: &'a [u8], text: &'a [u8], is_body: bool, plus_is_blank: bool) -> Shape<'a> {
         let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
         let is_long = lines.take(DOCUMENT_LINES).count() == DOCUMENT_LINES;
         Shape {
             raw,
             lines: text,
-            is_document: is_long && words(text).take(DOCUMENT_WORDS).count() == DOCUMENT_WORDS,
+            plus_is_blank,
+            is_document: (is_long || has_clock(text))
+                && words(text).take(DOCUMENT_WORDS).count() == DOCUMENT_WORDS,
             has_lines: true,
             is_markup: is_body && text.trim_ascii_start().starts_with(b"<"),
         }
@@ -109,10 +113,15 @@ impl<'a> Shape<'a> {
             return false;
         }
         // What a view has lost, words behind the sign of a comment, is a part of the text.
-        let matched = &text[range.clone()];
-        if let Some(at) = memchr::memmem::find(self.lines, matched).filter(|_| !self.has_lines) {
-            let in_lines = Shape { has_lines: true, ..self };
-            return in_lines.is_talk(talk, self.lines, &(at..at + matched.len()));
+        if !self.has_lines {
+            let matched = &text[range.clone()];
+            let lines =
+                self.lines.iter().map(|byte| if self.plus_is_blank && *byte == b'+' { b' ' } else { *byte });
+            let lines: Vec<u8> = lines.collect();
+            if let Some(at) = memchr::memmem::find(&lines, matched) {
+                let in_lines = Shape { has_lines: true, ..self };
+                return in_lines.is_talk(talk, &lines, &(at..at + matched.len()));
+            }
         }
         match talk {
             Talk::Never => false,
@@ -185,6 +194,19 @@ impl<'a> Shape<'a> {
         (&lead[start..], &tail[..end])
     }
 }
+
+/// The text begins like a line of a log: a time of day is in its first words.
+fn has_clock(text: &[u8]) -> bool {
+    let is_clock = |part: &[u8]| {
+        part.iter()
+            .enumerate()
+            .all(|(at, byte)| if at % 3 == 2 { *byte == b':' } else { byte.is_ascii_digit() })
+    };
+    text[..text.len().min(LEAD_BYTES)].windows(CLOCK_BYTES).any(is_clock)
+}
+
+/// The length of a time of day, `12:34:56`.
+const CLOCK_BYTES: usize = 8;
 
 /// The attack is at the beginning of the value: before it is no more than the argument that the server expects.
 pub(super) fn begins_value(lead: &[u8]) -> bool {

@@ -108,7 +108,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_server_procedure",
         &["xp_", "sp_", "exec"],
-        r"\b(?:exec(?:ute)?\s*\(?\s*)?(?:master\s*\.+\s*(?:dbo\s*\.\s*)?)?xp_(?:cmdshell|dirtree|regread|regwrite|fileexist|subdirs|servicecontrol|availablemedia|loginconfig|enumdsn|terminate_process)\s*(?:n?['\x22(@;]|$|--)|\b(?:exec(?:ute)?\s*\(?\s*|master\s*\.+\s*(?:dbo\s*\.\s*)?)xp_\w+|\bexec(?:ute)?\s*\(?\s*(?:master\b|sp_(?:executesql|oacreate|configure|makewebtask|password|addsrvrolemember|addlogin)\s*(?:[\w@'(;]|$)|\(?0x|\(?char\s*\(|immediate\b)",
+        r"\b(?:exec(?:ute)?\s*\(?\s*)?(?:master\s*\.+\s*(?:dbo\s*\.\s*)?)?xp_(?:cmdshell|dirtree|regread|regwrite|fileexist|subdirs|servicecontrol|availablemedia|loginconfig|enumdsn|terminate_process)\s*(?:n?['\x22(@;]|$|--)|\b(?:exec(?:ute)?\s*\(?\s*|master\s*\.+\s*(?:dbo\s*\.\s*)?)xp_\w+\s*(?:[^\sa-z]|$)|\bexec(?:ute)?\s*\(?\s*(?:master\b|sp_(?:executesql|oacreate|configure|makewebtask|password|addsrvrolemember|addlogin)\s*(?:[\w@'(;]|$)|\(?0x|\(?char\s*\(|immediate\b)",
     ),
     sql(
         "sqli_subquery",
