@@ -8,7 +8,7 @@ use super::rules::{DetectRules, Mode};
 use super::signatures::TABLES;
 use super::speech::Shape;
 use super::views::Views;
-use crate::guard::inspection::{Part, PartKind};
+use crate::guard::inspection::{Part, PartKind, is_for_clients, takes_query};
 use crate::guard::path::comparison_form;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -158,7 +158,10 @@ impl Detector {
         let unescaped = escaped_json(context, value);
         match leaves(unescaped.as_deref().unwrap_or(value), JSON_DEPTH_MAX) {
             Some(texts) => {
-                for text in &texts {
+                // In a field for queries an operator below a name is a part of the query.
+                let is_query =
+                    takes_query(name) && texts.first().is_some_and(|first| !first.starts_with(b"$"));
+                for text in texts.iter().filter(|text| !(is_query && is_for_clients(text))) {
                     self.scan_text(context, name, text, on, scratch, findings);
                 }
                 // A key below a key is the same as a path of both.

@@ -55,6 +55,17 @@ const OPERATORS: [&str; 36] = [
     "$xor",
 ];
 
+/// Whether a field with this name takes a query.
+pub fn takes_query(field: &[u8]) -> bool {
+    QUERIES.contains(&field)
+}
+
+/// Whether a client's query may have this operator.
+pub fn is_for_clients(operator: &[u8]) -> bool {
+    let is_word = operator.strip_prefix(b"$").is_some_and(|word| word.iter().all(u8::is_ascii_alphabetic));
+    is_word && !REACHING.contains(&operator)
+}
+
 /// Whether a key is an operator of a MongoDB query.
 pub fn is_operator(key: &[u8]) -> bool {
     key.first() == Some(&b'$') && OPERATORS.iter().any(|operator| operator.as_bytes() == key)
@@ -133,6 +144,11 @@ enum State {
 }
 
 impl Json {
+    /// The JSON is the value of this field.
+    pub fn begin_in(&mut self, field: &[u8]) {
+        self.key.set(field);
+    }
+
     pub fn push(&mut self, piece: &[u8], out: &mut Sink<'_>) {
         let mut at = 0;
         while at < piece.len() {
@@ -237,7 +253,7 @@ impl Json {
             return at + 1;
         }
         self.depth += 1;
-        if self.query == 0 && QUERIES.contains(&self.key.as_bytes()) {
+        if self.query == 0 && takes_query(self.key.as_bytes()) {
             self.query = self.depth;
         }
         let bit = 1 << self.depth;
@@ -287,10 +303,8 @@ impl Json {
     /// The operator stands where a query of a client has it: below the name of a field of the query, or joining conditions.
     fn is_of_query(&self) -> bool {
         let operator = self.window.bytes();
-        let is_word =
-            operator.strip_prefix(b"$").is_some_and(|word| word.iter().all(u8::is_ascii_alphabetic));
         let least = self.query + u32::from(!JOINTS.contains(&operator));
-        is_word && self.query != 0 && self.depth >= least && !REACHING.contains(&operator)
+        self.query != 0 && self.depth >= least && is_for_clients(operator)
     }
 
     fn kind(&self) -> PartKind {

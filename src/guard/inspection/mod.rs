@@ -22,7 +22,7 @@ mod window;
 
 #[cfg(feature = "detection")]
 pub use content::{Content, Unreadable};
-pub use json::is_operator;
+pub use json::{is_for_clients, is_operator, takes_query};
 pub use part::{FIELD_BYTES_MAX, Part, PartKind, Sink};
 pub use walker::Walker;
 pub use window::{OVERLAP_BYTES, WINDOW_BYTES};

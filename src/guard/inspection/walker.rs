@@ -111,6 +111,7 @@ fn show(part: Part<'_>, inner: &mut Json, out: &mut Sink<'_>) {
         PartKind::Header | PartKind::FileName | PartKind::Text | PartKind::Operator => false,
     };
     if holds_json {
+        inner.begin_in(part.field);
         inner.push(part.bytes, out);
         inner.end(out);
     }
