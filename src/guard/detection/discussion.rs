@@ -70,6 +70,9 @@ fn holds(text: &[u8], part: &[u8]) -> bool {
     memchr::memmem::find(text, part).is_some()
 }
 
+/// Signs around words of a sentence.
+const MARKS_OF_SENTENCES: &[u8] = b",.:;?!)\"'(`*";
+
 /// Whether the words around a match are about code.
 pub(super) fn is_about_code(text: &[u8], range: &Range<usize>, least: usize) -> bool {
     let (lead, tail) = (&text[..range.start], &text[range.end..]);
@@ -85,7 +88,7 @@ pub(super) fn is_about_code(text: &[u8], range: &Range<usize>, least: usize) -> 
     }
     let mut seen: Vec<&[u8]> = Vec::new();
     for word in words(lead).take(WORDS_READ).chain(spoken_behind(tail)) {
-        let word = without(b",.:;?!)\"'(`*", word);
+        let word = without(MARKS_OF_SENTENCES, word);
         let Some(kind) = KINDS.get(word) else { continue };
         // Of the words that begin a question one counts.
         let word: &[u8] = if *kind == Kind::Interrogative { b"?" } else { word };
@@ -101,20 +104,29 @@ pub(super) fn is_about_code(text: &[u8], range: &Range<usize>, least: usize) -> 
     false
 }
 
-/// The words behind a match, without those of the code itself: several in a row, or the last ones.
-fn spoken_behind(tail: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The words behind a match, without those of the code itself: words in a row, the last ones, and words that no language has.
+fn spoken_behind(tail: &[u8]) -> Vec<&[u8]> {
     let attached = tail.iter().position(is_blank).unwrap_or(tail.len());
     let words: Vec<&[u8]> = words(&tail[attached..]).take(WORDS_READ).collect();
-    let mut spoken = Vec::new();
-    let mut start = 0;
-    for run in words.split_inclusive(|word| !is_word(word)) {
-        start += run.len();
-        if run.len() > ROW_WORDS || start == words.len() {
-            spoken.extend_from_slice(run);
-        }
+    let is_no_code = |word: &&[u8]| {
+        let word = without(MARKS_OF_SENTENCES, word);
+        KINDS.get(word) != Some(&Kind::Term) && !OF_CODE.contains(&word)
+    };
+    let (mut spoken, mut at) = (Vec::new(), 0);
+    for row in words.split_inclusive(|word| !is_word(word)) {
+        at += row.len();
+        let is_row = row.len() > ROW_WORDS || at == words.len();
+        spoken.extend(row.iter().filter(|word| is_row || is_no_code(word)));
     }
-    spoken.into_iter()
+    spoken
 }
+
+/// General words that are words of languages, too.
+const OF_CODE: [&[u8]; 24] = [
+    b"call", b"class", b"default", b"delete", b"entries", b"exit", b"field", b"filter", b"form", b"format",
+    b"input", b"insert", b"join", b"list", b"null", b"output", b"print", b"row", b"run", b"select", b"show",
+    b"test", b"text", b"update",
+];
 
 /// Fewest words in a row that are no code (chosen).
 const ROW_WORDS: usize = 3;
@@ -219,6 +231,7 @@ const JOINED: [&str; 22] = [
 
 /// Terms of the trade, in the languages that weir's sets are in.
 const TERMS: &str = "
+prototype pollution advisory lodash
 access.log error.log hacked hacker hackers lxml numpy pandas
 abfrage aggregate ajax angular apache api apostrophe argument arguments array attribute attributes awk backend backslash
 backticks balise bash befehl branch browser browsers bug callback chrome client-side cmd code codes codice column columns

@@ -125,17 +125,18 @@ impl<'a> Shape<'a> {
         }
         match talk {
             Talk::Never => false,
-            Talk::Shown => self.is_shown(text, range),
+            Talk::Shown => self.is_shown(talk, text, range),
             Talk::Beside | Talk::Paste | Talk::Around | Talk::Program => {
-                self.is_usual_talk(talk, text, range) || self.is_shown(text, range)
+                self.is_usual_talk(talk, text, range) || self.is_shown(talk, text, range)
             }
         }
     }
 
     /// Whether the match is shown as code, or harms nobody in a text about code.
-    fn is_shown(self, text: &[u8], range: &Range<usize>) -> bool {
-        is_shown_as_code(self.raw, text, range)
-            || is_about_code(text, range, EVIDENCE) && !harms(&text[range.start..])
+    fn is_shown(self, talk: Talk, text: &[u8], range: &Range<usize>) -> bool {
+        // What runs in a browser runs wherever a page shows it; a program runs as a whole.
+        let is_harmless = || talk == Talk::Program || !harms(&text[range.start..]);
+        is_shown_as_code(self.raw, text, range) || is_about_code(text, range, EVIDENCE) && is_harmless()
     }
 
     fn is_usual_talk(self, talk: Talk, text: &[u8], range: &Range<usize>) -> bool {
