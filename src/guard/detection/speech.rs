@@ -198,12 +198,14 @@ impl<'a> Shape<'a> {
 
 /// The text begins like a line of a log: a time of day is in its first words.
 fn has_clock(text: &[u8]) -> bool {
-    let is_clock = |part: &[u8]| {
-        part.iter()
-            .enumerate()
-            .all(|(at, byte)| if at % 3 == 2 { *byte == b':' } else { byte.is_ascii_digit() })
-    };
-    text[..text.len().min(LEAD_BYTES)].windows(CLOCK_BYTES).any(is_clock)
+    let text = &text[..text.len().min(LEAD_BYTES)];
+    memchr::memchr_iter(b':', text).any(|colon| {
+        let clock =
+            colon.checked_sub(2).and_then(|start| text.get(start..start + CLOCK_BYTES)).unwrap_or_default();
+        let is_of_clock =
+            |(at, byte): (usize, &u8)| if at % 3 == 2 { *byte == b':' } else { byte.is_ascii_digit() };
+        !clock.is_empty() && clock.iter().enumerate().all(is_of_clock)
+    })
 }
 
 /// The length of a time of day, `12:34:56`.
