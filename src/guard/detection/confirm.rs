@@ -1,7 +1,8 @@
 //! Code that tests the text around a match, for patterns with too many false matches.
 
 use super::markup::is_script_with_means;
-use super::speech::{begins_statement, begins_value, is_blank, is_spoken, is_word, words, words_before};
+use super::speech::{begins_statement, begins_value};
+use super::words::{is_blank, is_spoken, is_word, words, words_before};
 use std::ops::Range;
 
 /// Whether the match at this place of a view is an attack.

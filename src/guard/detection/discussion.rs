@@ -3,10 +3,8 @@
 //! Such a text is recognised by what surrounds the code in it: marks that show text as code, and words of the trade. The words around
 //! an attack in a comment ("nice picture") are others.
 
-use super::speech::{is_blank, is_word, without, words};
-use std::collections::HashMap;
+use super::words::{is_blank, is_word, without, words};
 use std::ops::Range;
-use std::sync::LazyLock;
 
 /// Fewest words outside of a span of code that make it an example in a text (chosen).
 const WORDS_OUTSIDE: usize = 3;
@@ -89,14 +87,14 @@ pub(super) fn is_about_code(text: &[u8], range: &Range<usize>, least: usize) -> 
     let mut seen: Vec<&[u8]> = Vec::new();
     for word in words(lead).take(WORDS_READ).chain(spoken_behind(tail)) {
         let word = without(MARKS_OF_SENTENCES, word);
-        let Some(kind) = KINDS.get(word) else { continue };
+        let Some(kind) = kind(word) else { continue };
         // Of the words that begin a question one counts.
-        let word: &[u8] = if *kind == Kind::Interrogative { b"?" } else { word };
+        let word: &[u8] = if kind == Kind::Interrogative { b"?" } else { word };
         if seen.contains(&word) {
             continue;
         }
         seen.push(word);
-        evidence += if *kind == Kind::Term { 2 } else { 1 };
+        evidence += if kind == Kind::Term { 2 } else { 1 };
         if evidence >= least {
             return true;
         }
@@ -110,7 +108,7 @@ fn spoken_behind(tail: &[u8]) -> Vec<&[u8]> {
     let words: Vec<&[u8]> = words(&tail[attached..]).take(WORDS_READ).collect();
     let is_no_code = |word: &&[u8]| {
         let word = without(MARKS_OF_SENTENCES, word);
-        KINDS.get(word) != Some(&Kind::Term) && !OF_CODE.contains(&word)
+        kind(word) != Some(Kind::Term) && !OF_CODE.contains(&word)
     };
     let (mut spoken, mut at) = (Vec::new(), 0);
     for row in words.split_inclusive(|word| !is_word(word)) {
@@ -195,13 +193,14 @@ enum Kind {
     Interrogative,
 }
 
-static KINDS: LazyLock<HashMap<&[u8], Kind>> = LazyLock::new(|| {
-    let lists = [(Kind::Interrogative, INTERROGATIVES), (Kind::General, GENERAL), (Kind::Term, TERMS)];
-    let words = lists
-        .into_iter()
-        .flat_map(|(kind, list)| list.split_ascii_whitespace().map(move |word| (word.as_bytes(), kind)));
-    words.collect()
-});
+/// What a word of a sentence tells.
+fn kind(word: &[u8]) -> Option<Kind> {
+    let lists: [(Kind, &[&str]); 3] =
+        [(Kind::Term, &TERMS), (Kind::General, &GENERAL), (Kind::Interrogative, &INTERROGATIVES)];
+    let found =
+        lists.iter().find(|(_, list)| list.binary_search_by(|known| known.as_bytes().cmp(word)).is_ok());
+    found.map(|(kind, _)| *kind)
+}
 
 /// Words of texts about code, in languages without blanks between words.
 const JOINED: [&str; 22] = [
@@ -230,53 +229,87 @@ const JOINED: [&str; 22] = [
 ];
 
 /// Terms of the trade, in the languages that weir's sets are in.
-const TERMS: &str = "
-prototype pollution advisory lodash
-access.log error.log hacked hacker hackers lxml numpy pandas
-abfrage aggregate ajax angular apache api apostrophe argument arguments array attribute attributes awk backend backslash
-backticks balise bash befehl branch browser browsers bug callback chrome client-side cmd code codes codice column columns
-comando command commande commands commit compile compiled compiler composer config configuration console consulta cron
-crontab csp csrf css curl cve código daemon database debian debug deploy deserialization deserialize div django docker
-dockerfile dom ejs element elements encoded endpoint entities entity erb erro error errors escape escaped escapes escaping
-etiqueta exception exploit exploits express fehlermeldung firefox firewall flask fonction
-foutmelding framework freemarker frontend función function functions funzione função git gradle grep handlebars handler
-handlers hook hooks htaccess html iframe injection injections inyección java javascript jenkins jinja jquery js json
-kubernetes lambda laravel ldap ldapsearch library linux listener localhost log4j log4shell loop makefile mariadb markdown
-markup maven method methods middleware mod_rewrite module mongo mongodb mongoose mustache mysql nginx node nodejs nonce
-npm oracle parameter parameters params parser payload payloads perl php pickle pip pipe placeholder placeholders plugin
-popen postgres postgresql powershell prompt-injection proxy python quelltext queries query quoted quotes quoting react
-redis regex regexp repo repository requête ruby runtime safari sanitize sanitized sanitizer sanitizing schema script
-scripts sed selector selectors serialized shell skript snippet snippets spring sql sqlite ssh ssrf ssti
-statement statements stderr stdout string strings struts stylesheet subprocess sudo symfony syntax syscall systemctl tag
-tags template templates terminal thread thymeleaf traceback traversal tutorial twig typescript ubuntu undefined unescaped
-uniq unserialize variable variables velocity vue vulnerability waf webpack wget xargs xml xpath xslt xss xxe yaml
-zapytanie zsh базе браузер запрос запросе код команда команду ошибка ошибку скрипт тег функцию функция шаблон
-";
+#[rustfmt::skip]
+const TERMS: [&str; 285] = [
+    "abfrage", "access.log", "advisory", "aggregate", "ajax", "angular", "apache", "api", "apostrophe",
+    "argument", "arguments", "array", "attribute", "attributes", "awk", "backend", "backslash", "backticks",
+    "balise", "bash", "befehl", "branch", "browser", "browsers", "bug", "callback", "chrome", "client-side",
+    "cmd", "code", "codes", "codice", "column", "columns", "comando", "command", "commande", "commands",
+    "commit", "compile", "compiled", "compiler", "composer", "config", "configuration", "console",
+    "consulta", "cron", "crontab", "csp", "csrf", "css", "curl", "cve", "código", "daemon", "database",
+    "debian", "debug", "deploy", "deserialization", "deserialize", "div", "django", "docker", "dockerfile",
+    "dom", "ejs", "element", "elements", "encoded", "endpoint", "entities", "entity", "erb", "erro",
+    "error", "error.log", "errors", "escape", "escaped", "escapes", "escaping", "etiqueta", "exception",
+    "exploit", "exploits", "express", "fehlermeldung", "firefox", "firewall", "flask", "fonction",
+    "foutmelding", "framework", "freemarker", "frontend", "función", "function", "functions", "funzione",
+    "função", "git", "gradle", "grep", "hacked", "hacker", "hackers", "handlebars", "handler", "handlers",
+    "hook", "hooks", "htaccess", "html", "iframe", "injection", "injections", "inyección", "java",
+    "javascript", "jenkins", "jinja", "jquery", "js", "json", "kubernetes", "lambda", "laravel", "ldap",
+    "ldapsearch", "library", "linux", "listener", "localhost", "lodash", "log4j", "log4shell", "loop",
+    "lxml", "makefile", "mariadb", "markdown", "markup", "maven", "method", "methods", "middleware",
+    "mod_rewrite", "module", "mongo", "mongodb", "mongoose", "mustache", "mysql", "nginx", "node", "nodejs",
+    "nonce", "npm", "numpy", "oracle", "pandas", "parameter", "parameters", "params", "parser", "payload",
+    "payloads", "perl", "php", "pickle", "pip", "pipe", "placeholder", "placeholders", "plugin",
+    "pollution", "popen", "postgres", "postgresql", "powershell", "prompt-injection", "prototype", "proxy",
+    "python", "quelltext", "queries", "query", "quoted", "quotes", "quoting", "react", "redis", "regex",
+    "regexp", "repo", "repository", "requête", "ruby", "runtime", "safari", "sanitize", "sanitized",
+    "sanitizer", "sanitizing", "schema", "script", "scripts", "sed", "selector", "selectors", "serialized",
+    "shell", "skript", "snippet", "snippets", "spring", "sql", "sqlite", "ssh", "ssrf", "ssti", "statement",
+    "statements", "stderr", "stdout", "string", "strings", "struts", "stylesheet", "subprocess", "sudo",
+    "symfony", "syntax", "syscall", "systemctl", "tag", "tags", "template", "templates", "terminal",
+    "thread", "thymeleaf", "traceback", "traversal", "tutorial", "twig", "typescript", "ubuntu",
+    "undefined", "unescaped", "uniq", "unserialize", "variable", "variables", "velocity", "vue",
+    "vulnerability", "waf", "webpack", "wget", "xargs", "xml", "xpath", "xslt", "xss", "xxe", "yaml",
+    "zapytanie", "zsh", "базе", "браузер", "запрос", "запросе", "код", "команда", "команду", "ошибка",
+    "ошибку", "скрипт", "тег", "функцию", "функция", "шаблон",
+];
 
 /// Words that texts about code have more often than others.
-const GENERAL: &str = "
-alternatives cannot denied invalid permission restriction such unable windows
-does documents list lists nothing
-actual alert alerts allowed alternative attack attacker attackers beispiel bind blacklist blank blanks block blocked
-blocks bound braces brackets broken call called calls class classes click concatenate
-concatenation condition convert converts cookie correctly crash crashes dangerous default delete deprecated
-difference directory display displays docs documentation doesn't doesnt duplicate duplicates ejemplo empty entries
-equivalent erreur esempio evaluate evaluated evaluates example examples execute executed executes exemple exercise exit
-expected expects explain explained expression expressions fail failed fails field filter fix fixed fixes
-form format forms funciona funktioniert hangs import input insert install installed instance instead
-issue join joins klasse lesson literal literally load loaded loads log logs marche mean means
-missing newline newlines null output outputs parentheses
-parse parsed popup practice preview print printed prints reload remove removes render rendered rendering
-renders replace replaces reproduce request requests return returned returns row rows run running runs safe
-security select semicolon server show shown shows source steps tabelle table test tested testing tests text
-throw throws ticket twice unsafe update upload uploads url urls use used using
-version versus vs vulnerable whitelist work working works wrong пример работает
-
-";
+#[rustfmt::skip]
+const GENERAL: [&str; 198] = [
+    "actual", "alert", "alerts", "allowed", "alternative", "alternatives", "attack", "attacker",
+    "attackers", "beispiel", "bind", "blacklist", "blank", "blanks", "block", "blocked", "blocks", "bound",
+    "braces", "brackets", "broken", "call", "called", "calls", "cannot", "class", "classes", "click",
+    "concatenate", "concatenation", "condition", "convert", "converts", "cookie", "correctly", "crash",
+    "crashes", "dangerous", "default", "delete", "denied", "deprecated", "difference", "directory",
+    "display", "displays", "docs", "documentation", "documents", "does", "doesn't", "doesnt", "duplicate",
+    "duplicates", "ejemplo", "empty", "entries", "equivalent", "erreur", "esempio", "evaluate", "evaluated",
+    "evaluates", "example", "examples", "execute", "executed", "executes", "exemple", "exercise", "exit",
+    "expected", "expects", "explain", "explained", "expression", "expressions", "fail", "failed", "fails",
+    "field", "filter", "fix", "fixed", "fixes", "form", "format", "forms", "funciona", "funktioniert",
+    "hangs", "import", "input", "insert", "install", "installed", "instance", "instead", "invalid", "issue",
+    "join", "joins", "klasse", "lesson", "list", "lists", "literal", "literally", "load", "loaded", "loads",
+    "log", "logs", "marche", "mean", "means", "missing", "newline", "newlines", "nothing", "null", "output",
+    "outputs", "parentheses", "parse", "parsed", "permission", "popup", "practice", "preview", "print",
+    "printed", "prints", "reload", "remove", "removes", "render", "rendered", "rendering", "renders",
+    "replace", "replaces", "reproduce", "request", "requests", "restriction", "return", "returned",
+    "returns", "row", "rows", "run", "running", "runs", "safe", "security", "select", "semicolon", "server",
+    "show", "shown", "shows", "source", "steps", "such", "tabelle", "table", "test", "tested", "testing",
+    "tests", "text", "throw", "throws", "ticket", "twice", "unable", "unsafe", "update", "upload",
+    "uploads", "url", "urls", "use", "used", "using", "version", "versus", "vs", "vulnerable", "whitelist",
+    "windows", "work", "working", "works", "wrong", "пример", "работает",
+];
 
 /// Words that begin a question.
-const INTERROGATIVES: &str = "
-como cosa cómo dlaczego hoe how how's hur hvordan hvorfor jak nasıl neden perché por pourquoi quel quelle
-qué varför waarom warum wat welche welcher weshalb what what's whats when where which who why wie wieso зачем как
-какой нужно почему что
-";
+#[rustfmt::skip]
+const INTERROGATIVES: [&str; 42] = [
+    "como", "cosa", "cómo", "dlaczego", "hoe", "how", "how's", "hur", "hvordan", "hvorfor", "jak", "nasıl",
+    "neden", "perché", "por", "pourquoi", "quel", "quelle", "qué", "varför", "waarom", "warum", "wat",
+    "welche", "welcher", "weshalb", "what", "what's", "whats", "when", "where", "which", "who", "why",
+    "wie", "wieso", "зачем", "как", "какой", "нужно", "почему", "что",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_in_their_lists() {
+        for list in [&TERMS[..], &GENERAL, &INTERROGATIVES] {
+            assert!(list.is_sorted_by(|a, b| a < b), "{list:?}");
+        }
+        assert_eq!(kind(b"sql"), Some(Kind::Term));
+        assert_eq!(kind("почему".as_bytes()), Some(Kind::Interrogative));
+        assert_eq!(kind(b"sunday"), None);
+    }
+}

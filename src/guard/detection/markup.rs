@@ -1,6 +1,6 @@
 //! Markup that does no harm: handlers and scripts of a page that only call its own functions, scripts from the same host.
 
-use super::speech::is_blank;
+use super::words::is_blank;
 use std::ops::Range;
 
 /// Longest script that is read (chosen: snippets that pages include are shorter).

@@ -29,6 +29,8 @@ mod signatures;
 mod speech;
 #[cfg(feature = "detection")]
 mod views;
+#[cfg(feature = "detection")]
+mod words;
 
 #[cfg(feature = "detection")]
 pub use automata::check_pattern;

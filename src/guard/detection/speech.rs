@@ -8,6 +8,7 @@
 use super::category::Category;
 use super::discussion::{EVIDENCE, FEW_EVIDENCE, is_about_code, is_shown_as_code};
 use super::markup::harms;
+use super::words::{WORDS_MAX, is_blank, is_spoken, is_word, words, words_before};
 use std::ops::Range;
 
 /// Which text around a match of a signature is talk about it.
@@ -132,7 +133,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// Whether the match is shown as code, or harms nobody in a text about code.
+    /// Whether the match is shown as code, or does no harm in a text about code.
     fn is_shown(self, talk: Talk, text: &[u8], range: &Range<usize>) -> bool {
         // What runs in a browser runs wherever a page shows it; a program runs as a whole.
         let is_harmless = || talk == Talk::Program || !harms(&text[range.start..]);
@@ -275,23 +276,6 @@ fn begins_breaking(matched: &[u8]) -> bool {
         || matched.starts_with(b"*)")
 }
 
-/// Blanks, and plus signs, which are blanks in queries.
-pub(super) fn is_blank(byte: &u8) -> bool {
-    byte.is_ascii_whitespace() || *byte == b'+'
-}
-
-/// The words of a text, of any characters.
-pub(super) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(is_blank).filter(|word| !word.is_empty())
-}
-
-/// The number of words of a language directly before the word in which a match begins, at most [`WORDS_MAX`].
-pub(super) fn words_before(lead: &[u8], is_counted: fn(&[u8]) -> bool) -> usize {
-    let attached = lead.iter().rposition(is_blank).map_or(0, |blank| blank + 1);
-    let spoken = lead[..attached].rsplit(is_blank).filter(|word| !word.is_empty());
-    spoken.take(WORDS_MAX).take_while(|word| is_counted(word)).count()
-}
-
 /// The number of words of a language among the [`NEAR_WORDS`] before the word in which a match begins.
 fn words_near(lead: &[u8]) -> usize {
     let attached = lead.iter().rposition(is_blank).map_or(0, |blank| blank + 1);
@@ -328,9 +312,6 @@ const SENTENCE_DISTANCE: usize = 12;
 /// The words before a match that are looked at (chosen: one of them may be a number or a sign).
 const NEAR_WORDS: usize = 3;
 
-/// Most words that are counted beside a match (chosen: no rule needs more).
-const WORDS_MAX: usize = 4;
-
 /// The match is in a span of code, as texts mark it: between two backticks, with blanks outside of them and words beside them.
 fn is_code_span(lead: &[u8], tail: &[u8]) -> bool {
     let Some(close) = memchr::memchr(b'`', tail) else { return false };
@@ -344,30 +325,3 @@ fn is_code_span(lead: &[u8], tail: &[u8]) -> bool {
     let has_words = || words(before).chain(words(behind)).any(is_word);
     is_open && is_apart && has_words()
 }
-
-/// A word of a language, with punctuation around it.
-pub(super) fn is_word(word: &[u8]) -> bool {
-    let bare = without(b",.:?!)\"'(", word);
-    let is_letter =
-        |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii() || matches!(byte, b'\'' | b'-');
-    !bare.is_empty() && bare[0] != b'-' && bare.iter().all(is_letter)
-}
-
-/// A word without these marks around it.
-pub(super) fn without<'a>(marks: &[u8], word: &'a [u8]) -> &'a [u8] {
-    let start = word.iter().position(|byte| !marks.contains(byte)).unwrap_or(word.len());
-    let end = word.iter().rposition(|byte| !marks.contains(byte)).map_or(start, |last| last + 1);
-    &word[start..end]
-}
-
-/// A word of a language, and none of SQL.
-pub(super) fn is_spoken(word: &[u8]) -> bool {
-    is_word(word) && !OF_STATEMENTS.contains(&word)
-}
-
-/// Words of SQL: they continue an attack.
-const OF_STATEMENTS: [&[u8]; 24] = [
-    b"select", b"union", b"all", b"from", b"where", b"and", b"or", b"xor", b"not", b"null", b"like",
-    b"order", b"group", b"by", b"limit", b"having", b"between", b"asc", b"desc", b"case", b"when", b"then",
-    b"else", b"end",
-];
