@@ -323,7 +323,8 @@ const ADDRESS_FIELDS: [&[u8]; 11] = [
 ];
 
 /// Parameters with addresses that a browser opens, not the server. The browser of a developer opens its own host.
-const BROWSER_FIELDS: [&[u8]; 7] = [
+const BROWSER_FIELDS: [&[u8]; 8] = [
+    b"origin",
     b"redirect_uri",
     b"redirect_uris",
     b"redirect_url",
@@ -334,7 +335,9 @@ const BROWSER_FIELDS: [&[u8]; 7] = [
 ];
 
 /// Settings that tell a program where it is itself, or what it talks to on the machine of its developer.
-const OWN_ADDRESSES: [&[u8]; 10] = [
+const OWN_ADDRESSES: [&[u8]; 12] = [
+    b"externalurl",
+    b"generatorurl",
     b"apibaseurl",
     b"apiurl",
     b"api_url",

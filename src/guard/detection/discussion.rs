@@ -85,7 +85,9 @@ pub(super) fn is_about_code(text: &[u8], range: &Range<usize>, least: usize) -> 
         return true;
     }
     let mut seen: Vec<&[u8]> = Vec::new();
-    for word in words(lead).take(WORDS_READ).chain(spoken_behind(tail)) {
+    // A match may begin with the words before the code.
+    let within = words(&text[range.clone()]).take_while(|word| is_word(word)).filter(|word| is_no_code(word));
+    for word in words(lead).take(WORDS_READ).chain(within).chain(spoken_behind(tail)) {
         let word = without(MARKS_OF_SENTENCES, word);
         let Some(kind) = kind(word) else { continue };
         // Of the words that begin a question one counts.
@@ -106,10 +108,6 @@ pub(super) fn is_about_code(text: &[u8], range: &Range<usize>, least: usize) -> 
 fn spoken_behind(tail: &[u8]) -> Vec<&[u8]> {
     let attached = tail.iter().position(is_blank).unwrap_or(tail.len());
     let words: Vec<&[u8]> = words(&tail[attached..]).take(WORDS_READ).collect();
-    let is_no_code = |word: &&[u8]| {
-        let word = without(MARKS_OF_SENTENCES, word);
-        kind(word) != Some(Kind::Term) && !OF_CODE.contains(&word)
-    };
     let (mut spoken, mut at) = (Vec::new(), 0);
     for row in words.split_inclusive(|word| !is_word(word)) {
         at += row.len();
@@ -117,6 +115,12 @@ fn spoken_behind(tail: &[u8]) -> Vec<&[u8]> {
         spoken.extend(row.iter().filter(|word| is_row || is_no_code(word)));
     }
     spoken
+}
+
+/// A word that is no name in code.
+fn is_no_code(word: &[u8]) -> bool {
+    let word = without(MARKS_OF_SENTENCES, word);
+    kind(word) != Some(Kind::Term) && !OF_CODE.contains(&word)
 }
 
 /// General words that are words of languages, too.
@@ -230,64 +234,68 @@ const JOINED: [&str; 22] = [
 
 /// Terms of the trade, in the languages that weir's sets are in.
 #[rustfmt::skip]
-const TERMS: [&str; 285] = [
+const TERMS: [&str; 310] = [
     "abfrage", "access.log", "advisory", "aggregate", "ajax", "angular", "apache", "api", "apostrophe",
-    "argument", "arguments", "array", "attribute", "attributes", "awk", "backend", "backslash", "backticks",
-    "balise", "bash", "befehl", "branch", "browser", "browsers", "bug", "callback", "chrome", "client-side",
-    "cmd", "code", "codes", "codice", "column", "columns", "comando", "command", "commande", "commands",
-    "commit", "compile", "compiled", "compiler", "composer", "config", "configuration", "console",
-    "consulta", "cron", "crontab", "csp", "csrf", "css", "curl", "cve", "código", "daemon", "database",
-    "debian", "debug", "deploy", "deserialization", "deserialize", "div", "django", "docker", "dockerfile",
-    "dom", "ejs", "element", "elements", "encoded", "endpoint", "entities", "entity", "erb", "erro",
-    "error", "error.log", "errors", "escape", "escaped", "escapes", "escaping", "etiqueta", "exception",
-    "exploit", "exploits", "express", "fehlermeldung", "firefox", "firewall", "flask", "fonction",
-    "foutmelding", "framework", "freemarker", "frontend", "función", "function", "functions", "funzione",
-    "função", "git", "gradle", "grep", "hacked", "hacker", "hackers", "handlebars", "handler", "handlers",
-    "hook", "hooks", "htaccess", "html", "iframe", "injection", "injections", "inyección", "java",
-    "javascript", "jenkins", "jinja", "jquery", "js", "json", "kubernetes", "lambda", "laravel", "ldap",
-    "ldapsearch", "library", "linux", "listener", "localhost", "lodash", "log4j", "log4shell", "loop",
-    "lxml", "makefile", "mariadb", "markdown", "markup", "maven", "method", "methods", "middleware",
-    "mod_rewrite", "module", "mongo", "mongodb", "mongoose", "mustache", "mysql", "nginx", "node", "nodejs",
-    "nonce", "npm", "numpy", "oracle", "pandas", "parameter", "parameters", "params", "parser", "payload",
-    "payloads", "perl", "php", "pickle", "pip", "pipe", "placeholder", "placeholders", "plugin",
-    "pollution", "popen", "postgres", "postgresql", "powershell", "prompt-injection", "prototype", "proxy",
-    "python", "quelltext", "queries", "query", "quoted", "quotes", "quoting", "react", "redis", "regex",
-    "regexp", "repo", "repository", "requête", "ruby", "runtime", "safari", "sanitize", "sanitized",
-    "sanitizer", "sanitizing", "schema", "script", "scripts", "sed", "selector", "selectors", "serialized",
-    "shell", "skript", "snippet", "snippets", "spring", "sql", "sqlite", "ssh", "ssrf", "ssti", "statement",
-    "statements", "stderr", "stdout", "string", "strings", "struts", "stylesheet", "subprocess", "sudo",
-    "symfony", "syntax", "syscall", "systemctl", "tag", "tags", "template", "templates", "terminal",
-    "thread", "thymeleaf", "traceback", "traversal", "tutorial", "twig", "typescript", "ubuntu",
-    "undefined", "unescaped", "uniq", "unserialize", "variable", "variables", "velocity", "vue",
-    "vulnerability", "waf", "webpack", "wget", "xargs", "xml", "xpath", "xslt", "xss", "xxe", "yaml",
-    "zapytanie", "zsh", "базе", "браузер", "запрос", "запросе", "код", "команда", "команду", "ошибка",
-    "ошибку", "скрипт", "тег", "функцию", "функция", "шаблон",
+    "argument", "arguments", "array", "asp.net", "attribute", "attributes", "awk", "backend", "backslash",
+    "backticks", "balise", "bash", "befehl", "branch", "browser", "browsers", "bug", "c#", "c++",
+    "callback", "chrome", "client-side", "cmd", "code", "codes", "codice", "column", "columns", "comando",
+    "command", "commande", "commands", "commit", "compile", "compiled", "compiler", "composer", "config",
+    "configuration", "console", "consulta", "cron", "crontab", "csp", "csrf", "css", "css3", "curl", "cve",
+    "código", "daemon", "database", "debian", "debug", "deploy", "deserialization", "deserialize", "div",
+    "django", "docker", "dockerfile", "dom", "dotnet", "drupal", "ejs", "element", "elements", "eloquent",
+    "encoded", "endpoint", "entities", "entity", "erb", "erro", "error", "error.log", "errors", "es6",
+    "escape", "escaped", "escapes", "escaping", "etiqueta", "exception", "exploit", "exploits", "express",
+    "fehlermeldung", "firefox", "firewall", "flask", "fonction", "foutmelding", "framework", "freemarker",
+    "frontend", "función", "function", "functions", "funzione", "função", "git", "golang", "gradle", "grep",
+    "hacked", "hacker", "hackers", "handlebars", "handler", "handlers", "hibernate", "hook", "hooks",
+    "htaccess", "html", "html5", "iframe", "injection", "injections", "inyección", "java", "javascript",
+    "jenkins", "jinja", "jinja2", "joomla", "jquery", "js", "json", "kotlin", "kubernetes", "lambda",
+    "laravel", "ldap", "ldapsearch", "library", "linux", "listener", "localhost", "lodash", "log4j",
+    "log4shell", "loop", "lxml", "magento", "makefile", "mariadb", "markdown", "markup", "maven", "method",
+    "methods", "middleware", "mod_rewrite", "module", "mongo", "mongodb", "mongoose", "mustache", "mysql",
+    "mysqli", "nginx", "node", "nodejs", "nonce", "npm", "numpy", "oracle", "pandas", "parameter",
+    "parameters", "params", "parser", "payload", "payloads", "pdo", "perl", "php", "php8", "pickle", "pip",
+    "pipe", "placeholder", "placeholders", "plugin", "pollution", "popen", "postgres", "postgresql",
+    "powershell", "prompt-injection", "prototype", "proxy", "python", "python3", "quelltext", "queries",
+    "query", "quoted", "quotes", "quoting", "rails", "react", "redis", "regex", "regexp", "repo",
+    "repository", "requête", "ruby", "runtime", "rust", "safari", "sanitize", "sanitized", "sanitizer",
+    "sanitizing", "schema", "script", "scripts", "sed", "selector", "selectors", "serialized", "shell",
+    "skript", "snippet", "snippets", "spring", "sql", "sqlalchemy", "sqlite", "ssh", "ssrf", "ssti",
+    "statement", "statements", "stderr", "stdout", "string", "strings", "struts", "stylesheet",
+    "subprocess", "sudo", "swift", "symfony", "syntax", "syscall", "systemctl", "tag", "tags", "template",
+    "templates", "terminal", "thread", "thymeleaf", "traceback", "traversal", "tutorial", "twig",
+    "typescript", "ubuntu", "undefined", "unescaped", "uniq", "unserialize", "variable", "variables",
+    "velocity", "vue", "vue3", "vulnerability", "waf", "webpack", "wget", "wordpress", "xargs", "xml",
+    "xpath", "xslt", "xss", "xxe", "yaml", "zapytanie", "zsh", "базе", "браузер", "запрос", "запросе",
+    "код", "команда", "команду", "ошибка", "ошибку", "скрипт", "тег", "функцию", "функция", "шаблон",
 ];
 
 /// Words that texts about code have more often than others.
 #[rustfmt::skip]
-const GENERAL: [&str; 198] = [
+const GENERAL: [&str; 213] = [
     "actual", "alert", "alerts", "allowed", "alternative", "alternatives", "attack", "attacker",
     "attackers", "beispiel", "bind", "blacklist", "blank", "blanks", "block", "blocked", "blocks", "bound",
     "braces", "brackets", "broken", "call", "called", "calls", "cannot", "class", "classes", "click",
     "concatenate", "concatenation", "condition", "convert", "converts", "cookie", "correctly", "crash",
-    "crashes", "dangerous", "default", "delete", "denied", "deprecated", "difference", "directory",
-    "display", "displays", "docs", "documentation", "documents", "does", "doesn't", "doesnt", "duplicate",
-    "duplicates", "ejemplo", "empty", "entries", "equivalent", "erreur", "esempio", "evaluate", "evaluated",
-    "evaluates", "example", "examples", "execute", "executed", "executes", "exemple", "exercise", "exit",
-    "expected", "expects", "explain", "explained", "expression", "expressions", "fail", "failed", "fails",
-    "field", "filter", "fix", "fixed", "fixes", "form", "format", "forms", "funciona", "funktioniert",
-    "hangs", "import", "input", "insert", "install", "installed", "instance", "instead", "invalid", "issue",
-    "join", "joins", "klasse", "lesson", "list", "lists", "literal", "literally", "load", "loaded", "loads",
-    "log", "logs", "marche", "mean", "means", "missing", "newline", "newlines", "nothing", "null", "output",
-    "outputs", "parentheses", "parse", "parsed", "permission", "popup", "practice", "preview", "print",
-    "printed", "prints", "reload", "remove", "removes", "render", "rendered", "rendering", "renders",
-    "replace", "replaces", "reproduce", "request", "requests", "restriction", "return", "returned",
-    "returns", "row", "rows", "run", "running", "runs", "safe", "security", "select", "semicolon", "server",
-    "show", "shown", "shows", "source", "steps", "such", "tabelle", "table", "test", "tested", "testing",
-    "tests", "text", "throw", "throws", "ticket", "twice", "unable", "unsafe", "update", "upload",
-    "uploads", "url", "urls", "use", "used", "using", "version", "versus", "vs", "vulnerable", "whitelist",
-    "windows", "work", "working", "works", "wrong", "пример", "работает",
+    "crashes", "dangerous", "debugger", "default", "delete", "denied", "deprecated", "difference",
+    "directory", "display", "displays", "docs", "documentation", "documents", "does", "doesn't", "doesnt",
+    "duplicate", "duplicates", "ejemplo", "empty", "entries", "equivalent", "erreur", "esempio", "evaluate",
+    "evaluated", "evaluates", "example", "examples", "execute", "executed", "executes", "exemple",
+    "exercise", "exit", "expected", "expects", "explain", "explained", "expression", "expressions", "fail",
+    "failed", "fails", "faster", "field", "filter", "fix", "fixed", "fixes", "flickers", "form", "format",
+    "forms", "funciona", "funktioniert", "hangs", "hint", "import", "index", "indexes", "input", "insert",
+    "install", "installed", "instance", "instead", "invalid", "issue", "join", "joins", "klasse", "lesson",
+    "list", "lists", "literal", "literally", "load", "loaded", "loads", "log", "logs", "marche", "mean",
+    "means", "missing", "newline", "newlines", "nothing", "null", "object", "objects", "output", "outputs",
+    "parentheses", "parse", "parsed", "permission", "permissions", "popup", "practice", "preview", "print",
+    "printed", "prints", "properties", "property", "reload", "remove", "removes", "render", "rendered",
+    "rendering", "renders", "replace", "replaces", "reproduce", "request", "requests", "restriction",
+    "return", "returned", "returns", "row", "rows", "run", "running", "runs", "safe", "security", "select",
+    "semicolon", "server", "show", "shown", "shows", "slow", "source", "steps", "such", "tabelle", "table",
+    "test", "tested", "testing", "tests", "text", "throw", "throws", "ticket", "trigger", "triggered",
+    "triggers", "twice", "unable", "unsafe", "update", "upload", "uploads", "url", "urls", "use", "used",
+    "using", "version", "versus", "vs", "vulnerable", "whitelist", "windows", "work", "working", "works",
+    "wrong", "пример", "работает",
 ];
 
 /// Words that begin a question.

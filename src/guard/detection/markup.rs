@@ -165,7 +165,7 @@ const HOSTS: [&[u8]; 24] = [
 
 /// A file of the same host, or of a host that very many pages include.
 fn is_usual_source(source: &[u8]) -> bool {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./?=&@%,:~{}".contains(byte);
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./?=&@%,:~{}#".contains(byte);
     let path = &source[..memchr::memchr(b'?', source).unwrap_or(source.len())];
     let is_file = !holds(source, b"//") && !source.contains(&b':') && path.ends_with(b".js");
     let address = source.strip_prefix(b"https:").unwrap_or(source).strip_prefix(b"//");

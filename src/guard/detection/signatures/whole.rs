@@ -77,7 +77,7 @@ pub(super) const TABLE: &[Signature] = &[
         CodeInjection,
         "code_php_call_alone",
         &["_decode", "decompress", "call_user_func", "fsockopen", "gzinflate", "gzuncompress", "posix_", "shell_exec", "get_defined_", "curl_init", "curl_exec", "print_r", "str_rot13", "gzdecode", "array_map", "proc_open", "pcntl_", "ini_set", "create_function", "base64_", "zlib_"],
-        r"^\W{0,3}[a-z]{0,4}?(?:(?:base64|zlib|json|hex|rawurl)_decode|bzdecompress|call_user_func(?:_array)?|p?fsockopen|gz(?:inflate|uncompress|decode)|posix_\w+|shell_exec|get_defined_(?:functions|vars|constants)|curl_(?:init|exec)|str_rot13|array_map|proc_open|pcntl_\w+|ini_set|create_function)\s*(?:=\s*)?\([^\n)][^\n]{0,80}$|^\W{0,3}(?:posix_\w+|get_defined_(?:functions|vars|constants))\s*\(|^\W{0,3}print_r\s*\(\s*\$(?:globals|_)",
+        r"^\W{0,3}[a-z]{0,4}?(?:(?:base64|zlib|json|hex|rawurl)_decode|bzdecompress|call_user_func(?:_array)?|p?fsockopen|gz(?:inflate|uncompress|decode)|posix_\w+|shell_exec|get_defined_(?:functions|vars|constants)|curl_(?:init|exec)|str_rot13|array_map|proc_open|pcntl_\w+|ini_set|create_function)\s*(?:=\s*)?\([^\n).][^\n]{0,80}$|^\W{0,3}(?:posix_\w+|get_defined_(?:functions|vars|constants))\s*\(|^\W{0,3}print_r\s*\(\s*\$(?:globals|_)",
     ),
     Signature::new(
         CodeInjection,
