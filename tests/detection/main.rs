@@ -182,7 +182,7 @@ fn ours_11_words_beside_an_attack_do_not_hide_it() {
     let spoken = || sets.iter().filter(|(class, _)| SPOKEN_CLASSES.contains(&class.as_str()));
     let total: usize = spoken().map(|(_, attacks)| attacks.len()).sum();
     assert!(total >= SET_MIN, "{total} attacks");
-    // Measured: 96, 94, 96 and 74.
+    // Measured: 96, 94, 95 and 74.
     for (before, behind, floor) in [
         ("hello there friend ", "", 95),
         ("we wrote to you last week about the order and have no answer ", "", 92),

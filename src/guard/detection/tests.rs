@@ -171,8 +171,8 @@ fn ours_11_talk_about_an_attack_is_none_and_words_excuse_no_attack() {
             "my boat ' or 1=1 -- and it sails well on the lake",
         ),
         (
-            "os.system('cls') flickers in the console on my machine",
-            "os.system('cls') # flickers in the console on my machine",
+            "os.system('cls') blinks in the console of my old machine",
+            "os.system('cls') # blinks in the console of my old machine",
         ),
         ("group filter: (&(objectclass=group)(cn=a))", "*)(objectclass=group)(cn=a"),
         ("```bash\nls -l | wc -l\n```", "`bash -c id`"),
