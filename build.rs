@@ -25,52 +25,79 @@ fn main() {
         return;
     }
     let directory = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    let script = directory.join("without-tables.ld");
+    let mut linking = Linking { directory, arguments: Vec::new() };
+    // The linker that comes with the compiler, which is not the default one for all targets, knows most of what follows.
+    if let Some(linkers) = own_linkers() {
+        linking.offer(&[format!("-B{}", linkers.display()), "-fuse-ld=lld".to_owned()]);
+    }
+    let script = linking.directory.join("without-tables.ld");
     if std::fs::write(&script, WITHOUT_TABLES).is_ok() {
         let arguments = ["-Wl,--no-eh-frame-hdr".to_owned(), format!("-Wl,-T,{}", script.display())];
-        if offer(&directory, &arguments) {
+        if linking.offer(&arguments) {
             println!("cargo:rustc-cfg=without_unwinding_tables");
         }
     }
     // Functions that are the same become one. No function of weir's is told from others by its address.
-    offer(&directory, &["-Wl,--icf=all".to_owned()]);
+    linking.offer(&["-Wl,--icf=all".to_owned()]);
     // The end of one text serves as another.
-    offer(&directory, &["-Wl,-O2".to_owned()]);
-    // A bit for a word to relocate instead of 24 bytes. glibc reads these bits since 2.36, and musl only since 1.2.4, which is newer
-    // than the one that comes with older compilers.
-    if is("CARGO_CFG_TARGET_ENV", "gnu") && env::var_os("HOST") == env::var_os("TARGET") {
-        let arguments = ["-Wl,-z,pack-relative-relocs".to_owned()];
-        if links(&directory, &arguments).unwrap_or(false) && runs(&directory) {
-            pass_on(&arguments);
+    linking.offer(&["-Wl,-O2".to_owned()]);
+    // A bit for a word to relocate instead of 24 bytes. glibc reads these bits since 2.36, and musl since 1.2.4, which is newer than the
+    // one that comes with older compilers: so a program with them has to run here.
+    let arguments = ["-Wl,-z,pack-relative-relocs".to_owned()];
+    if linking.links(&arguments) && linking.runs() {
+        linking.pass_on(&arguments);
+    }
+}
+
+/// The folder of the linkers that come with the compiler, under the names that a C compiler looks for.
+fn own_linkers() -> Option<PathBuf> {
+    let compiler = env::var_os("RUSTC")?;
+    let printed = Command::new(compiler).args(["--print", "sysroot"]).output().ok()?;
+    let root = PathBuf::from(String::from_utf8(printed.stdout).ok()?.trim_end());
+    let folder = root.join("lib/rustlib").join(env::var_os("HOST")?).join("bin/gcc-ld");
+    folder.is_dir().then_some(folder)
+}
+
+/// The arguments for the linker so far.
+struct Linking {
+    /// Where programs are tried.
+    directory: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Linking {
+    /// Passes arguments on to the linker, if it can make a program with them. Tells whether it can.
+    fn offer(&mut self, arguments: &[String]) -> bool {
+        let works = self.links(arguments);
+        if works {
+            self.pass_on(arguments);
         }
+        works
+    }
+
+    fn pass_on(&mut self, arguments: &[String]) {
+        for argument in arguments {
+            println!("cargo:rustc-link-arg-bins={argument}");
+        }
+        self.arguments.extend_from_slice(arguments);
+    }
+
+    /// Whether the program that was linked last starts and ends well. There are linkers that pack relocations and do not say so as
+    /// glibc asks for, so that glibc refuses the program.
+    fn runs(&self) -> bool {
+        let mut program = Command::new(self.directory.join("probe"));
+        program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        program.status().is_ok_and(|status| status.success())
+    }
+
+    /// Whether a program can be linked with these arguments, too.
+    fn links(&self, more: &[String]) -> bool {
+        link(&self.directory, self.arguments.iter().chain(more)).unwrap_or(false)
     }
 }
 
-/// Passes arguments on to the linker, if it can make a program with them. Tells whether it can.
-fn offer(directory: &Path, arguments: &[String]) -> bool {
-    let works = links(directory, arguments).unwrap_or(false);
-    if works {
-        pass_on(arguments);
-    }
-    works
-}
-
-fn pass_on(arguments: &[String]) {
-    for argument in arguments {
-        println!("cargo:rustc-link-arg-bins={argument}");
-    }
-}
-
-/// Whether the program that was linked last starts and ends well. There are linkers that pack relocations and do not say so as glibc
-/// asks for, so that glibc refuses the program.
-fn runs(directory: &Path) -> bool {
-    let mut program = Command::new(directory.join("probe"));
-    program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    program.status().is_ok_and(|status| status.success())
-}
-
-/// Whether a program can be linked with these arguments.
-fn links(directory: &Path, arguments: &[String]) -> std::io::Result<bool> {
+/// Links a program with these arguments. Tells whether that works.
+fn link<'a>(directory: &Path, arguments: impl Iterator<Item = &'a String>) -> std::io::Result<bool> {
     let source = directory.join("probe.rs");
     std::fs::write(&source, PLAIN)?;
     let mut compiler = Command::new(env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc")));

@@ -111,7 +111,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
         .event_socket(event_socket)
         .follow_addresses()
         .owns_process()
-        .memory_gauge(gauge)
+        .memory_gauge(gauge.clone())
         .build()
         .map_err(not_built)?;
     let control = proxy.control().clone();
@@ -131,6 +131,9 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let all_turn = move |within| watched.is_ending() || watched.settle(within);
     daemon.manager.begin_watch(all_turn).map_err(os_error)?;
     predecessor.relieve();
+    if let Some(gauge) = gauge {
+        gauge.drop_code();
+    }
     Ok((daemon, signals))
 }
 

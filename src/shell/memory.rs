@@ -4,11 +4,19 @@
 pub const STRETCH_BYTES: usize = 96 * 1024;
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub use glibc::{drop_code, keep_apart, stretch, trim};
+pub use glibc::{keep_apart, stretch, trim};
+#[cfg(target_os = "linux")]
+pub use linux::drop_code;
+
+/// The size of pages on most systems. On systems with larger pages the calls fail, without harm.
+#[cfg(target_os = "linux")]
+const PAGE_BYTES: usize = 4096;
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
 mod glibc {
+    use super::PAGE_BYTES;
+
     /// A piece of this size or more has its own pages (chosen: glibc's initial value).
     const APART_BYTES: i32 = 128 * 1024;
 
@@ -21,9 +29,6 @@ mod glibc {
             libc::mallopt(libc::M_MMAP_THRESHOLD, APART_BYTES);
         }
     }
-
-    /// The size of pages on most systems. On systems with larger pages the calls fail, without harm.
-    const PAGE_BYTES: usize = 4096;
 
     /// Makes the system populate the memory that the allocator will lend this thread next, many pages at once. One at a time,
     /// on the first touch, pages cost more than the work on them, and a thread's heap grows by a call for each (measured
@@ -43,6 +48,21 @@ mod glibc {
         }
         // The piece is freed here, and the next allocations are cut out of it.
     }
+
+    /// Makes the allocator return empty pages. Otherwise memory that was freed in the middle of its heap stays with
+    /// the process: after a burst that is nearly all of it.
+    pub fn trim() {
+        // SAFETY: takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+mod linux {
+    use super::PAGE_BYTES;
 
     /// Releases the mapped pages of code and constants; pages that are needed come back one by one from the system's page
     /// cache. Most pages that the start needed, and pages that were mapped only because they lie beside those, are not needed
@@ -84,15 +104,6 @@ mod glibc {
         }
         0
     }
-
-    /// Makes the allocator return empty pages. Otherwise memory that was freed in the middle of its heap stays with
-    /// the process: after a burst that is nearly all of it.
-    pub fn trim() {
-        // SAFETY: takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
-        unsafe {
-            libc::malloc_trim(0);
-        }
-    }
 }
 
 /// Does nothing for other allocators.
@@ -108,5 +119,5 @@ pub fn trim() {}
 pub fn stretch() {}
 
 /// Does nothing on other systems.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[cfg(not(target_os = "linux"))]
 pub fn drop_code() {}

@@ -50,10 +50,15 @@ impl MemoryGauge {
         Some(Arc::new(MemoryGauge { statm, limit: AtomicU64::new(0) }))
     }
 
-    /// Sets the limit in bytes; 0 for none. Releases the program's code that only the start has used.
+    /// Sets the limit in bytes; 0 for none. Releases the code that only reading the configuration has used.
     pub fn set_limit(&self, bytes: u64) {
         self.limit.store(bytes, Ordering::Relaxed);
-        if bytes > 0 {
+        self.drop_code();
+    }
+
+    /// With a limit: releases the code that was used once, as by a start. Code that is used again comes back.
+    pub fn drop_code(&self) {
+        if self.limit.load(Ordering::Relaxed) > 0 {
             memory::drop_code();
         }
     }
