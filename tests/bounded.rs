@@ -173,6 +173,39 @@ fn refusals_with_long_texts_leave_room_for_others() {
     stored(&mut weir.connect_from("127.0.0.9"), &origin, "/100");
 }
 
+/// What a rule `behaviour` keeps of a response counts as blocks: where there are none, the response passes unseen. (It did not
+/// count, and 54 responses filled 16 MB.)
+#[cfg(feature = "detection")]
+#[test]
+fn documents_that_are_watched_stay_within_the_size() {
+    let scratch = Scratch::new();
+    let guard = scratch.file("guard", "behaviour return json:a==b 5 in 1d action log\n");
+    let weir = Weir::start(&["--memory", "16M", "--guard", &guard]);
+    let text = "x".repeat(250_000);
+    let slow = Origin::serve(move |conn| {
+        conn.request()?;
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 262000\r\n\r\n{\"x\":\"")?;
+        conn.send(&text)?;
+        // The rest never comes.
+        conn.read_to_end().map(drop)
+    });
+    let mut clients = Vec::new();
+    let peak = peak_during(&weir, || {
+        for _ in 0..150 {
+            let mut client = weir.connect();
+            client.send(slow.get("/document"));
+            assert_eq!(client.read_head().status(), 200);
+            client.read_exact(250_000);
+            clients.push(client);
+        }
+    });
+    let statistics = weir.statistics();
+    assert!(peak + CODE_KIB <= 16 << 10, "{peak} KiB beside the code: {statistics:?}");
+    assert_eq!(statistics.get("limit_memory_clients"), 0, "{statistics:?}");
+    drop(clients);
+    weir.wait_until_idle();
+}
+
 /// The start maps most of the program's code, which is used once: it goes before lists are read, not after them.
 #[test]
 fn code_of_the_start_makes_room_for_the_lists() {

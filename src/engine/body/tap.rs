@@ -41,7 +41,7 @@ impl Filter for ResponseTap {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.content.heap_bytes()
+        self.content.heap_bytes() + self.watch.as_ref().map_or(0, |watch| watch.heap_bytes())
     }
 
     fn is_needed(&self) -> bool {

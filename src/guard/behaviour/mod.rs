@@ -330,6 +330,11 @@ impl Watch {
         }
     }
 
+    /// Bytes of memory for what is kept of the body.
+    pub fn heap_bytes(&self) -> usize {
+        self.document.capacity()
+    }
+
     /// Whether more of the body is of interest.
     pub fn wants_more(&self) -> bool {
         !self.bodies.is_empty() && self.seen < BODY_BYTES_MAX

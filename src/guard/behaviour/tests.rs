@@ -245,6 +245,9 @@ fn guard_10_no_more_of_a_body_is_kept_than_is_looked_at() {
         watch.feed(&[b' '; 10_000]);
     }
     assert_eq!((watch.document.len(), watch.wants_more()), (BODY_BYTES_MAX, false));
+    assert!((BODY_BYTES_MAX..2 * BODY_BYTES_MAX).contains(&watch.heap_bytes()));
+    watch.end(true, at(0));
+    assert_eq!(watch.heap_bytes(), 0);
     let mut watch =
         Guarded::new("behaviour return status:200 1").ask("192.0.2.1", "GET", "/a", 0).watch.unwrap();
     assert!(!watch.begin(200, at(0)), "a status needs no body");
