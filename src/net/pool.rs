@@ -77,6 +77,8 @@ impl BlockRange {
 /// could take all blocks, and none of them could ever be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
+    /// Work that can be left out.
+    Spare,
     /// The head of a new request.
     Head,
     /// A request body for an origin.
@@ -143,7 +145,8 @@ impl Pool {
     /// The number of blocks that the pool would lend for this purpose now.
     pub fn lendable(&self, purpose: Purpose) -> usize {
         let reserve = match purpose {
-            Purpose::Head if self.scarce => return 0,
+            Purpose::Head | Purpose::Spare if self.scarce => return 0,
+            Purpose::Spare => self.blocks_max / 2,
             Purpose::Head => self.blocks_max / 4,
             Purpose::Upload => self.blocks_max / 8,
             Purpose::Download => self.blocks_max / 32,
@@ -428,8 +431,13 @@ mod tests {
 
     #[test]
     fn keeps_the_last_blocks_for_what_finishes_work() {
-        let cases =
-            [(Purpose::Head, 75), (Purpose::Upload, 88), (Purpose::Download, 97), (Purpose::Reply, 100)];
+        let cases = [
+            (Purpose::Spare, 50),
+            (Purpose::Head, 75),
+            (Purpose::Upload, 88),
+            (Purpose::Download, 97),
+            (Purpose::Reply, 100),
+        ];
         for (purpose, expected) in cases {
             let mut pool = Pool::new(100);
             let lent = std::iter::from_fn(|| pool.lend(purpose)).count();
@@ -442,6 +450,7 @@ mod tests {
         let mut pool = Pool::new(100);
         pool.set_scarce(true);
         assert!(pool.is_scarce() && pool.lend(Purpose::Head).is_none() && pool.refusals() == 1);
+        assert!(!pool.charge(Purpose::Spare, 1));
         assert!(pool.lend(Purpose::Upload).is_some() && pool.lend(Purpose::Download).is_some());
         pool.set_scarce(false);
         assert!(pool.lend(Purpose::Head).is_some());

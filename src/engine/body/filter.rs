@@ -100,7 +100,8 @@ pub trait Filter: Debug + Send {
     }
 
     /// The heap of the filter that grows with the body, in bytes, without held bytes. Asked after each piece. It counts as blocks of
-    /// the pool. If the pool has too few, the body is ended, or the filter leaves if the body may pass without it.
+    /// the pool. If the pool has too few, the body is ended; if it may pass without the filter, and half of the blocks are not free,
+    /// the filter goes.
     fn heap_bytes(&self) -> usize {
         0
     }
@@ -366,17 +367,34 @@ impl Filters {
     }
 }
 
+/// In place of a filter that had to go, whose memory is free.
+#[derive(Debug)]
+struct Gone;
+
+impl Filter for Gone {
+    fn handle_payload(&mut self, _: &[u8], _: &mut Output<'_>) -> Verdict {
+        Verdict::Leave
+    }
+}
+
 impl Slot {
     fn new(filter: Box<dyn Filter>) -> Slot {
         Slot { filter, held: Linear::default(), charged: 0, left: false }
     }
 
-    /// Counts the present heap of the filter.
+    /// Counts the present heap of the filter. A filter without which the body may pass gets what is spare, or goes.
     fn charge(&mut self, pool: &mut Pool, purpose: Purpose) -> Result<(), FilterFault> {
         let blocks = self.filter.heap_bytes().div_ceil(BLOCK_BYTES);
+        let is_needed = self.filter.is_needed();
+        let purpose = if is_needed { purpose } else { Purpose::Spare };
         if blocks > self.charged && !pool.charge(purpose, blocks - self.charged) {
             self.left = true;
-            return if self.filter.is_needed() { Err(FilterFault::NoMemory) } else { Ok(()) };
+            if is_needed {
+                return Err(FilterFault::NoMemory);
+            }
+            self.filter = Box::new(Gone);
+            pool.discharge(std::mem::take(&mut self.charged));
+            return Ok(());
         }
         pool.discharge(self.charged.saturating_sub(blocks));
         self.charged = blocks;
