@@ -623,7 +623,7 @@ fn draw_fault(dice: &mut Dice, bulk: bool) -> Fault {
 
 /// A reader that leaves in the middle, or reads no more.
 fn draw_leaving(dice: &mut Dice) -> Fault {
-    let most = dice.pick(&[1_000, 50_000, 300_000, 1_000_000]);
+    let most = dice.pick(&[1_000, 100_000, 300_000, 300_000, 1_000_000]);
     let at = dice.between(1, most);
     match dice.below(7) {
         0..=2 => Fault::ResetReading(at),

@@ -206,20 +206,23 @@ impl Page {
         (0..count).map(|_| page(dice)).collect()
     }
 
-    /// One or two of any kind and length, most of which can be stored.
-    pub fn draw_together(dice: &mut Dice, hosts: &[Host]) -> Vec<Page> {
+    /// A few of any kind and length, most of which can be stored; or, if the world `flows`, too long ones of a good origin.
+    pub fn draw_together(dice: &mut Dice, hosts: &[Host], flows: bool) -> Vec<Page> {
         let count = dice.pick(&[1, 3, 6]);
         let page = |dice: &mut Dice| {
-            let hosts = if dice.percent(90) { &hosts[..1] } else { hosts };
+            let hosts = if flows || dice.percent(90) { &hosts[..1] } else { hosts };
             let length_max = dice.pick(&[20_000, 100_000, 100_000, 300_000, 600_000]);
             let mut page = Page { length_max, long: dice.percent(80), ..Page::draw(dice, hosts, length_max) };
-            if dice.percent(75) {
+            if flows || dice.percent(75) {
                 let says = Says { max_age_s: dice.pick(&[Some(1), Some(600)]), ..Says::default() };
                 (page.says, page.per_user, page.date_off_s) = ([says; 2], false, Some(0));
                 (page.varying, page.in_parts) = (Varying::Nothing, false);
             }
+            if flows {
+                (page.clean, page.long, page.ranges, page.length_max) = (true, true, false, 600_000);
+            }
             page.breaks = !page.clean && dice.percent(60);
-            page.open_ended = length_max > 120_000 || dice.percent(50);
+            page.open_ended = page.length_max > 120_000 || dice.percent(50);
             page.period_us = dice.pick(&[300_000, 3_000_000, u64::MAX, u64::MAX]);
             page
         };

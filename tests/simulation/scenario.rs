@@ -186,7 +186,7 @@ impl Scenario {
             3..=6 => dice.between(1, 5) as u32,
             _ => dice.between(5, 80) as u32,
         };
-        let strict = dice.percent(50);
+        let strict = dice.percent(if together { 75 } else { 50 });
         let arrivals_us = dice.pick(&[1_000, 50_000, 1_000_000, 20_000_000]);
         let rules = [(false, false), (true, false), (true, true), (false, true)]
             .map(|(blocks, authenticates)| Rules { blocks, authenticates });
@@ -328,7 +328,13 @@ impl Scenario {
             self.arrivals_us = dice.pick(&[1_000, 50_000]);
         }
         if self.together {
-            self.pages = Page::draw_together(dice, &self.hosts);
+            // In some nothing is stored, and only readers have faults: each response passes through a window.
+            let flows = dice.percent(40);
+            if flows {
+                self.clients = self.clients.min(6);
+                self.fault_percent = dice.pick(&[20, 40, 60]);
+            }
+            self.pages = Page::draw_together(dice, &self.hosts, flows);
             self.arrivals_us = dice.pick(&[1_000, 20_000, 300_000]);
         }
     }
