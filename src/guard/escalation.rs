@@ -20,6 +20,9 @@ use std::net::IpAddr;
 /// The most violations that `permanent_after` can ask for (chosen: 8 KB for one key). More are taken as so many.
 pub const PERMANENT_AFTER_MAX: u32 = 1000;
 
+/// Times of violations that all keys keep together, for each allowed key (chosen: 64 bytes on average; by default an offender has ten).
+const TIMES_PER_KEY: usize = 8;
+
 /// The state of a key. The default is the state of an unknown key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EscalationState {
@@ -66,6 +69,11 @@ impl EscalationState {
     /// The end of the present block; `None` without one, and for a permanent block.
     pub fn blocked_until(&self, now_ms: u64) -> Option<u64> {
         self.offences.as_ref()?.blocked_until_ms.filter(|until| *until > now_ms)
+    }
+
+    /// The room of the times of violations.
+    fn room(&self) -> usize {
+        self.offences.as_ref().map_or(0, |offences| offences.events_ms.capacity())
     }
 
     /// The verdict on the last request.
@@ -137,6 +145,9 @@ pub struct Escalations {
     states: Recent<EscalationState>,
     /// Keys that are blocked for ever.
     permanent: Recent<EscalationState>,
+    /// The room of the times of violations in `states`, and its bound.
+    times: usize,
+    times_max: usize,
     dropped: u64,
     permanent_dropped: u64,
 }
@@ -145,7 +156,8 @@ impl Escalations {
     /// Tables for at most `keys_max` keys, and as many permanently blocked ones; at least one of each.
     pub fn new(keys_max: usize) -> Escalations {
         let (states, permanent) = (Recent::new(keys_max), Recent::new(keys_max));
-        Escalations { states, permanent, dropped: 0, permanent_dropped: 0 }
+        let times_max = keys_max.saturating_mul(TIMES_PER_KEY);
+        Escalations { states, permanent, times: 0, times_max, dropped: 0, permanent_dropped: 0 }
     }
 
     /// Handles one request. `key` is a keyed hash of everything that distinguishes keys; `now_ms` is milliseconds since 1970.
@@ -155,16 +167,42 @@ impl Escalations {
             return EscalationVerdict::Permanent;
         }
         let (place, evicted) = self.states.touch_or_add(key);
-        self.dropped += u64::from(evicted.is_some());
+        if let Some(evicted) = evicted {
+            self.dropped += 1;
+            self.times -= evicted.room();
+        }
+        self.times -= place.room();
         let (state, verdict) = step(std::mem::take(place), now_ms, constants);
+        let grown = state.room();
         *place = state;
+        self.times += grown;
         if matches!(verdict, EscalationVerdict::Permanent) {
-            let state = self.states.remove(key).unwrap_or_default();
-            let (place, evicted) = self.permanent.touch_or_add(key);
-            *place = state;
-            self.permanent_dropped += u64::from(evicted.is_some());
+            self.block_for_ever(key);
+        } else if grown > 0 {
+            self.bound_times(key);
         }
         verdict
+    }
+
+    /// Moves a key to those that are blocked for ever. The times of its violations decide nothing any more.
+    fn block_for_ever(&mut self, key: u64) {
+        let mut state = self.states.remove(key).unwrap_or_default();
+        self.times -= state.room();
+        if let Some(offences) = &mut state.offences {
+            offences.events_ms = Vec::new();
+        }
+        let (place, evicted) = self.permanent.touch_or_add(key);
+        *place = state;
+        self.permanent_dropped += u64::from(evicted.is_some());
+    }
+
+    /// Drops the least recently used keys while the times are too many; never the key that was just used.
+    fn bound_times(&mut self, key: u64) {
+        while self.times > self.times_max {
+            let Some(oldest) = self.states.oldest().filter(|oldest| *oldest != key) else { return };
+            self.times -= self.states.remove(oldest).map_or(0, |state| state.room());
+            self.dropped += 1;
+        }
     }
 
     /// The state of a key; counts no request.
@@ -193,7 +231,9 @@ impl Escalations {
 
     /// Forgets everything about a key, a block for ever included. False if nothing was known.
     pub fn lift(&mut self, key: u64) -> bool {
-        self.permanent.remove(key).or_else(|| self.states.remove(key)).is_some()
+        let state = self.states.remove(key);
+        self.times -= state.as_ref().map_or(0, EscalationState::room);
+        self.permanent.remove(key).or(state).is_some()
     }
 
     /// Number of keys, without those that are blocked for ever.
@@ -211,7 +251,7 @@ impl Escalations {
         self.permanent.len()
     }
 
-    /// Keys dropped because there were too many.
+    /// Keys dropped because there were too many keys or times.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }

@@ -308,6 +308,38 @@ fn ours_6_permanent_blocks_are_not_evicted_by_ordinary_keys() {
 }
 
 #[test]
+fn ours_6_times_of_violations_of_all_keys_together_are_bounded() {
+    let constants = EscalationConstants {
+        requests_max: 0,
+        window_ms: 1000,
+        block_after: u32::MAX,
+        block_ms: 1000,
+        permanent_after: Some(100),
+        permanent_window_ms: 1_000_000,
+    };
+    let mut keys = Escalations::new(100);
+    let offend = |keys: &mut Escalations, key: u64, times: u64| {
+        (0..times).map(|now| keys.step(key, 1000 + now, &constants)).last()
+    };
+    for key in 0..100 {
+        offend(&mut keys, key, 50);
+        let kept = (0..100).filter_map(|key| keys.state(key)).map(EscalationState::room).sum::<usize>();
+        assert!(kept == keys.times && kept <= 100 * TIMES_PER_KEY, "{kept} of {}", keys.times);
+    }
+    assert_eq!(keys.len() as u64 + keys.dropped(), 100);
+    assert!(keys.len() >= 8 && keys.state(99).is_some() && keys.state(0).is_none(), "the oldest ones go");
+    // A key that is blocked for ever has no times, and room for others is left when keys are lifted.
+    assert_eq!(offend(&mut keys, 99, 50), Some(EscalationVerdict::Permanent));
+    assert_eq!(keys.state(99).map(EscalationState::room), Some(0));
+    (0..100).for_each(|key| drop(keys.lift(key)));
+    assert_eq!((keys.times, keys.is_empty()), (0, true));
+    // A single key always counts exactly.
+    let mut keys = Escalations::new(1);
+    assert_eq!(offend(&mut keys, 1, 99), Some(EscalationVerdict::Over { retry_after_ms: 902 }));
+    assert_eq!(offend(&mut keys, 1, 1), Some(EscalationVerdict::Permanent));
+}
+
+#[test]
 fn ours_6_a_permanent_block_can_be_lifted() {
     let store = SharedEscalations::new(100);
     let constants = EscalationConstants { requests_max: 1, permanent_after: Some(1), ..REFERENCE };
