@@ -331,7 +331,8 @@ fn ours_6_times_of_violations_of_all_keys_together_are_bounded() {
     // A key that is blocked for ever has no times, and room for others is left when keys are lifted.
     assert_eq!(offend(&mut keys, 99, 50), Some(EscalationVerdict::Permanent));
     assert_eq!(keys.state(99).map(EscalationState::room), Some(0));
-    (0..100).for_each(|key| drop(keys.lift(key)));
+    let lifted = (0..100).filter(|key| keys.lift(*key)).count();
+    assert!(lifted >= 8, "{lifted}");
     assert_eq!((keys.times, keys.is_empty()), (0, true));
     // A single key always counts exactly.
     let mut keys = Escalations::new(1);
