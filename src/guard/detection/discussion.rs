@@ -3,7 +3,7 @@
 //! Such a text is recognised by what surrounds the code in it: marks that show text as code, and words of the trade. The words around
 //! an attack in a comment ("nice picture") are others.
 
-use super::words::{is_blank, is_word, without, words};
+use super::words::{holds, is_blank, is_word, without, words};
 use std::ops::Range;
 
 /// Fewest words outside of a span of code that make it an example in a text (chosen).
@@ -62,10 +62,6 @@ fn is_in_backticks(lead: &[u8], tail: &[u8]) -> bool {
 fn has_words(before: &[u8], behind: &[u8]) -> bool {
     let outside = words(before).chain(words(behind)).filter(|word| is_word(word));
     outside.take(WORDS_OUTSIDE).count() == WORDS_OUTSIDE
-}
-
-fn holds(text: &[u8], part: &[u8]) -> bool {
-    memchr::memmem::find(text, part).is_some()
 }
 
 /// Signs around words of a sentence.

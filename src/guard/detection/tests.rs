@@ -162,6 +162,22 @@ fn ours_11_talk_about_an_attack_is_none_and_words_excuse_no_attack() {
             "<script src=\"https://code.jquery.com.evil.example/jquery.min.js\"></script>",
         ),
         (
+            "<script src=\"https://code.jquery.com/jquery.min.js\"></script>",
+            "<script src=\"https://unpkg.com/evil@1.0.0/x.js\"></script>",
+        ),
+        (
+            "<script src=\"https://code.jquery.com/jquery.min.js\"></script>",
+            "<script src=\"//cdn.jsdelivr.net/gh/evil/x/x.js\"></script>",
+        ),
+        (
+            "<script src=\"https://code.jquery.com/jquery.min.js\"></script>",
+            "<script src=\"https://www.googletagmanager.com/gtm.js?id=GTM-EVIL\"></script>",
+        ),
+        (
+            "<script src=\"https://code.jquery.com/jquery.min.js\"></script>",
+            "<script src=\"https://code.jquery.com/jquery.js?callback=alert\"></script>",
+        ),
+        (
             "<script>function open(a) { a.hidden = false }</script>",
             "<script>function open(a) { fetch(a.href) }</script>",
         ),

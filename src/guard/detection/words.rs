@@ -5,6 +5,11 @@ pub(super) fn is_blank(byte: &u8) -> bool {
     byte.is_ascii_whitespace() || *byte == b'+'
 }
 
+/// Whether a text has this part.
+pub(super) fn holds(text: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(text, part).is_some()
+}
+
 /// The words of a text, of any characters.
 pub(super) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(is_blank).filter(|word| !word.is_empty())
