@@ -81,7 +81,7 @@ impl RedisBackend {
                 Check::Window { .. } => Script::Window,
                 Check::Escalation { .. } => Script::Escalation,
             };
-            let known = calls.iter().position(|call| is_shared && call.calls(script));
+            let known = if is_shared { calls.iter().position(|call| call.calls(script)) } else { None };
             let place = known.unwrap_or_else(|| {
                 calls.push(Command::script(script));
                 calls.len() - 1
