@@ -166,7 +166,7 @@ fn trickling_uploads() {
         name: "uploads of a byte per tick, for ever",
         bound: "--min-rate over --timeout",
         counter: "limit_rate",
-        options: &["--timeout", short_or_long("1", "3")],
+        options: &["--timeout", "3"],
         growth_kib_max: blocks_of(crowd(), 2),
     };
     let sink = Origin::serve(|conn| conn.read_to_end().map(drop));
@@ -234,7 +234,7 @@ fn clients_that_never_read() {
         name: "clients that never read 1 GB",
         bound: "BLOCK_BYTES, --timeout",
         counter: "timeouts_client",
-        options: &["--timeout", short_or_long("1", "3")],
+        options: &["--timeout", "3"],
         growth_kib_max: blocks_of(count, blocks),
     };
     let flood = Origin::serve(|conn| {
@@ -265,7 +265,7 @@ fn trickling_origins() {
         name: "origins that trickle",
         bound: "--timeout (silence only)",
         counter: "timeouts_response",
-        options: &["--timeout", short_or_long("1", "3")],
+        options: &["--timeout", "3"],
         growth_kib_max: blocks_of(crowd(), 2),
     };
     let trickles = short_or_long(12, 10);
