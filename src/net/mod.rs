@@ -6,15 +6,17 @@
 //! destructor: each owner gives its block back to the pool, and the pool's count of lent blocks proves it.
 //! A [`Mapping`] holds bytes for a longer time: a large segment of a stored body.
 //!
-//! [`AddressSteps`] finds the network that an address lies in.
+//! [`AddressSteps`] finds the network that an address lies in, [`Embedded`] has the IPv4 addresses that an IPv6 address reaches.
 
 mod address_steps;
+mod embedded;
 mod linear;
 mod mapping;
 mod pool;
 mod ring;
 
 pub use address_steps::{AddressSteps, NETWORKS_MAX};
+pub use embedded::Embedded;
 pub use linear::Linear;
 pub use mapping::Mapping;
 pub use pool::{BLOCK_BYTES, Block, Pool, Purpose, SPACES_MAX, Space};

@@ -26,13 +26,14 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::address::{BuiltIn, Embedded, built_in};
+use super::address::{BuiltIn, built_in};
 use super::address_set::{AddressSet, AddressSetBuilder};
 use super::domain_set::{DomainSet, DomainSetBuilder, EXPECTED_ROOM};
 use super::location::{RuleLocation, RuleRef};
 use super::port_set::PortSet;
 use super::rules::{Pattern, Rule, RuleError, parse_one, parse_rules};
 use crate::http::target::{Host, Name};
+use crate::net::Embedded;
 
 /// Most sources of rules: they are numbered with 16 bits.
 pub const SOURCES_MAX: usize = u16::MAX as usize;

@@ -239,7 +239,11 @@ fn guard_8_explain_says_which_line_decides() {
         ("::ffff:192.0.2.1", "203.0.113.1", 1, "by cloud_client:guard:1"),
         ("198.51.100.1", "192.0.2.1", 1, "by cloud_destination:guard:2"),
         ("198.51.100.1", "[2001:db8:a000::1]", 1, "by cloud_destination:guard:2"),
+        // Through a translator (RFC 6052) and a relay (RFC 3056).
+        ("198.51.100.1", "[64:ff9b::192.0.2.1]", 1, "by cloud_destination:guard:2"),
+        ("198.51.100.1", "[2002:c000:201::1]", 1, "by cloud_destination:guard:2"),
         ("198.51.100.1", "203.0.113.1", 0, "allowed"),
+        ("198.51.100.1", "[64:ff9b::203.0.113.1]", 0, "allowed"),
     ] {
         let options = ["--guard", &file, "--cloud-ranges", &directory, "explain", "--client", client];
         let said = run(&[&options[..], &[&format!("http://{host}/")]].concat());

@@ -35,7 +35,7 @@ use super::told::{Asker, Happened, Told};
 use super::verdict::{Cause, Denial};
 use crate::http::message::Fields;
 use crate::http::path::EitherPath;
-use crate::net::AddressSteps;
+use crate::net::{AddressSteps, Embedded};
 use crate::time::Now;
 use clouds::CloudDenials;
 use consequences::Consequences;
@@ -226,13 +226,15 @@ impl Guard {
         if self.destinations.is_empty() {
             return Ok(());
         }
-        self.destinations.judge(address, asked, &self.consequences, now)
+        reached(address)
+            .try_for_each(|address| self.destinations.judge(address, &asked, &self.consequences, now))
     }
 
     /// The refusal of an address as a destination, for one that was dialled before and may be reused. It causes no event,
     /// because an address that is not reused is judged again when it is dialled.
     pub fn destination_denial(&self, address: IpAddr) -> Option<Denial> {
-        if self.consequences.passive { None } else { self.destinations.denial(address) }
+        let mut denials = reached(address).filter_map(|address| self.destinations.denial(address));
+        if self.consequences.passive { None } else { denials.next() }
     }
 
     #[inline]
@@ -396,4 +398,9 @@ impl Guard {
     pub fn forget(&self, client: IpAddr) -> bool {
         self.counting.forget(client, self.state())
     }
+}
+
+/// The addresses that a connection to this one reaches: itself, and those behind a translator or a relay.
+fn reached(address: IpAddr) -> impl Iterator<Item = IpAddr> {
+    std::iter::once(address).chain(Embedded::of(address).iter())
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use weir::http::target::{Host, Name};
+use weir::net::Embedded;
 use weir::policy::acl::{AclBuilder, Judgement, ListKind, Refusal, Subject};
-use weir::policy::address::Embedded;
 use weir::policy::port_set::PortSet;
 use weir::policy::rules::{ERRORS_MAX, Pattern, Rule, parse_rules};
 
