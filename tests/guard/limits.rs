@@ -135,6 +135,57 @@ fn ours_1_a_store_that_fails_is_503_with_a_retry_after_of_one_second() {
     assert_eq!((status, retry_after(&head)), (503, 1), "{head}");
 }
 
+/// A line that observes refuses nothing, so its store decides nothing.
+#[test]
+fn ours_9_what_observes_passes_when_a_closed_store_fails() {
+    if !cfg!(feature = "redis") {
+        return;
+    }
+    for (lines, expected) in [
+        ("limit 9/10m per client observe", 200),
+        ("limit 9/10m per client observe\nescalate 9/1m block 15m after 3 observe", 200),
+        ("limit 9/10m per client observe\nlimit 8/10m per client path /x", 200),
+        ("limit 9/10m per client observe\nlimit 8/10m per client path /", 503),
+    ] {
+        let guarded = Guarded::start(&format!("{lines}\nstore redis://127.0.0.1:1 on-failure closed"));
+        // Asked, and then with an open breaker.
+        let statuses = [(); 6].map(|()| guarded.get("192.0.2.1", "/").0);
+        assert_eq!(statuses, [expected; 6], "{lines}");
+    }
+}
+
+/// Several lines: a client that waits as long as it was told passes all of them.
+#[test]
+fn ours_5_retry_after_is_that_of_the_line_that_refuses_longest() {
+    for (lines, requests, expected) in [
+        ("limit 2/1s per client\nlimit 4/10m per client", 5, 599..=600),
+        ("limit 4/10m per client\nlimit 2/1s per client", 5, 599..=600),
+        // The first line has refused nothing yet, and would refuse the next request.
+        ("limit 3/10m per client\nlimit 2/10s per client path /", 3, 599..=600),
+        ("limit 1/1s per client\nescalate 1/10m block 1h after 9", 2, 540..=600),
+        ("limit 1/1s per client\nescalate 1/10m block 1h after 1", 2, 3599..=3600),
+        ("limit 2/1s per client\nlimit 4/10m per client observe", 5, 1..=1),
+    ] {
+        let guarded = Guarded::start(lines);
+        let answers: Vec<_> = (0..requests).map(|_| guarded.get("192.0.2.1", "/")).collect();
+        let (status, head) = answers.last().expect("an answer");
+        assert_eq!(*status, 429, "{lines}");
+        assert!(expected.contains(&retry_after(head)), "{lines}: {head}");
+    }
+    let guarded =
+        Guarded::start("limit 1/1s per client\nescalate 1/10m block 1h after 1 forever after 1 in 1h");
+    let statuses = [(); 3].map(|()| guarded.get("192.0.2.1", "/").0);
+    assert_eq!(statuses, [200, 403, 403], "for ever");
+}
+
+/// The fields and Retry-After tell the same.
+#[test]
+fn rate_limit_fields_are_those_of_the_limit_that_refuses_longest() {
+    let guarded = Guarded::start("rate-limit-fields\nlimit 2/10s per client path /\nlimit 2/10m per client");
+    let heads = [(); 3].map(|()| guarded.get("192.0.2.1", "/").1);
+    assert!(heads[2].contains("RateLimit-Policy: \"default\";q=2;w=600\r\n"), "{}", heads[2]);
+}
+
 #[test]
 fn guard_4_bans_of_the_file_are_403_and_named() {
     let guarded = Guarded::start("ban 203.0.113.0/24 for 7d reason \"abuse report\"\nban 2001:db8:bad::/48");

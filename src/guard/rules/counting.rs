@@ -39,6 +39,26 @@ pub struct Decided {
     pub quota: Option<Quota>,
 }
 
+/// The answers of a request's counters so far.
+#[derive(Default)]
+struct Tally {
+    decided: Decided,
+    /// Milliseconds until every counter lets a request pass again, observing ones aside; [`FOR_EVER`] for never.
+    wait_ms: u64,
+}
+
+const FOR_EVER: u64 = u64::MAX;
+
+impl Tally {
+    /// The decision: a block for ever or the first refusal, until no counter refuses any more.
+    fn decide(mut self) -> Decided {
+        if let Some(denial) = &mut self.decided.denial {
+            denial.retry_after_s = retry_after_s(self.wait_ms);
+        }
+        self.decided
+    }
+}
+
 /// The question to a store for one request, and the answers of this process.
 #[derive(Debug)]
 pub struct Question {
@@ -122,12 +142,12 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
-        let mut tally = Decided::default();
+        let mut tally = Tally::default();
         for counter in &self.counters {
             let answer = counter.record_client(&consequences.state, client, now);
             self.add(&mut tally, counter, answer, &asked, consequences, now);
         }
-        tally
+        tally.decide()
     }
 
     /// Records a request with every counter that covers it. The breaker decides whether the store may be asked, and is called
@@ -160,15 +180,16 @@ impl Counting {
         now: Now,
         breaker: &mut Breaker,
     ) -> Counted {
+        let covering = || self.counters.iter().filter(|counter| counter.covers(subject, path));
         // Only for a counted request, because the call may use up the probe of this second.
-        if !self.counters.iter().any(|counter| counter.covers(subject, path)) {
+        if covering().next().is_none() {
             return Counted::Decided(Decided::default());
         }
         if breaker.may_ask(now.monotonic_us) {
             return Counted::Ask(self.question(subject, path, consequences, now));
         }
-        let tally = self.record(subject, path, asked, consequences, now);
-        Counted::Decided(self.without_store(rules, tally, consequences))
+        let own = self.record(subject, path, asked, consequences, now);
+        Counted::Decided(Self::without_store(rules, own, covering(), consequences))
     }
 
     /// The decision of this process alone.
@@ -180,12 +201,12 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
-        let mut tally = Decided::default();
+        let mut tally = Tally::default();
         for counter in self.counters.iter().filter(|counter| counter.covers(subject, path)) {
             let answer = counter.record(&consequences.state, subject, path, now);
             self.add(&mut tally, counter, answer, asked, consequences, now);
         }
-        tally
+        tally.decide()
     }
 
     /// The question to the store, with the answers of this process, whose counters count in parallel.
@@ -216,23 +237,19 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
-        let counters = question.own.iter().filter_map(|(place, own)| Some((self.counters.get(*place)?, own)));
-        let mut tally = Decided::default();
+        let counters =
+            || question.own.iter().filter_map(|(place, own)| Some((self.counters.get(*place)?, *own)));
+        let mut tally = Tally::default();
+        let mut add = |counter, answer| self.add(&mut tally, counter, answer, asked, consequences, now);
         match answers {
             Ok(answers) => {
-                for ((counter, _), answer) in counters.zip(answers) {
-                    self.add(&mut tally, counter, *answer, asked, consequences, now);
-                }
-                tally
+                counters().zip(answers).for_each(|((counter, _), answer)| add(counter, *answer));
+                tally.decide()
             }
             Err(_) => {
-                for (counter, own) in counters {
-                    self.add(&mut tally, counter, *own, asked, consequences, now);
-                }
-                match self.store {
-                    Some(rules) => self.without_store(rules, tally, consequences),
-                    None => tally,
-                }
+                counters().for_each(|(counter, own)| add(counter, own));
+                let (own, asked) = (tally.decide(), counters().map(|(counter, _)| counter));
+                self.store.map_or(own, |rules| Self::without_store(rules, own, asked, consequences))
             }
         }
     }
@@ -246,12 +263,19 @@ impl Counting {
         question.own.len() == answers.len() && question.own.iter().zip(answers).all(is_answer)
     }
 
-    /// The decision when the store does not answer.
-    fn without_store(&self, rules: StoreRules, tally: Decided, consequences: &Consequences) -> Decided {
+    /// The decision when the store does not answer about these counters: `own` is that of this process.
+    fn without_store<'g>(
+        rules: StoreRules,
+        own: Decided,
+        mut asked: impl Iterator<Item = &'g Counter>,
+        consequences: &Consequences,
+    ) -> Decided {
         match rules.on_failure {
-            OnFailure::Local => tally,
+            OnFailure::Local => own,
             OnFailure::Open => Decided::default(),
-            OnFailure::Closed if consequences.passive => Decided::default(),
+            OnFailure::Closed if consequences.passive || asked.all(|counter| counter.observe) => {
+                Decided::default()
+            }
             OnFailure::Closed => {
                 let denial = Denial { cause: Cause::StoreFailed, line: rules.line, retry_after_s: 1 };
                 Decided { denial: Some(denial), quota: None }
@@ -263,7 +287,7 @@ impl Counting {
     #[inline]
     fn add<'a>(
         &self,
-        tally: &mut Decided,
+        tally: &mut Tally,
         counter: &Counter,
         answer: Answer,
         asked: &impl Fn() -> Asker<'a>,
@@ -271,7 +295,10 @@ impl Counting {
         now: Now,
     ) {
         if self.quotas {
-            add_quota(tally, counter, answer);
+            add_quota(&mut tally.decided, counter, answer);
+        }
+        if !counter.observe {
+            tally.wait_ms = tally.wait_ms.max(wait_ms(answer));
         }
         if !matches!(
             answer,
@@ -362,48 +389,66 @@ impl Counting {
     }
 }
 
-fn add_quota(tally: &mut Decided, counter: &Counter, answer: Answer) {
+fn add_quota(decided: &mut Decided, counter: &Counter, answer: Answer) {
     let (Answer::Window { left, retry_after_ms, .. }, Kind::Window { limit, window_ms, .. }) =
         (answer, counter.kind)
     else {
         return;
     };
-    if tally.quota.is_none_or(|other| left < other.left) {
-        let (window_s, reset_s) = (seconds(window_ms), seconds(retry_after_ms));
-        tally.quota = Some(Quota { limit, window_s, left, reset_s });
+    let (window_s, reset_s) = (seconds(window_ms), seconds(retry_after_ms));
+    if decided.quota.is_none_or(|other| (left, other.reset_s) < (other.left, reset_s)) {
+        decided.quota = Some(Quota { limit, window_s, left, reset_s });
+    }
+}
+
+/// Milliseconds until the counter with this answer lets a request pass.
+#[inline]
+fn wait_ms(answer: Answer) -> u64 {
+    match answer {
+        Answer::Window { retry_after_ms, .. }
+        | Answer::Escalation(
+            EscalationVerdict::Over { retry_after_ms } | EscalationVerdict::Blocked { retry_after_ms },
+        ) => retry_after_ms,
+        Answer::Escalation(EscalationVerdict::Pass) => 0,
+        Answer::Escalation(EscalationVerdict::Permanent) => FOR_EVER,
     }
 }
 
 #[inline(never)]
 fn add_denial(
-    tally: &mut Decided,
+    tally: &mut Tally,
     counter: &Counter,
     answer: Answer,
     asked: &Asker<'_>,
     consequences: &Consequences,
     now: Now,
 ) {
-    let (cause, retry_after_ms) = match (answer, counter.kind) {
+    let cause = match (answer, counter.kind) {
         (Answer::Window { within: true, .. } | Answer::Escalation(EscalationVerdict::Pass), _) => return,
-        (Answer::Window { retry_after_ms, .. }, Kind::Window { .. }) => (Cause::Limit, retry_after_ms),
-        (Answer::Escalation(EscalationVerdict::Over { retry_after_ms }), _) => (Cause::Over, retry_after_ms),
-        (Answer::Escalation(EscalationVerdict::Blocked { retry_after_ms }), _) => {
-            (Cause::Blocked, retry_after_ms)
-        }
-        (Answer::Escalation(EscalationVerdict::Permanent), _) => (Cause::Permanent, 0),
+        (Answer::Window { .. }, Kind::Window { .. }) => Cause::Limit,
+        (Answer::Escalation(EscalationVerdict::Over { .. }), _) => Cause::Over,
+        (Answer::Escalation(EscalationVerdict::Blocked { .. }), _) => Cause::Blocked,
+        (Answer::Escalation(EscalationVerdict::Permanent), _) => Cause::Permanent,
         // The store has answered another question: the answer is ignored.
         (Answer::Window { .. }, Kind::Escalation(_)) => return,
     };
-    let retry_after_s = if cause == Cause::Permanent { 0 } else { seconds(retry_after_ms).max(1) };
-    let denial = Denial { cause, line: counter.line, retry_after_s };
+    let denial = Denial { cause, line: counter.line, retry_after_s: retry_after_s(wait_ms(answer)) };
     let told = Told { limit: Some(counter.kind.limit()), ..Told::by(Happened::RateLimited, asked) };
     if consequences.refuse(told, denial, counter.observe, now).is_err() {
-        tally.denial.get_or_insert(denial);
+        match cause {
+            Cause::Permanent => tally.decided.denial = Some(denial),
+            _ => _ = tally.decided.denial.get_or_insert(denial),
+        }
     }
     // The requests of a blocked client are no further violations.
     if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
         consequences.violate((Violation::Limit, Categories::ALL), asked, counter.per, now);
     }
+}
+
+/// The value of Retry-After: at least a second, so that no client asks at once; 0 for never.
+fn retry_after_s(wait_ms: u64) -> u32 {
+    if wait_ms == FOR_EVER { 0 } else { seconds(wait_ms).max(1) }
 }
 
 /// Whole seconds, rounded up.
