@@ -144,7 +144,7 @@ impl TrustTable {
             }
             Field::Single(name) => {
                 let mut found = Entries::of(fields.all(name));
-                let address = node(found.next()?);
+                let address = bare_address(found.next()?);
                 // Of two fields it is unknown which one the proxy has set.
                 if found.next().is_none() { address } else { None }
             }
@@ -152,19 +152,21 @@ impl TrustTable {
     }
 
     /// The entry that counts: the one at `depth`, or the first from the right that is not a trusted proxy's. `None` if there
-    /// are too few, or if the entry is no address. Entries left of it are not read.
+    /// are fewer than `depth`, or if the entry is no address. Entries left of that depth are not read.
     fn entry_that_counts(
         &self,
         mut entries: impl Iterator<Item = Option<IpAddr>>,
         depth: usize,
     ) -> Option<IpAddr> {
+        let mut not_trusted = None;
         for _ in 1..depth {
-            let address = entries.next()??;
-            if !self.trusts(address) {
-                return Some(address);
+            let entry = entries.next()?;
+            if not_trusted.is_none() && !entry.is_some_and(|address| self.trusts(address)) {
+                not_trusted = Some(entry);
             }
         }
-        entries.next()?
+        let deepest = entries.next()?;
+        not_trusted.unwrap_or(deepest)
     }
 }
 
@@ -229,6 +231,12 @@ fn node(entry: &[u8]) -> Option<IpAddr> {
         }
         Some(_) | None => text.parse::<IpAddr>().ok().map(|address| address.to_canonical()),
     }
+}
+
+/// Reads an address alone, in canonical form: fields with one address have no port.
+fn bare_address(value: &[u8]) -> Option<IpAddr> {
+    let address = std::str::from_utf8(value).ok()?.parse::<IpAddr>().ok()?;
+    Some(address.to_canonical())
 }
 
 /// The last entry of a list, if it is an address in dotted decimal without a port: this usual form is read in one pass over
@@ -350,12 +358,15 @@ mod tests {
         expect(two, "X-Forwarded-For: 198.51.100.1,192.0.2.1,10.0.0.2", "192.0.2.1");
         // Fewer entries than that: the peer.
         expect(two, "X-Forwarded-For: 10.0.0.2", "10.0.0.1");
+        expect(two, "X-Forwarded-For: 192.0.2.1", "10.0.0.1");
         // One on the right is not trusted: it is what the nearest trusted proxy has seen.
         expect(two, "X-Forwarded-For: 192.0.2.1, 203.0.113.5", "203.0.113.5");
         let three = "trust 10.0.0.0/8 depth 3\ntrust 2001:db8::/32";
         expect(three, "X-Forwarded-For: 192.0.2.1, 10.0.0.3, [2001:db8::2]:443", "192.0.2.1");
         expect(three, "X-Forwarded-For: 192.0.2.1, 203.0.113.5, 10.0.0.2", "203.0.113.5");
         expect(three, "X-Forwarded-For: 192.0.2.1, unknown, 10.0.0.2", "10.0.0.1");
+        expect(three, "X-Forwarded-For: 192.0.2.1, 10.0.0.2", "10.0.0.1");
+        expect(three, "X-Forwarded-For: x, 203.0.113.5, 10.0.0.2", "203.0.113.5");
         // The most specific line has the depth.
         expect(
             "trust 10.0.0.0/8 depth 2\ntrust 10.0.0.1",
@@ -490,6 +501,9 @@ mod tests {
         expect(lines, "X-Real-IP: 192.0.2.4|X-Forwarded-For: 192.0.2.5, 192.0.2.3", "192.0.2.3");
         expect(lines, "X-Real-IP: 192.0.2.4|X-Forwarded-For: x", "192.0.2.4");
         expect(lines, "X-Real-IP: x", "10.0.0.1");
+        // A port makes it invalid, and brackets do.
+        expect(lines, "CF-Connecting-IP: 192.0.2.1:80|X-Real-IP: 192.0.2.4", "192.0.2.4");
+        expect(lines, "CF-Connecting-IP: [2001:db8::1]|True-Client-IP: ::ffff:192.0.2.9", "192.0.2.9");
     }
 
     #[test]

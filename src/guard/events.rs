@@ -4,7 +4,9 @@
 //! events and gets their number: no reader delays the loops.
 
 use crate::http::date::civil;
+use crate::http::path;
 use crate::time::Now;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -247,6 +249,16 @@ fn is_secret(name: &str) -> bool {
     SECRET_FIELDS.contains(&name.as_str()) || SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
+/// A name of a parameter without percent-encoding, as an application reads it.
+fn unescaped(name: &str) -> Cow<'_, str> {
+    if !name.contains('%') {
+        return Cow::Borrowed(name);
+    }
+    let mut bytes = name.as_bytes().to_vec();
+    path::decode(&mut bytes);
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// The end of what is kept of a text.
 fn end_of_text(text: &str) -> usize {
     let mut end = text.len().min(TEXT_BYTES_MAX);
@@ -276,9 +288,10 @@ pub fn redacted(text: &str) -> String {
             continue;
         }
         let before = text[..at].trim_end_matches(['"', '\'', ' ']);
-        let name_at = before.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c)));
+        let name_at = before.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_-%".contains(c)));
         let name =
             &before[name_at.map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8))..];
+        let name = &*unescaped(name);
         if is_secret(name) {
             let value = rest.trim_start_matches([' ', '"', '\'']);
             let quote = rest[..rest.len() - value.len()].chars().next_back();
@@ -427,6 +440,9 @@ mod tests {
             ("redis://u:p@ss@h:1/0", "redis://[redacted]@h:1/0"),
             ("to http://a.example/b@c", "to http://a.example/b@c"),
             ("token=", "token="),
+            ("/a?pass%77ord=x&b=c", "/a?pass%77ord=[redacted]&b=c"),
+            ("/a?%74%6F%6Ben=x", "/a?%74%6F%6Ben=[redacted]"),
+            ("/a?100%=x&%zztoken%4=y", "/a?100%=x&%zztoken%4=[redacted]"),
             ("étoken=é", "étoken=[redacted]"),
         ] {
             assert_eq!(redacted(text), expected, "{text}");
