@@ -4,11 +4,12 @@ use super::feature;
 use super::problem::{Located, Origin, Problems};
 use super::settings::Settings;
 use crate::guard::ban_file::{self, FileBan, Times};
-use crate::guard::bans::{Ban, BanOrigin};
+use crate::guard::bans::{Ban, BanOrigin, check_network};
 use crate::guard::clouds::{self, Clouds, Provider, Ranges};
 use crate::guard::csrf::{KEY_BYTES_MIN, Key};
 use crate::guard::detection::DetectRules;
 use crate::guard::directives::{self, CloudFetch, Directives};
+use crate::guard::networks::network_text;
 use crate::guard::rules::Guard;
 use crate::guard::state::{BANS_MAX, State};
 use crate::part::guard::{Built, built};
@@ -202,9 +203,10 @@ pub fn detect_rules(
     let Some(file) = named(settings) else { return Ok(DetectRules::default()) };
     let mut problems = Problems::new();
     let directives = load_directives(file, read_file, &mut problems);
-    directives.map(|directives| directives.detect).ok_or(problems)
+    directives.filter(|_| problems.is_empty()).map(|directives| directives.detect).ok_or(problems)
 }
 
+/// The lines that are right; `None` for a file that cannot be read.
 fn load_directives(
     file: &Located<PathBuf>,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
@@ -217,13 +219,11 @@ fn load_directives(
             return None;
         }
     };
-    directives::parse(&text)
-        .map_err(|wrong| {
-            for problem in wrong {
-                problems.add(at(&file.value, problem.line), problem.message);
-            }
-        })
-        .ok()
+    let (directives, wrong) = directives::read(&text);
+    for problem in wrong {
+        problems.add(at(&file.value, problem.line), problem.message);
+    }
+    Some(directives)
 }
 
 fn at(path: &Path, line: u32) -> Origin {
@@ -264,10 +264,10 @@ fn load_bans(
         match ban_file::parse(&text, times, directives.bans_max.unwrap_or(BANS_MAX)) {
             Ok(read) => {
                 for problem in read.problems {
-                    log::warn!("{}:{}: {}", file.display(), problem.line, problem.message);
+                    log::warn!("{}: {}", at(&file, problem.line), problem.message);
                 }
-                bans.extend(read.bans.into_iter().map(|ban| {
-                    let FileBan { network, until_unix_ms, reason } = ban;
+                bans.extend(without_refused(&file, read.bans, directives).into_iter().map(|ban| {
+                    let FileBan { network, until_unix_ms, reason, line: _ } = ban;
                     (network, Ban { until_unix_ms, reason, origin: BanOrigin::BanFile, line })
                 }));
             }
@@ -277,6 +277,25 @@ fn load_bans(
                 }
             }
         }
+    }
+    bans
+}
+
+/// Reports the bans of a file whose networks are not banned, and leaves them out.
+fn without_refused(file: &Path, mut bans: Vec<FileBan>, directives: &Directives) -> Vec<FileBan> {
+    let trusted = || directives.trust.iter().flat_map(|trust| &trust.networks);
+    let mut refused = 0;
+    bans.retain(|ban| {
+        let Err(error) = check_network(ban.network, trusted()) else { return true };
+        refused += 1;
+        if refused <= ban_file::PROBLEMS_MAX {
+            log::warn!("{}: {} is not banned: {error}", at(file, ban.line), network_text(ban.network));
+        }
+        false
+    });
+    if refused > ban_file::PROBLEMS_MAX {
+        let untold = refused - ban_file::PROBLEMS_MAX;
+        log::warn!("{}: {untold} more networks are not banned for such reasons", file.display());
     }
     bans
 }

@@ -216,12 +216,7 @@ impl Bans {
         if !ban.is_live(now_unix_ms) {
             return Err(BanError::NoDuration);
         }
-        if loopback().iter().any(|loopback| overlap(loopback, &network)) {
-            return Err(BanError::Loopback);
-        }
-        if let Some(trusted) = self.trusted.iter().find(|trusted| overlap(trusted, &network)) {
-            return Err(BanError::Trusted(*trusted));
-        }
+        check_network(network, self.trusted.iter())?;
         let ban = Ban { reason: cut(ban.reason), ..ban };
         let before = self.position(&network, Some(ban.origin.layer()));
         if let Some(at) = before {
@@ -513,6 +508,21 @@ pub fn is_private(network: IpNet) -> bool {
             v6.prefix_len() >= 7 && first & 0xFE00 == 0xFC00
                 || v6.prefix_len() >= 10 && first & 0xFFC0 == 0xFE80
         }
+    }
+}
+
+/// Whether a network may be banned: it holds neither loopback addresses nor a trusted proxy (section 4).
+pub fn check_network<'n>(
+    network: IpNet,
+    mut trusted: impl Iterator<Item = &'n IpNet>,
+) -> Result<(), BanError> {
+    let network = plain(network);
+    if loopback().iter().any(|loopback| overlap(loopback, &network)) {
+        return Err(BanError::Loopback);
+    }
+    match trusted.find(|trusted| overlap(trusted, &network)) {
+        Some(trusted) => Err(BanError::Trusted(*trusted)),
+        None => Ok(()),
     }
 }
 

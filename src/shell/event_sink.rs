@@ -1,14 +1,16 @@
 //! Events of the guard for a file or a socket: a thread reads the ring and writes lines of JSON.
 //!
-//! The loops never wait for the thread. Events that cannot be written stay in the ring and are tried again; a separate line
-//! has the number of events that the ring dropped meanwhile. The file is opened for each batch, so rotation needs no signal.
+//! The loops never wait for the thread. Events that cannot be written stay in the ring and are tried again, each once it can be
+//! written; a separate line has the number of events that the ring dropped meanwhile. The file is opened for each batch, so rotation
+//! needs no signal.
 
 use crate::guard::state::State;
+use rustix::fs::{Access, access};
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -16,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// How often the ring is read (chosen: short beside the time in which events fill it).
 const READ_EVERY: Duration = Duration::from_millis(200);
+
+/// How soon a socket with a full queue is tried again (chosen: the queue of the system has ten events).
+const TRIED_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// Events in one batch (chosen).
 const BATCH_MAX: usize = 512;
@@ -45,14 +50,15 @@ pub struct EventSink {
 impl EventSink {
     /// Starts the thread. A file that cannot be opened is an error now.
     pub fn start(state: Arc<State>, target: EventTarget) -> io::Result<EventSink> {
-        target.write(&[])?;
+        target.write(&[]).1?;
         let ends = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&ends);
         let thread = thread::Builder::new().name("weir-events".to_owned()).spawn(move || {
-            let mut reader = Reader { state, target, cursor: 0, told: None };
+            let mut reader = Reader { state, target, cursor: 0, lost: 0, told: None };
+            let mut pause = READ_EVERY;
             while !stop.load(Ordering::Relaxed) {
-                thread::park_timeout(READ_EVERY);
-                reader.pass_on();
+                thread::park_timeout(pause);
+                pause = if reader.pass_on() { READ_EVERY } else { TRIED_AGAIN_AFTER };
             }
         })?;
         Ok(EventSink { ends, thread: Some(thread) })
@@ -73,33 +79,68 @@ impl Drop for EventSink {
 struct Reader {
     state: Arc<State>,
     target: EventTarget,
+    /// Of the next event in the ring.
     cursor: u64,
+    /// Events that the ring dropped, and that no line has told yet.
+    lost: u64,
     /// Time of the last logged failure.
     told: Option<Instant>,
 }
 
 impl Reader {
-    /// Writes the events since the last call.
-    fn pass_on(&mut self) {
+    /// Writes the events since the last call. Returns `false` if the receiver's queue is full.
+    fn pass_on(&mut self) -> bool {
         loop {
-            let mut cursor = self.cursor;
-            let (events, lost) = self.state.read_events(&mut cursor, BATCH_MAX);
-            let told = (lost > 0).then(|| format!("{{\"event_type\":\"events_lost\",\"count\":{lost}}}"));
-            let lines: Vec<String> =
-                told.into_iter().chain(events.iter().map(|event| event.json())).collect();
-            if lines.is_empty() {
-                return;
-            }
-            if let Err(error) = self.target.write(&lines) {
-                if self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
-                    log::warn!("guard: events cannot be written to {}: {error}", self.target.name());
-                    self.told = Some(Instant::now());
-                }
-                return;
-            }
+            let mut end = self.cursor;
+            let (events, lost) = self.state.read_events(&mut end, BATCH_MAX);
             self.state.count_events_lost(lost);
-            self.cursor = cursor;
+            self.lost += lost;
+            self.cursor = end - events.len() as u64;
+            let lost = self.lost;
+            let note = (lost > 0).then(|| format!("{{\"event_type\":\"events_lost\",\"count\":{lost}}}"));
+            let notes = note.iter().len();
+            let lines: Vec<String> =
+                note.into_iter().chain(events.iter().map(|event| event.json())).collect();
+            if lines.is_empty() {
+                return true;
+            }
+            let (written, outcome) = self.target.write(&lines);
+            if written >= notes {
+                self.lost = 0;
+            }
+            self.cursor += written.saturating_sub(notes) as u64;
+            match outcome {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) => {
+                    self.report(&error);
+                    return true;
+                }
+            }
         }
+    }
+
+    fn report(&mut self, error: &io::Error) {
+        if self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            log::warn!("guard: events cannot be written to {}: {error}", self.target.name());
+            self.told = Some(Instant::now());
+        }
+    }
+}
+
+/// Whether events could be written to this file, or are sent to a socket whose path is short enough; creates nothing.
+pub fn check_event_target(path: &Path, is_socket: bool) -> io::Result<()> {
+    if is_socket {
+        return SocketAddr::from_pathname(path).map(drop);
+    }
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(access(path, Access::WRITE_OK)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            Ok(access(directory.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -111,19 +152,37 @@ impl EventTarget {
         }
     }
 
-    fn write(&self, lines: &[String]) -> io::Result<()> {
+    /// Writes lines. Returns the number of those that were written, and the error that ended it.
+    fn write(&self, lines: &[String]) -> (usize, io::Result<()>) {
         match self {
-            EventTarget::File(path) => {
-                let mut text = lines.join("\n");
-                if !lines.is_empty() {
-                    text.push('\n');
-                }
-                let mut file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
-                file.write_all(text.as_bytes())
-            }
+            EventTarget::File(path) => match append(path, lines) {
+                Ok(()) => (lines.len(), Ok(())),
+                Err(error) => (0, Err(error)),
+            },
             EventTarget::Socket(path, socket) => {
-                lines.iter().try_for_each(|line| socket.send_to(line.as_bytes(), path).map(|_| ()))
+                for (at, line) in lines.iter().enumerate() {
+                    if let Err(error) = socket.send_to(line.as_bytes(), path) {
+                        return (at, Err(error));
+                    }
+                }
+                (lines.len(), Ok(()))
             }
         }
     }
+}
+
+/// Appends lines to a file, all or none: a disk that is full takes the beginning of a write.
+fn append(path: &Path, lines: &[String]) -> io::Result<()> {
+    let mut text = lines.join("\n");
+    if !lines.is_empty() {
+        text.push('\n');
+    }
+    let mut file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
+    let before = file.metadata()?;
+    file.write_all(text.as_bytes()).inspect_err(|_| {
+        if before.is_file() {
+            // What remains is a line that ends too early, if that fails, too.
+            let _ = file.set_len(before.len());
+        }
+    })
 }

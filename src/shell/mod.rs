@@ -48,7 +48,7 @@ pub use clouds::KnownClouds;
 pub use clouds::{CloudRefresher, CloudSources};
 #[cfg(feature = "admin")]
 pub use control_socket::{ControlSocket, Predecessor, Reply, SocketFile, ask as ask_daemon, take_over};
-pub use event_sink::{EventSink, EventTarget};
+pub use event_sink::{EventSink, EventTarget, check_event_target};
 pub use guard_link::GuardLink;
 use guard_link::StoreQuestions;
 pub use health::Health;

@@ -132,6 +132,121 @@ fn ours_12_events_go_to_a_file_and_to_a_socket() {
     assert!(received.starts_with('{') && received.ends_with('}'), "{received}");
 }
 
+/// The queue of a socket has few places: each event comes once, in order, and none is missing.
+#[test]
+fn ours_12_a_burst_of_events_goes_to_a_socket_once() {
+    const EVENTS: usize = 100;
+    let scratch = Scratch::new();
+    let receiver = std::os::unix::net::UnixDatagram::bind(scratch.join("receiver")).expect("a socket");
+    receiver.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time-out");
+    let path = scratch.join("receiver");
+    let guarded = Guarded::start(&format!("ban 203.0.113.0/24\nevents unix:{path}"));
+    for client in 0..EVENTS {
+        assert_eq!(guarded.get(&format!("203.0.113.{client}"), "/").0, 403);
+    }
+    for client in 0..EVENTS {
+        let mut block = [0; 4096];
+        let length = receiver.recv(&mut block).expect("an event");
+        let line = String::from_utf8_lossy(&block[..length]).into_owned();
+        assert!(line.contains(&format!("\"203.0.113.{client}\"")), "{client}: {line}");
+    }
+}
+
+/// A file that takes nothing: what the ring drops meanwhile is counted at once.
+#[test]
+fn ours_12_events_that_a_full_disk_loses_are_counted() {
+    const EVENTS: usize = 5000;
+    let guarded = Guarded::with_options("ban 203.0.113.0/24\nevents /dev/full", &["--sandbox=no"]);
+    let mut raw = guarded.weir.connect();
+    for _ in 0..EVENTS {
+        assert_eq!(super::ask(&mut raw, &guarded.origin, "203.0.113.1", "GET", "/", "").0, 403);
+    }
+    crate::common::eventually("they are counted", || {
+        (guarded.weir.statistics().get("guard_events_lost") > 0).then_some(())
+    });
+}
+
+/// What fails only when it is used is found before anything is replaced.
+#[test]
+fn a_reload_with_a_store_or_events_that_cannot_be_used_changes_nothing() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.join("folder")).expect("a folder");
+    let before = "trust 127.0.0.0/8\nban 203.0.113.1\n";
+    let file = scratch.file("guard.conf", before);
+    let (weir, origin) = (Weir::start(&["--guard", &file]), crate::common::Origin::ok());
+    let long = "x".repeat(120);
+    let socket = format!("events unix:/{long}");
+    for (line, expected) in [
+        ("store redis://127.0.0.1:1/x", "number of a database"),
+        ("store redis-cluster://127.0.0.1:1/3", "one database only"),
+        ("store redis://u:%ff@127.0.0.1:1", "store: "),
+        ("events /nonexistent/events.json", "events: "),
+        ("events folder", "events: "),
+        (&socket, "events: "),
+    ] {
+        let redis = line.starts_with("store");
+        if redis && !cfg!(feature = "redis") {
+            continue;
+        }
+        let wrong = format!("trust 127.0.0.0/8\nban 203.0.113.2\n{line}\nban-file missing\n");
+        scratch.file("guard.conf", &wrong);
+        let checked = run(&["--check", "--guard", &file]);
+        assert_eq!(checked.code, 78, "{line}: {checked:?}");
+        assert!(checked.err.contains("guard.conf:4: ") && checked.err.contains("missing"), "{checked:?}");
+        scratch.file("guard.conf", wrong.replace("ban-file missing\n", ""));
+        for answer in [run(&["--check", "--guard", &file]), run(&["--port", "0", "--guard", &file])] {
+            assert_eq!(answer.code, 78, "{line}: {answer:?}");
+            assert!(answer.err.contains("guard.conf:3: ") && answer.err.contains(expected), "{answer:?}");
+        }
+        let rejected = || weir.error_lines().iter().filter(|told| told.contains("not reloaded")).count();
+        let before = rejected();
+        weir.signal(rustix::process::Signal::HUP);
+        crate::common::eventually("the reload is refused", || (rejected() > before).then_some(()));
+        weir.wait_for_error(|told| told.contains("guard.conf:3: ") && told.contains(expected));
+        for (client, status) in [("203.0.113.1", 403), ("203.0.113.2", 200)] {
+            let found = super::ask(&mut weir.connect(), &origin, client, "GET", "/", "").0;
+            assert_eq!(found, status, "{line}: {client}");
+        }
+    }
+}
+
+/// All errors at once: those of the lines, and those of the files that the right lines name.
+#[test]
+fn a_faulty_line_hides_no_missing_file() {
+    let scratch = Scratch::new();
+    let file = scratch.file(
+        "guard.conf",
+        "nonsense\nban-file missing\ncsrf key-file nokey\nevents /nonexistent/events.json\n",
+    );
+    let checked = run(&["--check", "--guard", &file]);
+    for part in ["guard.conf:1: ", "guard.conf:2: ", "guard.conf:3: "] {
+        assert!(checked.err.contains(part), "{part}: {checked:?}");
+    }
+}
+
+/// Section 4: what cannot be banned is left out of a file of bans, with a warning that names its line.
+#[test]
+fn guard_4_a_file_of_bans_bans_neither_loopback_nor_a_proxy() {
+    let scratch = Scratch::new();
+    scratch.file("plain", "203.0.113.1\n127.0.0.1\n0.0.0.0/0\n::ffff:127.9.9.9\n10.1.0.0/16\n");
+    scratch.file("foreign.json", "[{\"sshd\": [\"203.0.113.2\"]}, {\"value\": \"203.0.113.3\"}]");
+    let lines = "trust 127.0.0.0/8,10.1.2.3\nban-file plain\nban-file foreign.json\n";
+    let file = scratch.file("guard.conf", lines);
+    let (weir, origin) = (Weir::start(&["--guard", &file]), crate::common::Origin::ok());
+    for part in [
+        "plain:2: 127.0.0.1 is not banned",
+        "plain:3: 0.0.0.0/0 is not banned",
+        "plain:4: 127.9.9.9 is not banned",
+        "plain:5: 10.1.0.0/16 is not banned",
+        "foreign.json: expected an alert or a decision",
+    ] {
+        weir.wait_for_error(|line| line.contains(part));
+    }
+    for (client, status) in [("203.0.113.1", 403), ("203.0.113.3", 403), ("10.1.9.9", 200)] {
+        assert_eq!(super::ask(&mut weir.connect(), &origin, client, "GET", "/", "").0, status, "{client}");
+    }
+}
+
 #[test]
 fn what_is_counted_for_more_than_the_client_is_lifted_and_told_as_far_as_it_is_known() {
     let on = Controlled::start(

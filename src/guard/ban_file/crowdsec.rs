@@ -1,12 +1,14 @@
 //! Decisions of CrowdSec.
 
 use super::list::BanList;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// An alert with its decisions, or a decision: neither has the fields of the other.
 #[derive(Deserialize)]
 struct Decision {
-    decisions: Option<Vec<Decision>>,
+    /// The inner `None` is a null.
+    #[serde(default, deserialize_with = "present")]
+    decisions: Option<Option<Vec<Decision>>>,
     value: Option<String>,
     scope: Option<String>,
     duration: Option<String>,
@@ -18,14 +20,31 @@ struct Decision {
     simulated: Option<bool>,
 }
 
+impl Decision {
+    /// An object without any field of an alert or a decision.
+    fn is_neither(&self) -> bool {
+        let texts = [&self.value, &self.scope, &self.duration, &self.kind, &self.scenario];
+        texts.iter().all(|text| text.is_none()) && self.decisions.is_none() && self.simulated.is_none()
+    }
+}
+
+/// A field that is there, even if it is null.
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<Vec<Decision>>>, D::Error> {
+    Deserialize::deserialize(field).map(Some)
+}
+
 /// A list of alerts or decisions.
 pub(super) fn read_json(content: &[u8], list: &mut BanList) {
     match serde_json::from_slice::<Option<Vec<Decision>>>(content) {
         Ok(found) => {
             for (index, item) in found.unwrap_or_default().iter().enumerate() {
-                match &item.decisions {
+                match item.decisions.as_ref().and_then(Option::as_ref) {
                     Some(decisions) => {
                         decisions.iter().for_each(|decision| read_decision(index, decision, list))
+                    }
+                    None if item.is_neither() => {
+                        let found = format!("neither in entry {}", index + 1);
+                        list.problem(0, "expected an alert or a decision of CrowdSec", &found);
                     }
                     // An alert of which no decision is left.
                     None if item.value.is_none() && item.duration.is_none() => list.skipped += 1,

@@ -33,6 +33,8 @@ pub struct FileBan {
     pub until_unix_ms: Option<u64>,
     /// The reason in the file; may be empty.
     pub reason: Box<str>,
+    /// Counted from 1; 0 in a file without lines.
+    pub line: u32,
 }
 
 /// A line that is no ban.
@@ -89,7 +91,7 @@ impl BanList {
         let reason: String = reason.chars().filter(|char| !char.is_control()).collect();
         let end = reason.char_indices().map(|(at, char)| at + char.len_utf8());
         let end = end.take_while(|end| *end <= REASON_BYTES_MAX).last().unwrap_or(0);
-        self.bans.push(FileBan { network, until_unix_ms, reason: reason[..end].into() });
+        self.bans.push(FileBan { network, until_unix_ms, reason: reason[..end].into(), line });
     }
 
     pub(super) fn problem(&mut self, line: u32, expected: impl Display, found: &str) {

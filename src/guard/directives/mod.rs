@@ -16,7 +16,7 @@ pub use behaviour::{BehaviourAction, BehaviourKind, BehaviourLine};
 pub use cloud_fetch::CloudFetch;
 pub use csrf::{CsrfLine, CsrfLines};
 pub use headers::{CorsLine, HeaderLine, HeaderLines, HeadersOf, HstsLine, field_value};
-pub use parse::{Directive, TABLE, parse};
+pub use parse::{Directive, TABLE, parse, read};
 pub(super) use values::{PER_CLIENT, TEXT_BYTES_MAX, duration, network, per_text};
 
 use crate::guard::detection::{Categories, DetectRules};

@@ -162,15 +162,24 @@ pub const TABLE: &[Directive] = &[
 
 /// Reads a guard file: LF or CRLF, with or without a byte order mark.
 pub fn parse(content: &[u8]) -> Result<Directives, Vec<Problem>> {
+    let (directives, problems) = read(content);
+    if problems.is_empty() { Ok(directives) } else { Err(problems) }
+}
+
+/// Reads a guard file: the lines that are right, and the problems of the others.
+pub fn read(content: &[u8]) -> (Directives, Vec<Problem>) {
     let mut draft = Draft::default();
-    let mut problems = read_lines("guard", content, |line, text| {
+    let read = read_lines("guard", content, |line, text| {
         draft.line = line;
         read_line(&mut draft, text)
-    })?;
+    });
+    let mut problems = match read {
+        Ok(problems) | Err(problems) => problems,
+    };
     problems.extend(unbannable(&draft.directives));
     problems.sort_by_key(|problem| problem.line);
     problems.truncate(PROBLEMS_MAX + 1);
-    if problems.is_empty() { Ok(draft.directives) } else { Err(problems) }
+    (draft.directives, problems)
 }
 
 fn read_line(draft: &mut Draft, line: &[u8]) -> Result<(), String> {

@@ -6,27 +6,29 @@ use crate::http::target::Host;
 /// Longest URL, in bytes (chosen: a cluster of a few dozen servers).
 const URL_BYTES_MAX: usize = 2048;
 
-/// The part of a URL behind its servers, by scheme.
+/// The servers in a URL, and the part behind them, by scheme.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// One server.
+    /// One server, and the number of a database behind a slash.
     Single,
-    /// Servers with commas.
-    Several,
-    /// Servers with commas, and the name of the group behind a slash.
-    Named,
+    /// Servers with commas, and no database.
+    Cluster,
+    /// Servers with commas, and the name of the group behind a slash, with the number of a database behind another one.
+    Sentinel,
+    /// Servers with commas, the name of a database behind a slash, and options.
+    Mongo,
 }
 
 const SCHEMES: [(&str, Form); 9] = [
     ("redis", Form::Single),
     ("rediss", Form::Single),
-    ("redis-cluster", Form::Several),
-    ("rediss-cluster", Form::Several),
-    ("redis-sentinel", Form::Named),
-    ("rediss-sentinel", Form::Named),
+    ("redis-cluster", Form::Cluster),
+    ("rediss-cluster", Form::Cluster),
+    ("redis-sentinel", Form::Sentinel),
+    ("rediss-sentinel", Form::Sentinel),
     ("valkey", Form::Single),
     ("valkeys", Form::Single),
-    ("mongodb", Form::Several),
+    ("mongodb", Form::Mongo),
 ];
 
 /// Whether a URL names a Redis server whose certificate is checked.
@@ -53,14 +55,30 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
     if !servers.split(',').all(is_server) || (*form == Form::Single && servers.contains(',')) {
         return match form {
             Form::Single => wrong(&format!("one server, as in {scheme}://HOST:PORT")),
-            Form::Several | Form::Named => wrong(&format!("servers, as in {scheme}://HOST:PORT,HOST:PORT")),
+            _ => wrong(&format!("servers, as in {scheme}://HOST:PORT,HOST:PORT")),
         };
     }
-    let name = behind.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
-    if *form == Form::Named && name.is_empty() {
-        return wrong(&format!("the name of the group, as in {scheme}://HOST:PORT/NAME"));
+    if *form != Form::Mongo && behind.contains('?') {
+        return wrong("no options behind a question mark");
     }
-    Ok(())
+    let path = behind.strip_prefix('/').unwrap_or_default();
+    let is_database = |text: &str| text.is_empty() || text.parse::<u16>().is_ok() && !text.starts_with('+');
+    match form {
+        Form::Single if !is_database(path) => {
+            wrong(&format!("the number of a database behind the slash, as in {scheme}://HOST:PORT/0"))
+        }
+        Form::Cluster if !path.is_empty() => {
+            wrong("nothing behind the servers, because a cluster has one database only")
+        }
+        Form::Sentinel => match path.split_once('/').unwrap_or((path, "")) {
+            ("", _) => wrong(&format!("the name of the group, as in {scheme}://HOST:PORT/NAME")),
+            (_, database) if !is_database(database) => {
+                wrong(&format!("the number of a database behind the name, as in {scheme}://HOST:PORT/NAME/0"))
+            }
+            _ => Ok(()),
+        },
+        Form::Single | Form::Cluster | Form::Mongo => Ok(()),
+    }
 }
 
 fn is_server(text: &str) -> bool {
@@ -98,7 +116,10 @@ mod tests {
             "rediss://user:secret@redis.example:6380/1",
             "redis-cluster://10.0.0.1:7000,10.0.0.2:7000,[2001:db8::3]:7000",
             "rediss-cluster://:secret@a:1,b:2",
+            "redis://[::1]:6379/",
+            "redis-cluster://a:1,b:2/",
             "redis-sentinel://10.0.0.1:26379,10.0.0.2:26379/main",
+            "redis-sentinel://10.0.0.1:26379/main/2",
             "mongodb://a:27017,b:27017/guard?replicaSet=rs0",
         ] {
             assert_eq!(check_url(url), Ok(()), "{url}");
@@ -115,8 +136,16 @@ mod tests {
             "redis://a:",
             "redis://a,b",
             "redis-cluster://a:1,,b:1",
+            "redis://a:1/x",
+            "redis://a:1/0/1",
+            "redis://a:1/-1",
+            "redis://a:1/+1",
+            "redis://a:1/0?protocol=resp3",
+            "redis-cluster://a:1/3",
             "redis-sentinel://a:1",
             "redis-sentinel://a:1/",
+            "redis-sentinel://a:1/main/x",
+            "redis-sentinel://a:1/main/0/1",
             "http://a:1",
             "REDIS://a:1",
             "redis://user:se cret@a",

@@ -145,6 +145,18 @@ impl StoreClient {
     }
 }
 
+/// Checks what a client would be started with, without starting or asking anything. The error says what is wrong with the URL.
+pub fn check(settings: &StoreSettings) -> io::Result<()> {
+    match settings.url.split("://").next().unwrap_or_default() {
+        #[cfg(feature = "mongodb")]
+        "mongodb" => mongodb::check(settings),
+        #[cfg(feature = "redis")]
+        _ => redis::check(settings),
+        #[cfg(not(feature = "redis"))]
+        _ => Ok(()),
+    }
+}
+
 fn start_threads(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
     let scheme = settings.url.split("://").next().unwrap_or_default();
     match scheme {

@@ -35,6 +35,12 @@ pub fn prepare() -> io::Result<()> {
     Builder::new_current_thread().enable_all().build().map(drop)
 }
 
+/// Checks the URL of the settings.
+pub(super) fn check(settings: &StoreSettings) -> io::Result<()> {
+    let (url, _) = Places::split_off(&settings.url)?;
+    Builder::new_current_thread().build()?.block_on(options(&url)).map(drop)
+}
+
 /// Starts the thread that asks, and the driver's threads.
 pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
     // Another part of the process may have installed a provider already.
@@ -67,9 +73,7 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
 
 /// Creates the client; sends nothing yet.
 async fn connect(url: &str, settings: &StoreSettings) -> io::Result<Client> {
-    // The driver's own errors may show the URL, and so a password.
-    let mut options =
-        ClientOptions::parse(url).await.map_err(|_| wrong("no such URL is known to MongoDB"))?;
+    let mut options = options(url).await?;
     options.app_name = Some("weir".to_owned());
     options.connect_timeout = Some(settings.connect_timeout);
     // Shorter than the deadline: so an unreachable server is distinguished from a slow one.
@@ -79,6 +83,12 @@ async fn connect(url: &str, settings: &StoreSettings) -> io::Result<Client> {
         options.credential.get_or_insert_default().password = Some(password.to_string());
     }
     Client::with_options(options).map_err(|error| wrong(&error.to_string()))
+}
+
+/// The settings in a URL.
+async fn options(url: &str) -> io::Result<ClientOptions> {
+    // The driver's own errors may show the URL, and so a password.
+    ClientOptions::parse(url).await.map_err(|_| wrong("no such URL is known to MongoDB"))
 }
 
 struct MongoBackend {

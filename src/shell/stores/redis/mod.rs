@@ -26,12 +26,22 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Starts the thread for questions and orders, and the thread for bans.
-pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
+/// Checks the URL of the settings, and the certificates.
+pub(super) fn check(settings: &StoreSettings) -> io::Result<()> {
+    target(settings).map(drop)
+}
+
+/// The servers of the settings.
+fn target(settings: &StoreSettings) -> io::Result<Target> {
     // Another part of the process may have installed a provider already.
     #[cfg(feature = "tls")]
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let target = Target::parse(&settings)?;
+    Target::parse(settings)
+}
+
+/// Starts the thread for questions and orders, and the thread for bans.
+pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
+    let target = target(&settings)?;
     let mut node = [0; 8];
     random::fill(&mut node)?;
     let keys = BanKeys::new(&settings.prefix, format!("{:016x}", u64::from_ne_bytes(node)));
