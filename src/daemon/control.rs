@@ -229,7 +229,10 @@ fn guard_reply(answer: Answer, json: bool) -> Reply {
                 false => row.join("  "),
             };
             let lines: Vec<String> = table.rows.iter().map(row).collect();
-            Reply::done(format!("{}{}{}", ends.0, lines.join(ends.1), ends.2))
+            let body = format!("{}{}{}", ends.0, lines.join(ends.1), ends.2);
+            let more = table.more;
+            let text = if more > 0 { format!("{more} more are not listed") } else { String::new() };
+            Reply { text, ..Reply::done(body) }
         }
     }
 }

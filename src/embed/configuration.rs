@@ -1,7 +1,7 @@
 //! The configuration of a proxy: the options of the daemon, as values or as text, and the files that they name.
 
 use super::addresses::own_addresses;
-use super::guard_parts;
+use super::guard_settings;
 use super::sizing::limit_resolver;
 use crate::cache::store::Store;
 use crate::config::gateway;
@@ -226,7 +226,7 @@ pub fn compile(
     };
     let policy = policy::compile(settings, &own, seed, read_file);
     let guard = GuardFile::load(settings, read_file).and_then(|file| {
-        let wrong = file.as_ref().map(guard_parts::check).unwrap_or_default();
+        let wrong = file.as_ref().map(guard_settings::check).unwrap_or_default();
         if wrong.is_empty() { Ok(file) } else { Err(wrong) }
     });
     let gateway = gateway::load(settings, read_file);

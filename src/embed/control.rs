@@ -5,7 +5,8 @@ use super::configuration::{
     warn_of_skipped,
 };
 use super::gateway_part::GatewayPart;
-use super::guard_parts::{GuardParts, store_settings};
+use super::guard_parts::GuardParts;
+use super::guard_settings::store_settings;
 use super::sizing::size;
 use super::{addresses, descriptors};
 use crate::cache::store::Store;

@@ -15,7 +15,9 @@ impl Control {
         };
         let now_ms = self.guard_now().common_ms();
         match command {
-            Command::Upstreams => Answer::Rows(Rows { columns: &COLUMNS, rows: gateway.rows(now_ms) }),
+            Command::Upstreams => {
+                Answer::Rows(Rows { columns: &COLUMNS, rows: gateway.rows(now_ms), more: 0 })
+            }
             Command::Drain(authority) => set_drained(&gateway, authority, true, now_ms),
             Command::Enable(authority) => set_drained(&gateway, authority, false, now_ms),
         }

@@ -135,8 +135,10 @@ fn date(unix_ms: u64) -> String {
 
 fn bans(state: &State, now: Now) -> Rows {
     let table = state.read_bans();
-    let live = table.iter().filter(|(_, ban)| ban.until_unix_ms.is_none_or(|until| until > now.unix_ms()));
-    let mut all: Vec<(IpNet, &Ban)> = live.take(LISTED_MAX).collect();
+    let mut live =
+        table.iter().filter(|(_, ban)| ban.until_unix_ms.is_none_or(|until| until > now.unix_ms()));
+    let mut all: Vec<(IpNet, &Ban)> = live.by_ref().take(LISTED_MAX).collect();
+    let more = live.count();
     all.sort_by_key(|(network, _)| *network);
     let row = |(network, ban): (IpNet, &Ban)| {
         let by = match ban.origin {
@@ -149,7 +151,7 @@ fn bans(state: &State, now: Now) -> Rows {
         let until = ban.until_unix_ms.map_or("for ever".to_owned(), date);
         vec![network_text(network), until, by, ban.reason.to_string()]
     };
-    Rows { columns: &["network", "until", "by", "reason"], rows: all.into_iter().map(row).collect() }
+    Rows { columns: &["network", "until", "by", "reason"], rows: all.into_iter().map(row).collect(), more }
 }
 
 /// The state of each limit for a client; with a shared store, the state in this process. A counter whose keys have more than
@@ -181,5 +183,5 @@ fn limits(guard: &Guard, client: IpAddr, now: Now) -> Rows {
         vec![rule, state.to_owned(), left, again, counter.of.to_string()]
     };
     let rows = banned.into_iter().chain(guard.counters_of(client, now).into_iter().map(row));
-    Rows { columns: &["rule", "state", "left", "retry_after_s", "of"], rows: rows.collect() }
+    Rows { columns: &["rule", "state", "left", "retry_after_s", "of"], rows: rows.collect(), more: 0 }
 }

@@ -3,16 +3,14 @@
 use super::clouds::CloudParts;
 use super::configuration::random_seed;
 use crate::config::guard::GuardFile;
-use crate::config::{Origin, Problems};
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
 use crate::part::guard::{Built, Shared, built, share};
-use crate::shell::{EventSink, EventTarget, GuardLink, StoreSettings, check_event_target, stores};
+use crate::shell::{EventSink, EventTarget, GuardLink};
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// The state of the guard, and the receiver of its events.
 #[derive(Debug)]
@@ -75,36 +73,4 @@ impl GuardParts {
         *events = Events { target, _sink: Some(EventSink::start(Arc::clone(&self.state), to)?) };
         Ok(())
     }
-}
-
-/// Reports what a guard file names and would fail when it is used: the URL of the store, and the receiver of events.
-pub(super) fn check(file: &GuardFile) -> Problems {
-    let mut problems = Problems::new();
-    let at = |line| Origin::File { path: file.path.as_path().into(), line };
-    let store = file.directives.store.as_ref().zip(store_settings(file));
-    if let Some((line, Err(error))) = store.map(|(line, settings)| (line, stores::check(&settings))) {
-        problems.add(at(line.place.line), format!("store: {error}"));
-    }
-    let Some((line, (path, is_socket))) = file.directives.events.as_ref().zip(file.events()) else {
-        return problems;
-    };
-    if let Err(error) = check_event_target(&path, is_socket) {
-        let expected = match is_socket {
-            true => "expected the path of a Unix socket",
-            false => "expected a file that weir can write to, or none yet, in a directory",
-        };
-        problems.add(at(line.place.line), format!("events: {}: {error}; {expected}", path.display()));
-    }
-    problems
-}
-
-/// The connection settings of the store that a guard file names.
-pub(super) fn store_settings(file: &GuardFile) -> Option<StoreSettings> {
-    let store = file.directives.store.as_ref()?;
-    let mut settings = StoreSettings::new(&store.url);
-    settings.password = file.store_password.clone();
-    settings.roots_pem = file.store_roots.clone();
-    settings.prefix = store.prefix.clone();
-    settings.deadline = Duration::from_millis(store.deadline_ms);
-    Some(settings)
 }

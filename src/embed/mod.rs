@@ -23,6 +23,7 @@ mod gateway_commands;
 mod gateway_part;
 mod guard_commands;
 mod guard_parts;
+mod guard_settings;
 mod health;
 mod json;
 mod listeners;

@@ -50,6 +50,8 @@ pub struct Rows {
     pub columns: &'static [&'static str],
     /// The rows.
     pub rows: Vec<Vec<String>>,
+    /// Further rows that are not listed.
+    pub more: usize,
 }
 
 /// The forms of all commands, for people.

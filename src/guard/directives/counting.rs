@@ -10,6 +10,7 @@ use super::words::{Optional, Words};
 use super::{BanAfter, Escalate, Limit, Place, Scope, Violation};
 use crate::guard::detection::Categories;
 use crate::guard::store::EscalationConstants;
+use crate::guard::window::WINDOW_MS_MAX;
 
 /// Highest number of requests in a window (chosen): the exact window of a key keeps a time for each.
 const REQUESTS_MAX: u64 = 1_000_000;
@@ -51,9 +52,20 @@ pub(super) fn limit(draft: &mut Draft, words: &mut Words) -> Result<(), String> 
     let observe = if limit.observe { " observe" } else { "" };
     let text = format!("limit {requests}/{counts}{approximate}{observe}");
     draft.check(&format!("limit {counts}"), limit.observe, &text)?;
+    limit.window_ms = cut(draft, "limit", window_ms);
     limit.place = draft.place(text);
     draft.directives.limits.push(limit);
     Ok(())
+}
+
+/// A time that a sliding window can have; a longer one is cut, with a warning.
+fn cut(draft: &mut Draft, name: &str, window_ms: u64) -> u64 {
+    if window_ms > WINDOW_MS_MAX {
+        draft.warn(format!(
+            "{name}: expected a time of at most 24d, the time of a sliding window: taking 24.8 days"
+        ));
+    }
+    window_ms.min(WINDOW_MS_MAX)
 }
 
 pub(super) fn escalate(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
@@ -176,6 +188,7 @@ pub(super) fn ban_after(draft: &mut Draft, words: &mut Words) -> Result<(), Stri
     })?;
     let how_long = duration_ms.map_or_else(|| "ever".to_owned(), duration_text);
     let window = duration_text(window_ms);
+    line.window_ms = cut(draft, "ban-after", window_ms);
     line.place = draft.place(format!("ban-after {name} {count} in {window} for {how_long}{observe}"));
     draft.directives.ban_after.push(line);
     Ok(())

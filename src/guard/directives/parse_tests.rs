@@ -386,6 +386,17 @@ fn every_directive_has_a_form_that_begins_with_its_name() {
     }
 }
 
+/// A sliding window in memory has 31 bits for its milliseconds: all stores count the same time.
+#[test]
+fn longer_windows_than_any_are_cut_with_a_warning() {
+    let read =
+        read("limit 5/30d per client\nlimit 5/24d per client path /a\nban-after limit 3 in 52w for 1h\n");
+    let warned: Vec<u32> = read.warnings.iter().map(|warning| warning.line).collect();
+    assert_eq!(warned, [1, 3], "{:?}", read.warnings);
+    let windows = [read.limits[0].window_ms, read.limits[1].window_ms, read.ban_after[0].window_ms];
+    assert_eq!(windows, [1 << 31, 24 * 86_400_000, 1 << 31]);
+}
+
 #[test]
 fn a_ban_file_may_have_local_times() {
     let offset = |line: &str| {
