@@ -182,6 +182,29 @@ fn term_drains() {
     assert!(std::net::TcpStream::connect(weir.address()).is_err());
 }
 
+/// Requests that have arrived on kept connections when the drain begins are answered: weir was stopped meanwhile, so that both have
+/// come when it goes on.
+#[test]
+fn term_answers_requests_that_are_there_already() {
+    let mut weir = Weir::start(&["--drain-timeout", "8"]);
+    let origin = Origin::ok();
+    let mut kept: Vec<_> = (0..20).map(|_| weir.connect()).collect();
+    for client in &mut kept {
+        assert_eq!(client.ask(origin.get("/first")).status(), 200);
+    }
+    weir.signal(Signal::STOP);
+    kept.iter_mut().for_each(|client| client.send(origin.get("/second")));
+    weir.signal(Signal::TERM);
+    weir.signal(Signal::CONT);
+    for client in &mut kept {
+        let answer = client.read_response();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.head.get("connection"), Some("close"));
+        client.expect_closed();
+    }
+    assert_eq!(weir.wait_exit().code(), Some(0));
+}
+
 /// Tunnels are cut at the drain deadline.
 #[test]
 fn term_cuts_tunnels_at_the_deadline() {

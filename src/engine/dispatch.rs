@@ -10,7 +10,7 @@ use super::context::Context;
 use super::downstream::unread::note_request_line;
 use super::downstream::{Downstream, Reading};
 use super::effect::{Effect, End, Ending};
-use super::settings::DRAIN_UNUSED_MS;
+use super::settings::DRAIN_IDLE_MS;
 use super::transaction::Stage;
 use super::transaction::examine::STRANGER;
 use super::transaction::log_record::{CacheUse, Kind, Verdict};
@@ -375,7 +375,7 @@ impl Machines {
         transactions.examine(cx, services, id);
     }
 
-    /// Stops taking requests: idle connections are closed.
+    /// Stops taking connections: those of upstreams that are idle are closed, and idle clients after a moment.
     pub fn drain(&mut self, cx: &mut Context) {
         let Machines { downstream, services, .. } = self;
         let is_idle = |role: Role| match role {
@@ -387,9 +387,11 @@ impl Machines {
         for id in idle {
             // The end of one connection may have ended another one.
             match cx.connections.get(id).map(|peer| (peer.role, peer.past)) {
-                // The first request of the client may be under way.
-                Some((Role::Client(_), Past::New | Past::Announced)) => cx.set_timer(id, DRAIN_UNUSED_MS),
-                Some((Role::Client(_), Past::Used | Past::Background)) => downstream.close(cx, id),
+                // A request of the client may be under way.
+                Some((Role::Client(_), Past::New | Past::Announced | Past::Used)) => {
+                    cx.set_timer(id, DRAIN_IDLE_MS);
+                }
+                Some((Role::Client(_), Past::Background)) => downstream.close(cx, id),
                 Some((Role::Upstream { .. }, _)) => services.upstreams.close(cx, id),
                 None => {}
             }

@@ -30,9 +30,9 @@ pub const HEADROOM_BYTES: usize = 256;
 /// How long a close lingers, in milliseconds (chosen: a few round trips around the world).
 pub const LINGER_MS: u64 = 2_000;
 
-/// How long a client that has just connected may take to send its request when the drain begins, in milliseconds (chosen: the
-/// request was under way; clients do not connect to wait).
-pub const DRAIN_UNUSED_MS: u64 = 1_000;
+/// How long a client without a request may take to send one when the drain begins, in milliseconds (chosen: a request that was
+/// under way has arrived by then; it gets its response, which closes the connection).
+pub const DRAIN_IDLE_MS: u64 = 1_000;
 
 /// Interim (1xx) answers relayed for one request (chosen: several times what any origin sends).
 pub const INFORMATIONAL_MAX: u8 = 32;
