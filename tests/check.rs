@@ -71,6 +71,36 @@ fn kind_23_everything_is_said_at_once() {
     assert_eq!(raw(&["-c", &config, "--check"]).0, 78);
 }
 
+/// Unix sockets, and the addresses of a gateway file.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn kind_23_sockets_that_cannot_be_used_are_told() {
+    let scratch = Scratch::new();
+    let plain = scratch.file("plain", "");
+    let [none, long] = [scratch.join("none/control"), scratch.join(&"x".repeat(120))];
+    let gateway = scratch.file("gateway.conf", "listen 192.0.2.77:8080\na.test/ -> 127.0.0.1:1\n");
+    let mut wrong = vec![
+        (["--control", none.as_str()], "--control: "),
+        (["--control", plain.as_str()], "--control: "),
+        (["--control", long.as_str()], "--control: "),
+        (["--take-over", none.as_str()], "--take-over: "),
+        (["--take-over", plain.as_str()], "--take-over: "),
+    ];
+    if cfg!(feature = "guard") {
+        wrong.push((["--gateway", gateway.as_str()], "gateway.conf: cannot listen on 192.0.2.77:8080: "));
+    }
+    for (options, part) in wrong {
+        let (code, _, err) = raw(&[&options[..], &["--port", "0", "--check"]].concat());
+        assert!(code != 0 && err.contains(part), "{options:?}: {err}");
+        let (code, _, err) = raw(&[&options[..], &["--port", "0"]].concat());
+        assert!(code != 0, "{options:?}: {err}");
+    }
+    let control = scratch.join("control");
+    let _weir = Weir::start_bare(&["--control", &control]);
+    let options = ["--control", &control, "--take-over", &control, "--port", "0", "--check"];
+    assert_eq!(raw(&options).0, 0, "a weir listens there");
+}
+
 /// Nothing is made, locked or listened to.
 #[test]
 #[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]

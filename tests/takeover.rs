@@ -273,6 +273,8 @@ fn a_successor_that_fails_changes_nothing() {
     for (options, code, part) in [
         (vec!["--workers", "2", "--auth-file", "/nonexistent"], 78, "/nonexistent"),
         (vec!["--workers", "1"], 64, "1: expected at least as many as the weir has that is taken over"),
+        // The old one would drain, and its port be closed.
+        (vec!["--workers", "2", "--port", "0"], 64, "expected --host and --port of the weir before"),
         (vec!["--take-over", &nothing], 69, "no sockets from the weir at"),
     ] {
         let run = run(&[take_over.as_slice(), &["--host", "127.0.0.1"], &options].concat());

@@ -9,6 +9,8 @@ use log::warn;
 use rustix::fs::{Access, access};
 use std::fs::metadata;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use weir::config::feature::CACHE;
 use weir::config::{Located, Origin, Problems, Settings, exit};
@@ -92,14 +94,20 @@ fn find_user(settings: &Settings, problems: &mut Problems) -> Option<User> {
 
 /// Reports addresses that are not this machine's, and ports that only root may bind.
 fn judge_addresses(settings: &Settings, problems: &mut Problems) {
-    for (host, address) in settings.hosts.iter().zip(embed::addresses_to_bind(settings, &read_file)) {
+    let of_options = settings.hosts.iter().map(|host| &host.origin);
+    // Behind those of the options come the addresses that the gateway file names.
+    let of_gateway =
+        settings.gateway.iter().map(|file| Origin::File { path: file.value.as_path().into(), line: 0 });
+    let of_gateway: Vec<Origin> = of_gateway.collect();
+    let origins = of_options.chain(of_gateway.iter().cycle());
+    for (origin, address) in origins.zip(embed::addresses_to_bind(settings, &read_file)) {
         let Err(error) = try_bind(address) else { continue };
         let (origin, expected) = match error.kind() {
             ErrorKind::AddrInUse => continue,
             ErrorKind::PermissionDenied => {
                 (settings.origin("port"), "expected a port from 1024 on, or to be started by root")
             }
-            _ => (host.origin.clone(), "expected an address of this machine"),
+            _ => (origin.clone(), "expected an address of this machine"),
         };
         problems.add(origin, format!("cannot listen on {address}: {error}; {expected}"));
     }
@@ -133,6 +141,17 @@ fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut 
     {
         judge(origin.clone(), path, "a file, or none yet, in a directory", CacheFile::check(path));
     }
+    if let Some(Located { value: path, origin }) = &settings.control {
+        judge(
+            origin.clone(),
+            path,
+            "a Unix socket, or nothing yet, in a directory",
+            socket_in_directory(path),
+        );
+    }
+    if let Some(Located { value: path, origin }) = &settings.take_over {
+        judge(origin.clone(), path, "the control socket of a running weir", existing_socket(path));
+    }
     let Some(path) = &settings.config else { return };
     if let Err(error) = access(path, Access::READ_OK) {
         let place = path.display();
@@ -156,6 +175,23 @@ fn log_directory(path: &Path) -> io::Result<()> {
         Ok(_) => Ok(access(path.join(FILE_NAME), Access::READ_OK | Access::WRITE_OK)?),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// Checks a Unix socket: one that a weir has left or listens on, or one that can be created.
+fn socket_in_directory(path: &Path) -> io::Result<()> {
+    SocketAddr::from_pathname(path)?;
+    match existing_socket(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        found => found?,
+    }
+    Ok(access(parent(path), Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+fn existing_socket(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata()?.file_type().is_socket() {
+        true => Ok(()),
+        false => Err(io::Error::other("this is no socket")),
     }
 }
 

@@ -149,6 +149,11 @@ fn listen(
     let passed = inherited_sockets();
     let mut inherited = if predecessor.is_there() { taken } else { passed };
     let addresses = embed::addresses_to_bind(settings, &read_file);
+    // With nothing in common the weir before would be drained for another place.
+    let is_wanted = |socket: &TcpListener| socket.local_addr().is_ok_and(|at| addresses.contains(&at));
+    if predecessor.is_there() && !inherited.iter().any(is_wanted) {
+        return Err(nothing_in_common(settings, &inherited));
+    }
     let listeners = Listeners::bind(&addresses, loops, &mut inherited);
     for left in inherited.iter().filter_map(|socket| socket.local_addr().ok()) {
         if predecessor.is_there() && addresses.contains(&left) {
@@ -172,6 +177,16 @@ fn too_few_loops(settings: &Settings, loops: usize) -> u8 {
     let mut problems = Problems::new();
     let message = format!("{loops}: expected at least as many as the weir has that is taken over");
     problems.add(settings.origin("workers"), message);
+    said(&problems)
+}
+
+fn nothing_in_common(settings: &Settings, sockets: &[TcpListener]) -> u8 {
+    let places: Vec<String> =
+        sockets.iter().filter_map(|socket| Some(socket.local_addr().ok()?.to_string())).collect();
+    let mut problems = Problems::new();
+    let message =
+        format!("expected --host and --port of the weir before: it listens at {}", places.join(", "));
+    problems.add(settings.origin("take-over"), message);
     said(&problems)
 }
 

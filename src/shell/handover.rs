@@ -19,8 +19,10 @@ const TEXT_BYTES_MAX: usize = 4096;
 pub fn give(to: impl AsFd, sockets: &[BorrowedFd<'_>], text: &[u8]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
-    if !rights.push(SendAncillaryMessage::ScmRights(sockets)) {
-        return Err(io::Error::other(format!("expected at most {SOCKETS_MAX} sockets")));
+    // The space is rounded up, so that it may take one more than the system does.
+    if sockets.len() > SOCKETS_MAX || !rights.push(SendAncillaryMessage::ScmRights(sockets)) {
+        let expected = format!("expected at most {SOCKETS_MAX} sockets, found {}", sockets.len());
+        return Err(io::Error::other(expected));
     }
     match sendmsg(to, &[IoSlice::new(text)], &mut rights, SendFlags::NOSIGNAL)? {
         sent if sent == text.len() => Ok(()),
