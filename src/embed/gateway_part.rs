@@ -49,8 +49,11 @@ impl GatewayPart {
         drop(gateway);
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         if checks.is_none() && after.as_ref().is_some_and(|after| !after.checked().is_empty()) {
-            let link = Arc::clone(link);
-            *checks = Some(HealthChecks::start(move || link.now().common_ms())?);
+            let (clock, names) = (Arc::clone(link), Arc::clone(link));
+            let started =
+                HealthChecks::start(move || clock.now().common_ms(), move |name| names.find_name(name))?;
+            link.set_name_receiver(started.name_receiver());
+            *checks = Some(started);
         }
         if let Some(checks) = &*checks {
             checks.set(after.as_deref())?;

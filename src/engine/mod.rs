@@ -68,7 +68,7 @@ use context::Context;
 use dispatch::Machines;
 use downstream::Downstream;
 use keyed::Keyed;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use transaction::log_record::LogRecord;
 use transaction::machine::{Services, Transactions};
@@ -445,6 +445,18 @@ impl Engine {
         self.cx.now = now;
         self.machines.services.upstreams.tell_name(now, name, verdict);
         self.machines.finish(&mut self.cx);
+    }
+
+    /// Looks a name up for another thread; [`Engine::next_known_name`] has the result.
+    pub fn find_name(&mut self, now: Now, name: &Name) {
+        self.cx.now = now;
+        self.machines.services.upstreams.find_name(&self.cx, name);
+        self.machines.finish(&mut self.cx);
+    }
+
+    /// A name that was looked up for another thread, and its first address.
+    pub fn next_known_name(&mut self) -> Option<(Name, Option<IpAddr>)> {
+        self.machines.services.upstreams.next_known_name()
     }
 
     /// Whether memory may become unused; then `shrink` should be called after some seconds.

@@ -21,6 +21,13 @@ impl EventLoop {
         }
     }
 
+    /// Gives the names that were looked up for another thread to it.
+    pub(super) fn tell_names(&mut self) {
+        while let Some((name, address)) = self.engine.next_known_name() {
+            self.store_questions.link().name_found(name, address);
+        }
+    }
+
     /// Sends a DNS query.
     pub(super) fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
         let EventLoop { poll, queries, shortage, pipes, .. } = self;

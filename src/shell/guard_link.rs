@@ -1,4 +1,4 @@
-//! Connects the guard's state, the loops and the client of the shared store.
+//! Connects the guard's state, the loops, the client of the shared store and the gateway's health checks.
 //!
 //! The state reports every change through a sink, on the thread that made it. A ban goes to all loops, which cut the clients
 //! concerned; an order goes to the store. Loops send their questions to the store through the link as well, because a reload
@@ -11,9 +11,11 @@ use crate::engine::StoreJob;
 use crate::guard::state::{Change, State};
 use crate::guard::store::{Check, StoreFailure, StoreNews};
 use crate::guard::values::{ValueAnswer, ValueRequest};
+use crate::http::target::Name;
 use crate::time::Now;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// Shared by the sink of the state, the loops and the thread that reloads.
@@ -23,12 +25,23 @@ pub struct GuardLink {
     store: Arc<StoreSlot>,
     /// Has the values of pages if no store is shared.
     values: StoreSlot,
+    /// Gets the addresses of names that it has asked for.
+    names: RwLock<Option<NameReceiver>>,
 }
+
+/// A function that gets a name and its first address.
+pub type NameReceiver = Box<dyn Fn(Name, Option<IpAddr>) + Send + Sync>;
 
 impl GuardLink {
     /// Without loops and without a store. The common clock begins.
     pub fn new(clock: Clock) -> GuardLink {
-        GuardLink { clock, remotes: RwLock::default(), store: Arc::default(), values: StoreSlot::default() }
+        GuardLink {
+            clock,
+            remotes: RwLock::default(),
+            store: Arc::default(),
+            values: StoreSlot::default(),
+            names: RwLock::default(),
+        }
     }
 
     /// The clock that all loops have in common.
@@ -103,6 +116,26 @@ impl GuardLink {
         match store.as_ref().or(values.as_ref()) {
             Some(client) => client.value(request, tell),
             None => tell(ValueAnswer::Failed(StoreFailure::Unreachable)),
+        }
+    }
+
+    /// Sets the receiver of addresses.
+    pub fn set_name_receiver(&self, receiver: NameReceiver) {
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) = Some(receiver);
+    }
+
+    /// Has a loop look a name up, for the receiver of addresses. False before there are loops.
+    pub fn find_name(&self, name: Name) -> bool {
+        let remotes = self.read_remotes();
+        let remote = remotes.first();
+        remote.iter().for_each(|remote| remote.send(WorkerMessage::FindName(Box::new(name))));
+        remote.is_some()
+    }
+
+    /// Gives the address of a name to the receiver.
+    pub fn name_found(&self, name: Name, address: Option<IpAddr>) {
+        if let Some(receiver) = &*self.names.read().unwrap_or_else(PoisonError::into_inner) {
+            receiver(name, address);
         }
     }
 

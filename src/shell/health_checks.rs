@@ -1,16 +1,17 @@
 //! Active health checks of the gateway's upstreams, on a separate thread: checks and loops do not wait for each other.
 //!
 //! Each upstream is checked at the interval of its route: one connection, one request, and the status line of the response.
-//! All checks that are due run at the same time, so an upstream that does not answer delays no other. The system looks names
-//! up; a name without an address decides nothing about its upstream, because requests look it up with weir's resolver.
+//! All checks that are due run at the same time, so an upstream that does not answer delays no other. A loop looks names up, as for
+//! requests; a name without an address decides nothing about its upstream.
 
+use super::guard_link::NameReceiver;
 use crate::gateway::rules::{Checked, Gateway};
 use crate::gateway::upstream::Change;
-use crate::http::target::Host;
+use crate::http::target::{Host, Name};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,7 +22,10 @@ const RESPONSE_BYTES_MAX: usize = 4096;
 /// Checks under way at once (chosen): each has a descriptor.
 const PROBES_MAX: usize = 256;
 
-/// The thread looks up at least this often (chosen).
+/// Time until a check is tried again for which no loop could look up the name (chosen: the loops are starting).
+const TRIED_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// The thread wakes up at least this often (chosen).
 const IDLE: Duration = Duration::from_secs(60);
 
 /// The token of the waker; probes have the index of their upstream.
@@ -44,16 +48,30 @@ struct Orders {
 struct Wanted {
     /// The upstreams to check from now on, if they have changed.
     checked: Option<Vec<Checked>>,
+    /// Names that were looked up.
+    found: Vec<(Name, Option<IpAddr>)>,
     ends: bool,
 }
 
+impl Orders {
+    fn give(&self, change: impl FnOnce(&mut Wanted)) -> io::Result<()> {
+        change(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        self.waker.wake()
+    }
+}
+
 impl HealthChecks {
-    /// Starts the thread. `now_ms` returns the time on the clock of all loops.
-    pub fn start(now_ms: impl Fn() -> u64 + Send + 'static) -> io::Result<HealthChecks> {
+    /// Starts the thread. `now_ms` returns the time on the clock of all loops; `find_name` has a name looked up, whose address is to
+    /// be given to the [`HealthChecks::name_receiver`]; it returns `false` while there is no loop that could do that.
+    pub fn start(
+        now_ms: impl Fn() -> u64 + Send + 'static,
+        find_name: impl Fn(Name) -> bool + Send + 'static,
+    ) -> io::Result<HealthChecks> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let orders = Arc::new(Orders { wanted: Mutex::default(), waker });
-        let mut checker = Checker { poll, subjects: Vec::new(), now_ms: Box::new(now_ms) };
+        let (now_ms, find_name) = (Box::new(now_ms), Box::new(find_name));
+        let mut checker = Checker { poll, subjects: Vec::new(), now_ms, find_name };
         let own = Arc::clone(&orders);
         let run = move || {
             if let Err(error) = checker.run(&own) {
@@ -66,18 +84,24 @@ impl HealthChecks {
 
     /// Checks the upstreams of this gateway from now on; `None` ends the checks.
     pub fn set(&self, gateway: Option<&Gateway>) -> io::Result<()> {
-        self.order(|wanted| wanted.checked = Some(gateway.map(Gateway::checked).unwrap_or_default()))
+        self.orders.give(|wanted| wanted.checked = Some(gateway.map(Gateway::checked).unwrap_or_default()))
     }
 
-    fn order(&self, change: impl FnOnce(&mut Wanted)) -> io::Result<()> {
-        change(&mut self.orders.wanted.lock().unwrap_or_else(PoisonError::into_inner));
-        self.orders.waker.wake()
+    /// What gets the addresses of names. It does not keep the thread's descriptors open.
+    pub fn name_receiver(&self) -> NameReceiver {
+        let orders = Arc::downgrade(&self.orders);
+        Box::new(move |name, address| {
+            if let Some(orders) = orders.upgrade() {
+                // A thread that cannot be woken has ended.
+                let _ = orders.give(|wanted| wanted.found.push((name, address)));
+            }
+        })
     }
 }
 
 impl Drop for HealthChecks {
     fn drop(&mut self) {
-        if self.order(|wanted| wanted.ends = true).is_ok() {
+        if self.orders.give(|wanted| wanted.ends = true).is_ok() {
             // The thread waits for nothing but its poll.
             let _ = self.thread.take().map(JoinHandle::join);
         }
@@ -89,6 +113,8 @@ struct Subject {
     checked: Checked,
     due: Instant,
     probe: Option<Probe>,
+    /// Its name is looked up for a check.
+    awaits_name: bool,
     /// The name has no address, which was logged.
     is_unknown: bool,
 }
@@ -106,6 +132,7 @@ struct Checker {
     poll: Poll,
     subjects: Vec<Subject>,
     now_ms: Box<dyn Fn() -> u64 + Send>,
+    find_name: Box<dyn Fn(Name) -> bool + Send>,
 }
 
 impl Checker {
@@ -121,6 +148,9 @@ impl Checker {
             }
             let now = Instant::now();
             self.end_late(now);
+            for (name, address) in wanted.found {
+                self.take_address(&name, address, now);
+            }
             self.begin_due(now);
             match self.poll.poll(&mut events, Some(self.pause(Instant::now()))) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
@@ -141,7 +171,13 @@ impl Checker {
         };
         self.subjects = checked
             .into_iter()
-            .map(|checked| Subject { due: due(&checked), checked, probe: None, is_unknown: false })
+            .map(|checked| Subject {
+                due: due(&checked),
+                checked,
+                probe: None,
+                awaits_name: false,
+                is_unknown: false,
+            })
             .collect();
     }
 
@@ -170,20 +206,53 @@ impl Checker {
                 continue;
             }
             subject.due = now + Duration::from_millis(subject.checked.check.every_ms);
-            match subject.begin(now) {
-                Ok(Some(mut probe)) => {
-                    let interest = Interest::READABLE | Interest::WRITABLE;
-                    match self.poll.registry().register(&mut probe.socket, Token(at), interest) {
-                        Ok(()) => {
-                            subject.probe = Some(probe);
-                            under_way += 1;
-                        }
-                        Err(error) => self.conclude(at, Err(error.to_string())),
+            let authority = subject.checked.upstream.authority;
+            match authority.host {
+                Host::Address(address) => {
+                    under_way += 1;
+                    self.begin(at, SocketAddr::new(address, authority.port), now);
+                }
+                Host::Name(name) => {
+                    subject.awaits_name = (self.find_name)(name);
+                    if !subject.awaits_name {
+                        subject.due = now + TRIED_AGAIN_AFTER;
                     }
                 }
-                Ok(None) => {}
-                Err(error) => self.conclude(at, Err(error.to_string())),
             }
+        }
+    }
+
+    /// Begins the checks that have waited for the address of a name.
+    fn take_address(&mut self, name: &Name, address: Option<IpAddr>, now: Instant) {
+        for at in 0..self.subjects.len() {
+            let subject = &mut self.subjects[at];
+            let authority = subject.checked.upstream.authority;
+            if authority.host != Host::Name(*name) || !std::mem::take(&mut subject.awaits_name) {
+                continue;
+            }
+            let was_unknown = std::mem::replace(&mut subject.is_unknown, address.is_none());
+            match address {
+                Some(address) if subject.probe.is_none() => {
+                    self.begin(at, SocketAddr::new(address, authority.port), now);
+                }
+                Some(_) => {}
+                None if !was_unknown => {
+                    log::warn!("gateway: {authority} is not checked: its name has no address");
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn begin(&mut self, at: usize, address: SocketAddr, now: Instant) {
+        let begun = self.subjects[at].begin(address, now).and_then(|mut probe| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut probe.socket, Token(at), interest)?;
+            Ok(probe)
+        });
+        match begun {
+            Ok(probe) => self.subjects[at].probe = Some(probe),
+            Err(error) => self.conclude(at, Err(error.to_string())),
         }
     }
 
@@ -220,22 +289,9 @@ impl Checker {
 }
 
 impl Subject {
-    /// Begins a check; none, if the upstream's name has no address.
-    fn begin(&mut self, now: Instant) -> io::Result<Option<Probe>> {
-        let Checked { check, host, upstream, .. } = &self.checked;
-        let address = match upstream.authority.host {
-            Host::Address(address) => Some(SocketAddr::new(address, upstream.authority.port)),
-            Host::Name(name) => {
-                (name.as_str(), upstream.authority.port).to_socket_addrs().ok().and_then(|mut all| all.next())
-            }
-        };
-        let Some(address) = address else {
-            if !std::mem::replace(&mut self.is_unknown, true) {
-                log::warn!("gateway: {} is not checked: its name has no address", upstream.authority);
-            }
-            return Ok(None);
-        };
-        self.is_unknown = false;
+    /// Begins a check at this address.
+    fn begin(&self, address: SocketAddr, now: Instant) -> io::Result<Probe> {
+        let Checked { check, host, .. } = &self.checked;
         let mut request = format!("{} {} HTTP/1.1\r\nHost: ", check.method, check.path).into_bytes();
         host.write(&mut request, Some(80));
         request.extend_from_slice(
@@ -243,7 +299,7 @@ impl Subject {
         );
         let socket = TcpStream::connect(address)?;
         let until = now + Duration::from_millis(check.timeout_ms);
-        Ok(Some(Probe { socket, request, sent: 0, response: Vec::new(), until }))
+        Ok(Probe { socket, request, sent: 0, response: Vec::new(), until })
     }
 }
 

@@ -24,6 +24,8 @@ pub enum WorkerMessage {
     SetResolver(resolver::Settings, resolver::Hosts),
     /// From the host: the addresses of a name that loops wait for.
     NameFound(Box<Name>, NameVerdict),
+    /// From the health checks: a name of an upstream to look up.
+    FindName(Box<Name>),
     /// From the host: new settings, of which each loop uses its share, the format of the access log, and the time between two
     /// lines of statistics.
     SetSettings(Arc<Settings>, Format, Duration),

@@ -401,6 +401,7 @@ impl EventLoop {
                 WorkerMessage::NameFound(name, verdict) => {
                     self.engine.name_found(self.now, &name, verdict);
                 }
+                WorkerMessage::FindName(name) => self.engine.find_name(self.now, &name),
                 WorkerMessage::SetSettings(settings, format, every) => {
                     self.set_settings(&settings, format, every)
                 }
@@ -640,6 +641,7 @@ impl EventLoop {
                 Action::Resolver(resolver::Action::Done { .. }) => {}
             }
         }
+        self.tell_names();
     }
 
     /// Begins to connect. If descriptors are short, empty pipes, idle origin connections and reserved descriptors are given up.

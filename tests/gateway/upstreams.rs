@@ -1,5 +1,6 @@
 //! Several upstreams: turns, failures, checks, drains.
 
+use super::common::dns::{Answer, FakeDns};
 use super::common::origin::refusing_port;
 use super::common::{Conn, Origin, eventually};
 use super::{Gateway, named};
@@ -78,6 +79,26 @@ fn gateway_14_only_what_is_idempotent_is_sent_again() {
     assert_eq!((bad.heads().len(), good.heads().len()), (seen_bad + 1, seen_good));
     // There is no other one.
     assert_eq!(gateway.get("x.example", "/lone").status(), 502);
+}
+
+/// Checks look names up as requests do: at the name servers of --dns, also when the first answer has no address.
+#[test]
+fn gateway_14_checks_use_the_resolver_of_weir() {
+    let origin = Origin::ok();
+    let dns = FakeDns::start(&[("up.test", Answer::short(0, &["127.0.0.1"]))]);
+    let lines = format!(
+        "*/ -> up.test:{} health GET /healthz every 50ms slow-start off\n\
+         */none/ -> none.test:1 health GET /healthz every 50ms\n",
+        origin.port()
+    );
+    let mut gateway = Gateway::with_options(&lines, &["--dns", &dns.address()]);
+    eventually("two checks", || {
+        let checks = origin.heads().into_iter().filter(|head| head.target() == "/healthz");
+        (checks.count() >= 2).then_some(())
+    });
+    gateway.weir.wait_for_error(|line| line.contains("none.test:1 is not checked: its name has no address"));
+    gateway.weir.signal(rustix::process::Signal::TERM);
+    assert_eq!(gateway.weir.wait_exit().code(), Some(0));
 }
 
 #[test]

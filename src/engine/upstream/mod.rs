@@ -11,6 +11,7 @@ pub(in crate::engine) mod binding;
 pub(in crate::engine) mod bond;
 pub(in crate::engine) mod connect;
 pub(in crate::engine) mod connecting;
+mod names;
 pub(in crate::engine) mod pool;
 pub(in crate::engine) mod resolution;
 pub(in crate::engine) mod reuse;
@@ -32,6 +33,7 @@ use crate::resolver::{LookUpId, Resolver};
 use bond::{Bond, Pinned};
 pub(in crate::engine) use connect::{Attached, Found, Request};
 use connect::{Connect, Need, Timings};
+use names::Names;
 use pool::Origins;
 use route::Hop;
 use slab::Slab;
@@ -43,6 +45,7 @@ pub(in crate::engine) struct Upstreams {
     connects: Slab<Connect>,
     /// Connects that wait for a look-up. A list, since look-ups in flight are few: a tree of them is 5 KB of code.
     look_ups: Vec<(LookUpId, Vec<ConnectId>)>,
+    names: Names,
     next_serial: u32,
 }
 
@@ -53,6 +56,7 @@ impl Upstreams {
             resolver,
             connects: Slab::new(),
             look_ups: Vec::new(),
+            names: Names::default(),
             next_serial: 0,
         }
     }

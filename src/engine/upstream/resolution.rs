@@ -10,37 +10,19 @@
 
 use super::Upstreams;
 use super::connect::{Connect, Dial, Need, Progress, Resolving, Stage, Step};
+use super::names::{Asking, outcome_of};
 use super::route::Hop;
-use crate::engine::callback::{NameCallback, NameVerdict};
+use crate::engine::callback::NameVerdict;
 use crate::engine::context::Context;
 use crate::engine::ids::ConnectId;
 use crate::engine::transaction::refusal::Refusal;
 use crate::guard::told::Asker;
 use crate::http::target::{Host, Name};
 use crate::policy::acl::{self, Grant};
-use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Resolver, Walk};
+use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Walk};
 use crate::time::Now;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// Looks a name up: by the callback of the host program, and by the resolver if there is none or it leaves the name
-/// to the resolver.
-fn look_up(callback: Option<&NameCallback>, resolver: &mut Resolver, now: Now, name: &Name) -> LookUp {
-    match callback.map_or(NameVerdict::Ask, |callback| callback(name.as_str())) {
-        NameVerdict::Addresses(addresses) => LookUp::Ready(outcome_of(addresses)),
-        NameVerdict::NotFound => LookUp::Ready(Outcome::Failed(Failure::NotFound)),
-        NameVerdict::Ask => resolver.look_up(now, name),
-        NameVerdict::Later => resolver.await_host(now, name),
-    }
-}
-
-/// The outcome of a name for which the program gives these addresses.
-fn outcome_of(addresses: Vec<IpAddr>) -> Outcome {
-    if addresses.is_empty() {
-        return Outcome::Failed(Failure::NoAddress);
-    }
-    Outcome::Addresses(Addresses::new(addresses))
-}
 
 /// The result of a candidate.
 enum Outlook {
@@ -105,8 +87,7 @@ impl Upstreams {
                     continue;
                 }
             };
-            let callback = cx.callbacks.name.as_deref();
-            let outcome = match look_up(callback, resolver, cx.now, &candidate.name) {
+            let outcome = match Asking::of(cx, resolver).look_up(&candidate.name) {
                 LookUp::Ready(outcome) => {
                     connect.timings.dns_us.get_or_insert(0);
                     outcome
@@ -129,6 +110,17 @@ impl Upstreams {
         }
     }
 
+    /// Looks a name up for another thread, for [`Upstreams::next_known_name`]. No effect if it is looked up already.
+    pub fn find_name(&mut self, cx: &Context, name: &Name) {
+        let Upstreams { names, resolver, .. } = self;
+        names.find(&mut Asking::of(cx, resolver), name);
+    }
+
+    /// A name that was looked up for another thread, and its first address.
+    pub fn next_known_name(&mut self) -> Option<(Name, Option<IpAddr>)> {
+        self.names.next_known()
+    }
+
     /// Gives the outcome for a name for which the host program has asked for time.
     pub fn tell_name(&mut self, now: Now, name: &Name, verdict: NameVerdict) {
         match verdict {
@@ -141,6 +133,8 @@ impl Upstreams {
 
     /// The resolver has finished a look-up.
     pub fn finish_look_up(&mut self, cx: &mut Context, look_up: LookUpId, outcome: &Outcome) {
+        let Upstreams { names, resolver, .. } = self;
+        names.finish(&mut Asking::of(cx, resolver), look_up, outcome);
         let Some(place) = self.look_ups.iter().position(|(known, _)| *known == look_up) else { return };
         for id in self.look_ups.swap_remove(place).1 {
             let Some(connect) = id.get_mut(&mut self.connects) else { continue };
