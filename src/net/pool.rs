@@ -79,6 +79,9 @@ impl BlockRange {
 pub enum Purpose {
     /// Work that can be left out.
     Spare,
+    /// Heap of a filter without which a body does not pass: heads of new requests come first, because a client may begin many bodies
+    /// and end none.
+    Filter,
     /// The head of a new request.
     Head,
     /// A request body for an origin.
@@ -147,6 +150,7 @@ impl Pool {
         let reserve = match purpose {
             Purpose::Head | Purpose::Spare if self.scarce => return 0,
             Purpose::Spare => self.blocks_max / 2,
+            Purpose::Filter => self.blocks_max / 8 * 3,
             Purpose::Head => self.blocks_max / 4,
             Purpose::Upload => self.blocks_max / 8,
             Purpose::Download => self.blocks_max / 32,

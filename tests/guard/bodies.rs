@@ -279,3 +279,22 @@ fn guard_10_patterns_look_at_the_beginning_of_a_response() {
         assert_eq!(guarded.get("192.0.2.2", "/login").0, 200);
     }
 }
+
+/// Bodies whose decoders take much memory, and that never end: they are refused, not the requests of others.
+#[test]
+fn ours_11_bodies_that_do_not_end_stop_nobody_else() {
+    let guarded = Guarded::with_options("detect block", &["--buffers", "1024"]);
+    let host = guarded.origin.address();
+    // A meta-block without compression, in a window of 4 MB (RFC 7932 9.1).
+    let length: u32 = 60_000;
+    let content = [&(0xf | (length - 1) << 7 | 1 << 23_u32).to_le_bytes()[..3], &[b'a'; 30_000]].concat();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {host}\r\nContent-Type: text/plain\r\nContent-Encoding: br\r\nContent-Length: {}\r\n\r\n",
+        guarded.origin.url("/up"),
+        length + 4,
+    );
+    let mut slow: Vec<_> = (0..40).map(|_| guarded.weir.connect()).collect();
+    slow.iter_mut().for_each(|client| client.send([head.as_bytes(), &content].concat()));
+    guarded.weir.wait_for_logs(5, |line| line.contains("/up") && line.contains("reason=buffers_max"));
+    assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
+}

@@ -383,10 +383,10 @@ impl Slot {
     }
 
     /// Counts the present heap of the filter. A filter without which the body may pass gets what is spare, or goes.
-    fn charge(&mut self, pool: &mut Pool, purpose: Purpose) -> Result<(), FilterFault> {
+    fn charge(&mut self, pool: &mut Pool) -> Result<(), FilterFault> {
         let blocks = self.filter.heap_bytes().div_ceil(BLOCK_BYTES);
         let is_needed = self.filter.is_needed();
-        let purpose = if is_needed { purpose } else { Purpose::Spare };
+        let purpose = if is_needed { Purpose::Filter } else { Purpose::Spare };
         if blocks > self.charged && !pool.charge(purpose, blocks - self.charged) {
             self.left = true;
             if is_needed {
@@ -467,7 +467,7 @@ fn show(
         }
         let mut output = Output { pool, purpose, behind, passed, outcome: Ok(()), written: false };
         let verdict = slot.filter.handle_payload(piece, &mut output);
-        slot.charge(output.pool, purpose)?;
+        slot.charge(output.pool)?;
         let as_it_is = matches!(verdict, Verdict::Pass | Verdict::Leave) && !output.written;
         if !(as_it_is && slot.held.is_empty()) {
             slot.follow(verdict, piece, &mut output)?;

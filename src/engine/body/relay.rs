@@ -145,7 +145,9 @@ impl Relay {
             intake,
             match self.purpose {
                 Purpose::Download => Decoder::of_response,
-                Purpose::Upload | Purpose::Head | Purpose::Spare | Purpose::Reply => Decoder::new,
+                Purpose::Upload | Purpose::Head | Purpose::Filter | Purpose::Spare | Purpose::Reply => {
+                    Decoder::new
+                }
             },
         );
         self.outlet = if chunked_out {
