@@ -49,6 +49,11 @@ impl Detector {
                 }
                 Some(_) | None => (value, &[][..]),
             };
+            if name.contains(&b'%') {
+                // A name with escapes is a part of a value that a client has divided at a colon.
+                let whole = [name, b": ", value].concat();
+                self.scan_value(Context::Header, name, &whole, scratch, findings);
+            }
             match name.eq_ignore_ascii_case(b"cookie") {
                 true => self.scan_cookies(value, scratch, findings),
                 false => self.scan(Context::Header, name, value, scratch, findings),

@@ -86,6 +86,14 @@ pub(super) const TABLE: &[Signature] = &[
     )
     .only_in(NOT_PATH)
     .confirmed(is_one_command),
+    // Of a command that no list has, an option is the sign. Behind the name of a host, a shell is the only reader of it.
+    command(
+        "cmd_behind_host",
+        &[";", "|", "&"],
+        r"^(?:[a-z0-9-]+\.)+(?:[a-z]{2,24}|\d{1,3})(?::\d+)?\s*(?:;|\|\|?|&&?)\s*[a-z][\w./-]{1,30}(?:\s+-{1,2}[a-z][\w-]*(?:[ =][\w./:@-]+)?)+\s*[;&|#]?\s*$",
+    )
+    .with(&[" -"])
+    .only_in(NOT_PATH),
     command("cmd_piped_to_shell", &["|"], r"^\W*(?:printf|echo|base64|rev|tac)\s.*\|\s*(?:ba|da|z|k)?sh\s*$").confirmed(is_one_command),
     command("cmd_wrapper", &["-wrapper", "sh)"], r"-wrapper\s+\w*sh,-c|\(\s*(?:ba|da|z|k)?sh\s*\)\s*\d?>"),
     command("cmd_changes_folder", &["cd "], r"(?:^|[;&|\n])\s*cd\s+/\S*?\s*(?:;|&&|\|)\s*\w").confirmed(is_one_command).only_in(NOT_PATH),

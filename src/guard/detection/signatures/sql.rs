@@ -30,7 +30,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_number_tautology",
         AND_OR,
-        r#"(?:^|['"`)\s\d*/;])(?:or|and|xor|\|\||&&|having|where)[\s(]*(?:not[\s(]+|!)?['"]?-?\d+(?:\.\d+)?(?:\s*[-+*/%]\s*\d+)*['"]?[\s)]*(?:={1,3}|<=>|<>|!=|<|>|\blike\b|\bin\s*\(|\brlike\b|\bbetween\b)[\s(]*['"]?-?\d"#,
+        r#"(?:^|['"`)\s\d*/;])(?:or|and|xor|\|\||&&|having|where)[\s(]*(?:not[\s(]+|!)?['"]?-?(?:0x[0-9a-f]+|\d+(?:\.\d+)?)(?:\s*[-+*/%]\s*\d+)*['"]?[\s)]*(?:={1,3}|<=>|<>|!=|<|>|\blike\b|\bin\s*\(|\brlike\b|\bbetween\b)[\s(]*['"]?-?\d"#,
     )
     .with(COMPARISONS)
     .confirmed(is_no_comparison),
@@ -159,6 +159,12 @@ pub(super) const TABLE: &[Signature] = &[
     sql("sqli_json_operator", &["json"], r#"'\s*(?:or|and|\|\|)\s.*(?:::jsonb?\s*(?:@>|<@|->|\?)|\bjson_(?:extract|contains|length|depth|value|query|valid)\s*\()"#),
     sql("sqli_limit_union", &["rlike", "regexp", "sounds like"], r#"['"\d)]\s*(?:and\s+\S+\s+|or\s+\S+\s+)?(?:rlike|regexp|sounds\s+like)\s*(?:\(\s*select|binary|['"(]|\d)"#),
     sql("sqli_having_group", &["having", "group by"], r#"['"`\d)]\s*(?:having\s+(?:\d|['"])|group\s+by\s+[\w.,\s]+having\s+)"#).confirmed(is_no_statement),
+    // A server takes the comment away, or its filter does, and the word is one again.
+    sql(
+        "sqli_divided_word",
+        &["/*"],
+        r"(?:^|[^a-z])(?:u/\*\w{0,8}\*/nion|un/\*\w{0,8}\*/ion|uni/\*\w{0,8}\*/on|unio/\*\w{0,8}\*/n|s/\*\w{0,8}\*/elect|se/\*\w{0,8}\*/lect|sel/\*\w{0,8}\*/ect|sele/\*\w{0,8}\*/ct|selec/\*\w{0,8}\*/t)(?:[^a-z]|$)",
+    ).with(&["*/"]),
     sql("sqli_versioned_comment", &["/*!"], r"/\*!\d{0,6}\s*(?:union|select|and|or|from|where|insert|update|delete|all|concat|order|sleep|if)\b").and_raw(),
     sql("sqli_comment_joint", &["*/"], r"^\*/[^*]{1,80}/\*$").and_raw(),
     sql("sqli_insert_tuple", &["'~"], r#"'\s*\)\s*,\s*\(\s*'?\w+|'\s*,\s*\(\s*select\b|'\s*,\s*(?:version|user|database|now|sleep)\s*\(|'\s*,\s*'[^']*'\s*\)\s*(?:--|#|;)"#).with(&["(", ")"]).confirmed(breaks_out),
