@@ -1,5 +1,6 @@
 //! Code that tests the text around a match, for patterns with too many false matches.
 
+use super::brackets::behind_group;
 use super::markup::is_script_with_means;
 use super::speech::{begins_statement, begins_value};
 use super::words::{is_blank, is_spoken, is_word, words, words_before};
@@ -46,6 +47,15 @@ pub(super) fn is_no_statement(text: &[u8], range: Range<usize>) -> bool {
     let before = &text[..range.start];
     let verbs: [&[u8]; 6] = [b"select ", b"select\n", b"insert into", b"update ", b"delete from", b"create "];
     !verbs.iter().any(|verb| memchr::memmem::find(before, verb).is_some())
+}
+
+/// The match begins no condition with a block, `if (length(a) > 3) {`, and is in no statement: SQL has a list of values there.
+pub(super) fn is_no_condition(text: &[u8], range: Range<usize>) -> bool {
+    let open =
+        text[range.clone()].starts_with(b"if").then(|| memchr::memchr(b'(', &text[range.clone()])).flatten();
+    let end = open.and_then(|open| behind_group(text, range.start + open));
+    let has_block = end.is_some_and(|end| text[end..].trim_ascii_start().starts_with(b"{"));
+    !has_block && is_no_statement(text, range)
 }
 
 /// The match continues no query of the same text: `SELECT a FROM b UNION SELECT c` is a whole statement. A quote that nothing has

@@ -7,6 +7,8 @@
 
 #[cfg(feature = "detection")]
 mod automata;
+#[cfg(feature = "detection")]
+mod brackets;
 mod category;
 #[cfg(feature = "detection")]
 mod confirm;

@@ -240,7 +240,7 @@ pub(super) const TABLE: &[Signature] = &[
     command(
         "cmd_substitution",
         &["$(", "`"],
-        r"\$\(\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|uname|hostname|pwd|ls|cat|curl|wget|nslookup|ping|sleep|echo|printf|env|bash|sh|python\d?|perl|nc|head|tail|base64|printenv|rev|dig|host|ps|expr|seq|tr|date)\b\s*[^)=.,]*\)|`\s*(?:/(?:usr/)?s?bin/)?(?:whoami|uname|id|hostname|cat\s|curl\s|wget\s|nslookup\s|ping\s|sleep\s|ls\s|ls`|pwd|echo\s|bash\s|python\d?\s|perl\s|nc\s)[^`]*`",
+        r"\$\(\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|uname|hostname|pwd|ls|cat|curl|wget|nslookup|ping|sleep|echo|printf|env|bash|sh|python\d?|perl|nc|head|tail|base64|printenv|rev|dig|host|ps|expr|seq|tr)\b\s*[^)=.,]*\)|\$\(\s*date\s*(?:\)|[;&|<>])|`\s*(?:/(?:usr/)?s?bin/)?(?:(?:whoami|uname|id|hostname|pwd)\b|cat\s|curl\s|wget\s|nslookup\s|ping\s|sleep\s|ls\s|ls`|echo\s|bash\s|python\d?\s|perl\s|nc\s)[^`]*`",
     )
     .confirmed(leads_shortly),
     command(
@@ -253,7 +253,7 @@ pub(super) const TABLE: &[Signature] = &[
     command("cmd_blank_substitute", &["ifs", "$@", "$*", "$", "``"], r"\$\{?ifs\b|\$\{ifs[%,:]|(?:^|[\s;|&`(=/])\w{0,8}[a-z]\$[@*][a-z]\w{0,8}(?:\$[@*]\w{0,8})*(?:$|[\s;|&`)/])|[;|&`]\s*\w{1,8}(?:\$\(\)|``)[a-z]|[;&|]\s*\w{1,8}=[^;&\s]*[;&]\s*(?:[^\n]{0,60}[;&]\s*)?\$\w+"),
     command("cmd_substring", &["${"], r"\$\{[#!]?\w+:\d+:\d+\}|\$\{\w+%%?[^}]*\}.{0,40}\$\{\w+"),
     command("cmd_glob_path", &["?", "*", "["], r"(?:[;|&`\n]|\$\(|^)\s*(?:/[a-z?*\[\]]{2,}){1,3}/[a-z?*\[\]\d]*[?*\]][a-z?*\[\]\d]*(?:\s+[/-]|\s*$)").only_in(NOT_PATH).confirmed(leads_shortly),
-    command("cmd_brace_list", &["{"], r"\{(?:cat|ls|curl|wget|nc|bash|sh|ping|echo|id|whoami|uname|python\d?|perl|sleep),[^{}]*\}"),
+    command("cmd_brace_list", &["{"], r"\{(?:id,(?:-[^{}\s]*)?\}|(?:cat|ls|curl|wget|nc|bash|sh|ping|echo|whoami|uname|python\d?|perl|sleep),(?:[^{}\s'\x22\\]|\\.|'[^'{}]*'|\x22[^\x22{}]*\x22)*\})"),
     command("cmd_reader_of_files", &["^cat", "^tac", "^less", "^more", "^head", "^tail", "^nl", "^strings"], r"\b(?:cat|tac|less|more|head|tail|nl|strings)\s*(?:-\w+\s+|<\s*)?/+(?:etc|proc|root|var|home)/+[\w.*?/]+\s*(?:$|[;|&`)#'\x22])").with(&["etc", "proc", "root", "var", "home"]).confirmed(leads_shortly),
     command("cmd_at_start", &["wget", "curl", "whoami", "cat ", "ls ", "bash", "nc ", "ping", "uname", "id", "rm ", "sleep", "chmod", "python", "perl", "tac ", "head ", "tail ", "less ", "/sh", "/ps", "echo"], r"^\s*(?:/(?:usr/)?s?bin/)(?:(?:cat|ls|id|whoami|uname|nc|curl|wget|ping|ps|rm|python\d?|perl|sleep|echo)\b|(?:ba|da|z|k)?sh\s+\S)|^\s*(?:cat|tac|less|head|tail)\s+/etc/|^\s*ls\s+-\w+\s+/|^\s*rm\s+-rf?\s+(?:/(?:\s*(?:$|[;&|])|\*|etc|var|home|bin|usr|root)|[*~.]\s*$)|^\s*uname\s+-a\s*$|^\s*ping\s+-[cn]\s*\d|^\s*nc\s+-").only_in(NOT_PATH).confirmed(is_no_subject),
     command("cmd_windows", &["&", "|"], r"(?:&|\|)\s*(?:dir|type|copy|del|ren|move|start|net|ver|vol|set|echo|whoami|ipconfig|find|findstr|more|tree)\s+(?:[a-z]:\\|%\w+%|/[a-z]\b|\\\\|user\b|\*|\.)").with(WINDOWS).confirmed(leads_shortly),

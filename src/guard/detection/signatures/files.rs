@@ -76,7 +76,7 @@ pub(super) const TABLE: &[Signature] = &[
         FileInclusion,
         "inclusion_wrapper",
         &["://", "data:", "compress.", "zlib:"],
-        r"\b(?:php://(?:filter/|fd/|(?:input|memory|temp|stdin|output)(?:$|[^\w\s]))|phar://|expect://|zip://\S+(?:#|%23)|zlib:|compress\.(?:zlib|bzip2)://|glob://|ogg://|rar://|ssh2\.(?:exec|shell|sftp|tunnel)://|data://text|data:text/plain\s*;\s*base64|data:;base64|data:text/plain,\s*<\?|convert\.base64-encode|string\.rot13)",
+        r"\b(?:php://(?:filter/|fd/|(?:input|memory|temp|stdin|output)(?:$|[^\w\s]))|phar://|expect://|zip://\S+(?:#|%23)|zlib:(?:[^:]|$)|compress\.(?:zlib|bzip2)://|glob://|ogg://|rar://|ssh2\.(?:exec|shell|sftp|tunnel)://|data://text|data:text/plain\s*;\s*base64|data:;base64|data:text/plain,\s*<\?|convert\.base64-encode|string\.rot13)",
     ).with(&["php:", "phar", "expect", "zip:", "zlib", "compress", "glob", "ogg", "rar:", "ssh2", "data:", "convert.", "string.rot"]),
     Signature::new(FileInclusion, "inclusion_filter", &["resource=", "convert."], r"(?:read|write)=(?:convert|string|zlib)\.|convert\.(?:base64|iconv|quoted)"),
     Signature::new(FileInclusion, "inclusion_file_address", &["file:"], r"(?:^\s*|^\S*[='\x22(,@]|>)file:/{1,4}(?:etc|proc|var|root|home|[a-z]:|c\||windows|localhost|\w|\.\.|$)").confirmed(is_no_remark),

@@ -103,7 +103,7 @@ pub(super) const TABLE: &[Signature] = &[
     command(
         "cmd_interpreter",
         &["^python", "^perl", "^ruby", "^php", "^node", "^lua"],
-        r"(?:^|[;&|`(])\W{0,3}(?:python[\d.]*|perl|ruby|php\d?|node|lua)\s+-\w*[cemr]\w*\s*['\x22]?.{0,200}(?:socket|subprocess|os\.|system|exec|/bin/|spawn|popen|http)",
+        r"(?:^|[;&|`(])\W{0,3}(?:python[\d.]*|perl|ruby|php\d?|node|lua)\s+(?:-\w*[cer]\w*\s*['\x22]?.{0,200}(?:socket|subprocess|os\.|system|exec|/bin/|spawn|popen|http)|-\w*m\w*\s*['\x22]?\S{0,40}(?:socket|subprocess|system|exec|http))",
     )
     .confirmed(is_one_command),
     command("cmd_here_string", &["<<<"], r"(?:^|[;|&`(])\s*[$\w/]{1,20}\s*<<<\s*[^<\s]").confirmed(leads_shortly),

@@ -4,7 +4,8 @@
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Sqli;
 use crate::guard::detection::confirm::{
-    breaks_out, continues_no_statement, is_no_comparison, is_no_script_of_statements, is_no_statement,
+    breaks_out, continues_no_statement, is_no_comparison, is_no_condition, is_no_script_of_statements,
+    is_no_statement,
 };
 
 const fn sql(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
@@ -131,7 +132,7 @@ pub(super) const TABLE: &[Signature] = &[
         &["^case$", "if(", "if (", "iif", "^xor$", "sysdate"],
         r#"(?:\b(?:and|or|select|by|where|having|,|=)|[(|+'")])[\s(]*case\s+when\s+[^\s.].*\sthen\s.+\bend\b|\bxor[\s(]*if\s*\(|\bnow\s*\(\s*\)\s*=\s*sysdate\s*\(|\biif\s*\(\s*\d+\s*=\s*\d+|\bif\s*\(\s*\(?\s*(?:select\b|\d+\s*=\s*\d+|ascii\(|substr|mid\(|length\(|user\()[^)]*"#,
     )
-    .confirmed(is_no_statement),
+    .confirmed(is_no_condition),
     sql(
         "sqli_encoded_text",
         &["concat", "char(", "chr(", "0x", "unhex"],
