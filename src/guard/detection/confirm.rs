@@ -363,20 +363,6 @@ pub(super) fn is_path_whole(text: &[u8], _: Range<usize>) -> bool {
     !text.iter().any(u8::is_ascii_whitespace)
 }
 
-/// The name of a class is none of the lines of a trace, and of no line of code or log.
-pub(super) fn is_no_trace(text: &[u8], range: Range<usize>) -> bool {
-    let before = &text[..range.start];
-    let line = before[memchr::memrchr(b'\n', before).map_or(0, |at| at + 1)..].trim_ascii();
-    let begins: [&[u8]; 5] = [b"at", b"import", b"caused by:", b"package", b"exception"];
-    !begins.iter().any(|begin| line.starts_with(begin))
-}
-
-/// The class is not that of an error message (`java.lang.NullPointerException`).
-pub(super) fn is_no_fault_name(text: &[u8], range: Range<usize>) -> bool {
-    let found = text[range].trim_ascii_end();
-    !(found.ends_with(b"exception") || found.ends_with(b"error"))
-}
-
 /// The match is in one line of a value that is no more than a command: a script has several lines, and a text more words.
 pub(super) fn is_one_command(text: &[u8], _: Range<usize>) -> bool {
     let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();

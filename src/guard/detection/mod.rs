@@ -30,6 +30,8 @@ mod signatures;
 #[cfg(feature = "detection")]
 mod speech;
 #[cfg(feature = "detection")]
+mod traces;
+#[cfg(feature = "detection")]
 mod views;
 #[cfg(feature = "detection")]
 mod words;

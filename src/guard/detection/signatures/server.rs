@@ -6,9 +6,10 @@ use crate::guard::detection::category::Category::{
 };
 use crate::guard::detection::category::Context;
 use crate::guard::detection::confirm::{
-    breaks_out, is_no_filter, is_no_prose, is_no_remark, is_no_shown_filter, is_no_trace,
+    breaks_out, is_no_filter, is_no_prose, is_no_remark, is_no_shown_filter,
 };
 use crate::guard::detection::speech::Talk;
+use crate::guard::detection::traces::is_no_trace;
 
 const HEAD: u8 = in_contexts(&[Context::Path, Context::Query, Context::Header]);
 

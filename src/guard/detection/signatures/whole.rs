@@ -6,8 +6,9 @@ use crate::guard::detection::category::Category::{
     CodeInjection, FileInclusion, Recon, SensitiveFile, Sqli, Xss,
 };
 use crate::guard::detection::category::Context;
-use crate::guard::detection::confirm::{breaks_out, is_no_fault_name, is_no_script_of_statements};
+use crate::guard::detection::confirm::{breaks_out, is_no_script_of_statements};
 use crate::guard::detection::speech::Talk;
+use crate::guard::detection::traces::is_no_fault_name;
 
 const PATH: u8 = Context::Path.bit();
 
