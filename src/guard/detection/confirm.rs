@@ -2,6 +2,7 @@
 
 use super::brackets::behind_group;
 use super::markup::is_script_with_means;
+use super::sources::is_condition_of_source;
 use super::speech::{begins_statement, begins_value};
 use super::words::{is_blank, is_spoken, is_word, words, words_before};
 use std::ops::Range;
@@ -317,12 +318,13 @@ pub(super) fn is_no_comparison(text: &[u8], range: Range<usize>) -> bool {
     if narrows && begins_statement(text) && !is_no_statement(text, range.clone()) {
         return false;
     }
+    let whole = range.clone();
     let (before, matched) = (&text[..range.start], &text[range]);
     let compares = |part: &[u8]| part.iter().any(|byte| matches!(byte, b'<' | b'>'));
     let has_name = before.iter().any(u8::is_ascii_alphabetic);
     let is_condition = has_name || matched.contains(&b'&');
     let is_formula = is_condition && compares(before) && compares(matched) && !matched.contains(&b'=');
-    !is_formula && !before.starts_with(b"if")
+    !is_formula && !before.starts_with(b"if") && !is_condition_of_source(text, &whole)
 }
 
 /// The path is no module that code imports or a page refers to.

@@ -28,6 +28,8 @@ mod rules;
 #[cfg(feature = "detection")]
 mod signatures;
 #[cfg(feature = "detection")]
+mod sources;
+#[cfg(feature = "detection")]
 mod speech;
 #[cfg(feature = "detection")]
 mod traces;
