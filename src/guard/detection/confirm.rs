@@ -69,18 +69,6 @@ pub(super) fn continues_no_statement(text: &[u8], range: Range<usize>) -> bool {
     memchr::memmem::find(query, b"from ").is_none() || quotes % 2 == 1
 }
 
-/// The filter is no example in a sentence: words are before it, and each of its brackets has a counterpart.
-pub(super) fn is_no_shown_filter(text: &[u8], range: Range<usize>) -> bool {
-    let mut depth = 0i32;
-    let is_balanced = text.iter().all(|byte| {
-        depth += i32::from(*byte == b'(') - i32::from(*byte == b')');
-        depth >= 0
-    });
-    let first = memchr::memchr(b'(', text).unwrap_or(range.start);
-    let is_shown = is_balanced && depth == 0 && words_before(&text[..first], is_word) >= MENTION_WORDS;
-    !is_shown && is_no_remark(text, range)
-}
-
 /// The shell is called: at the beginning of the value, or behind a sign that ends the command before it.
 pub(super) fn is_called(text: &[u8], range: Range<usize>) -> bool {
     let lead = text[..range.start].trim_ascii_end();
