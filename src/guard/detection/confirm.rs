@@ -320,8 +320,9 @@ pub(super) fn is_no_import(text: &[u8], range: Range<usize>) -> bool {
     let before = &text[..range.start];
     let line = &before[memchr::memrchr(b'\n', before).map_or(0, |at| at + 1)..];
     let ends_quoted = matches!(line.last(), Some(b'\'' | b'"' | b'`' | b'(' | b'='));
-    let words: [&[u8]; 10] = [
+    let words: [&[u8]; 11] = [
         b"import ",
+        b"include=",
         b"require",
         b"from ",
         b"include ",

@@ -4,6 +4,7 @@ use super::automata::{Automata, Caches};
 use super::category::{Categories, Category, Context};
 use super::findings::{Finding, Findings, THREAT_SCORE, Verdict, View, field_text, preview};
 use super::json::leaves;
+use super::ordinary_files::{is_address_of_editor, is_mount};
 use super::rules::{DetectRules, Mode};
 use super::signatures::TABLES;
 use super::speech::Shape;
@@ -323,7 +324,11 @@ const ADDRESS_FIELDS: [&[u8]; 11] = [
 ];
 
 /// Parameters with addresses that a browser opens, not the server. The browser of a developer opens its own host.
-const BROWSER_FIELDS: [&[u8]; 8] = [
+const BROWSER_FIELDS: [&[u8]; 15] = [
+    b"cancel_url",
+    b"frontchannel_logout_uri",
+    b"initiate_login_uri",
+    b"logout_uri",
     b"origin",
     b"redirect_uri",
     b"redirect_uris",
@@ -331,6 +336,9 @@ const BROWSER_FIELDS: [&[u8]; 8] = [
     b"redirecturi",
     b"post_logout_redirect_uri",
     b"referrer",
+    b"return_url",
+    b"returnurl",
+    b"success_url",
     b"web_origin",
 ];
 
@@ -354,19 +362,38 @@ const OWN_ADDRESSES: [&[u8]; 12] = [
 const BROWSER_LISTS: [&[u8]; 4] =
     [b"redirect_uris", b"post_logout_redirect_uris", b"web_origins", b"allowed_origins"];
 
+/// The address is on the host of the browser (RFC 8252, section 7.3): nothing before or behind the name makes another host of it.
+fn is_loopback(address: &[u8]) -> bool {
+    let address = unescaped(address, false).to_ascii_lowercase();
+    let rest = address.strip_prefix(b"https://").or_else(|| address.strip_prefix(b"http://"));
+    let host = rest.and_then(|rest| {
+        [&b"localhost"[..], b"127.0.0.1", b"[::1]"].iter().find_map(|host| rest.strip_prefix(*host))
+    });
+    host.is_some_and(|behind| {
+        matches!(behind.first(), None | Some(b':' | b'/' | b'?' | b'#')) && !behind.contains(&b'@')
+    })
+}
+
 fn skipped(context: Context, name: &[u8], text: &[u8]) -> Categories {
     let is_one_of = |fields: &[&[u8]]| fields.iter().any(|field| name.eq_ignore_ascii_case(field));
     let holds = |word: &[u8]| memchr::memmem::find(text, word).is_some();
     let is_address = match context {
         Context::Header => is_one_of(&ADDRESS_FIELDS),
         Context::Query | Context::Path | Context::Body => {
-            is_one_of(&BROWSER_FIELDS) && (holds(b"localhost") || holds(b"127.0.0.1"))
+            is_one_of(&BROWSER_FIELDS) && is_loopback(text)
                 || context == Context::Body && is_one_of(&OWN_ADDRESSES) && !holds(b"169.254.")
                 || is_one_of(&BROWSER_LISTS) && !holds(b"169.254.")
         }
     };
     if is_address {
         return Categories::of(Category::Ssrf);
+    }
+    let is_of_editor = || name.len() >= 3 && name[name.len() - 3..].eq_ignore_ascii_case(b"uri");
+    if context == Context::Body && is_of_editor() && is_address_of_editor(text) {
+        return Categories::of(Category::FileInclusion);
+    }
+    if context == Context::Body && is_mount(name, text) {
+        return Categories::of(Category::SensitiveFile);
     }
     // In a report of a browser, what it did not run.
     let is_sample = context == Context::Body && name == b"script-sample";

@@ -23,6 +23,8 @@ mod json;
 #[cfg(feature = "detection")]
 mod markup;
 #[cfg(feature = "detection")]
+mod ordinary_files;
+#[cfg(feature = "detection")]
 mod queries;
 #[cfg(feature = "detection")]
 mod request;

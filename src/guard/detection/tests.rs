@@ -36,9 +36,40 @@ fn guard_11_a_browser_goes_to_its_own_host_and_a_server_does_not() {
         ("/a?url=http://localhost:3000/", true),
         ("/a?redirect_uri=http://169.254.169.254/latest/meta-data/", true),
         ("/a?redirect_uri=http://192.168.0.1/", true),
+        ("/a?success_url=http://localhost:3000/thanks", false),
+        ("/a?success_url=http://localhost.evil.example@10.0.0.1/", true),
     ] {
         assert_eq!(of_head(target, None) == Verdict::Threat(Category::Ssrf), is_found, "{target}");
     }
+}
+
+#[test]
+fn guard_11_what_an_editor_names_in_its_protocol_is_no_inclusion() {
+    let (detector, mut scratch) = (detector(), Scratch::default());
+    for (name, address, is_found) in [
+        ("uri", "file:///home/anna/src/app/main.py", false),
+        ("rootUri", "file:///c%3A/Users/tom/proj/site", false),
+        ("url", "file:///home/anna/src/app/main.py", true),
+        ("uri", "file:///home/anna/.ssh/id_rsa", true),
+        ("uri", "file:///home/anna/src/../../../etc/app.py", true),
+        ("uri", "file:///etc/passwd", true),
+        ("uri", "http://127.0.0.1/home/anna/src/main.py", true),
+    ] {
+        let mut findings = detector.begin(Some(b"/a"), &mut scratch).expect("a path that is not excluded");
+        detector.scan(Context::Body, name.as_bytes(), address.as_bytes(), &mut scratch, &mut findings);
+        assert_eq!(findings.verdict() != Verdict::Clean, is_found, "{name}: {address}");
+    }
+    assert_eq!(
+        of_head("/a?uri=file:///home/anna/src/main.py", None),
+        Verdict::Threat(Category::FileInclusion)
+    );
+}
+
+#[test]
+fn ours_11_a_field_that_a_value_has_divided_is_looked_at() {
+    let verdict = of_head("/a", Some(("shop.example%0d%0aSet-Cookie", "sid=1")));
+    assert_eq!(verdict, Verdict::Threat(Category::HttpSplit));
+    assert_eq!(of_head("/a", Some(("X-100%", "sure"))), Verdict::Clean);
 }
 
 #[test]

@@ -5,8 +5,9 @@ use crate::guard::detection::category::Category::{
     DirTraversal, FileInclusion, FileUpload, PathTraversal, SensitiveFile,
 };
 use crate::guard::detection::category::Context;
-use crate::guard::detection::confirm::{
-    is_no_import, is_no_pattern, is_no_prose, is_no_remark, is_path_whole,
+use crate::guard::detection::confirm::{is_no_import, is_no_prose, is_no_remark, is_path_whole};
+use crate::guard::detection::ordinary_files::{
+    is_file_of_accounts, is_file_of_system, is_no_ordinary_file, is_traversal_of_windows,
 };
 
 const PATH: u8 = Context::Path.bit();
@@ -22,7 +23,7 @@ pub(super) const TABLE: &[Signature] = &[
         &[".."],
         r"\.\.[;\x00]?[/\\]+(?:[^\s'\x22<>]*[/\\])?(?:etc[/\\]|proc[/\\]|windows[/\\]|winnt[/\\]|boot\.ini|win\.ini|passwd|shadow|\.ssh|\.env\b|\.git\b|\.htaccess|\.htpasswd|wp-config|web\.config|web-inf|config\.php|config\.inc|configuration\.php|settings\.py|database\.yml|parameters\.yml|appsettings|application\.properties|id_rsa|secret|access\.log|error\.log|var[/\\]log|system32|autoexec|php\.ini|my\.cnf|httpd\.conf|flag\b)",
     ),
-    Signature::new(DirTraversal, "traversal_windows", &["..\\", "..%5c"], r"(?:\.\.\\+){2,}").confirmed(is_no_import),
+    Signature::new(DirTraversal, "traversal_windows", &["..\\", "..%5c"], r"(?:\.\.\\+){2,}").confirmed(is_traversal_of_windows),
     Signature::new(DirTraversal, "traversal_in_path", &[".."], r"(?:^|[/\\])\.\.;?(?:[/\\]|$)").only_in(PATH).and_raw(),
     Signature::new(DirTraversal, "traversal_single", &["../"], r"^\.\.[/\\]+\w").worth(50),
     Signature::new(
@@ -42,21 +43,22 @@ pub(super) const TABLE: &[Signature] = &[
         &["passwd", "shadow", "sudoers", "security/user"],
         r"[/\\]+etc[/\\.]+(?:passwd|shadow|gshadow|master\.passwd|sudoers|security/(?:passwd|user|group))(?:[-~]|\.bak)?(?:[^a-z-]|$)",
     )
-    .confirmed(is_no_prose),
+    .confirmed(is_file_of_accounts),
     Signature::new(
         SensitiveFile,
         "file_of_system",
         &["etc/", "etc\\", "proc/", "var/", "root/", "opt/", "usr/", "sys/", "dev/", "home/", "tmp/"],
         r"^(?:file:)?(?:(?:\.{1,2})?[/\\]+)+(?:etc[/\\]+(?:passwd|shadow|group|gshadow|hosts|hostname|issue|motd|mtab|fstab|crontab|cron\.|sudoers|resolv\.conf|profile|bash|environment|exports|inetd|services|networks?|ssh|ssl|apache|httpd|nginx|lighttpd|mysql|my\.cnf|php|samba|vsftpd|proftpd|ftp|tomcat|openldap|ldap|postgresql|redis|mongo|os-release|[\w-]+-release|debian_version|init|rc\.|rc\d|security|pam|aliases|mail|postfix|exim|kubernetes|docker|letsencrypt|openvpn|wireguard|shells|sysctl|syslog|logrotate|master|aws|secrets?|default|snmp|timezone|localtime|npasswd|lsb|wgetrc|nsswitch|opt|chrootusers|at\.|ld\.so)|proc[/\\]+(?:self|\d+|version|cpuinfo|meminfo|net|mounts|cmdline|sched_debug|config)|var[/\\]+(?:log|mail|spool|run|lib[/\\]+(?:mysql|php|jenkins|tomcat|postgresql|mongodb|redis|docker|kubelet)|www[/\\]+\S+\.\w+|www[/\\]+\S*\.\.|backups?|lib/mlocate)[/\\]*[\w.]*|root[/\\]+\.?\w|opt[/\\]+(?:lampp|xampp|tomcat)|usr[/\\]+share[/\\]+(?:tomcat|nginx|apache|php|mysql)|usr[/\\]+local[/\\]+(?:lib[/\\]+php|apache|etc|nginx|tomcat|app|zend|pgsql|mysql)|sys[/\\]+class|tmp[/\\]+sess_\w|dev[/\\]+(?:fd|u?random|zero|stdin|shm|tcp|mem)|home[/\\]+[\w.$-]+[/\\]+\.(?:ssh|bash|zsh|aws|gnupg|mysql|psql|netrc|pgpass|kube|docker|git-cred|profile|viminfo|rhosts|my\.cnf|config[/\\]+gcloud)|boot[/\\]+grub|apache\d?[/\\]+(?:logs|conf)|xampp[/\\]|inetpub[/\\]|program files)",
     )
-    .confirmed(is_no_pattern),
+    .confirmed(is_file_of_system),
     Signature::new(SensitiveFile, "file_of_process", &["/proc/"], r"[/\\]proc[/\\]+self[/\\]+(?:environ|cmdline|maps|fd|status|mem|exe|cwd|root|mounts|stat|net)\b").confirmed(is_no_prose),
     Signature::new(
         SensitiveFile,
         "file_of_windows",
         &["win.ini", "boot.ini", "xampp", "wamp", "pagefile", "system32", "windows", "winnt", "inetpub", "system.ini", "sam", "unattend", "applicationhost"],
         r"^(?:file:)?[/\\]*(?:[a-z]:)?[/\\]+(?:windows|winnt)[/\\]+(?:win\.ini|system\.ini|system32[/\\]+(?:config|drivers[/\\]+etc|cmd\.exe|inetsrv|license\.rtf|eula|repair)|repair[/\\]+sam|panther|debug|php\.ini|my\.ini|iis\d*\.log|system32$)|^(?:file:)?[/\\]*[a-z]:[/\\]+(?:boot\.ini|inetpub|autoexec\.bat|unattend|xampp|wamp|apache|mysql|php[/\\]|pagefile\.sys|config\.sys)|^(?:boot|win)\.ini$|[/\\]win(?:dows|nt)[/\\]win\.ini|[/\\]boot\.ini\b",
-    ),
+    )
+    .confirmed(is_no_ordinary_file),
     Signature::new(
         SensitiveFile,
         "file_of_secrets",
