@@ -82,7 +82,8 @@ pub(super) fn is_about_code(text: &[u8], range: &Range<usize>, least: usize) -> 
     }
     let mut seen: Vec<&[u8]> = Vec::new();
     // A match may begin with the words before the code.
-    let within = words(&text[range.clone()]).take_while(|word| is_word(word)).filter(|word| is_no_code(word));
+    let is_said = |word: &&[u8]| is_word(word) || is_number(word);
+    let within = words(&text[range.clone()]).take_while(is_said).filter(|word| is_no_code(word));
     for word in words(lead).take(WORDS_READ).chain(within).chain(spoken_behind(tail)) {
         let word = without(MARKS_OF_SENTENCES, word);
         let Some(kind) = kind(word) else { continue };
@@ -113,6 +114,12 @@ fn spoken_behind(tail: &[u8]) -> Vec<&[u8]> {
     spoken
 }
 
+/// A number, with punctuation around it.
+fn is_number(word: &[u8]) -> bool {
+    let word = without(MARKS_OF_SENTENCES, word);
+    !word.is_empty() && word.iter().all(u8::is_ascii_digit)
+}
+
 /// A word that is no name in code.
 fn is_no_code(word: &[u8]) -> bool {
     let word = without(MARKS_OF_SENTENCES, word);
@@ -135,7 +142,9 @@ const PAGES: [&[u8]; 3] = [b"<!doctype html", b"<html", b"<head>"];
 /// A line of a log shows a request.
 fn is_request_line(text: &[u8]) -> bool {
     let methods: [&[u8]; 4] = [b"get /", b"post /", b"put /", b"head /"];
-    methods.iter().any(|method| text.starts_with(method)) && holds(text, b" http/1.")
+    let is_logged =
+        || text.first().is_some_and(u8::is_ascii_digit) && holds(text, b" - - [") && holds(text, b"] \"");
+    (methods.iter().any(|method| text.starts_with(method)) || is_logged()) && holds(text, b" http/1.")
 }
 
 /// The number of terms in a text of a language without blanks between words.
@@ -230,26 +239,26 @@ const JOINED: [&str; 22] = [
 
 /// Terms of the trade, in the languages that weir's sets are in.
 #[rustfmt::skip]
-const TERMS: [&str; 310] = [
+const TERMS: [&str; 313] = [
     "abfrage", "access.log", "advisory", "aggregate", "ajax", "angular", "apache", "api", "apostrophe",
     "argument", "arguments", "array", "asp.net", "attribute", "attributes", "awk", "backend", "backslash",
     "backticks", "balise", "bash", "befehl", "branch", "browser", "browsers", "bug", "c#", "c++",
     "callback", "chrome", "client-side", "cmd", "code", "codes", "codice", "column", "columns", "comando",
     "command", "commande", "commands", "commit", "compile", "compiled", "compiler", "composer", "config",
     "configuration", "console", "consulta", "cron", "crontab", "csp", "csrf", "css", "css3", "curl", "cve",
-    "código", "daemon", "database", "debian", "debug", "deploy", "deserialization", "deserialize", "div",
-    "django", "docker", "dockerfile", "dom", "dotnet", "drupal", "ejs", "element", "elements", "eloquent",
-    "encoded", "endpoint", "entities", "entity", "erb", "erro", "error", "error.log", "errors", "es6",
-    "escape", "escaped", "escapes", "escaping", "etiqueta", "exception", "exploit", "exploits", "express",
-    "fehlermeldung", "firefox", "firewall", "flask", "fonction", "foutmelding", "framework", "freemarker",
-    "frontend", "función", "function", "functions", "funzione", "função", "git", "golang", "gradle", "grep",
-    "hacked", "hacker", "hackers", "handlebars", "handler", "handlers", "hibernate", "hook", "hooks",
-    "htaccess", "html", "html5", "iframe", "injection", "injections", "inyección", "java", "javascript",
-    "jenkins", "jinja", "jinja2", "joomla", "jquery", "js", "json", "kotlin", "kubernetes", "lambda",
-    "laravel", "ldap", "ldapsearch", "library", "linux", "listener", "localhost", "lodash", "log4j",
-    "log4shell", "loop", "lxml", "magento", "makefile", "mariadb", "markdown", "markup", "maven", "method",
-    "methods", "middleware", "mod_rewrite", "module", "mongo", "mongodb", "mongoose", "mustache", "mysql",
-    "mysqli", "nginx", "node", "nodejs", "nonce", "npm", "numpy", "oracle", "pandas", "parameter",
+    "código", "daemon", "database", "dba", "debian", "debug", "deploy", "deserialization", "deserialize",
+    "div", "django", "docker", "dockerfile", "dom", "dotnet", "drupal", "ejs", "element", "elements",
+    "eloquent", "encoded", "endpoint", "entities", "entity", "erb", "erro", "error", "error.log", "errors",
+    "es6", "escape", "escaped", "escapes", "escaping", "etiqueta", "exception", "exploit", "exploits",
+    "express", "fehlermeldung", "firefox", "firewall", "flask", "fonction", "foutmelding", "framework",
+    "freemarker", "frontend", "función", "function", "functions", "funzione", "função", "git", "golang",
+    "gradle", "grep", "hacked", "hacker", "hackers", "handlebars", "handler", "handlers", "hibernate",
+    "hook", "hooks", "htaccess", "html", "html5", "iframe", "injection", "injections", "inyección", "java",
+    "javascript", "jenkins", "jinja", "jinja2", "joomla", "jquery", "js", "json", "kotlin", "kubernetes",
+    "lambda", "laravel", "ldap", "ldapsearch", "library", "linux", "listener", "localhost", "lodash",
+    "log4j", "log4shell", "loop", "lxml", "magento", "makefile", "mariadb", "markdown", "markup", "maven",
+    "method", "methods", "middleware", "mod_rewrite", "module", "mongo", "mongodb", "mongoose", "mustache",
+    "mysql", "mysqli", "nginx", "node", "nodejs", "nonce", "npm", "numpy", "oracle", "pandas", "parameter",
     "parameters", "params", "parser", "payload", "payloads", "pdo", "perl", "php", "php8", "pickle", "pip",
     "pipe", "placeholder", "placeholders", "plugin", "pollution", "popen", "postgres", "postgresql",
     "powershell", "prompt-injection", "prototype", "proxy", "python", "python3", "quelltext", "queries",
@@ -260,38 +269,39 @@ const TERMS: [&str; 310] = [
     "statement", "statements", "stderr", "stdout", "string", "strings", "struts", "stylesheet",
     "subprocess", "sudo", "swift", "symfony", "syntax", "syscall", "systemctl", "tag", "tags", "template",
     "templates", "terminal", "thread", "thymeleaf", "traceback", "traversal", "tutorial", "twig",
-    "typescript", "ubuntu", "undefined", "unescaped", "uniq", "unserialize", "variable", "variables",
-    "velocity", "vue", "vue3", "vulnerability", "waf", "webpack", "wget", "wordpress", "xargs", "xml",
-    "xpath", "xslt", "xss", "xxe", "yaml", "zapytanie", "zsh", "базе", "браузер", "запрос", "запросе",
-    "код", "команда", "команду", "ошибка", "ошибку", "скрипт", "тег", "функцию", "функция", "шаблон",
+    "typescript", "ubuntu", "undefined", "unescaped", "uniq", "unserialize", "validator", "variable",
+    "variables", "velocity", "vue", "vue3", "vulnerability", "waf", "webpack", "wget", "wordpress", "xargs",
+    "xkcd", "xml", "xpath", "xslt", "xss", "xxe", "yaml", "zapytanie", "zsh", "базе", "браузер", "запрос",
+    "запросе", "код", "команда", "команду", "ошибка", "ошибку", "скрипт", "тег", "функцию", "функция",
+    "шаблон",
 ];
 
 /// Words that texts about code have more often than others.
 #[rustfmt::skip]
-const GENERAL: [&str; 213] = [
+const GENERAL: [&str; 219] = [
     "actual", "alert", "alerts", "allowed", "alternative", "alternatives", "attack", "attacker",
     "attackers", "beispiel", "bind", "blacklist", "blank", "blanks", "block", "blocked", "blocks", "bound",
     "braces", "brackets", "broken", "call", "called", "calls", "cannot", "class", "classes", "click",
     "concatenate", "concatenation", "condition", "convert", "converts", "cookie", "correctly", "crash",
     "crashes", "dangerous", "debugger", "default", "delete", "denied", "deprecated", "difference",
     "directory", "display", "displays", "docs", "documentation", "documents", "does", "doesn't", "doesnt",
-    "duplicate", "duplicates", "ejemplo", "empty", "entries", "equivalent", "erreur", "esempio", "evaluate",
-    "evaluated", "evaluates", "example", "examples", "execute", "executed", "executes", "exemple",
-    "exercise", "exit", "expected", "expects", "explain", "explained", "expression", "expressions", "fail",
-    "failed", "fails", "faster", "field", "filter", "fix", "fixed", "fixes", "flickers", "form", "format",
-    "forms", "funciona", "funktioniert", "hangs", "hint", "import", "index", "indexes", "input", "insert",
-    "install", "installed", "instance", "instead", "invalid", "issue", "join", "joins", "klasse", "lesson",
-    "list", "lists", "literal", "literally", "load", "loaded", "loads", "log", "logs", "marche", "mean",
-    "means", "missing", "newline", "newlines", "nothing", "null", "object", "objects", "output", "outputs",
-    "parentheses", "parse", "parsed", "permission", "permissions", "popup", "practice", "preview", "print",
-    "printed", "prints", "properties", "property", "reload", "remove", "removes", "render", "rendered",
-    "rendering", "renders", "replace", "replaces", "reproduce", "request", "requests", "restriction",
-    "return", "returned", "returns", "row", "rows", "run", "running", "runs", "safe", "security", "select",
-    "semicolon", "server", "show", "shown", "shows", "slow", "source", "steps", "such", "tabelle", "table",
-    "test", "tested", "testing", "tests", "text", "throw", "throws", "ticket", "trigger", "triggered",
-    "triggers", "twice", "unable", "unsafe", "update", "upload", "uploads", "url", "urls", "use", "used",
-    "using", "version", "versus", "vs", "vulnerable", "whitelist", "windows", "work", "working", "works",
-    "wrong", "пример", "работает",
+    "duplicate", "duplicates", "ejemplo", "embed", "embedded", "embeds", "empty", "entries", "equivalent",
+    "erreur", "esempio", "evaluate", "evaluated", "evaluates", "example", "examples", "execute", "executed",
+    "executes", "exemple", "exercise", "exit", "expected", "expects", "explain", "explained", "expression",
+    "expressions", "fail", "failed", "fails", "faster", "field", "filter", "fix", "fixed", "fixes",
+    "flickers", "form", "format", "forms", "funciona", "funktioniert", "hangs", "hint", "import", "index",
+    "indexes", "input", "insert", "install", "installed", "instance", "instead", "invalid", "issue", "join",
+    "joins", "klasse", "lecture", "lesson", "list", "lists", "literal", "literally", "load", "loaded",
+    "loads", "log", "logs", "marche", "mean", "means", "missing", "newline", "newlines", "nothing", "null",
+    "object", "objects", "output", "outputs", "parentheses", "parse", "parsed", "permission", "permissions",
+    "popup", "practice", "preview", "print", "printed", "prints", "properties", "property", "reload",
+    "remove", "removes", "render", "rendered", "rendering", "renders", "replace", "replaces", "reproduce",
+    "request", "requests", "restriction", "return", "returned", "returns", "row", "rows", "run", "running",
+    "runs", "safe", "security", "select", "semicolon", "server", "show", "shown", "shows", "slow", "source",
+    "steps", "such", "tabelle", "table", "test", "tested", "testing", "tests", "text", "throw", "throws",
+    "ticket", "trigger", "triggered", "triggers", "twice", "unable", "unsafe", "update", "upload",
+    "uploads", "url", "urls", "use", "used", "using", "version", "versus", "vs", "vulnerable", "whitelist",
+    "widget", "widgets", "windows", "work", "working", "works", "wrong", "пример", "работает",
 ];
 
 /// Words that begin a question.

@@ -5,6 +5,7 @@
 //! server's statement: code with words before it and behind it is shown. What runs because it is stored or read, such as a
 //! script in a page, is an attack wherever it stands.
 
+use super::brackets::{behind_group, may_be_in_string};
 use super::category::Category;
 use super::discussion::{EVIDENCE, FEW_EVIDENCE, is_about_code, is_shown_as_code};
 use super::markup::harms;
@@ -24,7 +25,10 @@ pub(super) enum Talk {
     Paste,
     /// Words on both sides, or the lines of a document around it.
     Around,
-    /// The same, or a sentence behind it, which is an error of syntax, so that none of it runs. Some word of it must be about code.
+    /// The same, or it is a part of a sentence: words in a row before it and behind it, or a sentence behind a call, are errors of syntax
+    /// in any statement.
+    Statement,
+    /// The same as [`Talk::Around`], or a sentence behind it, which is an error of syntax, so that none of it runs. Some word of it must be about code.
     Program,
 }
 
@@ -37,7 +41,8 @@ impl Talk {
             | Category::SensitiveFile
             | Category::PathTraversal
             | Category::Ssrf => Talk::Beside,
-            Category::Sqli | Category::CmdInjection | Category::Ldap => Talk::Around,
+            Category::Sqli => Talk::Statement,
+            Category::CmdInjection | Category::Ldap => Talk::Around,
             Category::CodeInjection => Talk::Program,
             Category::Xss
             | Category::Template
@@ -127,7 +132,7 @@ impl<'a> Shape<'a> {
         match talk {
             Talk::Never => false,
             Talk::Shown => self.is_shown(talk, text, range),
-            Talk::Beside | Talk::Paste | Talk::Around | Talk::Program => {
+            Talk::Beside | Talk::Paste | Talk::Around | Talk::Statement | Talk::Program => {
                 self.is_usual_talk(talk, text, range) || self.is_shown(talk, text, range)
             }
         }
@@ -155,16 +160,22 @@ impl<'a> Shape<'a> {
                 let is_opened = || line.clone().any(|byte| matches!(byte, b'{' | b'<' | b'['));
                 is_document && words(lead).take(2).count() > 1 && !(self.is_last_line(tail) && is_opened())
             }
-            Talk::Around | Talk::Program if is_document => {
+            Talk::Around | Talk::Statement | Talk::Program if is_document => {
                 let is_quoted = || begins_quoted(&text[range.clone()]) || ends_open(lead);
                 !(breaks_first(text, range) || self.is_last_line(tail) && is_quoted())
             }
-            Talk::Around | Talk::Program => {
+            Talk::Around | Talk::Statement | Talk::Program => {
                 let is_code = !begins_breaking(&text[range.clone()]) && !ends_open(lead);
-                let is_end = || tail.trim_ascii().len() <= TAIL_BYTES;
+                let is_end = || {
+                    let is_short = tail.trim_ascii().len() <= TAIL_BYTES;
+                    is_short && !(talk == Talk::Statement && goes_on_in_words(tail))
+                };
                 let is_between = || {
-                    words_near(lead) >= SPOKEN_WORDS
-                        && (words_behind(tail, is_spoken) >= SPOKEN_WORDS || has_sentence_behind(tail))
+                    words_near(&text[..range.start + usize::from(is_blank(&text[range.start]))])
+                        >= SPOKEN_WORDS
+                        && (words_behind(tail, is_spoken) >= SPOKEN_WORDS
+                            || goes_on_in_words(tail)
+                            || has_sentence_behind(tail))
                         && !is_end()
                 };
                 let is_broken = || {
@@ -174,7 +185,13 @@ impl<'a> Shape<'a> {
                         && has_sentence_behind(tail)
                         && is_about_code(text, range, FEW_EVIDENCE)
                 };
-                !begins_value(lead) && is_between() || is_code && is_code_span(lead, tail) || is_broken()
+                let is_said = || {
+                    talk == Talk::Statement
+                        && is_code
+                        && (is_subject(text, range) || is_count(lead, tail) || is_behind_sentence(lead))
+                };
+                let is_shown = || is_code && is_code_span(lead, tail) || is_broken() || is_said();
+                !begins_value(lead) && is_between() || is_shown()
             }
         }
     }
@@ -293,6 +310,66 @@ fn words_behind(tail: &[u8], is_counted: fn(&[u8]) -> bool) -> usize {
 /// The text behind a match has no sign that makes the rest of a program a comment.
 fn is_no_comment(tail: &[u8]) -> bool {
     !["//", "#", "/*", "--", "?>"].iter().any(|sign| memchr::memmem::find(tail, sign.as_bytes()).is_some())
+}
+
+/// The rest of the text is words of a sentence, two of them in a row behind the match or a conjunction: no condition of SQL has two names
+/// in a row, and nothing there begins a comment.
+fn goes_on_in_words(tail: &[u8]) -> bool {
+    let is_of_words = |byte: &u8| {
+        byte.is_ascii_alphabetic() || !byte.is_ascii() || is_blank(byte) || b".,?!".contains(byte)
+    };
+    let attached = tail.iter().position(is_blank).unwrap_or(tail.len());
+    let is_joint = |word: &&[u8]| matches!(*word, b"and" | b"or");
+    let spoken = words(&tail[attached..]).skip_while(is_joint).take(SPOKEN_WORDS);
+    let is_plain = tail[..attached].iter().all(|byte| is_of_words(byte) || byte.is_ascii_digit());
+    is_plain
+        && tail[attached..].iter().all(is_of_words)
+        && spoken.filter(|word| is_spoken(word)).count() == SPOKEN_WORDS
+}
+
+/// The match begins a call that is the subject of a sentence: the text begins with it, words are behind it, and nothing there ends the
+/// statement.
+fn is_subject(text: &[u8], range: &Range<usize>) -> bool {
+    let open = memchr::memchr(b'(', &text[range.clone()]);
+    let end = open.and_then(|open| behind_group(text, range.start + open));
+    text[..range.start].trim_ascii().is_empty()
+        && end.is_some_and(|end| {
+            let tail = &text[end..];
+            words_behind(tail, is_spoken) > 0
+                && has_sentence_behind(tail)
+                && is_no_comment(tail)
+                && !tail.contains(&b';')
+        })
+}
+
+/// A sentence has ended before the match: three words in a row, and a mark behind a word. Neither is a part of a statement, unless it is a
+/// comment or the statement before.
+fn is_behind_sentence(lead: &[u8]) -> bool {
+    let mut row = 0;
+    let has_row = words(lead).any(|word| {
+        row = if is_spoken(word) { row + 1 } else { 0 };
+        row == SENTENCE_WORDS
+    });
+    let is_end = |word: &[u8]| {
+        is_word(word) && word.len() > 2 && matches!(word.last(), Some(b'.' | b'?' | b'!' | b':'))
+    };
+    has_row
+        && !may_be_in_string(lead)
+        && words(lead).any(is_end)
+        && is_no_comment(lead)
+        && !lead.contains(&b';')
+}
+
+/// The match begins behind a number of things that are named: `either 5 or 5=5 people`. That is two operands in a row.
+fn is_count(lead: &[u8], tail: &[u8]) -> bool {
+    let mut before = words(lead);
+    let is_number = |word: &[u8]| word.iter().all(u8::is_ascii_digit);
+    before.next().is_some_and(is_spoken)
+        && before.next().is_some_and(is_number)
+        && before.next().is_none()
+        && words_behind(tail, is_spoken) >= SPOKEN_WORDS
+        && is_no_comment(tail)
+        && !may_be_in_string(lead)
 }
 
 /// A few words behind the match there are some in a row that are words of a language.
