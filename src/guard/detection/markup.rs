@@ -97,6 +97,12 @@ pub(super) fn is_handler_with_means(text: &[u8], range: Range<usize>) -> bool {
     let value = &value[1..value.len().min(HANDLER_BYTES_MAX)];
     let Some(end) = memchr::memchr(*quote, value) else { return true };
     let handler = value[..end].trim_ascii();
+    // A click that prints the page is what its user wants.
+    let is_click = text[range.start..range.start + equals].trim_ascii_end().ends_with(b"onclick");
+    let handler = handler.strip_prefix(b"window.print()").filter(|_| is_click).unwrap_or(handler);
+    if is_click && matches!(handler, b"" | b";" | b";return false;" | b"; return false;" | b";return false") {
+        return false;
+    }
     let acts = handler.iter().any(|byte| matches!(byte, b'(' | b'=')) || handler.starts_with(b"return");
     !(acts && is_tame(handler))
 }
@@ -106,6 +112,17 @@ pub(super) fn is_script_with_means(rest: &[u8]) -> bool {
     let Some(tag) = rest.strip_prefix(b"<script") else { return true };
     let Some(end) = memchr::memchr(b'>', tag) else { return true };
     let (attributes, inside) = (&tag[..end], &tag[end + 1..]);
+    if is_data_block(attributes) {
+        return false;
+    }
+    let is_set = |at: &usize| attributes[at + 3..].trim_ascii_start().starts_with(b"=");
+    if memchr::memmem::find_iter(attributes, b"src").filter(is_set).nth(1).is_some() {
+        // Which of them a browser takes is a question of its parser.
+        return true;
+    }
+    if source(attributes).is_some_and(is_concatenated) && is_end_in_string(inside) {
+        return false;
+    }
     let inside = &inside[..inside.len().min(SCRIPT_BYTES_MAX)];
     let Some(close) = memchr::memmem::find(inside, b"</script") else { return true };
     let script = inside[..close].trim_ascii();
@@ -113,6 +130,26 @@ pub(super) fn is_script_with_means(rest: &[u8]) -> bool {
         Some(source) => !(script.is_empty() && is_usual_source(source)),
         None => !(script.len() >= DEFINITION_BYTES_MIN && is_tame(script)),
     }
+}
+
+/// The element holds data, which no browser runs: its first attribute is the type of the data (HTML, section 4.12.1).
+fn is_data_block(attributes: &[u8]) -> bool {
+    // A plus sign is a blank in one of the views.
+    let types: [&[u8]; 5] = [
+        b"application/json",
+        b"application/ld json",
+        b"application/ld+json",
+        b"text/template",
+        b"text/x-handlebars-template",
+    ];
+    let value = attributes.trim_ascii_start().strip_prefix(b"type=");
+    attributes.first().is_some_and(u8::is_ascii_whitespace)
+        && value.is_some_and(|value| {
+            types.iter().any(|kind| {
+                let rest = value.strip_prefix(b"\"").and_then(|value| value.strip_prefix(*kind));
+                rest.is_some_and(|rest| matches!(rest.strip_prefix(b"\""), Some(b"" | [b' ', ..])))
+            })
+        })
 }
 
 /// Fewest bytes of a script that defines something (chosen).
@@ -129,6 +166,19 @@ fn source(attributes: &[u8]) -> Option<&[u8]> {
         }
         Some(_) | None => &value[..value.iter().position(is_blank).unwrap_or(value.len())],
     })
+}
+
+/// The address is put together by a program: `src="' + base + '/a.js"`. To a browser that is a path on the same host.
+fn is_concatenated(source: &[u8]) -> bool {
+    let is_of_expression = |byte: &u8| byte.is_ascii_alphanumeric() || b" +'\"._/?&=-".contains(byte);
+    matches!(source.first(), Some(b'\'' | b'"'))
+        && source.iter().all(is_of_expression)
+        && !holds(source, b"//")
+}
+
+/// The text begins with the end of an element, perhaps as a string of a script has it: no script, wherever it stands.
+fn is_end_in_string(inside: &[u8]) -> bool {
+    inside.starts_with(b"</") || inside.starts_with(b"<\\/")
 }
 
 /// Hosts of scripts that very many pages include, and whose owners choose every file. Hosts where others publish files, or that answer
