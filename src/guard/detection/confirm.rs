@@ -119,6 +119,45 @@ pub(super) fn leads_shortly(text: &[u8], range: Range<usize>) -> bool {
     is_short || ends_sentence(text, &range)
 }
 
+/// The command does more than set up the shell of a user anew, which is of no use to an attacker: `source ~/.bashrc`.
+pub(super) fn reads_files(text: &[u8], range: Range<usize>) -> bool {
+    let command = text[range.start + 1..].trim_ascii_start();
+    let file = command.strip_prefix(b"source ").map(<[u8]>::trim_ascii_start);
+    let is_set_up = file.is_some_and(|file| {
+        let len =
+            file.iter().take_while(|byte| !byte.is_ascii_whitespace() && !b";&|)".contains(byte)).count();
+        SET_UP.contains(&&file[..len])
+    });
+    !is_set_up && !is_filter_of_lines(command) && leads_shortly(text, range)
+}
+
+/// The command selects among the lines of the command before it: `| grep -i error`, without a file and a folder.
+fn is_filter_of_lines(command: &[u8]) -> bool {
+    let Some(arguments) = command.strip_prefix(b"grep ") else { return false };
+    let end = arguments.iter().position(|byte| b";&\n`".contains(byte)).unwrap_or(arguments.len());
+    let end = memchr::memchr(b'|', &arguments[..end]).unwrap_or(end);
+    let mut rest =
+        words(&arguments[..end]).skip_while(|word| matches!(*word, b"-i" | b"-v" | b"-c" | b"-o" | b"-e"));
+    let is_pattern = |word: &[u8]| {
+        !word.starts_with(b"-") && !word.starts_with(b"/") && !word.iter().any(|byte| b"<>(".contains(byte))
+    };
+    rest.next().is_some_and(is_pattern) && rest.next().is_none()
+}
+
+/// Files that set up a shell or an environment.
+const SET_UP: [&[u8]; 10] = [
+    b"~/.bashrc",
+    b"~/.bash_profile",
+    b"~/.profile",
+    b"~/.zshrc",
+    b"~/.zshenv",
+    b"~/.cargo/env",
+    b"~/.nvm/nvm.sh",
+    b"./venv/bin/activate",
+    b".venv/bin/activate",
+    b"~/.bash_aliases",
+];
+
 /// The command is the end of a value that is a few words otherwise: `the photos of my trip; cat /etc/passwd`. Text in backticks there is
 /// code that is shown.
 fn ends_sentence(text: &[u8], range: &Range<usize>) -> bool {
