@@ -61,12 +61,37 @@ pub(super) fn is_no_condition(text: &[u8], range: Range<usize>) -> bool {
 
 /// The match continues no query of the same text: `SELECT a FROM b UNION SELECT c` is a whole statement. A quote that nothing has
 /// opened within the query begins an attack, whatever is before it.
-pub(super) fn continues_no_statement(text: &[u8], range: Range<usize>) -> bool {
+fn continues_no_statement(text: &[u8], range: Range<usize>) -> bool {
     let before = &text[..range.start];
     let Some(select) = memchr::memmem::rfind(before, b"select ") else { return true };
     let query = &before[select..];
     let quotes = query.iter().filter(|byte| matches!(byte, b'\'' | b'"')).count();
     memchr::memmem::find(query, b"from ").is_none() || quotes % 2 == 1
+}
+
+/// The match continues no query of the same text, and is no phrase in quotes.
+pub(super) fn is_union_that_reads(text: &[u8], range: Range<usize>) -> bool {
+    is_no_phrase(text, range.clone()) && continues_no_statement(text, range)
+}
+
+/// The match is no phrase in quotes, `grep "union select" access.log`: a union with one constant reads nothing.
+pub(super) fn is_no_phrase(text: &[u8], range: Range<usize>) -> bool {
+    let union =
+        memchr::memmem::find(&text[range.clone()], b"union").map_or(range.start, |at| range.start + at);
+    let phrase = text[union..].strip_prefix(b"union select");
+    let quote = text[..union].last().filter(|byte| matches!(byte, b'"' | b'\''));
+    let behind = phrase.zip(quote).and_then(|(phrase, quote)| phrase.strip_prefix(&[*quote]));
+    let is_phrase = behind.is_some_and(|behind| {
+        let next = words(behind).next().unwrap_or_default();
+        let is_joined = matches!(next, b"from" | b"as" | b"union" | b"into" | b"where") || is_operator(next);
+        behind.first().is_none_or(is_blank) && !is_joined
+    });
+    !is_phrase
+}
+
+/// The word begins with a sign of SQL.
+fn is_operator(word: &[u8]) -> bool {
+    word.first().is_some_and(|byte| byte.is_ascii_punctuation() && !b"./~".contains(byte))
 }
 
 /// The shell is called: at the beginning of the value, or behind a sign that ends the command before it.

@@ -4,8 +4,8 @@
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Sqli;
 use crate::guard::detection::confirm::{
-    breaks_out, continues_no_statement, is_no_comparison, is_no_condition, is_no_script_of_statements,
-    is_no_statement,
+    breaks_out, is_no_comparison, is_no_condition, is_no_script_of_statements, is_no_statement,
+    is_union_that_reads,
 };
 
 const fn sql(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
@@ -27,7 +27,7 @@ pub(super) const TABLE: &[Signature] = &[
         &["union"],
         r#"(?:\b|[\d_])union[\s(]+(?:all|distinct|distinctrow)?[\s(]*select[\s(]*(?:all\s+|distinct\s+)?(?:[\s(]*(?:null|[-+~]?\d|\*|@|'|"|`|0x|char\s*\(|concat|unhex|load_file|user\s*\(|version\s*\(|database\s*\(|group_concat|\$|x')|[\w.$`]+\s*[,(]|[\w.,$`*\s]+\sfrom\s+[\w.`\[\]]+\s*(?:$|--|#|;|/\*|where\b|limit\b|order\b|group\b|\)|,|<|union\b))"#,
     )
-    .confirmed(continues_no_statement),
+    .confirmed(is_union_that_reads),
     sql(
         "sqli_number_tautology",
         AND_OR,

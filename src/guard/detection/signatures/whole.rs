@@ -6,7 +6,7 @@ use crate::guard::detection::category::Category::{
     CodeInjection, FileInclusion, Recon, SensitiveFile, Sqli, Xss,
 };
 use crate::guard::detection::category::Context;
-use crate::guard::detection::confirm::{breaks_out, is_no_script_of_statements};
+use crate::guard::detection::confirm::{breaks_out, is_no_phrase, is_no_script_of_statements};
 use crate::guard::detection::speech::Talk;
 use crate::guard::detection::traces::is_no_fault_name;
 
@@ -31,7 +31,8 @@ pub(super) const TABLE: &[Signature] = &[
         "sqli_union_piece",
         &["union"],
         r#"^[^a-z]{0,20}union\s+(?:(?:all|distinct)\s+)?select(?:[^a-z]*$|\s+\w+\s+from\b)|^[^\n'"`]{0,40}['"`][\s)]*union\s+(?:(?:all|distinct)\s+)?select\b(?:\s*[^\sa-z]|\s*$|\s+[\w.]+\s*(?:,|\(|\||$|--|#|from\b|as\b))"#,
-    ),
+    )
+    .confirmed(is_no_phrase),
     Signature::new(Sqli, "sqli_select_piece", &["select"], r#"^['"`]\s*;?\s*select\s+\w+\s*$|^\W*select(?:ect)?\s+(?:pg_sleep|user\(|if\(\w+\s*$)|/\*\s*\+?!\d*\s*select\b"#),
     Signature::new(Sqli, "sqli_negated_quote", &["'!", "\"!", "`!"], r#"^['"`]\s*!\s*['"`\w]{1,2}\s*$"#),
     Signature::new(Sqli, "sqli_alias_piece", &["^as$"], r#"^(?:\d+|['"`])\s+as\s*['"`]|^[)!;]\s*as['\s]\s*\S*\s*from\s*$"#),
