@@ -126,7 +126,7 @@ impl Looker {
 
 /// Attacks that are none in a path: what an upload would do there, or a whole value, comes from a parameter.
 fn is_meant_for(place: &str, class: &str) -> bool {
-    place != "path" || !matches!(class, "files" | "spoken" | "varied" | "shells" | "whole")
+    place != "path" || !matches!(class, "counterparts" | "files" | "spoken" | "varied" | "shells" | "whole")
 }
 
 #[test]
