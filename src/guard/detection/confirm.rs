@@ -4,7 +4,7 @@ use super::brackets::behind_group;
 use super::markup::is_script_with_means;
 use super::sources::is_condition_of_source;
 use super::speech::{begins_statement, begins_value};
-use super::words::{is_blank, is_spoken, is_word, words, words_before};
+use super::words::{holds, is_blank, is_spoken, is_word, words, words_before};
 use std::ops::Range;
 
 /// Whether the match at this place of a view is an attack.
@@ -50,13 +50,25 @@ pub(super) fn is_no_statement(text: &[u8], range: Range<usize>) -> bool {
     !verbs.iter().any(|verb| memchr::memmem::find(before, verb).is_some())
 }
 
-/// The match begins no condition with a block, `if (length(a) > 3) {`, and is in no statement: SQL has a list of values there.
+/// The match begins no condition with a block, and is in no statement.
 pub(super) fn is_no_condition(text: &[u8], range: Range<usize>) -> bool {
-    let open =
-        text[range.clone()].starts_with(b"if").then(|| memchr::memchr(b'(', &text[range.clone()])).flatten();
+    is_no_block(text, range.clone()) && is_no_statement(text, range)
+}
+
+/// The match begins no condition with a block, `if (length(a) > 3) {`: SQL has a list of values there. Behind a quote that ends a string
+/// of the server, a word is an error, so strings of one word end none.
+pub(super) fn is_no_block(text: &[u8], range: Range<usize>) -> bool {
+    let matched = &text[range.clone()];
+    let is_condition = matched.starts_with(b"if") || matched.starts_with(b"while");
+    let open = memchr::memchr(b'(', matched).filter(|_| is_condition);
     let end = open.and_then(|open| behind_group(text, range.start + open));
-    let has_block = end.is_some_and(|end| text[end..].trim_ascii_start().starts_with(b"{"));
-    !has_block && is_no_statement(text, range)
+    !end.is_some_and(|end| {
+        let pieces = text[range.start..end].split(|byte| matches!(byte, b'\'' | b'"' | b'`')).skip(1);
+        let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.%/\\".contains(byte);
+        let has_words =
+            pieces.step_by(2).all(|string| string.iter().all(is_of_word) && !holds(string, b"--"));
+        has_words && text[end..].trim_ascii_start().starts_with(b"{")
+    })
 }
 
 /// The match continues no query of the same text: `SELECT a FROM b UNION SELECT c` is a whole statement. A quote that nothing has

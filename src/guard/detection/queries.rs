@@ -143,7 +143,9 @@ pub(super) fn is_no_shown_filter(text: &[u8], range: Range<usize>) -> bool {
     });
     let first = memchr::memchr(b'(', text).unwrap_or(range.start);
     let is_shown = is_balanced && depth == 0 && words_before(&text[..first], is_word) >= MENTION_WORDS;
-    !is_shown && !is_whole_filter(behind_address(text)) && is_no_remark(text, range)
+    // `if (!(file = open(name))) {` is code: the words of a filter are attributes.
+    let is_condition = matches!(text[..first].trim_ascii(), b"if" | b"while") && is_balanced;
+    !is_shown && !is_condition && !is_whole_filter(behind_address(text)) && is_no_remark(text, range)
 }
 
 /// The filter of an address, `ldap://host/dc=example??sub?(cn=a)`, or of a command, `ldapsearch -x "(cn=a)"`.

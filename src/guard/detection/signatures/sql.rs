@@ -4,7 +4,7 @@
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Sqli;
 use crate::guard::detection::confirm::{
-    breaks_out, is_no_comparison, is_no_condition, is_no_script_of_statements, is_no_statement,
+    breaks_out, is_no_block, is_no_comparison, is_no_condition, is_no_script_of_statements, is_no_statement,
     is_union_that_reads,
 };
 
@@ -126,7 +126,8 @@ pub(super) const TABLE: &[Signature] = &[
         "sqli_function_condition",
         AND_OR,
         r#"^[\w\s.@%'"`)\-(]{0,60}(?:['")\d\s*])(?:and|or|xor|&&|\|\|)[\s(]*(?:not[\s(]+)?(?:ascii|ord|substr|substring|mid|left|right|length|len|char_length|lower|upper|hex|bin|exists|elt|row|make_set|regexp_like|polygon|multipoint|st_\w+|cast|convert|chr|char|isnull|ifnull|nullif|coalesce|database|user|version|current_user|system_user|instr|locate|strcmp|if|iif|rand|row_count|conv|unicode|bitand|db_name|is_srvrolemember|exp|abs|sign|ctxsys\.\w+|json_\w+)\s*\((?:[^)]*\)+\s*(?:=|<|>|!|like\b|in\b|between\b|is\b|--|#|$|and\b|or\b|\)|&|'|")|\s*select\b|[^=<>\n]*[=<>])"#,
-    ),
+    )
+    .confirmed(is_no_block),
     sql(
         "sqli_case_when",
         &["^case$", "if(", "if (", "iif", "^xor$", "sysdate"],
