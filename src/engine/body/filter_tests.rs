@@ -378,7 +378,7 @@ fn heap_of_filters_is_bounded_by_the_pool() {
     for (bytes, is_needed, fault, charged) in [
         (10, true, None, 10),
         (10, false, None, 10),
-        (300, true, Some(FilterFault::NoMemory), 200),
+        (300, true, Some(FilterFault::NoMemory), 100),
         (300, false, None, 200),
     ] {
         let heavy = Heavy { blocks: 0, is_needed };
