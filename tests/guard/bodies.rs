@@ -298,3 +298,32 @@ fn ours_11_bodies_that_do_not_end_stop_nobody_else() {
     guarded.weir.wait_for_logs(5, |line| line.contains("/up") && line.contains("reason=buffers_max"));
     assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
 }
+
+/// Bodies of 256 KB are looked at as a whole, whatever they are made of; longer ones are an exhaustion.
+#[test]
+fn guard_11_the_bound_of_a_body_is_that_of_its_bytes() {
+    const BOUND: usize = 262_144;
+    let guarded = Guarded::start("detect block");
+    let of = |part: &str, len: usize| part.repeat(len.div_ceil(part.len()))[..len].to_owned();
+    let array = |len: usize| format!("[{}\"end\"]", of("\"word\",", (len - 7) / 7 * 7));
+    // What is between names and values does not count, so only a body of one value has the exact bound.
+    let kinds: [(&str, bool, &dyn Fn(usize) -> String); 5] = [
+        ("text/plain", true, &|len| of("nothing to see here. ", len)),
+        ("application/x-www-form-urlencoded", true, &|len| {
+            format!("text={}", of("nothing+to+see.", len - 5))
+        }),
+        ("application/x-www-form-urlencoded", false, &|len| of("a=1&", len)),
+        ("application/json", false, &array),
+        ("application/json", true, &|len| format!("{{\"a\":\"{}\"}}", of("nothing to see. ", len - 8))),
+    ];
+    for (media_type, is_one, body) in kinds {
+        let ask = |len: usize| {
+            let fields = format!("Content-Type: {media_type}\r\n");
+            post(&guarded, &fields, body(len).as_bytes())
+        };
+        assert_eq!(ask(BOUND - 8), 200, "{media_type} {}", &body(40));
+        if is_one {
+            assert_eq!(ask(BOUND + BOUND / 4), 400, "{media_type}");
+        }
+    }
+}

@@ -12,6 +12,9 @@ pub const HEAD_BYTES_MAX: usize = 65_536;
 /// Most bytes of a body that are scanned (guard semantics, section 11).
 pub const BODY_BYTES_MAX: usize = 262_144;
 
+/// The same, with the bytes of long values that windows show twice: an eighth is more than they repeat.
+const BODY_BYTES_AND_OVERLAPS_MAX: usize = BODY_BYTES_MAX / 8 * 9 + BODY_BYTES_MAX / 32;
+
 /// Most findings that are kept of one request (chosen): the first one suffices for a refusal, the others help the operator.
 pub const FINDINGS_MAX: usize = 32;
 
@@ -99,7 +102,7 @@ impl Findings {
             exhausted: false,
             cut: false,
             head_bytes_left: HEAD_BYTES_MAX,
-            body_bytes_left: BODY_BYTES_MAX,
+            body_bytes_left: BODY_BYTES_AND_OVERLAPS_MAX,
             categories,
             allowed,
         }
