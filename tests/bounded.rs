@@ -144,6 +144,25 @@ fn a_smaller_size_sheds_the_cache_and_says_what_needs_a_restart() {
     stored(&mut client, &origin, "/still/20000");
 }
 
+/// What runs and cannot shrink is divided with every reload, not only with the one that asked for less.
+#[test]
+fn what_cannot_shrink_is_told_with_each_reload() {
+    let scratch = Scratch::new();
+    let file = |size: &str| scratch.file("conf", format!("memory {size}\ncache yes\n"));
+    let weir = Weir::start(&["-c", &file("256M")]);
+    let count = |text: &str| weir.error_lines().iter().filter(|line| line.contains(text)).count();
+    for (reloads, size) in (1..).zip(["20M", "20M", "64M"]) {
+        file(size);
+        weir.signal(Signal::HUP);
+        eventually("it has reloaded", || (count(" reloaded: ") == reloads).then_some(()));
+        assert_eq!(count("memory needs a restart for what cannot shrink"), reloads, "{size}");
+    }
+    file("300M");
+    weir.signal(Signal::HUP);
+    eventually("it has reloaded", || (count(" reloaded: ") == 4).then_some(()));
+    assert_eq!(count("memory needs a restart for what cannot shrink"), 3, "there is room for it");
+}
+
 /// Each refusal is an event with texts of the client. (As long as events were counted and not their bytes, all later requests waited
 /// for memory that nothing gave back.)
 #[test]

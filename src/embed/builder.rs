@@ -325,7 +325,10 @@ impl Builder {
             guard_link.set_values(values);
             workers.scoreboard().show_values(counting);
         }
+        let of_cache = settings.cache.then_some((Part::Cache, settings.cache_size_bytes));
+        let fixed = [(Part::Buffers, settings.buffers.into())].into_iter().chain(of_cache).collect();
         let control = Control::new(Shared {
+            fixed,
             link: guard_link,
             guard: guard_parts,
             gateway: gateway_part,

@@ -45,6 +45,8 @@ pub(super) struct Shared {
     pub scoreboard: Arc<Scoreboard>,
     pub listeners: Vec<SocketAddr>,
     pub store: Option<Arc<Store>>,
+    /// The sizes of what cannot change while the proxy runs: buffers, and the cache if there is one.
+    pub fixed: Vec<(Part, u64)>,
     /// Keys the hashes of every configuration, so that a reload does not forget which passwords were right.
     pub seed: [u64; 2],
     /// Whether the access log has a receiver.
@@ -130,7 +132,7 @@ impl Control {
         // In a build without these parts the compiler knows that both are `None`.
         let built = part::guard::built();
         let (mut guard, gateway) = (built.and(guard), built.and(gateway));
-        let shares = self.resize(&before, &mut settings, file_bytes, guard.as_mut())?;
+        let shares = self.resize(&mut settings, file_bytes, guard.as_mut())?;
         let parts = self.0.parts();
         let changing = parts.map(|parts| parts.clouds.change());
         if self.0.closed.load(Ordering::Relaxed) {
@@ -186,20 +188,16 @@ impl Control {
     /// divided.
     fn resize(
         &self,
-        before: &Settings,
         settings: &mut Settings,
         file_bytes: u64,
         mut guard: Option<&mut GuardFile>,
     ) -> Result<Option<Shares>, Problems> {
         let loops = self.0.remotes.len();
-        let mut kept = vec![(Part::Buffers, before.buffers.into())];
+        let mut kept = self.0.fixed.clone();
         kept.extend(self.0.parts().map(|parts| (Part::Keys, parts.state.keys_max() as u64)));
         let values = self.0.scoreboard.value_bytes_max();
         let pages = values.is_some();
         kept.extend(values.map(|bytes| (Part::Values, bytes)));
-        if before.cache {
-            kept.push((Part::Cache, before.cache_size_bytes));
-        }
         size(settings, loops, file_bytes, pages, guard.as_deref_mut(), &kept).or_else(|too_small| {
             let shares = size(settings, loops, file_bytes, pages, guard, &[])?;
             log::warn!("memory needs a restart for what cannot shrink: {}", lines(&too_small));
