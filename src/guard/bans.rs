@@ -277,7 +277,7 @@ impl Bans {
                 });
                 self.replace(BanOrigin::Store, bans, now_unix_ms)
             }
-            StoreNews::Reached | StoreNews::ScriptReloaded | StoreNews::Lost(_) => 0,
+            StoreNews::Reached | StoreNews::ScriptReloaded | StoreNews::Lost(_) | StoreNews::Warning(_) => 0,
         }
     }
 

@@ -246,6 +246,7 @@ impl State {
                 event.reason = error.to_string();
                 self.push(event);
             }
+            StoreNews::Warning(_) => {}
             StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {
                 let mut table = self.write_bans();
                 table.hear(news, now.unix_ms());

@@ -60,6 +60,15 @@ pub enum Check {
     },
 }
 
+impl Check {
+    /// Behind the prefix: namespace and key.
+    pub fn key(&self) -> &str {
+        match self {
+            Check::Window { key, .. } | Check::Escalation { key, .. } => key,
+        }
+    }
+}
+
 /// The answer to one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -85,6 +94,18 @@ pub enum StoreFailure {
     Refused,
     /// The answer did not arrive in time.
     Late,
+    /// The key of the question holds something else. The store has answered: other questions are not concerned.
+    WrongType,
+}
+
+impl StoreFailure {
+    /// Whether the failure is one of the store, and not of the key that was asked for.
+    pub fn is_of_store(self) -> bool {
+        match self {
+            StoreFailure::Unreachable | StoreFailure::Refused | StoreFailure::Late => true,
+            StoreFailure::WrongType => false,
+        }
+    }
 }
 
 /// An order to the store, without an answer.
@@ -129,4 +150,6 @@ pub enum StoreNews {
     ScriptReloaded,
     /// The store does not answer; contains the error's text without secrets.
     Lost(Box<str>),
+    /// Something that an operator should know of, as a sentence without secrets.
+    Warning(Box<str>),
 }

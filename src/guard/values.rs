@@ -75,6 +75,16 @@ pub enum ValueAnswer {
     Failed(StoreFailure),
 }
 
+impl ValueAnswer {
+    /// Why there is no answer.
+    pub fn failure(&self) -> Option<StoreFailure> {
+        match self {
+            ValueAnswer::Failed(failure) => Some(*failure),
+            ValueAnswer::Found(_) | ValueAnswer::Absent | ValueAnswer::Done | ValueAnswer::Taken => None,
+        }
+    }
+}
+
 /// The value in the text of a store. A text that is no JSON is null.
 pub fn payload(text: &[u8]) -> Value {
     if text.len() > PAYLOAD_BYTES_MAX {

@@ -193,6 +193,7 @@ fn learn(state: &State, news: StoreNews, now: Now) {
         StoreNews::Reached => log::info!("guard: the store answers"),
         StoreNews::ScriptReloaded => log::info!("guard: the store was sent a script that it had forgotten"),
         StoreNews::Lost(error) => log::warn!("guard: the store does not answer: {error}"),
+        StoreNews::Warning(text) => log::warn!("guard: store: {text}"),
         StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {}
     }
     state.learn(&news, now);

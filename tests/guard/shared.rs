@@ -254,6 +254,43 @@ fn ours_3_limits_and_bans_go_on_after_a_failover_of_the_sentinels() {
     finally("so does the end of one", || (fleet.get(1, banned) == 200).then_some(()));
 }
 
+/// Anybody who may write to the store could make such a key.
+#[test]
+fn ours_3_a_key_that_holds_something_else_opens_no_breaker() {
+    let lines = "limit 5/10m per client\nescalate 1000/10m block 15m after 3";
+    let Some(fleet) = Fleet::start(lines, "on-failure closed deadline 5s") else { return };
+    fleet.redis.query::<()>(&["SET", "guard_core:rate_limit:rate:192.0.2.6", "no set"]);
+    fleet.redis.query::<()>(&["HSET", "guard_core:escalation:192.0.2.7", "count", "no number"]);
+    for weir in [0, 1] {
+        for _ in 0..4 {
+            assert_eq!([fleet.get(weir, "192.0.2.6"), fleet.get(weir, "192.0.2.7")], [503, 503]);
+        }
+    }
+    let statuses: Vec<u16> = (0..8).map(|turn| fleet.get(turn % 2, "192.0.2.1")).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429, 429]);
+    fleet.weirs[0].wait_for_error(|line| line.contains("holds something else"));
+}
+
+/// The server stands still, so that its connections stand as well.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn ours_3_questions_without_answers_reach_the_log_and_the_events_once() {
+    let Some(fleet) = Fleet::start("limit 50/10m per client", "on-failure closed deadline 50ms") else {
+        return;
+    };
+    let told = |what: &str| fleet.weirs[0].error_lines().iter().filter(|line| line.contains(what)).count();
+    fleet.redis.signal(Signal::STOP);
+    let statuses = [(); 9].map(|()| fleet.get(0, "192.0.2.1"));
+    assert_eq!(statuses, [503; 9]);
+    fleet.weirs[0].wait_for_error(|line| line.contains("the store does not answer: no reply in time"));
+    assert_eq!(told("does not answer"), 1);
+    let events = fleet.ctl(0, &["events"]).out;
+    assert_eq!(events.lines().filter(|line| line.contains("redis_error")).count(), 1, "{events}");
+    fleet.redis.signal(Signal::CONT);
+    eventually("the store answers again", || (fleet.get(0, "192.0.2.1") == 200).then_some(()));
+    eventually("and the log says so", || (told("the store answers") == 2).then_some(()));
+}
+
 #[test]
 #[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn ours_12_metrics_tell_what_the_store_has_done() {

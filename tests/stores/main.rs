@@ -14,6 +14,8 @@ mod bans;
 #[cfg(feature = "redis")]
 mod cluster;
 #[cfg(feature = "redis")]
+mod failures;
+#[cfg(feature = "redis")]
 mod limits;
 #[cfg(any(feature = "redis", feature = "mongodb"))]
 #[path = "../guard/model.rs"]

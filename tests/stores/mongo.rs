@@ -227,6 +227,24 @@ fn ours_6_all_keys_of_a_client_are_forgotten_and_no_others_in_mongodb() {
     }
 }
 
+/// Another program may have written the document.
+#[test]
+fn a_document_that_holds_something_else_fails_its_own_question_only_in_mongodb() {
+    let Some(mongo) = Mongo::start() else { return };
+    let mongo = mongo.emptied("other");
+    runtime().block_on(async {
+        let document = doc! { "_id": "192.0.2.1", "count": "no number" };
+        mongo.collection("other_e").await.insert_one(document).await.expect("it is written");
+    });
+    let node = Node::reaching(mongo.settings("other"));
+    let escalation = Check::Escalation { key: "escalation:192.0.2.1".into(), constants: DEFAULTS };
+    for job in 1..=3 {
+        assert_eq!(node.ask(14 * job, vec![escalation.clone()]), Err(StoreFailure::WrongType));
+        assert!(node.ask(14 * job + 7, vec![window("w", 9, HOUR_MS)]).is_ok());
+    }
+    assert!(!node.news().iter().any(|news| matches!(news, StoreNews::Lost(_))));
+}
+
 async fn step(collection: &Collection<Document>, id: &str, stages: Vec<Document>) -> Document {
     let action = collection.find_one_and_update(doc! { "_id": id }, stages).upsert(true);
     action.return_document(ReturnDocument::After).await.expect("an answer").expect("a document")

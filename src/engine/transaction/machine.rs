@@ -324,7 +324,7 @@ impl Transactions {
             Awaited::Value { is_shared } => {
                 let failure = answers.err().unwrap_or(StoreFailure::Refused);
                 if is_shared {
-                    services.store_waits.note(cx, waiting.asked_us, false);
+                    services.store_waits.note(cx, waiting.asked_us, Some(failure));
                 }
                 return self.conclude_value(cx, waiting.transaction, job, ValueAnswer::Failed(failure));
             }
@@ -334,7 +334,7 @@ impl Transactions {
             Ok(answers) if !guard.are_answers(&question, answers) => Err(StoreFailure::Refused),
             other => other,
         };
-        services.store_waits.note(cx, waiting.asked_us, answers.is_ok());
+        services.store_waits.note(cx, waiting.asked_us, answers.err());
         let id = waiting.transaction;
         let Some(transaction) =
             self.get_mut(id).filter(|transaction| transaction.stage == Stage::Asking(job))

@@ -9,6 +9,7 @@ use crate::engine::context::Context;
 use crate::engine::ids::{StoreJob, TransactionId};
 use crate::guard::breaker::Breaker;
 use crate::guard::rules::{Guard, Question};
+use crate::guard::store::StoreFailure;
 use crate::guard::values::ValueRequest;
 use crate::part::guard::{Lent, Shared};
 use crate::time::Now;
@@ -120,13 +121,14 @@ impl StoreWaits {
         Some(taken)
     }
 
-    /// Records whether a shared store has answered the question of that time.
-    pub fn note(&mut self, cx: &mut Context, asked_us: u64, has_answered: bool) {
-        if has_answered {
-            self.breaker.succeeded();
-        } else {
-            cx.metrics.guard_store_failures += 1;
+    /// Records whether a shared store has answered the question of that time. A key that holds something else is no sign of
+    /// a dead store: the breaker counts it as an answer.
+    pub fn note(&mut self, cx: &mut Context, asked_us: u64, failure: Option<StoreFailure>) {
+        cx.metrics.guard_store_failures += u64::from(failure.is_some());
+        if failure.is_some_and(StoreFailure::is_of_store) {
             self.breaker.failed(cx.now.monotonic_us);
+        } else {
+            self.breaker.succeeded();
         }
         cx.metrics.guard_breaker_open = u64::from(self.breaker.is_open());
         cx.metrics.guard_breaker_opened = self.breaker.opened();

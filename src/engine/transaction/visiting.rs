@@ -213,8 +213,7 @@ impl Transactions {
         let is_shared = *is_shared;
         let Some(waiting) = services.store_waits.take(job) else { return };
         if is_shared {
-            let has_answered = !matches!(answer, ValueAnswer::Failed(_));
-            services.store_waits.note(cx, waiting.asked_us, has_answered);
+            services.store_waits.note(cx, waiting.asked_us, answer.failure());
         }
         self.conclude_value(cx, waiting.transaction, job, answer);
     }

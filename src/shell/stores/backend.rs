@@ -66,6 +66,8 @@ pub(super) trait Backend {
     fn ask(&mut self, questions: &[Question]);
     /// Answers all requests, in their order.
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer>;
+    /// Why questions have failed, without secrets, if more is known than the kind of their failure.
+    fn last_error(&self) -> Option<String>;
     /// Whether all these orders are carried out, or never can be.
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool;
     /// Called once at the start, and when the queue was empty for a while.
@@ -106,7 +108,7 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
                 batch.drain(..pipeline);
             }
         }
-        serve(backend, std::mem::take(&mut values), deadline);
+        serve(backend, std::mem::take(&mut values), desk, deadline);
         if desk.has_orders() && Instant::now() >= orders_again_at {
             let orders = desk.take_orders(ORDERS_AT_ONCE);
             if !backend.carry_out(&orders) {
@@ -119,17 +121,20 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
     queue.try_iter().for_each(|work| work.fail(desk, StoreFailure::Unreachable));
 }
 
-fn serve(backend: &mut impl Backend, questions: Vec<ValueQuestion>, deadline: Duration) {
+fn serve(backend: &mut impl Backend, questions: Vec<ValueQuestion>, desk: &Desk, deadline: Duration) {
     let now = Instant::now();
     let in_time = |question: &ValueQuestion| now.duration_since(question.asked_at) < deadline;
     let (sent, late): (Vec<_>, Vec<_>) = questions.into_iter().partition(in_time);
+    desk.note_values(late.iter().map(|_| Some(StoreFailure::Late)), None);
     late.into_iter().for_each(|question| (question.done)(ValueAnswer::Failed(StoreFailure::Late)));
     if sent.is_empty() {
         return;
     }
     let (requests, tellers): (Vec<_>, Vec<_>) =
         sent.into_iter().map(|question| (question.request, question.done)).unzip();
-    for (answer, done) in backend.answer_values(&requests).into_iter().zip(tellers) {
+    let answers = backend.answer_values(&requests);
+    desk.note_values(answers.iter().map(ValueAnswer::failure), backend.last_error().as_deref());
+    for (answer, done) in answers.into_iter().zip(tellers) {
         done(answer);
     }
 }

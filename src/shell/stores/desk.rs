@@ -1,5 +1,6 @@
 //! The state that a client of a store shares with its threads: waiting orders, the receivers of answers and news, and counters.
 
+use super::health::{Health, VALUES, asker_of_loop};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -153,6 +154,9 @@ pub(super) struct Desk {
     orders: Mutex<VecDeque<StoreOrder>>,
     /// Beginnings of keys that are to be forgotten.
     sweeps: Mutex<VecDeque<Box<str>>>,
+    health: Mutex<Health>,
+    /// An answer that comes later is as good as none.
+    deadline: Duration,
     deliver: Box<dyn Fn(usize, StoreReplies) + Send + Sync>,
     news: Box<dyn Fn(StoreNews) + Send + Sync>,
     pub counting: Counting,
@@ -162,12 +166,15 @@ impl Desk {
     pub fn new(
         deliver: impl Fn(usize, StoreReplies) + Send + Sync + 'static,
         news: impl Fn(StoreNews) + Send + Sync + 'static,
+        deadline: Duration,
     ) -> Desk {
         Desk {
             stopping: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             orders: Mutex::default(),
             sweeps: Mutex::default(),
+            health: Mutex::default(),
+            deadline,
             deliver: Box::new(deliver),
             news: Box::new(news),
             counting: Counting::default(),
@@ -196,22 +203,27 @@ impl Desk {
     }
 
     /// Answers questions with the outcomes of all their checks. Sends each loop all its answers at once: waking a loop costs
-    /// as much as an answer.
+    /// as much as an answer. The reason of failures is for the log.
     pub fn answer(
         &self,
         questions: &[Question],
         mut outcomes: impl Iterator<Item = Result<Answer, StoreFailure>>,
+        reason: Option<&str>,
     ) {
+        let now = Instant::now();
         let mut of_loops: Vec<(usize, StoreReplies)> = Vec::new();
-        for Question { loop_index, job, checks, .. } in questions {
+        for Question { loop_index, job, checks, asked_at } in questions {
             let place = of_loops.iter().position(|(index, _)| index == loop_index);
             let place = place.unwrap_or_else(|| {
                 of_loops.push((*loop_index, StoreReplies::default()));
                 of_loops.len() - 1
             });
-            let counter = match of_loops[place].1.add(*job, outcomes.by_ref().take(checks.len())) {
+            let outcome = of_loops[place].1.add(*job, outcomes.by_ref().take(checks.len()));
+            let late = (now.duration_since(*asked_at) >= self.deadline).then_some(StoreFailure::Late);
+            self.note(asker_of_loop(*loop_index), outcome.err().or(late), reason, now);
+            let counter = match outcome {
                 Ok(_) => &self.counting.answers,
-                Err(StoreFailure::Refused) => &self.counting.refused,
+                Err(StoreFailure::Refused | StoreFailure::WrongType) => &self.counting.refused,
                 Err(StoreFailure::Late) => &self.counting.late,
                 Err(StoreFailure::Unreachable) => &self.counting.unreachable,
             };
@@ -222,7 +234,28 @@ impl Desk {
 
     /// Answers questions without the store.
     pub fn fail(&self, questions: &[Question], failure: StoreFailure) {
-        self.answer(questions, std::iter::repeat(Err(failure)));
+        self.answer(questions, std::iter::repeat(Err(failure)), None);
+    }
+
+    /// Records the outcomes of questions for values.
+    pub fn note_values(&self, failures: impl Iterator<Item = Option<StoreFailure>>, reason: Option<&str>) {
+        let now = Instant::now();
+        failures.for_each(|failure| self.note(VALUES, failure, reason, now));
+    }
+
+    fn note(&self, asker: usize, failure: Option<StoreFailure>, reason: Option<&str>, now: Instant) {
+        self.diagnose(|health| match failure {
+            None => health.answered(asker),
+            Some(failure) => health.failed(asker, failure, reason, now),
+        });
+    }
+
+    /// Records what was learned of the store, and tells it if it is new. Threads tell in the order in which they learn.
+    pub fn diagnose(&self, learn: impl FnOnce(&mut Health) -> Option<StoreNews>) {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(news) = learn(&mut health) {
+            self.tell(news);
+        }
     }
 
     pub fn tell(&self, news: StoreNews) {
@@ -317,9 +350,11 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    const DEADLINE: Duration = Duration::from_secs(30);
+
     #[test]
     fn orders_are_bounded_and_keep_their_order() {
-        let desk = Desk::new(|_, _| {}, |_| {});
+        let desk = Desk::new(|_, _| {}, |_| {}, DEADLINE);
         for number in 0..ORDERS_MAX + 2 {
             desk.add_order(StoreOrder::Forget(number.to_string().into()));
         }
@@ -336,7 +371,7 @@ mod tests {
 
     #[test]
     fn beginnings_of_keys_wait_once_and_are_bounded() {
-        let desk = Desk::new(|_, _| {}, |_| {});
+        let desk = Desk::new(|_, _| {}, |_| {}, DEADLINE);
         for number in (0..SWEEPS_MAX).chain([0, SWEEPS_MAX]) {
             desk.add_sweep(number.to_string().into());
         }
@@ -364,6 +399,7 @@ mod tests {
                 teller.lock().expect("a lock").extend(each);
             },
             |_| {},
+            DEADLINE,
         );
         let now = Instant::now();
         let early = now - Duration::from_secs(60);
@@ -386,6 +422,7 @@ mod tests {
                 teller.lock().expect("a lock").push((index, each.collect::<Vec<_>>()));
             },
             |_| {},
+            DEADLINE,
         );
         let now = Instant::now();
         let askers = [(0, 1, 1), (1, 2, 2), (0, 3, 2), (0, 4, 3), (1, 5, 1)];
@@ -397,7 +434,7 @@ mod tests {
             4 | 7 => Err(StoreFailure::Unreachable),
             _ => Ok(answer(number)),
         });
-        desk.answer(&questions, outcomes);
+        desk.answer(&questions, outcomes, None);
         let refused = Err(StoreFailure::Refused);
         assert_eq!(
             *told.lock().expect("a lock"),
@@ -412,7 +449,7 @@ mod tests {
 
     #[test]
     fn questions_that_wait_are_bounded() {
-        let desk = Desk::new(|_, _| {}, |_| {});
+        let desk = Desk::new(|_, _| {}, |_| {}, DEADLINE);
         assert_eq!((desk.admit(QUESTIONS_MAX - 1), desk.admit(3), desk.admit(1)), (QUESTIONS_MAX - 1, 1, 0));
         desk.release(2);
         assert_eq!((desk.admit(1), desk.admit(7), desk.admit(7)), (1, 1, 0));

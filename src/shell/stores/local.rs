@@ -134,6 +134,10 @@ impl Backend for LocalBackend {
         answers
     }
 
+    fn last_error(&self) -> Option<String> {
+        None
+    }
+
     fn carry_out(&mut self, _: &[StoreOrder]) -> bool {
         true
     }
@@ -223,7 +227,7 @@ mod tests {
     use std::path::Path;
 
     fn open(path: &Path) -> io::Result<LocalBackend> {
-        let desk = Arc::new(Desk::new(|_, _| {}, |_| {}));
+        let desk = Arc::new(Desk::new(|_, _| {}, |_| {}, Duration::from_secs(30)));
         LocalBackend::open(Some(path.to_owned()), BYTES_MAX, [1, 2], desk)
     }
 

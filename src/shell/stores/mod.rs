@@ -15,6 +15,7 @@ mod backend;
 // Only Redis needs the sweeps in the background.
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod desk;
+mod health;
 mod local;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
@@ -74,7 +75,7 @@ impl StoreClient {
         deliver: impl Fn(usize, StoreReplies) + Send + Sync + 'static,
         news: impl Fn(StoreNews) + Send + Sync + 'static,
     ) -> io::Result<StoreClient> {
-        let desk = Arc::new(Desk::new(deliver, news));
+        let desk = Arc::new(Desk::new(deliver, news, settings.deadline));
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         start_threads(settings, &desk, receiver).inspect_err(|_| desk.stop())?;
         Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk }) })
@@ -88,7 +89,7 @@ impl StoreClient {
         bytes_max: usize,
         seed: [u64; 2],
     ) -> io::Result<(StoreClient, Arc<ValueCounting>)> {
-        let desk = Arc::new(Desk::new(|_, _| {}, |_| {}));
+        let desk = Arc::new(Desk::new(|_, _| {}, |_| {}, LOCAL_DEADLINE));
         let mut backend = LocalBackend::open(file, bytes_max, seed, Arc::clone(&desk))?;
         let counting = Arc::clone(backend.counting());
         let (sender, receiver) = sync_channel(QUEUE_MAX);

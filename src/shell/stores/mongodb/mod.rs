@@ -10,7 +10,7 @@ pub mod pipeline;
 use super::backend::{Backend, Work, run};
 use super::desk::{Desk, Question};
 use super::settings::StoreSettings;
-use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
+use crate::guard::store::{Answer, Check, StoreFailure, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use address::{Places, wrong};
 use futures_util::future::join_all;
@@ -18,6 +18,7 @@ use mongodb::bson::{Bson, DateTime, Document, deserialize_from_bson, doc, serial
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{ClientOptions, IndexOptions, ReturnDocument};
 use mongodb::{Client, Collection, Database, IndexModel};
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
         sessions: database.collection(&places.sessions),
         deadline: settings.deadline,
         is_indexed: false,
-        is_lost: None,
+        refusal: RefCell::default(),
         desk: desk.clone(),
     };
     let desk = desk.clone();
@@ -99,8 +100,8 @@ struct MongoBackend {
     sessions: Collection<Document>,
     deadline: Duration,
     is_indexed: bool,
-    /// The last reported state; `None` before the first report.
-    is_lost: Option<bool>,
+    /// What the server has said last against a question, without secrets.
+    refusal: RefCell<Option<String>>,
     desk: Arc<Desk>,
 }
 
@@ -148,7 +149,13 @@ impl MongoBackend {
     async fn in_time<T>(&self, action: impl Future<Output = Result<T, Error>>) -> Result<T, Trouble> {
         match tokio::time::timeout(self.deadline, action).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(Trouble::of(&error)),
+            Ok(Err(error)) => {
+                let trouble = Trouble::of(&error);
+                if let Trouble::Failed(StoreFailure::Refused) = trouble {
+                    self.refusal.replace(Some(error.kind.to_string()));
+                }
+                Err(trouble)
+            }
             Err(_) => Err(Trouble::Failed(StoreFailure::Late)),
         }
     }
@@ -218,23 +225,15 @@ impl MongoBackend {
         done.map_or_else(|trouble| ValueAnswer::Failed(trouble.failure()), |()| ValueAnswer::Done)
     }
 
-    /// Reports it as news if the store answers again, or no longer.
-    fn note(&mut self, failures: impl Iterator<Item = Option<StoreFailure>>) {
-        let mut lost = None;
+    /// Records whether there is a connection: the driver looks after it, and questions show it.
+    fn note(&self, failures: impl Iterator<Item = Option<StoreFailure>>) {
         for failure in failures {
-            match failure {
-                Some(StoreFailure::Unreachable) => lost = Some(true),
-                Some(StoreFailure::Late | StoreFailure::Refused) => {}
-                None => lost = Some(false),
-            }
+            self.desk.diagnose(|health| match failure {
+                Some(StoreFailure::Unreachable) => health.disconnected("no server was found"),
+                Some(StoreFailure::Late | StoreFailure::Refused | StoreFailure::WrongType) => None,
+                None => health.connected(),
+            });
         }
-        let Some(is_lost) = lost.filter(|lost| self.is_lost != Some(*lost)) else { return };
-        self.is_lost = Some(is_lost);
-        self.desk.tell(if is_lost {
-            StoreNews::Lost("no server was found".into())
-        } else {
-            StoreNews::Reached
-        });
     }
 
     /// Makes the server delete expired documents. Readers ignore them in any case.
@@ -252,21 +251,24 @@ impl MongoBackend {
 
 impl Backend for MongoBackend {
     fn ask(&mut self, questions: &[Question]) {
+        self.refusal.take();
         let checks = questions.iter().flat_map(|question| &question.checks);
         let outcomes = self.runtime.block_on(join_all(checks.map(|check| self.check(check))));
         self.note(outcomes.iter().map(|outcome| outcome.err()));
-        self.desk.answer(questions, outcomes.into_iter());
+        self.desk.answer(questions, outcomes.into_iter(), self.last_error().as_deref());
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {
+        self.refusal.take();
         // In order: a load behind a save finds the saved value.
         let answers: Vec<_> =
             requests.iter().map(|request| self.runtime.block_on(self.value(request))).collect();
-        self.note(answers.iter().map(|answer| match answer {
-            ValueAnswer::Failed(failure) => Some(*failure),
-            ValueAnswer::Found(_) | ValueAnswer::Absent | ValueAnswer::Done | ValueAnswer::Taken => None,
-        }));
+        self.note(answers.iter().map(ValueAnswer::failure));
         answers
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.refusal.borrow().clone()
     }
 
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool {
@@ -288,7 +290,7 @@ impl Backend for MongoBackend {
                 Ok(())
             };
             match self.runtime.block_on(delete).map_err(Trouble::failure) {
-                Ok(()) | Err(StoreFailure::Refused) => {}
+                Ok(()) | Err(StoreFailure::Refused | StoreFailure::WrongType) => {}
                 Err(StoreFailure::Unreachable | StoreFailure::Late) => return false,
             }
         }
@@ -315,10 +317,19 @@ enum Trouble {
 /// The server's code when another writer was first.
 const DUPLICATE_KEY: i32 = 11000;
 
+/// Whether the server's code means that a stage of the update does not fit the document: BadValue, TypeMismatch, or one of the
+/// assertions of its expressions, which have numbers in place of names.
+fn is_of_document(code: i32) -> bool {
+    matches!(code, 2 | 14 | 16_000..)
+}
+
 impl Trouble {
     fn of(error: &Error) -> Trouble {
         match &*error.kind {
             ErrorKind::Command(error) if error.code == DUPLICATE_KEY => Trouble::Exists,
+            ErrorKind::Command(error) if is_of_document(error.code) => {
+                Trouble::Failed(StoreFailure::WrongType)
+            }
             ErrorKind::Io(_)
             | ErrorKind::ServerSelection { .. }
             | ErrorKind::ConnectionPoolCleared { .. }

@@ -104,12 +104,12 @@ pub fn escalation_answer(
     constants: &EscalationConstants,
     now_ms: i64,
 ) -> Result<Answer, StoreFailure> {
-    let wrong = |_| StoreFailure::Refused;
+    let wrong = |_| StoreFailure::WrongType;
     let span = |ms: i64| u64::try_from(ms).unwrap_or(0);
     let blocked_until = match document.get("blocked_until") {
         Some(Bson::DateTime(until)) => Some(until.timestamp_millis()),
         Some(Bson::Null) | None => None,
-        Some(_) => return Err(StoreFailure::Refused),
+        Some(_) => return Err(StoreFailure::WrongType),
     };
     let verdict = if document.get_bool("permanent_blocked").map_err(wrong)? {
         EscalationVerdict::Permanent
@@ -130,7 +130,7 @@ fn number(document: &Document, name: &str) -> Result<i64, StoreFailure> {
     match document.get(name) {
         Some(Bson::Int64(number)) => Ok(*number),
         Some(Bson::Int32(number)) => Ok(i64::from(*number)),
-        Some(_) | None => Err(StoreFailure::Refused),
+        Some(_) | None => Err(StoreFailure::WrongType),
     }
 }
 
@@ -151,14 +151,14 @@ pub fn window_answer(
     window_ms: u64,
     now_ms: i64,
 ) -> Result<Answer, StoreFailure> {
-    let hits = document.get_array("hits").map_err(|_| StoreFailure::Refused)?;
+    let hits = document.get_array("hits").map_err(|_| StoreFailure::WrongType)?;
     let limit_hits = limit as usize;
     let retry_after_ms = match hits.len().checked_sub(limit_hits).and_then(|at| hits.get(at)) {
         Some(Bson::DateTime(hit)) => {
             let leaves = hit.timestamp_millis().saturating_add(signed(window_ms));
             u64::try_from(leaves.saturating_sub(now_ms)).unwrap_or(0)
         }
-        Some(_) => return Err(StoreFailure::Refused),
+        Some(_) => return Err(StoreFailure::WrongType),
         // With a limit of 0 the next place is behind the last hit.
         None if limit == 0 => window_ms,
         None => 0,

@@ -16,6 +16,7 @@ use super::server::Timeouts;
 use super::servers::Servers;
 use crate::guard::store::{StoreFailure, StoreNews, StoreOrder};
 use crate::shell::stores::desk::{Desk, count};
+use crate::shell::stores::health::Health;
 use crate::shell::stores::settings::StoreSettings;
 use ipnet::IpNet;
 use redis::{Connection, FromRedisValue, Value};
@@ -47,8 +48,7 @@ pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, desk: &Desk) 
         give_up: settings.read_timeout,
     };
     let servers = Servers::new(target, timeouts, false);
-    let mut follower =
-        Follower { servers, keys, settings, desk, own: HashMap::new(), run_ids: None, is_lost: None };
+    let mut follower = Follower { servers, keys, settings, desk, own: HashMap::new(), run_ids: None };
     while !desk.is_stopping() {
         follower.follow();
         let again_at = Instant::now() + LOOK_UP_EVERY;
@@ -67,8 +67,6 @@ struct Follower<'a> {
     own: HashMap<IpNet, (Option<u64>, Box<str>)>,
     /// The run ids of the servers at the last load.
     run_ids: Option<Vec<String>>,
-    /// The last reported state; `None` before the first report.
-    is_lost: Option<bool>,
 }
 
 type Bans = HashMap<IpNet, (Option<u64>, Box<str>)>;
@@ -90,10 +88,7 @@ impl Follower<'_> {
                     break;
                 }
                 load_at = Instant::now() + self.settings.resync_every;
-                if self.is_lost != Some(false) {
-                    self.is_lost = Some(false);
-                    self.desk.tell(StoreNews::Reached);
-                }
+                self.desk.diagnose(Health::connected);
             }
             if let Some(key) = self.desk.next_sweep() {
                 if self.forget_all(&key).is_err() {
@@ -130,10 +125,8 @@ impl Follower<'_> {
     }
 
     fn tell_lost(&mut self) {
-        if self.is_lost != Some(true) {
-            self.is_lost = Some(true);
-            self.desk.tell(StoreNews::Lost(self.servers.last_error().into()));
-        }
+        let reason = self.servers.last_error().unwrap_or("no reply");
+        self.desk.diagnose(|health| health.disconnected(reason));
     }
 
     fn hear(&mut self, message: &Message<'_>) {

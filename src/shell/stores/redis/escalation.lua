@@ -2,7 +2,7 @@
 -- text, so that all that is known of a client is one key, in one slot of a cluster. KEYS: the hashes; ARGV: for each key requests_max,
 -- window_ms, block_after, block_ms, permanent_after (0: never), permanent_window_ms; and for tests, behind them, the time in ms.
 -- Answers a text with one word for each key. A number: four times the milliseconds to wait, and 0 passes, 1 over, 2 blocked, 3 for
--- ever. `-` for a key that holds something else.
+-- ever. `-` for a key that holds something else, or a hash whose fields are no numbers.
 local now = tonumber(ARGV[6 * #KEYS + 1])
 local is_test = now ~= nil
 if not is_test then
@@ -19,6 +19,9 @@ local function step(key, stored, requests_max, window, block_after, block, perma
   end
   local count, start = tonumber(stored[1] or 0), tonumber(stored[2] or now)
   local violations, blocked_until = tonumber(stored[3] or 0), tonumber(stored[4] or 0)
+  if not (count and start and violations and blocked_until) then
+    return nil
+  end
   if blocked_until > now then
     return 4 * (blocked_until - now) + 2
   end
@@ -70,7 +73,8 @@ for index, key in ipairs(KEYS) do
   local stored = redis.pcall('HMGET', key, 'count', 'window_start', 'violations', 'blocked_until', 'permanent_blocked',
     'violation_events')
   if not stored.err then
-    answers[index] = whole(step(key, stored, unpack(constants)))
+    local answer = step(key, stored, unpack(constants))
+    answers[index] = answer and whole(answer) or '-'
   elseif string.find(stored.err, 'WRONGTYPE', 1, true) then
     answers[index] = '-'
   else

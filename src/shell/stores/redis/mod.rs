@@ -150,11 +150,25 @@ impl Backend for RedisBackend {
         let outcomes = self.exchange(&calls);
         let mut numbers: Vec<_> =
             calls.iter().zip(outcomes).map(|(call, outcome)| numbers(call.keys.count(), outcome)).collect();
+        let mut other_key = None;
         let answers = checks().zip(places).map(|(check, place)| match &mut numbers[place] {
-            Ok(numbers) => answer(check, numbers.next().flatten().ok_or(StoreFailure::Refused)?),
+            Ok(numbers) => match numbers.next().flatten() {
+                Some(number) => answer(check, number),
+                None => {
+                    other_key = Some(check.key());
+                    Err(StoreFailure::WrongType)
+                }
+            },
             Err(failure) => Err(*failure),
         });
-        self.desk.answer(questions, answers);
+        self.desk.answer(questions, answers, self.servers.last_error());
+        if let Some(key) = other_key {
+            self.desk.diagnose(|health| health.wrong_type(key, Instant::now()));
+        }
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.servers.last_error().map(str::to_owned)
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {
@@ -193,7 +207,10 @@ impl Backend for RedisBackend {
             let refused = outcomes.iter().filter(|outcome| **outcome == Err(StoreFailure::Refused)).count();
             if refused > 0 {
                 count(&self.desk.counting.orders_dropped, refused);
-                log::error!("the store has refused {refused} orders: {}", self.servers.last_error());
+                log::error!(
+                    "the store has refused {refused} orders: {}",
+                    self.servers.last_error().unwrap_or("no reason")
+                );
             }
             if outcomes
                 .iter()

@@ -16,6 +16,12 @@ const SERVERS_MAX: usize = 1024;
 /// Least time between two searches for the present servers (chosen).
 const FIND_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+/// The reason of a failure of which nothing more is known.
+const NO_CONNECTION: &str = "no connection";
+
+/// The server's word for a key that holds something else.
+const WRONG_TYPE: &str = "WRONGTYPE";
+
 /// The outcome of one command: the server's reply, which is no error, or a failure.
 pub type Outcome = Result<Value, StoreFailure>;
 
@@ -92,9 +98,9 @@ impl Servers {
         std::mem::take(&mut self.noticed)
     }
 
-    /// Text of the last error, without secrets.
-    pub fn last_error(&self) -> &str {
-        self.last_error.as_deref().unwrap_or("no reply")
+    /// Text of the last error since the last success, without secrets.
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
     }
 
     /// Whether keys belong to different servers.
@@ -160,6 +166,7 @@ impl Servers {
         let pending = pending.collect();
         let hindered = self.round(commands, pending, &mut outcomes, end);
         if hindered.is_empty() {
+            self.last_error = None;
             return outcomes;
         }
         let again = self.redirect(commands, hindered, &mut outcomes);
@@ -219,7 +226,7 @@ impl Servers {
         end: Instant,
     ) -> Result<(), Silence> {
         if !self.connect(index) {
-            return Err(Silence::Gone(self.last_error().to_owned()));
+            return Err(Silence::Gone(self.last_error().unwrap_or(NO_CONNECTION).to_owned()));
         }
         let asking = Command::new("ASKING");
         let words = pending.iter().flat_map(|one| {
@@ -285,6 +292,7 @@ impl Servers {
                 ),
                 _,
             ) => Hindrance::Failed(StoreFailure::Unreachable),
+            (_, _) if error.code() == WRONG_TYPE => return Hindrance::Failed(StoreFailure::WrongType),
             (_, _) => Hindrance::Failed(StoreFailure::Refused),
         };
         self.is_outdated |= matches!(hindrance, Hindrance::Moved(..) | Hindrance::Again);
