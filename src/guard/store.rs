@@ -128,6 +128,16 @@ pub enum StoreOrder {
     ForgetAll(Box<str>),
 }
 
+impl StoreOrder {
+    /// Whether only stores that share bans take the order.
+    pub fn is_about_bans(&self) -> bool {
+        match self {
+            StoreOrder::Ban { .. } | StoreOrder::Unban(_) => true,
+            StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) => false,
+        }
+    }
+}
+
 /// News that the store sends without a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreNews {

@@ -170,3 +170,62 @@ fn a_server_that_has_lost_its_memory_gets_the_bans_back() {
         server.query::<bool>(&["EXISTS", "guard_core:banned_ips:192.0.2.1"]).then_some(())
     });
 }
+
+/// Some loads of all bans, of which none has a ban.
+#[track_caller]
+fn loads_without_bans(node: &Node) {
+    for _ in 0..5 {
+        let news = node.news_until(|news| matches!(news, StoreNews::AllBans(_)));
+        assert_eq!(news.last(), Some(&StoreNews::AllBans(Vec::new())), "{news:?}");
+    }
+}
+
+/// The server comes back with what it knew, or without.
+#[test]
+fn a_ban_that_is_ended_during_an_outage_stays_ended() {
+    let keeps = ["--appendonly", "yes", "--appendfsync", "always"];
+    for options in [&keeps[..], &[]] {
+        let Some(mut server) = RedisServer::start_with(options) else { return };
+        let (one, other) = (loading_every(&server.url(), OFTEN), loading_every(&server.url(), OFTEN));
+        let (own, others) = ("192.0.2.1/32", "192.0.2.0/24");
+        one.client.order(ban(own, None, "r"));
+        other.client.order(ban(others, None, "r"));
+        for node in [&one, &other] {
+            node.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.len() == 2));
+        }
+        server.kill();
+        for node in [&one, &other] {
+            node.news_until(|news| matches!(news, StoreNews::Lost(_)));
+        }
+        one.client.order(StoreOrder::Unban(net(own)));
+        one.client.order(StoreOrder::Unban(net(others)));
+        server.restart();
+        // The one that has ended them never hears of them again.
+        loads_without_bans(&one);
+        let exists = |key: &str| server.query::<bool>(&["EXISTS", &format!("guard_core:{key}")]);
+        let (own, others) = ("banned_ips:192.0.2.1", "banned_networks:192.0.2.0/24");
+        eventually("both have ended", || (!exists(own) && !exists(others)).then_some(()));
+        other.news_until(|news| *news == StoreNews::AllBans(Vec::new()));
+        loads_without_bans(&other);
+        loads_without_bans(&one);
+        assert!(!exists(own) && !exists(others), "{options:?}");
+    }
+}
+
+#[test]
+fn a_ban_that_is_made_during_an_outage_is_brought_back_after_the_next_one() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let node = loading_every(&server.url(), OFTEN);
+    for _ in 0..2 {
+        server.kill();
+        node.news_until(|news| matches!(news, StoreNews::Lost(_)));
+        node.client.order(ban("192.0.2.1/32", None, "r"));
+        server.restart();
+        node.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.len() == 1));
+    }
+    server.kill();
+    server.restart();
+    eventually("the ban is written again", || {
+        server.query::<bool>(&["EXISTS", "guard_core:banned_ips:192.0.2.1"]).then_some(())
+    });
+}

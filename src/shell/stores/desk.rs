@@ -1,14 +1,13 @@
 //! The state that a client of a store shares with its threads: waiting orders, the receivers of answers and news, and counters.
 
 use super::health::{Health, VALUES, asker_of_loop};
+use super::orders::{Bans, Orders};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
+use ipnet::IpNet;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Orders that wait for a store which is away; the oldest are dropped beyond (chosen: minutes of bans).
-const ORDERS_MAX: usize = 10_000;
 
 /// Questions that wait for the thread (chosen: 50 ms at 80,000 requests a second).
 pub(super) const QUESTIONS_MAX: usize = 4096;
@@ -151,7 +150,7 @@ pub(super) struct Desk {
     stopping: AtomicBool,
     /// Questions in the queue.
     waiting: AtomicUsize,
-    orders: Mutex<VecDeque<StoreOrder>>,
+    orders: Mutex<Orders>,
     /// Beginnings of keys that are to be forgotten.
     sweeps: Mutex<VecDeque<Box<str>>>,
     health: Mutex<Health>,
@@ -277,12 +276,12 @@ impl Desk {
     }
 
     pub fn add_order(&self, order: StoreOrder) {
-        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        if orders.len() >= ORDERS_MAX {
-            orders.pop_front();
-            count(&self.counting.orders_dropped, 1);
-        }
-        orders.push_back(order);
+        let dropped = self.orders().add(order);
+        count(&self.counting.orders_dropped, dropped);
+    }
+
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues the removal of all keys with this prefix. Equal sweeps are queued once, so repeating an order costs nothing.
@@ -310,22 +309,42 @@ impl Desk {
 
     /// The next orders, oldest first.
     pub fn take_orders(&self, most: usize) -> Vec<StoreOrder> {
-        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = most.min(orders.len());
-        orders.drain(..most).collect()
+        self.orders().take(most)
     }
 
     /// Puts orders that could not be carried out back to their old places.
     pub fn return_orders(&self, back: Vec<StoreOrder>) {
-        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        back.into_iter().rev().for_each(|order| orders.push_front(order));
-        let beyond = orders.len().saturating_sub(ORDERS_MAX);
-        orders.drain(..beyond);
-        count(&self.counting.orders_dropped, beyond);
+        let dropped = self.orders().put_back(back);
+        count(&self.counting.orders_dropped, dropped);
     }
 
     pub fn has_orders(&self) -> bool {
-        !self.orders.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.orders().is_empty()
+    }
+
+    /// See [`Orders::note_done`].
+    pub fn note_done(&self, orders: &[StoreOrder], are_written: bool) {
+        self.orders().note_done(orders, are_written);
+    }
+
+    /// A ban of this process has ended.
+    pub fn forget_own(&self, network: IpNet) {
+        self.orders().forget_own(network);
+    }
+
+    /// A load of all bans begins.
+    pub fn begin_load(&self) {
+        self.orders().begin_load();
+    }
+
+    /// See [`Orders::end_load`].
+    pub fn end_load(&self, bans: &mut Bans, now_unix_ms: u64) -> Vec<IpNet> {
+        self.orders().end_load(bans, now_unix_ms)
+    }
+
+    /// See [`Orders::bring_back`].
+    pub fn bring_back(&self, network: IpNet) -> Option<(Option<u64>, Box<str>)> {
+        self.orders().bring_back(network)
     }
 
     pub fn counters(&self) -> StoreCounters {
@@ -351,23 +370,6 @@ mod tests {
     use std::sync::Arc;
 
     const DEADLINE: Duration = Duration::from_secs(30);
-
-    #[test]
-    fn orders_are_bounded_and_keep_their_order() {
-        let desk = Desk::new(|_, _| {}, |_| {}, DEADLINE);
-        for number in 0..ORDERS_MAX + 2 {
-            desk.add_order(StoreOrder::Forget(number.to_string().into()));
-        }
-        assert_eq!(desk.counters().orders_dropped, 2);
-        let taken = desk.take_orders(3);
-        assert_eq!(taken[0], StoreOrder::Forget("2".into()));
-        desk.add_order(StoreOrder::Forget("late".into()));
-        desk.return_orders(taken);
-        // The bound holds when they come back, too: the oldest, 2, is gone.
-        assert_eq!(desk.take_orders(2)[0], StoreOrder::Forget("3".into()));
-        assert_eq!(desk.take_orders(usize::MAX).len(), ORDERS_MAX - 2);
-        assert!(!desk.has_orders());
-    }
 
     #[test]
     fn beginnings_of_keys_wait_once_and_are_bounded() {

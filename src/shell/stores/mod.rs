@@ -19,6 +19,8 @@ mod health;
 mod local;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
+mod orders;
 #[cfg(feature = "redis")]
 mod redis;
 mod settings;
@@ -58,6 +60,8 @@ pub struct StoreClient {
 struct Shared {
     queue: SyncSender<Work>,
     desk: Arc<Desk>,
+    /// Whether the store takes orders about bans.
+    shares_bans: bool,
 }
 
 impl Drop for Shared {
@@ -77,8 +81,9 @@ impl StoreClient {
     ) -> io::Result<StoreClient> {
         let desk = Arc::new(Desk::new(deliver, news, settings.deadline));
         let (sender, receiver) = sync_channel(QUEUE_MAX);
+        let shares_bans = !settings.url.starts_with("mongodb");
         start_threads(settings, &desk, receiver).inspect_err(|_| desk.stop())?;
-        Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk }) })
+        Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk, shares_bans }) })
     }
 
     /// Starts the thread of a store in this process for values, with an optional file, and without counters. A file that
@@ -93,7 +98,8 @@ impl StoreClient {
         let mut backend = LocalBackend::open(file, bytes_max, seed, Arc::clone(&desk))?;
         let counting = Arc::clone(backend.counting());
         let (sender, receiver) = sync_channel(QUEUE_MAX);
-        let client = StoreClient { shared: Arc::new(Shared { queue: sender, desk: Arc::clone(&desk) }) };
+        let shared = Shared { queue: sender, desk: Arc::clone(&desk), shares_bans: false };
+        let client = StoreClient { shared: Arc::new(shared) };
         std::thread::Builder::new().name("weir-values".to_owned()).spawn(move || {
             backend::run(&mut backend, &receiver, &desk, LOCAL_DEADLINE);
         })?;
@@ -123,13 +129,17 @@ impl StoreClient {
 
     /// Queues an order. An order that fails waits until the store is reachable; beyond the limit the oldest is dropped.
     pub fn order(&self, order: StoreOrder) {
+        // Bans that nobody takes would displace other orders.
+        if order.is_about_bans() && !self.shared.shares_bans {
+            return;
+        }
         self.shared.desk.add_order(order);
         // A full queue keeps the thread awake, and it looks at orders every time.
         let _ = self.shared.queue.try_send(Work::Order);
     }
 
     fn enqueue(&self, work: Work) {
-        let Shared { queue, desk } = &*self.shared;
+        let Shared { queue, desk, .. } = &*self.shared;
         match queue.try_send(work) {
             Ok(()) => {}
             Err(TrySendError::Full(work)) => {

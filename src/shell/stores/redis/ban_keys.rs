@@ -3,11 +3,13 @@
 //! `PREFIX banned_ips:ADDRESS` and `PREFIX banned_networks:NETWORK` contain the end of the ban, in seconds since 1970 as
 //! decimal text, and expire then: the reference library reads and writes the same. It has no bans for ever; such a ban ends
 //! with the year 9999, the last time that its language can show, and its key does not expire. It has no reasons either: a
-//! reason is a separate key, `PREFIX ban_reasons:ADDRESS or NETWORK`, with the same life.
+//! reason is a separate key, `PREFIX ban_reasons:ADDRESS or NETWORK`, with the same life. `PREFIX ban_ends:ADDRESS or NETWORK` says
+//! for a day that a process has ended the ban: another one that missed the message would take it for lost.
 //!
 //! The channel is `PREFIX bans`. A message is `NODE ban NETWORK MILLISECONDS REASON`, with `-` for ever, or `NODE unban NETWORK`.
 
 use super::command::Command;
+use crate::guard::networks::network_text;
 use crate::guard::store::StoreOrder;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -17,6 +19,9 @@ const FOR_EVER: u64 = 253_402_300_799;
 
 /// Longest reason in bytes (chosen).
 const REASON_BYTES_MAX: usize = 256;
+
+/// How long an unban is told from a loss, in seconds (chosen: longer than a process is without its store as a rule).
+const END_KEPT_S: u64 = 86_400;
 
 /// SHA-256 in hexadecimal digits.
 const HASH_CHARS: usize = 64;
@@ -84,11 +89,12 @@ impl BanKeys {
     }
 
     pub fn reason_key(&self, network: IpNet) -> String {
-        if is_address(network) {
-            format!("{}ban_reasons:{}", self.prefix, network.addr())
-        } else {
-            format!("{}ban_reasons:{network}", self.prefix)
-        }
+        format!("{}ban_reasons:{}", self.prefix, network_text(network))
+    }
+
+    /// The key that says that a ban was ended.
+    pub fn end_key(&self, network: IpNet) -> String {
+        format!("{}ban_ends:{}", self.prefix, network_text(network))
     }
 
     /// The network that a key bans, in any spelling: IPv6 in brackets, long or in capitals, IPv4 mapped into IPv6, host bits
@@ -124,10 +130,13 @@ impl BanKeys {
                 vec![
                     set(self.key(*network), end_text(*until_unix_ms)),
                     set(self.reason_key(*network), short(reason).to_owned()),
+                    Command::new("DEL").key(self.end_key(*network)),
                 ]
             }
             StoreOrder::Unban(network) => {
-                [self.key(*network), self.reason_key(*network)].map(|key| Command::new("DEL").key(key)).into()
+                let delete = |key| Command::new("DEL").key(key);
+                let end = Command::new("SET").key(self.end_key(*network)).arg(1).arg("EX").arg(END_KEPT_S);
+                vec![delete(self.key(*network)), delete(self.reason_key(*network)), end]
             }
             StoreOrder::Forget(key) => vec![Command::new("DEL").key(format!("{prefix}{key}"))],
             // The thread of the bans sweeps these keys.

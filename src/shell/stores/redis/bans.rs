@@ -4,23 +4,23 @@
 //! the load arrives as a message behind it. This one thread handles both, in this order. It loads again every 30 seconds,
 //! because messages can be lost.
 //!
-//! The bans of this process come back over the channel. Such messages are not reported, but remembered. If a ban of this
-//! process is missing from a later load, there are two cases: another process has ended it while the channel was broken, and
-//! its end is reported; or the server is another one than before and has lost the ban in a restart or failover, and gets it
-//! again.
+//! The bans of this process come back over the channel, and are not reported. They are remembered (see
+//! [`crate::shell::stores::orders`]). If one is missing from a later load, there are two cases: another process has ended it while
+//! the channel was broken, and its end is reported; or the server is another one than before and has lost the ban in a restart
+//! or failover, and gets it again.
 
 use super::address::Target;
 use super::ban_keys::{BanKeys, Deed, Message, end_of, end_text};
 use super::command::Command;
 use super::server::Timeouts;
-use super::servers::Servers;
-use crate::guard::store::{StoreFailure, StoreNews, StoreOrder};
+use super::servers::{Outcome, Servers};
+use crate::guard::store::{StoreFailure, StoreNews};
 use crate::shell::stores::desk::{Desk, count};
 use crate::shell::stores::health::Health;
+use crate::shell::stores::orders::Bans;
 use crate::shell::stores::settings::StoreSettings;
 use ipnet::IpNet;
 use redis::{Connection, FromRedisValue, Value};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -30,9 +30,6 @@ const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
 
 /// Keys of one step of SCAN (chosen: some milliseconds at most).
 const SCAN_COUNT: usize = 1000;
-
-/// Bans of this process that are remembered; the others are only not brought back (chosen).
-const OWN_MAX: usize = 100_000;
 
 /// Milliseconds since 1970.
 pub fn now_unix_ms() -> u64 {
@@ -48,7 +45,7 @@ pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, desk: &Desk) 
         give_up: settings.read_timeout,
     };
     let servers = Servers::new(target, timeouts, false);
-    let mut follower = Follower { servers, keys, settings, desk, own: HashMap::new(), run_ids: None };
+    let mut follower = Follower { servers, keys, settings, desk, run_ids: None };
     while !desk.is_stopping() {
         follower.follow();
         let again_at = Instant::now() + LOOK_UP_EVERY;
@@ -63,13 +60,9 @@ struct Follower<'a> {
     keys: BanKeys,
     settings: StoreSettings,
     desk: &'a Desk,
-    /// Bans of this process that the store has.
-    own: HashMap<IpNet, (Option<u64>, Box<str>)>,
     /// The run ids of the servers at the last load.
     run_ids: Option<Vec<String>>,
 }
-
-type Bans = HashMap<IpNet, (Option<u64>, Box<str>)>;
 
 impl Follower<'_> {
     /// Subscribes, loads, and listens until the connection breaks.
@@ -129,56 +122,64 @@ impl Follower<'_> {
         self.desk.diagnose(|health| health.disconnected(reason));
     }
 
+    /// Reports what other processes have done.
     fn hear(&mut self, message: &Message<'_>) {
-        let is_own = message.node == self.keys.node();
         let network = message.network;
-        let news = match message.deed {
-            Deed::Banned { until_unix_ms, reason } if is_own => {
-                if self.own.len() < OWN_MAX {
-                    self.own.insert(network, (until_unix_ms, reason.into()));
-                }
-                return;
-            }
+        if message.node == self.keys.node() {
+            return;
+        }
+        self.desk.tell(match message.deed {
             Deed::Banned { until_unix_ms, reason } => {
                 StoreNews::Banned { network, until_unix_ms, reason: reason.into() }
             }
             Deed::Unbanned => {
-                self.own.remove(&network);
-                if is_own {
-                    return;
-                }
+                self.desk.forget_own(network);
                 StoreNews::Unbanned(network)
             }
-        };
-        self.desk.tell(news);
+        });
     }
 
     /// Loads all bans and reports them; sends bans of this process again that a server has lost.
     fn load(&mut self) -> Result<(), ()> {
+        self.desk.begin_load();
         let run_ids = self.run_ids()?;
-        let bans = self.scan()?;
+        let mut bans = self.scan()?;
         let is_other_server = self.run_ids.as_ref().is_some_and(|before| *before != run_ids);
         self.run_ids = Some(run_ids);
-        let now = now_unix_ms();
-        self.own.retain(|_, (until, _)| until.is_none_or(|until| until > now));
-        let missing: Vec<IpNet> =
-            self.own.keys().filter(|network| !bans.contains_key(*network)).copied().collect();
-        let mut all: Vec<_> =
-            bans.into_iter().map(|(network, (until, reason))| (network, until, reason)).collect();
-        let mut ended = Vec::new();
-        for network in missing {
-            let Some((until_unix_ms, reason)) = self.own.remove(&network) else { continue };
-            if is_other_server {
-                // The ban still counts. The message of the order adds it to this thread's memory again.
-                all.push((network, until_unix_ms, reason.clone()));
-                self.desk.add_order(StoreOrder::Ban { network, until_unix_ms, reason });
-            } else {
-                ended.push(network);
-            }
+        let missing = self.desk.end_load(&mut bans, now_unix_ms());
+        let (ended, gone) = self.ended(missing)?;
+        let lost = if is_other_server { &gone[..] } else { &[] };
+        for network in lost {
+            bans.extend(self.desk.bring_back(*network).map(|ban| (*network, ban)));
         }
+        let all = bans.into_iter().map(|(network, (until, reason))| (network, until, reason)).collect();
         self.desk.tell(StoreNews::AllBans(all));
-        ended.into_iter().for_each(|network| self.desk.tell(StoreNews::Unbanned(network)));
+        for network in ended.into_iter().chain(gone.into_iter().filter(|_| !is_other_server)) {
+            self.desk.forget_own(network);
+            self.desk.tell(StoreNews::Unbanned(network));
+        }
         Ok(())
+    }
+
+    /// Divides bans that are missing into those that another process has ended, and those that have just gone.
+    fn ended(&mut self, missing: Vec<IpNet>) -> Result<(Vec<IpNet>, Vec<IpNet>), ()> {
+        let key = |network: &IpNet| Command::new("GET").key(self.keys.end_key(*network));
+        let commands: Vec<Command> = missing.iter().map(key).collect();
+        let outcomes = self.exchange_all(&commands)?;
+        let is_ended = outcomes.into_iter().map(|outcome| outcome.ok().and_then(text_of).is_some());
+        let (ended, gone): (Vec<_>, Vec<_>) =
+            missing.into_iter().zip(is_ended).partition(|(_, is_ended)| *is_ended);
+        let networks = |all: Vec<(IpNet, bool)>| all.into_iter().map(|(network, _)| network).collect();
+        Ok((networks(ended), networks(gone)))
+    }
+
+    /// The outcomes of commands that all reach their servers.
+    fn exchange_all(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, ()> {
+        let end = Instant::now() + self.settings.read_timeout;
+        let outcomes = self.servers.exchange(commands, end);
+        let is_lost =
+            |outcome: &Outcome| matches!(outcome, Err(StoreFailure::Unreachable | StoreFailure::Late));
+        if outcomes.iter().any(is_lost) { Err(()) } else { Ok(outcomes) }
     }
 
     /// Names that servers give themselves anew at every start.
@@ -256,15 +257,8 @@ impl Follower<'_> {
             named.iter().map(|(_, network)| Command::new("GET").key(self.keys.reason_key(*network)));
         // In a cluster the reasons may be on other servers.
         let commands: Vec<Command> = ends.chain(reasons).collect();
-        let end = Instant::now() + self.settings.read_timeout;
-        let mut outcomes = self.servers.exchange(&commands, end);
         // A value of another type is no ban. A value that could not be read may be one.
-        if outcomes
-            .iter()
-            .any(|outcome| matches!(outcome, Err(StoreFailure::Unreachable | StoreFailure::Late)))
-        {
-            return Err(());
-        }
+        let mut outcomes = self.exchange_all(&commands)?;
         let reasons = outcomes.split_off(named.len());
         let (now, mut dropped) = (now_unix_ms(), 0);
         let mut renamed = Vec::new();

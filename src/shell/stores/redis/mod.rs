@@ -202,10 +202,12 @@ impl Backend for RedisBackend {
             orders.iter().flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
         // A process that gets the message about a ban, and then loads all bans, must find it: so messages go last.
         let messages: Vec<Command> = orders.iter().filter_map(|order| self.keys.message(order)).collect();
+        let mut are_written = true;
         for commands in [writes, messages] {
             let outcomes = self.exchange(&commands);
             let refused = outcomes.iter().filter(|outcome| **outcome == Err(StoreFailure::Refused)).count();
             if refused > 0 {
+                are_written = false;
                 count(&self.desk.counting.orders_dropped, refused);
                 log::error!(
                     "the store has refused {refused} orders: {}",
@@ -219,6 +221,7 @@ impl Backend for RedisBackend {
                 return false;
             }
         }
+        self.desk.note_done(orders, are_written);
         true
     }
 

@@ -1,0 +1,260 @@
+//! Orders that wait for a store, and the bans of this process.
+//!
+//! The bans of this process are remembered from the moment that the store has them, because a server may lose its memory: then
+//! it gets them again. An unban counts from the moment of the order, even if it waits for a server that is away: a ban that it
+//! ends is not remembered any more, and the bans that the server still has are read without it.
+
+use crate::guard::store::StoreOrder;
+use ipnet::IpNet;
+use std::collections::{HashMap, VecDeque};
+
+/// Orders that wait for a store which is away; the oldest are dropped beyond (chosen: minutes of bans).
+pub const ORDERS_MAX: usize = 10_000;
+
+/// Bans of this process that are remembered; the others are only not brought back (chosen).
+const OWN_MAX: usize = 100_000;
+
+/// The end of each ban, `None` for ever, and its reason.
+pub type Bans = HashMap<IpNet, (Option<u64>, Box<str>)>;
+
+/// A ban of this process that the store has.
+#[derive(Debug)]
+struct Own {
+    until_unix_ms: Option<u64>,
+    reason: Box<str>,
+    /// The ban was written before the present load began, which must find it.
+    is_settled: bool,
+}
+
+/// An unban by this process: whether it was carried out.
+#[derive(Debug, PartialEq, Eq)]
+enum Unban {
+    Waits,
+    Done,
+}
+
+/// The queue of orders, and what is remembered of those that are done.
+#[derive(Debug, Default)]
+pub struct Orders {
+    waiting: VecDeque<StoreOrder>,
+    own: HashMap<IpNet, Own>,
+    /// Unbans that a load may not have seen.
+    unbans: HashMap<IpNet, Unban>,
+}
+
+impl Orders {
+    /// Queues an order. Returns the number of dropped ones.
+    pub fn add(&mut self, order: StoreOrder) -> usize {
+        match &order {
+            StoreOrder::Ban { network, .. } => {
+                self.unbans.remove(network);
+            }
+            StoreOrder::Unban(network) => {
+                self.own.remove(network);
+                self.unbans.insert(*network, Unban::Waits);
+            }
+            StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) => {}
+        }
+        self.waiting.push_back(order);
+        self.bound()
+    }
+
+    /// The next orders, oldest first.
+    pub fn take(&mut self, most: usize) -> Vec<StoreOrder> {
+        let most = most.min(self.waiting.len());
+        self.waiting.drain(..most).collect()
+    }
+
+    /// Puts orders that could not be carried out back to their old places. Returns the number of dropped ones.
+    pub fn put_back(&mut self, orders: Vec<StoreOrder>) -> usize {
+        orders.into_iter().rev().for_each(|order| self.waiting.push_front(order));
+        self.bound()
+    }
+
+    fn bound(&mut self) -> usize {
+        let beyond = self.waiting.len().saturating_sub(ORDERS_MAX);
+        for order in self.waiting.drain(..beyond) {
+            if let StoreOrder::Unban(network) = order {
+                self.unbans.remove(&network);
+            }
+        }
+        beyond
+    }
+
+    /// Whether orders wait.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// These orders were carried out, in this order. Bans count as bans of this process only if they were written.
+    pub fn note_done(&mut self, orders: &[StoreOrder], are_written: bool) {
+        for order in orders {
+            match order {
+                StoreOrder::Ban { network, until_unix_ms, reason } if are_written => {
+                    // An unban may have been ordered meanwhile.
+                    let is_ended = self.unbans.get(network) == Some(&Unban::Waits);
+                    if !is_ended && (self.own.len() < OWN_MAX || self.own.contains_key(network)) {
+                        let (until_unix_ms, reason) = (*until_unix_ms, reason.clone());
+                        self.own.insert(*network, Own { until_unix_ms, reason, is_settled: false });
+                    }
+                }
+                StoreOrder::Unban(network) => {
+                    if let Some(unban) = self.unbans.get_mut(network) {
+                        *unban = Unban::Done;
+                    }
+                }
+                StoreOrder::Ban { .. } | StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) => {}
+            }
+        }
+    }
+
+    /// A ban of this process has ended: another process has ended it, or it has gone from the store.
+    pub fn forget_own(&mut self, network: IpNet) {
+        self.own.remove(&network);
+    }
+
+    /// A load of all bans begins: it will find what was done before.
+    pub fn begin_load(&mut self) {
+        self.own.values_mut().for_each(|own| own.is_settled = true);
+        self.unbans.retain(|_, unban| *unban == Unban::Waits);
+    }
+
+    /// A load has ended: removes from it what this process has ended meanwhile. Returns the bans of this process that should be
+    /// there and are not.
+    pub fn end_load(&mut self, bans: &mut Bans, now_unix_ms: u64) -> Vec<IpNet> {
+        self.unbans.keys().for_each(|network| {
+            bans.remove(network);
+        });
+        self.own.retain(|_, own| own.until_unix_ms.is_none_or(|until| until > now_unix_ms));
+        let is_missing = |(network, own): &(&IpNet, &Own)| own.is_settled && !bans.contains_key(*network);
+        self.own.iter().filter(is_missing).map(|(network, _)| *network).collect()
+    }
+
+    /// Queues a ban of this process again, unless it was ended meanwhile. It is remembered again when it is written.
+    pub fn bring_back(&mut self, network: IpNet) -> Option<(Option<u64>, Box<str>)> {
+        let Own { until_unix_ms, reason, .. } = self.own.remove(&network)?;
+        self.waiting.push_back(StoreOrder::Ban { network, until_unix_ms, reason: reason.clone() });
+        Some((until_unix_ms, reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER: u64 = 1000;
+
+    fn net() -> IpNet {
+        "192.0.2.1/32".parse().expect("a network")
+    }
+
+    fn ban() -> StoreOrder {
+        StoreOrder::Ban { network: net(), until_unix_ms: None, reason: "r".into() }
+    }
+
+    fn found() -> Bans {
+        Bans::from([(net(), (None, "r".into()))])
+    }
+
+    /// The orders are carried out.
+    fn carry_out(orders: &mut Orders) {
+        let taken = orders.take(usize::MAX);
+        orders.note_done(&taken, true);
+    }
+
+    /// The bans that a load of these reads, and those that are missing.
+    fn load(orders: &mut Orders, mut bans: Bans, meanwhile: impl FnOnce(&mut Orders)) -> (usize, usize) {
+        orders.begin_load();
+        meanwhile(orders);
+        let missing = orders.end_load(&mut bans, LATER);
+        (bans.len(), missing.len())
+    }
+
+    #[test]
+    fn orders_are_bounded_and_keep_their_order() {
+        let mut orders = Orders::default();
+        let dropped: usize =
+            (0..ORDERS_MAX + 2).map(|number| orders.add(StoreOrder::Forget(number.to_string().into()))).sum();
+        assert_eq!(dropped, 2);
+        let taken = orders.take(3);
+        assert_eq!(taken[0], StoreOrder::Forget("2".into()));
+        orders.add(StoreOrder::Forget("late".into()));
+        // The bound holds when they come back, too: the oldest, 2, is gone.
+        assert_eq!(orders.put_back(taken), 1);
+        assert_eq!(orders.take(2)[0], StoreOrder::Forget("3".into()));
+        assert_eq!(orders.take(usize::MAX).len(), ORDERS_MAX - 2);
+        assert!(orders.is_empty());
+    }
+
+    #[test]
+    fn a_ban_is_missing_once_if_it_was_written_before_the_load() {
+        let mut orders = Orders::default();
+        orders.add(ban());
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0), "it waits");
+        assert_eq!(load(&mut orders, Bans::new(), carry_out), (0, 0), "written behind the reading");
+        assert_eq!(load(&mut orders, found(), |_| {}), (1, 0));
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 1));
+        assert_eq!(orders.bring_back(net()), Some((None, "r".into())));
+        assert_eq!(orders.bring_back(net()), None, "once");
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0), "it waits");
+        carry_out(&mut orders);
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 1));
+        orders.add(StoreOrder::Unban(net()));
+        assert_eq!(orders.bring_back(net()), None, "it was ended meanwhile");
+    }
+
+    #[test]
+    fn bans_that_are_over_or_refused_or_ended_by_others_are_not_missing() {
+        for case in 0..3 {
+            let mut orders = Orders::default();
+            let until_unix_ms = (case == 0).then_some(LATER);
+            orders.add(StoreOrder::Ban { network: net(), until_unix_ms, reason: "".into() });
+            let taken = orders.take(1);
+            orders.note_done(&taken, case != 1);
+            if case == 2 {
+                orders.forget_own(net());
+            }
+            assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0), "case {case}");
+        }
+    }
+
+    #[test]
+    fn an_unban_counts_from_its_order_on() {
+        let mut orders = Orders::default();
+        orders.add(ban());
+        carry_out(&mut orders);
+        orders.add(StoreOrder::Unban(net()));
+        // The server still has the ban, or has lost it.
+        assert_eq!(load(&mut orders, found(), |_| {}), (0, 0));
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0));
+        assert_eq!(load(&mut orders, found(), carry_out), (0, 0), "read before it was carried out");
+        // From now on it is another's ban.
+        assert_eq!(load(&mut orders, found(), |_| {}), (1, 0));
+    }
+
+    #[test]
+    fn the_last_of_ban_and_unban_counts() {
+        let mut orders = Orders::default();
+        orders.add(StoreOrder::Unban(net()));
+        orders.add(ban());
+        assert_eq!(load(&mut orders, found(), |_| {}), (1, 0));
+        carry_out(&mut orders);
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 1));
+        // The unban is ordered while the ban is under way.
+        orders.add(ban());
+        let taken = orders.take(1);
+        orders.add(StoreOrder::Unban(net()));
+        orders.note_done(&taken, true);
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0));
+    }
+
+    #[test]
+    fn a_dropped_unban_hides_no_ban() {
+        let mut orders = Orders::default();
+        orders.add(StoreOrder::Unban(net()));
+        for _ in 0..ORDERS_MAX {
+            orders.add(StoreOrder::Forget("k".into()));
+        }
+        assert_eq!(load(&mut orders, found(), |_| {}), (1, 0));
+    }
+}
