@@ -76,15 +76,16 @@ impl GuardLink {
         *self.remotes.write().unwrap_or_else(PoisonError::into_inner) = remotes.to_vec();
     }
 
-    /// Replaces the store; `None` for no store.
+    /// Replaces the store; `None` for no store. The present client answers until the new one is connected.
     pub fn set_store(
         self: &Arc<Self>,
         settings: Option<StoreSettings>,
         state: &Arc<State>,
     ) -> io::Result<()> {
-        // The old one ends before the new one begins: two would answer each other's news.
-        self.store.replace(None);
-        let Some(settings) = settings else { return Ok(()) };
+        let Some(settings) = settings else {
+            self.store.replace(None);
+            return Ok(());
+        };
         let (link, state, clock) = (Arc::downgrade(self), Arc::clone(state), self.clock.clone());
         let deliver = move |index: usize, replies: StoreReplies| {
             let Some(link) = link.upgrade() else { return };
@@ -92,9 +93,8 @@ impl GuardLink {
                 remote.send(WorkerMessage::StoreAnswered(replies));
             }
         };
-        let client = StoreClient::start(settings, deliver, move |news| learn(&state, news, clock.now()))?;
-        self.store.replace(Some(client));
-        Ok(())
+        let news = move |news| learn(&state, news, clock.now());
+        self.store.change(|ready| StoreClient::start_then(settings, deliver, news, ready))
     }
 
     /// Sets the store of this process for values, which is used if no store is shared.

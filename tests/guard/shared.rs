@@ -6,6 +6,7 @@ use crate::cluster::{cluster, cluster_url, finally};
 use crate::common::{Origin, Run, Scratch, Weir, eventually, run};
 use crate::sentinels::Watched;
 use rustix::process::Signal;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Daemons with the same guard file, and the store that they share.
 struct Fleet {
@@ -28,6 +29,10 @@ struct Daemons {
     scratch: Scratch,
 }
 
+fn guard_file(url: &str, lines: &str, more: &str) -> String {
+    format!("trust 127.0.0.0/8\nstore {url} {more}\n{lines}\n")
+}
+
 impl Fleet {
     /// `None` without a Redis server, which is a failure in continuous integration.
     fn start(lines: &str, more: &str) -> Option<Fleet> {
@@ -41,7 +46,7 @@ impl Daemons {
     /// Waits until both reach the store of that URL.
     fn start(url: &str, lines: &str, more: &str) -> Daemons {
         let scratch = Scratch::new();
-        let file = scratch.file("guard.conf", format!("trust 127.0.0.0/8\nstore {url} {more}\n{lines}\n"));
+        let file = scratch.file("guard.conf", guard_file(url, lines, more));
         let start = |loops: &str| {
             let control = scratch.join(loops);
             let operated: &[&str] = if cfg!(feature = "admin") { &["--control", &control] } else { &[] };
@@ -52,6 +57,17 @@ impl Daemons {
             weir.wait_for_error(|line| line.contains("the store answers"));
         }
         Daemons { weirs, origin: Origin::ok(), scratch }
+    }
+
+    /// Gives both another guard file, and waits until they have read it.
+    fn reload(&self, url: &str, lines: &str, more: &str) {
+        self.scratch.file("guard.conf", guard_file(url, lines, more));
+        for weir in &self.weirs {
+            let reloads = || weir.error_lines().iter().filter(|line| line.contains(" reloaded: ")).count();
+            let before = reloads();
+            weir.signal(Signal::HUP);
+            eventually("the guard file is read", || (reloads() > before).then_some(()));
+        }
     }
 
     /// Has one of them obey.
@@ -252,6 +268,57 @@ fn ours_3_limits_and_bans_go_on_after_a_failover_of_the_sentinels() {
     finally("a ban crosses", || fleet.is_banned(0, late).then_some(()));
     assert_eq!(fleet.ctl(0, &["unban", banned]).code, 0);
     finally("so does the end of one", || (fleet.get(1, banned) == 200).then_some(()));
+}
+
+/// The present connection answers until the new one stands.
+#[test]
+fn a_changed_store_line_fails_no_request() {
+    let lines = "limit 100000/10m per client";
+    let Some(fleet) = Fleet::start(lines, "on-failure closed deadline 5s") else { return };
+    let Some(other) = RedisServer::start() else { return };
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ask = |number: usize| {
+            let mut answers = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(fleet.get(number % 2, "192.0.2.1"), 200);
+                answers += 1;
+            }
+            answers
+        };
+        let clients: Vec<_> = (0..6).map(|number| scope.spawn(move || ask(number))).collect();
+        for turn in 0..4 {
+            fleet.reload(&fleet.redis.url(), lines, &format!("on-failure closed deadline {}s", 6 + turn));
+            fleet.reload(&other.url(), lines, "on-failure closed deadline 5s");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(clients.into_iter().all(|client| client.join().expect("a client") > 0));
+    });
+    eventually("the other store counts", || {
+        assert_eq!(fleet.get(0, "192.0.2.2"), 200);
+        other.query::<bool>(&["EXISTS", "guard_core:rate_limit:rate:192.0.2.2"]).then_some(())
+    });
+}
+
+/// The orders that wait, and the bans that were made, outlive the client that knew them.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn bans_outlive_a_changed_store_line() {
+    let lines = "limit 50/10m per client";
+    let Some(mut fleet) = Fleet::start(lines, "deadline 5s") else { return };
+    assert_eq!(fleet.ctl(0, &["ban", "192.0.2.1"]).code, 0);
+    eventually("the ban has crossed", || fleet.is_banned(1, "192.0.2.1").then_some(()));
+    fleet.redis.kill();
+    for weir in &fleet.weirs {
+        weir.wait_for_error(|line| line.contains("does not answer"));
+    }
+    assert_eq!(fleet.ctl(0, &["ban", "192.0.2.2"]).code, 0);
+    fleet.reload(&fleet.redis.url(), lines, "deadline 6s");
+    fleet.redis.restart();
+    let exists =
+        |address: &str| fleet.redis.query::<bool>(&["EXISTS", &format!("guard_core:banned_ips:{address}")]);
+    eventually("the ban that waited is written", || exists("192.0.2.2").then_some(()));
+    eventually("and is known to all", || fleet.is_banned(1, "192.0.2.2").then_some(()));
 }
 
 /// Anybody who may write to the store could make such a key.

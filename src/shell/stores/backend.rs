@@ -77,10 +77,12 @@ pub(super) trait Backend {
 /// Works until the client is dropped.
 pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc<Desk>, deadline: Duration) {
     backend.look_after_connections();
+    desk.announce();
     let mut orders_again_at = Instant::now();
     let mut batch = Vec::with_capacity(TAKEN_MAX);
     let mut values = Vec::new();
-    while !desk.is_stopping() {
+    // Questions that are in the queue when the client is dropped are still answered.
+    loop {
         let patience = if desk.has_orders() { ORDERS_AGAIN_AFTER } else { IDLE_AFTER };
         match queue.recv_timeout(patience) {
             Ok(first) => {
@@ -117,8 +119,6 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
             }
         }
     }
-    // Every question gets an answer, even at the end.
-    queue.try_iter().for_each(|work| work.fail(desk, StoreFailure::Unreachable));
 }
 
 fn serve(backend: &mut impl Backend, questions: Vec<ValueQuestion>, desk: &Desk, deadline: Duration) {

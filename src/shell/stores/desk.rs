@@ -1,5 +1,6 @@
 //! The state that a client of a store shares with its threads: waiting orders, the receivers of answers and news, and counters.
 
+use super::Ready;
 use super::health::{Health, VALUES, asker_of_loop};
 use super::orders::{Bans, Orders};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
@@ -156,6 +157,8 @@ pub(super) struct Desk {
     health: Mutex<Health>,
     /// An answer that comes later is as good as none.
     deadline: Duration,
+    is_hushed: AtomicBool,
+    ready: Mutex<Option<Ready>>,
     deliver: Box<dyn Fn(usize, StoreReplies) + Send + Sync>,
     news: Box<dyn Fn(StoreNews) + Send + Sync>,
     pub counting: Counting,
@@ -174,9 +177,24 @@ impl Desk {
             sweeps: Mutex::default(),
             health: Mutex::default(),
             deadline,
+            is_hushed: AtomicBool::new(false),
+            ready: Mutex::default(),
             deliver: Box::new(deliver),
             news: Box::new(news),
             counting: Counting::default(),
+        }
+    }
+
+    /// Calls `ready` when the client is connected.
+    pub fn announcing(self, ready: Ready) -> Desk {
+        Desk { ready: Mutex::new(Some(ready)), ..self }
+    }
+
+    /// The client has connected, or has tried in vain.
+    pub fn announce(&self) {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ready) = ready {
+            ready();
         }
     }
 
@@ -258,7 +276,25 @@ impl Desk {
     }
 
     pub fn tell(&self, news: StoreNews) {
-        (self.news)(news);
+        if !self.is_hushed.load(Ordering::Relaxed) {
+            (self.news)(news);
+        }
+    }
+
+    /// Drops all news from now on.
+    pub fn hush(&self) {
+        self.is_hushed.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes over what another desk has not done, and its bans if they are in the same place.
+    pub fn inherit(&self, before: &Desk, is_same_place: bool) {
+        let mut orders = std::mem::take(&mut *before.orders());
+        if !is_same_place {
+            orders.forget_all_own();
+        }
+        *self.orders() = orders;
+        let sweeps = std::mem::take(&mut *before.sweeps.lock().unwrap_or_else(PoisonError::into_inner));
+        sweeps.into_iter().for_each(|key| self.add_sweep(key));
     }
 
     /// Removes questions that have waited for too long from the batch, and answers them.

@@ -62,7 +62,12 @@ struct Shared {
     desk: Arc<Desk>,
     /// Whether the store takes orders about bans.
     shares_bans: bool,
+    /// The URL and the prefix of keys.
+    place: (Box<str>, Box<str>),
 }
+
+/// Called when a client has connected, or could not within the time for it.
+pub type Ready = Box<dyn FnOnce() + Send>;
 
 impl Drop for Shared {
     fn drop(&mut self) {
@@ -79,11 +84,22 @@ impl StoreClient {
         deliver: impl Fn(usize, StoreReplies) + Send + Sync + 'static,
         news: impl Fn(StoreNews) + Send + Sync + 'static,
     ) -> io::Result<StoreClient> {
-        let desk = Arc::new(Desk::new(deliver, news, settings.deadline));
+        StoreClient::start_then(settings, deliver, news, Box::new(|| {}))
+    }
+
+    /// As `start`; a thread of the store calls `ready` once.
+    pub fn start_then(
+        settings: StoreSettings,
+        deliver: impl Fn(usize, StoreReplies) + Send + Sync + 'static,
+        news: impl Fn(StoreNews) + Send + Sync + 'static,
+        ready: Ready,
+    ) -> io::Result<StoreClient> {
+        let desk = Arc::new(Desk::new(deliver, news, settings.deadline).announcing(ready));
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let shares_bans = !settings.url.starts_with("mongodb");
+        let place = (settings.url.clone(), settings.prefix.clone());
         start_threads(settings, &desk, receiver).inspect_err(|_| desk.stop())?;
-        Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk, shares_bans }) })
+        Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk, shares_bans, place }) })
     }
 
     /// Starts the thread of a store in this process for values, with an optional file, and without counters. A file that
@@ -98,10 +114,11 @@ impl StoreClient {
         let mut backend = LocalBackend::open(file, bytes_max, seed, Arc::clone(&desk))?;
         let counting = Arc::clone(backend.counting());
         let (sender, receiver) = sync_channel(QUEUE_MAX);
-        let shared = Shared { queue: sender, desk: Arc::clone(&desk), shares_bans: false };
+        let (desk_of_thread, place) = (Arc::clone(&desk), Default::default());
+        let shared = Shared { queue: sender, desk, shares_bans: false, place };
         let client = StoreClient { shared: Arc::new(shared) };
         std::thread::Builder::new().name("weir-values".to_owned()).spawn(move || {
-            backend::run(&mut backend, &receiver, &desk, LOCAL_DEADLINE);
+            backend::run(&mut backend, &receiver, &desk_of_thread, LOCAL_DEADLINE);
         })?;
         Ok((client, counting))
     }
@@ -135,6 +152,18 @@ impl StoreClient {
         }
         self.shared.desk.add_order(order);
         // A full queue keeps the thread awake, and it looks at orders every time.
+        let _ = self.shared.queue.try_send(Work::Order);
+    }
+
+    /// Reports no more news: another client does.
+    fn hush(&self) {
+        self.shared.desk.hush();
+    }
+
+    /// Takes the orders over that wait in the client before this one, and at the same place also its bans.
+    fn inherit(&self, before: &StoreClient) {
+        let is_same_place = self.shared.place == before.shared.place;
+        self.shared.desk.inherit(&before.shared.desk, is_same_place);
         let _ = self.shared.queue.try_send(Work::Order);
     }
 

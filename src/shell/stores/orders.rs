@@ -113,6 +113,11 @@ impl Orders {
         self.own.remove(&network);
     }
 
+    /// The bans of this process are in another store.
+    pub fn forget_all_own(&mut self) {
+        self.own.clear();
+    }
+
     /// A load of all bans begins: it will find what was done before.
     pub fn begin_load(&mut self) {
         self.own.values_mut().for_each(|own| own.is_settled = true);
