@@ -181,6 +181,13 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
+    /// Removes the counters of a client, because another process has removed them in the store.
+    pub fn handle_unblock(&self, client: IpAddr) {
+        if let Some(guard) = &self.cx.settings.guard {
+            guard.forget_here(client);
+        }
+    }
+
     /// Handles a message of another loop: about a request there that this loop waits for, or about a wait for a request of
     /// this loop.
     pub fn handle_message(&mut self, now: Now, message: Message) {

@@ -277,7 +277,11 @@ impl Bans {
                 });
                 self.replace(BanOrigin::Store, bans, now_unix_ms)
             }
-            StoreNews::Reached | StoreNews::ScriptReloaded | StoreNews::Lost(_) | StoreNews::Warning(_) => 0,
+            StoreNews::Unblocked(_)
+            | StoreNews::Reached
+            | StoreNews::ScriptReloaded
+            | StoreNews::Lost(_)
+            | StoreNews::Warning(_) => 0,
         }
     }
 

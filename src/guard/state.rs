@@ -246,7 +246,8 @@ impl State {
                 event.reason = error.to_string();
                 self.push(event);
             }
-            StoreNews::Warning(_) => {}
+            // The loops have the counters.
+            StoreNews::Unblocked(_) | StoreNews::Warning(_) => {}
             StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {
                 let mut table = self.write_bans();
                 table.hear(news, now.unix_ms());

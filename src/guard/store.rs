@@ -2,6 +2,7 @@
 //! to a client of Redis or MongoDB and back.
 
 use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// The numbers of a fixed window with escalation (guard semantics, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,13 +127,15 @@ pub enum StoreOrder {
     Forget(Box<str>),
     /// Removes the state of such windows under all keys that begin with this one and end with a colon and a hash.
     ForgetAll(Box<str>),
+    /// Tells all processes that the state of a client was removed, so that they remove theirs.
+    Unblock(IpAddr),
 }
 
 impl StoreOrder {
-    /// Whether only stores that share bans take the order.
-    pub fn is_about_bans(&self) -> bool {
+    /// Whether only stores that carry messages between processes take the order.
+    pub fn needs_messages(&self) -> bool {
         match self {
-            StoreOrder::Ban { .. } | StoreOrder::Unban(_) => true,
+            StoreOrder::Ban { .. } | StoreOrder::Unban(_) | StoreOrder::Unblock(_) => true,
             StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) => false,
         }
     }
@@ -152,6 +155,8 @@ pub enum StoreNews {
     },
     /// Another process has ended a ban.
     Unbanned(IpNet),
+    /// Another process has removed the state of a client.
+    Unblocked(IpAddr),
     /// All bans of the store: at connect, and every 30 s. Bans of the store that are missing here have ended.
     AllBans(Vec<(IpNet, Option<u64>, Box<str>)>),
     /// The store answers (again).

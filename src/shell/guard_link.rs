@@ -71,6 +71,13 @@ impl GuardLink {
         }
     }
 
+    /// Another process has removed what was counted of a client. One loop does it for all, because they share their counters.
+    fn unblock(&self, client: IpAddr) {
+        if let Some(remote) = self.read_remotes().first() {
+            remote.send(WorkerMessage::Unblock(client));
+        }
+    }
+
     /// Sets the loops that get reports.
     pub fn set_remotes(&self, remotes: &[Remote]) {
         *self.remotes.write().unwrap_or_else(PoisonError::into_inner) = remotes.to_vec();
@@ -93,7 +100,13 @@ impl GuardLink {
                 remote.send(WorkerMessage::StoreAnswered(replies));
             }
         };
-        let news = move |news| learn(&state, news, clock.now());
+        let news_link = Arc::downgrade(self);
+        let news = move |news| {
+            if let (StoreNews::Unblocked(client), Some(link)) = (&news, news_link.upgrade()) {
+                link.unblock(*client);
+            }
+            learn(&state, news, clock.now());
+        };
         self.store.change(|ready| StoreClient::start_then(settings, deliver, news, ready))
     }
 
@@ -194,7 +207,10 @@ fn learn(state: &State, news: StoreNews, now: Now) {
         StoreNews::ScriptReloaded => log::info!("guard: the store was sent a script that it had forgotten"),
         StoreNews::Lost(error) => log::warn!("guard: the store does not answer: {error}"),
         StoreNews::Warning(text) => log::warn!("guard: store: {text}"),
-        StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {}
+        StoreNews::Banned { .. }
+        | StoreNews::Unbanned(_)
+        | StoreNews::Unblocked(_)
+        | StoreNews::AllBans(_) => {}
     }
     state.learn(&news, now);
 }

@@ -11,6 +11,7 @@ use crate::policy::Policy;
 use crate::resolver;
 use mio::{Registry, Token, Waker};
 use std::io;
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub enum WorkerMessage {
     Value(StoreJob, ValueAnswer),
     /// From the guard: new bans; clients that are banned now are to be cut.
     Bans,
+    /// From the store: the counters of this client are to be removed.
+    Unblock(IpAddr),
     /// From another loop: the result of the verification of a password.
     Finding(Finding),
     /// From another loop: a message about a fill that this loop waits for, or about a request that waits for a

@@ -420,6 +420,7 @@ impl EventLoop {
                 }
                 WorkerMessage::Value(job, answer) => self.engine.handle_value_answer(self.now, job, answer),
                 WorkerMessage::Bans => bans = true,
+                WorkerMessage::Unblock(client) => self.engine.handle_unblock(client),
                 WorkerMessage::Finding(finding) => self.engine.handle_finding(self.now, finding),
                 WorkerMessage::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
                 // The turn ends with a look at the listeners.

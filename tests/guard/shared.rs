@@ -321,6 +321,27 @@ fn bans_outlive_a_changed_store_line() {
     eventually("and is known to all", || fleet.is_banned(1, "192.0.2.2").then_some(()));
 }
 
+/// What one has counted by itself decides as soon as the store is away.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn ours_6_an_unblocked_client_is_forgotten_in_all_processes() {
+    let rule = "escalate 1/10m block 10m after 1 forever after 1 in 24h";
+    let lines = format!("{rule}\n{rule} per client+host path /p/");
+    let Some(mut fleet) = Fleet::start(&lines, "deadline 5s") else { return };
+    let (client, other) = ("192.0.2.1", "192.0.2.2");
+    for client in [client, other] {
+        assert_eq!(fleet.get(0, client), 200);
+        assert_eq!([(); 2].map(|()| fleet.get_path(0, client, "/p/")), [403, 403]);
+    }
+    assert_eq!(fleet.ctl(1, &["unblock", client]).code, 0);
+    eventually("the other process has forgotten", || {
+        (!fleet.ctl(0, &["limits", client]).out.contains("blocked for ever")).then_some(())
+    });
+    fleet.redis.kill();
+    let statuses = [client, other].map(|client| fleet.get_path(0, client, "/p/"));
+    assert_eq!(statuses, [200, 403]);
+}
+
 /// Anybody who may write to the store could make such a key.
 #[test]
 fn ours_3_a_key_that_holds_something_else_opens_no_breaker() {

@@ -171,6 +171,20 @@ fn a_server_that_has_lost_its_memory_gets_the_bans_back() {
     });
 }
 
+#[test]
+fn guard_4_an_old_key_of_a_mapped_network_is_renamed_and_an_unban_finds_it() {
+    let Some(server) = RedisServer::start() else { return };
+    let end = (in_an_hour_ms() / 1000).to_string();
+    let (old, key) =
+        ("guard_core:banned_networks:::ffff:88.0.0.0/104", "guard_core:banned_networks:88.0.0.0/8");
+    server.query::<()>(&["SET", old, &end]);
+    let node = loading_every(&server.url(), OFTEN);
+    assert!(server.query::<bool>(&["EXISTS", key]) && !server.query::<bool>(&["EXISTS", old]));
+    node.client.order(StoreOrder::Unban(net("88.0.0.0/8")));
+    eventually("the ban has ended", || (!server.query::<bool>(&["EXISTS", key])).then_some(()));
+    loads_without_bans(&node);
+}
+
 /// Some loads of all bans, of which none has a ban.
 #[track_caller]
 fn loads_without_bans(node: &Node) {

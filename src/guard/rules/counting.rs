@@ -362,8 +362,23 @@ impl Counting {
     }
 
     /// Removes the state of a client in the counters that distinguish only clients, and in all escalations that distinguish
-    /// clients: including permanent blocks, in this process and in the store. False if this process had no state.
+    /// clients: including permanent blocks, in all processes and in the store. False if this process had no state.
     pub(super) fn forget(&self, client: IpAddr, state: &State) -> bool {
+        let any = self.forget_here(client, state);
+        let host = Host::Address(client);
+        for counter in self.counters.iter().filter(|counter| counter.per.is_client()) {
+            state.order(StoreOrder::Forget(counter.store_key(&Subject::of_client(client, &host), None)));
+        }
+        let mut keys: Vec<_> = self.counters.iter().filter(|counter| counter.notes_owners()).collect();
+        keys.dedup_by_key(|counter| counter.store_keys_of(client));
+        keys.into_iter()
+            .for_each(|counter| state.order(StoreOrder::ForgetAll(counter.store_keys_of(client))));
+        state.order(StoreOrder::Unblock(client));
+        any
+    }
+
+    /// As [`Counting::forget`], in this process alone.
+    pub(super) fn forget_here(&self, client: IpAddr, state: &State) -> bool {
         let (mut any, host) = (false, Host::Address(client));
         for counter in self.counters.iter().filter(|counter| counter.per.is_client()) {
             let key = counter.key(state, &Subject::of_client(client, &host), None);
@@ -371,21 +386,15 @@ impl Counting {
                 Kind::Window { .. } => state.windows.forget(key),
                 Kind::Escalation(_) => state.escalations.lift(key),
             };
-            state.order(StoreOrder::Forget(counter.store_key(&Subject::of_client(client, &host), None)));
         }
         // Includes keys of earlier guard files.
         loop {
             let owned = state.escalations.owned(client, OWNED_MAX);
             owned.iter().for_each(|(key, _)| any |= state.escalations.lift(*key));
             if owned.len() < OWNED_MAX {
-                break;
+                return any;
             }
         }
-        let mut keys: Vec<_> = self.counters.iter().filter(|counter| counter.notes_owners()).collect();
-        keys.dedup_by_key(|counter| counter.store_keys_of(client));
-        keys.into_iter()
-            .for_each(|counter| state.order(StoreOrder::ForgetAll(counter.store_keys_of(client))));
-        any
     }
 }
 

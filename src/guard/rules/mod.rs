@@ -393,10 +393,15 @@ impl Guard {
         self.counting.counters_of(client, self.state(), now)
     }
 
-    /// Removes the counters of a client, including permanent blocks, in this process and in the store. False if this process
+    /// Removes the counters of a client, including permanent blocks, in all processes and in the store. False if this process
     /// had none.
     pub fn forget(&self, client: IpAddr) -> bool {
         self.counting.forget(client, self.state())
+    }
+
+    /// Removes the counters of a client in this process alone: another process has removed them in the store.
+    pub fn forget_here(&self, client: IpAddr) {
+        self.counting.forget_here(client, self.state());
     }
 }
 

@@ -227,7 +227,7 @@ mod tests {
     use std::path::Path;
 
     fn open(path: &Path) -> io::Result<LocalBackend> {
-        let desk = Arc::new(Desk::new(|_, _| {}, |_| {}, Duration::from_secs(30)));
+        let desk = Arc::new(Desk::new(|_, _| {}, |_| {}, std::time::Duration::from_secs(30)));
         LocalBackend::open(Some(path.to_owned()), BYTES_MAX, [1, 2], desk)
     }
 

@@ -60,8 +60,8 @@ pub struct StoreClient {
 struct Shared {
     queue: SyncSender<Work>,
     desk: Arc<Desk>,
-    /// Whether the store takes orders about bans.
-    shares_bans: bool,
+    /// Whether the store carries messages between processes.
+    has_messages: bool,
     /// The URL and the prefix of keys.
     place: (Box<str>, Box<str>),
 }
@@ -96,10 +96,10 @@ impl StoreClient {
     ) -> io::Result<StoreClient> {
         let desk = Arc::new(Desk::new(deliver, news, settings.deadline).announcing(ready));
         let (sender, receiver) = sync_channel(QUEUE_MAX);
-        let shares_bans = !settings.url.starts_with("mongodb");
+        let has_messages = !settings.url.starts_with("mongodb");
         let place = (settings.url.clone(), settings.prefix.clone());
         start_threads(settings, &desk, receiver).inspect_err(|_| desk.stop())?;
-        Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk, shares_bans, place }) })
+        Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk, has_messages, place }) })
     }
 
     /// Starts the thread of a store in this process for values, with an optional file, and without counters. A file that
@@ -115,7 +115,7 @@ impl StoreClient {
         let counting = Arc::clone(backend.counting());
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let (desk_of_thread, place) = (Arc::clone(&desk), Default::default());
-        let shared = Shared { queue: sender, desk, shares_bans: false, place };
+        let shared = Shared { queue: sender, desk, has_messages: false, place };
         let client = StoreClient { shared: Arc::new(shared) };
         std::thread::Builder::new().name("weir-values".to_owned()).spawn(move || {
             backend::run(&mut backend, &receiver, &desk_of_thread, LOCAL_DEADLINE);
@@ -146,8 +146,8 @@ impl StoreClient {
 
     /// Queues an order. An order that fails waits until the store is reachable; beyond the limit the oldest is dropped.
     pub fn order(&self, order: StoreOrder) {
-        // Bans that nobody takes would displace other orders.
-        if order.is_about_bans() && !self.shared.shares_bans {
+        // Orders that nobody takes would displace others.
+        if order.needs_messages() && !self.shared.has_messages {
             return;
         }
         self.shared.desk.add_order(order);

@@ -53,7 +53,7 @@ impl Orders {
                 self.own.remove(network);
                 self.unbans.insert(*network, Unban::Waits);
             }
-            StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) => {}
+            StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) | StoreOrder::Unblock(_) => {}
         }
         self.waiting.push_back(order);
         self.bound()
@@ -103,7 +103,10 @@ impl Orders {
                         *unban = Unban::Done;
                     }
                 }
-                StoreOrder::Ban { .. } | StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) => {}
+                StoreOrder::Ban { .. }
+                | StoreOrder::Forget(_)
+                | StoreOrder::ForgetAll(_)
+                | StoreOrder::Unblock(_) => {}
             }
         }
     }

@@ -284,8 +284,8 @@ impl Backend for MongoBackend {
                         let found = pipeline::hashed_ids(key);
                         self.in_time(self.escalations.delete_many(found).into_future()).await?;
                     }
-                    // Bans are not shared through MongoDB.
-                    StoreOrder::Ban { .. } | StoreOrder::Unban(_) => {}
+                    // MongoDB carries no messages.
+                    StoreOrder::Ban { .. } | StoreOrder::Unban(_) | StoreOrder::Unblock(_) => {}
                 }
                 Ok(())
             };

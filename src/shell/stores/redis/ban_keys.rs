@@ -6,10 +6,11 @@
 //! reason is a separate key, `PREFIX ban_reasons:ADDRESS or NETWORK`, with the same life. `PREFIX ban_ends:ADDRESS or NETWORK` says
 //! for a day that a process has ended the ban: another one that missed the message would take it for lost.
 //!
-//! The channel is `PREFIX bans`. A message is `NODE ban NETWORK MILLISECONDS REASON`, with `-` for ever, or `NODE unban NETWORK`.
+//! The channel is `PREFIX bans`. A message is `NODE ban NETWORK MILLISECONDS REASON`, with `-` for ever, `NODE unban NETWORK`,
+//! or `NODE unblock NETWORK`: what was counted of a client, a network of one, is forgotten. Processes ignore other verbs.
 
 use super::command::Command;
-use crate::guard::networks::network_text;
+use crate::guard::networks::{canonical, network_text};
 use crate::guard::store::StoreOrder;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -47,6 +48,7 @@ pub struct Message<'a> {
 pub enum Deed<'a> {
     Banned { until_unix_ms: Option<u64>, reason: &'a str },
     Unbanned,
+    Unblocked,
 }
 
 impl BanKeys {
@@ -112,7 +114,7 @@ impl BanKeys {
             }
             _ => return None,
         };
-        Some(network.trunc())
+        Some(canonical(network).trunc())
     }
 
     /// The commands that carry an order out.
@@ -139,12 +141,12 @@ impl BanKeys {
                 vec![delete(self.key(*network)), delete(self.reason_key(*network)), end]
             }
             StoreOrder::Forget(key) => vec![Command::new("DEL").key(format!("{prefix}{key}"))],
-            // The thread of the bans sweeps these keys.
-            StoreOrder::ForgetAll(_) => Vec::new(),
+            // The thread of the bans sweeps the keys of the former; the latter is a message.
+            StoreOrder::ForgetAll(_) | StoreOrder::Unblock(_) => Vec::new(),
         }
     }
 
-    /// The message to all processes, for an order about bans.
+    /// The message to all processes, for an order that concerns them.
     pub fn message(&self, order: &StoreOrder) -> Option<Command> {
         let node = &self.node;
         let text = match order {
@@ -153,6 +155,7 @@ impl BanKeys {
                 format!("{node} ban {network} {until} {}", short(reason))
             }
             StoreOrder::Unban(network) => format!("{node} unban {network}"),
+            StoreOrder::Unblock(client) => format!("{node} unblock {}", IpNet::from(*client)),
             StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) => return None,
         };
         Some(Command::new("PUBLISH").arg(self.channel()).arg(text))
@@ -164,7 +167,7 @@ impl Message<'_> {
     pub fn parse(text: &str) -> Option<Message<'_>> {
         let mut words = text.splitn(5, ' ');
         let (node, verb) = (words.next()?, words.next()?);
-        let network = words.next()?.parse::<IpNet>().ok()?.trunc();
+        let network = canonical(words.next()?.parse::<IpNet>().ok()?).trunc();
         let deed = match verb {
             "ban" => {
                 let until_unix_ms = match words.next()? {
@@ -174,6 +177,7 @@ impl Message<'_> {
                 Deed::Banned { until_unix_ms, reason: short(words.next().unwrap_or_default()) }
             }
             "unban" => Deed::Unbanned,
+            "unblock" => Deed::Unblocked,
             _ => return None,
         };
         Some(Message { node, network, deed })
@@ -243,6 +247,9 @@ mod tests {
             ("guard_core:banned_ips:::ffff:192.0.2.1", Some("192.0.2.1/32")),
             ("guard_core:banned_networks:192.0.2.77/24", Some("192.0.2.0/24")),
             ("guard_core:banned_networks:192.0.2.77", Some("192.0.2.77/32")),
+            ("guard_core:banned_networks:::ffff:88.0.0.0/104", Some("88.0.0.0/8")),
+            ("guard_core:banned_networks:::FFFF:5801:203/120", Some("88.1.2.0/24")),
+            ("guard_core:banned_networks:::ffff:192.0.2.1", Some("192.0.2.1/32")),
             ("guard_core:banned_ips:unknown", None),
             ("guard_core:banned_ipsX:192.0.2.1", None),
             ("other:banned_ips:192.0.2.1", None),
@@ -280,17 +287,21 @@ mod tests {
             (ban(Some(5), "abuse report"), "n1 ban 192.0.2.0/24 5 abuse report"),
             (ban(None, ""), "n1 ban 192.0.2.0/24 - "),
             (StoreOrder::Unban(network), "n1 unban 192.0.2.0/24"),
+            (StoreOrder::Unblock(network.addr()), "n1 unblock 192.0.2.0/32"),
         ] {
             let expected = Command::new("PUBLISH").arg("guard_core:bans").arg(text);
             assert_eq!(keys().message(&order), Some(expected));
             let message = Message::parse(text).expect("a message");
-            assert_eq!((message.node, message.network), ("n1", network));
+            assert_eq!((message.node, message.network.addr()), ("n1", network.addr()));
             let deed = match order {
+                StoreOrder::Unblock(_) => Deed::Unblocked,
                 StoreOrder::Ban { until_unix_ms, ref reason, .. } => Deed::Banned { until_unix_ms, reason },
                 StoreOrder::Unban(_) | StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) => Deed::Unbanned,
             };
             assert_eq!(message.deed, deed);
         }
+        let mapped = Message::parse("n unban ::ffff:192.0.2.0/120").expect("a message");
+        assert_eq!(mapped.network, network);
         assert_eq!(keys().message(&StoreOrder::Forget("k".into())), None);
         for text in [
             "",

@@ -136,6 +136,7 @@ impl Follower<'_> {
                 self.desk.forget_own(network);
                 StoreNews::Unbanned(network)
             }
+            Deed::Unblocked => StoreNews::Unblocked(network.addr()),
         });
     }
 
