@@ -271,6 +271,12 @@ impl Bans {
                 self.remove(*network);
                 0
             }
+            StoreNews::Vanished(networks) => {
+                networks.iter().for_each(|network| {
+                    self.remove(*network);
+                });
+                0
+            }
             StoreNews::AllBans(bans) => {
                 let bans = bans.iter().cloned().map(|(network, until_unix_ms, reason)| {
                     (network, Ban { until_unix_ms, reason, origin: BanOrigin::Store, line: 0 })

@@ -248,14 +248,24 @@ impl State {
             }
             // The loops have the counters.
             StoreNews::Unblocked(_) | StoreNews::Warning(_) => {}
+            StoreNews::Vanished(networks) => {
+                self.hear(news, now);
+                for network in networks {
+                    let told = Told { client: *network, ..Told::of(Happened::Unbanned, network.addr()) };
+                    self.tell(now, Told { reason: "no longer in the store", ..told });
+                }
+            }
             StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {
-                let mut table = self.write_bans();
-                table.hear(news, now.unix_ms());
-                self.note_bans(&mut table, now.unix_ms());
-                drop(table);
+                self.hear(news, now);
                 (self.sink)(Change::Bans);
             }
         }
+    }
+
+    fn hear(&self, news: &StoreNews, now: Now) {
+        let mut table = self.write_bans();
+        table.hear(news, now.unix_ms());
+        self.note_bans(&mut table, now.unix_ms());
     }
 
     /// Removes some expired bans, so that they leave as fast as new ones are added, and records the number of bans.

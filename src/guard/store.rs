@@ -155,6 +155,8 @@ pub enum StoreNews {
     },
     /// Another process has ended a ban.
     Unbanned(IpNet),
+    /// Bans of this process have gone from the store, and no process has ended them.
+    Vanished(Vec<IpNet>),
     /// Another process has removed the state of a client.
     Unblocked(IpAddr),
     /// All bans of the store: at connect, and every 30 s. Bans of the store that are missing here have ended.

@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::message::{Remote, WorkerMessage};
 use super::stores::{StoreClient, StoreReplies, StoreSettings, StoreSlot};
 use crate::engine::StoreJob;
+use crate::guard::networks::network_text;
 use crate::guard::state::{Change, State};
 use crate::guard::store::{Check, StoreFailure, StoreNews};
 use crate::guard::values::{ValueAnswer, ValueRequest};
@@ -17,6 +18,9 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+/// Networks that one line of the log names (chosen).
+const SHOWN_MAX: usize = 10;
 
 /// Shared by the sink of the state, the loops and the thread that reloads.
 pub struct GuardLink {
@@ -206,6 +210,16 @@ fn learn(state: &State, news: StoreNews, now: Now) {
         StoreNews::Reached => log::info!("guard: the store answers"),
         StoreNews::ScriptReloaded => log::info!("guard: the store was sent a script that it had forgotten"),
         StoreNews::Lost(error) => log::warn!("guard: the store does not answer: {error}"),
+        StoreNews::Vanished(networks) => {
+            let first: Vec<String> =
+                networks.iter().take(SHOWN_MAX).map(|network| network_text(*network)).collect();
+            let more = if networks.len() > SHOWN_MAX { ", ..." } else { "" };
+            log::warn!(
+                "guard: {} bans of this process have gone from the store, and have ended: {}{more}",
+                networks.len(),
+                first.join(", ")
+            );
+        }
         StoreNews::Warning(text) => log::warn!("guard: store: {text}"),
         StoreNews::Banned { .. }
         | StoreNews::Unbanned(_)

@@ -1,7 +1,7 @@
 //! Bans that several processes share.
 
 use crate::common::eventually;
-use crate::node::{Node, patient};
+use crate::node::{Node, patient, sessions_keep_the_contract, window};
 use crate::redis_server::RedisServer;
 use ipnet::IpNet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -77,7 +77,9 @@ fn fault_13_1_bans_of_networks_are_loaded_by_processes_that_start_later() {
     let until = in_an_hour_ms();
     one.client.order(ban("192.0.2.0/24", Some(until), "a network"));
     one.client.order(ban("2001:db8::1/128", None, ""));
-    eventually("both are written", || (server.query::<u32>(&["DBSIZE"]) == 4).then_some(()));
+    eventually("both are written", || {
+        (server.query::<Vec<String>>(&["KEYS", "*:ban_reasons:*"]).len() == 2).then_some(())
+    });
     let other = Node::start(patient(&server.url()));
     let news = other.news_until(|news| *news == StoreNews::Reached);
     let Some(StoreNews::AllBans(all)) = news.first() else { panic!("{news:?}") };
@@ -139,13 +141,46 @@ fn ours_4_bans_are_loaded_again_and_again() {
 }
 
 #[test]
-fn an_own_ban_that_another_process_has_ended_unheard_is_told_with_the_next_load() {
+fn an_own_ban_that_another_program_has_ended_is_told_with_the_next_load() {
     let Some(server) = RedisServer::start() else { return };
     let node = loading_every(&server.url(), OFTEN);
     node.client.order(ban("192.0.2.1/32", None, "r"));
     node.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.len() == 1));
     server.query::<()>(&["DEL", "guard_core:banned_ips:192.0.2.1"]);
-    node.news_until(|news| *news == StoreNews::Unbanned(net("192.0.2.1/32")));
+    node.news_until(|news| *news == StoreNews::Vanished(vec![net("192.0.2.1/32")]));
+}
+
+#[test]
+fn a_server_that_was_emptied_gets_the_bans_back() {
+    let Some(server) = RedisServer::start() else { return };
+    emptied(&server.url(), &[&server]);
+}
+
+#[track_caller]
+pub fn emptied(url: &str, servers: &[&RedisServer]) {
+    let node = loading_every(url, OFTEN);
+    let networks: Vec<String> = (0..9).map(|number| format!("192.0.2.{number}/32")).collect();
+    networks.iter().for_each(|network| node.client.order(ban(network, None, "r")));
+    let own = |news: &StoreNews| match news {
+        StoreNews::AllBans(all) => {
+            Some(all.iter().filter(|(ban, ..)| net("192.0.2.0/24").contains(ban)).count())
+        }
+        _ => None,
+    };
+    node.news_until(|news| own(news) == Some(9));
+    servers.iter().for_each(|server| server.query::<()>(&["FLUSHALL"]));
+    let mut news = eventually("the bans are written again", || {
+        let count = |server: &&RedisServer| {
+            server.query::<Vec<String>>(&["KEYS", "guard_core:banned_ips:192.0.2.*"]).len()
+        };
+        (servers.iter().map(count).sum::<usize>() == 9).then(|| node.news())
+    });
+    news.extend(node.news_until(|news| own(news).is_some()));
+    let is_end = |news: &StoreNews| matches!(news, StoreNews::Unbanned(_) | StoreNews::Vanished(_));
+    let is_less = |news: &StoreNews| own(news).is_some_and(|count| count < 9);
+    assert!(!news.iter().any(|news| is_end(news) || is_less(news)), "the bans hold all the time: {news:?}");
+    let is_warning = |news: &StoreNews| matches!(news, StoreNews::Warning(text) if text.contains("memory"));
+    assert!(news.iter().any(is_warning), "{news:?}");
 }
 
 #[test]
@@ -185,12 +220,81 @@ fn guard_4_an_old_key_of_a_mapped_network_is_renamed_and_an_unban_finds_it() {
     loads_without_bans(&node);
 }
 
+/// Channels belong to all databases of a server.
+#[test]
+fn ours_4_bans_of_another_database_are_not_heard() {
+    let Some(server) = RedisServer::start() else { return };
+    let [zero, one, another] =
+        ["0", "1", "1"].map(|database| loading_every(&format!("{}/{database}", server.url()), SELDOM));
+    zero.client.order(ban("192.0.2.1/32", None, ""));
+    one.client.order(ban("192.0.2.2/32", None, ""));
+    let heard = another.news_until(|news| matches!(news, StoreNews::Banned { .. }));
+    zero.client.order(StoreOrder::Unblock("192.0.2.3".parse().expect("an address")));
+    eventually("all is written", || (server.query::<u64>(&["DBSIZE"]) == 3).then_some(()));
+    let is_of_zero = |news: &StoreNews| matches!(news, StoreNews::Banned { network, .. } if *network == net("192.0.2.1/32"));
+    assert!(!heard.iter().chain(&one.news()).any(is_of_zero), "{heard:?}");
+    assert!(!zero.news().iter().any(|news| matches!(news, StoreNews::Banned { .. })));
+}
+
+#[test]
+fn a_user_without_the_channel_is_told_which_right_it_needs_and_loads_the_bans() {
+    let Some(server) = RedisServer::start() else { return };
+    server.query::<()>(&["ACL", "SETUSER", "weir", "on", ">pw", "~guard_core:*", "resetchannels", "+@all"]);
+    let url = format!("redis://weir:pw@127.0.0.1:{}", server.port);
+    let other = loading_every(&server.url(), SELDOM);
+    let mut settings = patient(&url);
+    settings.resync_every = OFTEN;
+    let node = Node::start(settings);
+    let is_warning = |news: &StoreNews| matches!(news, StoreNews::Warning(text) if text.contains("needs the right &guard_core:bans"));
+    node.news_until(is_warning);
+    other.client.order(ban("192.0.2.1/32", None, "r"));
+    let mut later = node.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.len() == 1));
+    // With the right the channel is used, from the next load on.
+    server.query::<()>(&["ACL", "SETUSER", "weir", "&guard_core:bans"]);
+    later.extend(eventually("the node hears of a ban", || {
+        other.client.order(ban("192.0.2.2/32", None, "r"));
+        std::thread::sleep(Duration::from_millis(50));
+        let news = node.news();
+        news.iter().any(|news| matches!(news, StoreNews::Banned { .. })).then_some(news)
+    }));
+    assert!(!later.iter().any(is_warning), "once: {later:?}");
+}
+
+/// As docs/stores.md has it.
+#[test]
+fn the_documented_rights_of_a_user_are_enough() {
+    let Some(server) = RedisServer::start() else { return };
+    let words = "ACL SETUSER weir on >pw ~guard_core:* &guard_core:bans* +@read +@write +@scripting +@connection \
+                 +@pubsub +info +time";
+    server.query::<()>(&words.split_whitespace().collect::<Vec<_>>());
+    let url = format!("redis://weir:pw@127.0.0.1:{}", server.port);
+    heard_by_others(&url);
+    let node = loading_every(&url, OFTEN);
+    node.answered(&mut (1..), &window("rate_limit:rate:192.0.2.1", 9, 1000));
+    node.client.order(StoreOrder::ForgetAll("escalation:192.0.2.1".into()));
+    node.client.order(StoreOrder::Unblock("192.0.2.1".parse().expect("an address")));
+    sessions_keep_the_contract(&node, |key, payload| {
+        server.query::<()>(&["SET", &format!("guard_core:{key}"), payload]);
+    });
+    loads_with(&node, 1);
+    let log: Vec<String> =
+        server.query::<Vec<redis::Value>>(&["ACL", "LOG"]).iter().map(|entry| format!("{entry:?}")).collect();
+    assert!(log.is_empty(), "{log:?}");
+}
+
 /// Some loads of all bans, of which none has a ban.
 #[track_caller]
 fn loads_without_bans(node: &Node) {
+    loads_with(node, 0);
+}
+
+/// Some loads of so many bans.
+#[track_caller]
+fn loads_with(node: &Node, bans: usize) {
     for _ in 0..5 {
         let news = node.news_until(|news| matches!(news, StoreNews::AllBans(_)));
-        assert_eq!(news.last(), Some(&StoreNews::AllBans(Vec::new())), "{news:?}");
+        let is_whole = |news: &StoreNews| matches!(news, StoreNews::AllBans(all) if all.len() == bans);
+        assert!(news.last().is_some_and(is_whole), "{news:?}");
     }
 }
 

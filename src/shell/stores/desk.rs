@@ -7,7 +7,7 @@ use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
 use ipnet::IpNet;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Questions that wait for the thread (chosen: 50 ms at 80,000 requests a second).
@@ -159,6 +159,8 @@ pub(super) struct Desk {
     deadline: Duration,
     is_hushed: AtomicBool,
     ready: Mutex<Option<Ready>>,
+    /// Wakes the thread of questions and orders.
+    waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
     deliver: Box<dyn Fn(usize, StoreReplies) + Send + Sync>,
     news: Box<dyn Fn(StoreNews) + Send + Sync>,
     pub counting: Counting,
@@ -179,6 +181,7 @@ impl Desk {
             deadline,
             is_hushed: AtomicBool::new(false),
             ready: Mutex::default(),
+            waker: OnceLock::new(),
             deliver: Box::new(deliver),
             news: Box::new(news),
             counting: Counting::default(),
@@ -188,6 +191,11 @@ impl Desk {
     /// Calls `ready` when the client is connected.
     pub fn announcing(self, ready: Ready) -> Desk {
         Desk { ready: Mutex::new(Some(ready)), ..self }
+    }
+
+    /// Sets what wakes the thread of questions and orders.
+    pub fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
+        let _ = self.waker.set(Box::new(wake));
     }
 
     /// The client has connected, or has tried in vain.
@@ -379,8 +387,15 @@ impl Desk {
     }
 
     /// See [`Orders::bring_back`].
-    pub fn bring_back(&self, network: IpNet) -> Option<(Option<u64>, Box<str>)> {
-        self.orders().bring_back(network)
+    pub fn bring_back(&self, networks: Vec<IpNet>) -> Bans {
+        let back: Bans = {
+            let mut orders = self.orders();
+            networks.into_iter().filter_map(|network| Some((network, orders.bring_back(network)?))).collect()
+        };
+        if let Some(wake) = self.waker.get().filter(|_| !back.is_empty()) {
+            wake();
+        }
+        back
     }
 
     pub fn counters(&self) -> StoreCounters {

@@ -99,7 +99,14 @@ impl StoreClient {
         let has_messages = !settings.url.starts_with("mongodb");
         let place = (settings.url.clone(), settings.prefix.clone());
         start_threads(settings, &desk, receiver).inspect_err(|_| desk.stop())?;
-        Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk, has_messages, place }) })
+        let shared = Arc::new(Shared { queue: sender, desk, has_messages, place });
+        let client = Arc::downgrade(&shared);
+        shared.desk.set_waker(move || {
+            if let Some(client) = client.upgrade() {
+                let _ = client.queue.try_send(Work::Order);
+            }
+        });
+        Ok(StoreClient { shared })
     }
 
     /// Starts the thread of a store in this process for values, with an optional file, and without counters. A file that

@@ -17,13 +17,23 @@ const OWN_MAX: usize = 100_000;
 /// The end of each ban, `None` for ever, and its reason.
 pub type Bans = HashMap<IpNet, (Option<u64>, Box<str>)>;
 
-/// A ban of this process that the store has.
+/// A ban of this process that the store has, or is to get again.
 #[derive(Debug)]
 struct Own {
     until_unix_ms: Option<u64>,
     reason: Box<str>,
-    /// The ban was written before the present load began, which must find it.
-    is_settled: bool,
+    writing: Writing,
+}
+
+/// What a load may expect of a ban.
+#[derive(Debug, PartialEq, Eq)]
+enum Writing {
+    /// It was lost, and the order to write it again waits.
+    Waits,
+    /// It was written after the present load began, which may find it.
+    New,
+    /// It was written before, so that the load must find it.
+    Settled,
 }
 
 /// An unban by this process: whether it was carried out.
@@ -74,8 +84,10 @@ impl Orders {
     fn bound(&mut self) -> usize {
         let beyond = self.waiting.len().saturating_sub(ORDERS_MAX);
         for order in self.waiting.drain(..beyond) {
-            if let StoreOrder::Unban(network) = order {
-                self.unbans.remove(&network);
+            match order {
+                StoreOrder::Unban(network) => drop(self.unbans.remove(&network)),
+                StoreOrder::Ban { network, .. } => drop(self.own.remove(&network)),
+                StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) | StoreOrder::Unblock(_) => {}
             }
         }
         beyond
@@ -95,7 +107,7 @@ impl Orders {
                     let is_ended = self.unbans.get(network) == Some(&Unban::Waits);
                     if !is_ended && (self.own.len() < OWN_MAX || self.own.contains_key(network)) {
                         let (until_unix_ms, reason) = (*until_unix_ms, reason.clone());
-                        self.own.insert(*network, Own { until_unix_ms, reason, is_settled: false });
+                        self.own.insert(*network, Own { until_unix_ms, reason, writing: Writing::New });
                     }
                 }
                 StoreOrder::Unban(network) => {
@@ -103,10 +115,8 @@ impl Orders {
                         *unban = Unban::Done;
                     }
                 }
-                StoreOrder::Ban { .. }
-                | StoreOrder::Forget(_)
-                | StoreOrder::ForgetAll(_)
-                | StoreOrder::Unblock(_) => {}
+                StoreOrder::Ban { network, .. } => drop(self.own.remove(network)),
+                StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) | StoreOrder::Unblock(_) => {}
             }
         }
     }
@@ -123,24 +133,34 @@ impl Orders {
 
     /// A load of all bans begins: it will find what was done before.
     pub fn begin_load(&mut self) {
-        self.own.values_mut().for_each(|own| own.is_settled = true);
+        let is_new = |own: &&mut Own| own.writing == Writing::New;
+        self.own.values_mut().filter(is_new).for_each(|own| own.writing = Writing::Settled);
         self.unbans.retain(|_, unban| *unban == Unban::Waits);
     }
 
-    /// A load has ended: removes from it what this process has ended meanwhile. Returns the bans of this process that should be
-    /// there and are not.
+    /// A load has ended: removes from it what this process has ended meanwhile, and adds what it is about to write. Returns the
+    /// bans of this process that should be there and are not.
     pub fn end_load(&mut self, bans: &mut Bans, now_unix_ms: u64) -> Vec<IpNet> {
         self.unbans.keys().for_each(|network| {
             bans.remove(network);
         });
         self.own.retain(|_, own| own.until_unix_ms.is_none_or(|until| until > now_unix_ms));
-        let is_missing = |(network, own): &(&IpNet, &Own)| own.is_settled && !bans.contains_key(*network);
-        self.own.iter().filter(is_missing).map(|(network, _)| *network).collect()
+        let mut missing = Vec::new();
+        for (network, own) in &self.own {
+            if own.writing != Writing::Settled {
+                bans.entry(*network).or_insert_with(|| (own.until_unix_ms, own.reason.clone()));
+            } else if !bans.contains_key(network) {
+                missing.push(*network);
+            }
+        }
+        missing
     }
 
-    /// Queues a ban of this process again, unless it was ended meanwhile. It is remembered again when it is written.
+    /// Queues a lost ban of this process again, unless it was ended meanwhile.
     pub fn bring_back(&mut self, network: IpNet) -> Option<(Option<u64>, Box<str>)> {
-        let Own { until_unix_ms, reason, .. } = self.own.remove(&network)?;
+        let own = self.own.get_mut(&network)?;
+        own.writing = Writing::Waits;
+        let (until_unix_ms, reason) = (own.until_unix_ms, own.reason.clone());
         self.waiting.push_back(StoreOrder::Ban { network, until_unix_ms, reason: reason.clone() });
         Some((until_unix_ms, reason))
     }
@@ -195,18 +215,27 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_is_missing_once_if_it_was_written_before_the_load() {
+    fn a_ban_is_missing_if_it_was_written_before_the_load() {
         let mut orders = Orders::default();
         orders.add(ban());
         assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0), "it waits");
-        assert_eq!(load(&mut orders, Bans::new(), carry_out), (0, 0), "written behind the reading");
+        assert_eq!(load(&mut orders, Bans::new(), carry_out), (1, 0), "written behind the reading");
         assert_eq!(load(&mut orders, found(), |_| {}), (1, 0));
         assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 1));
-        assert_eq!(orders.bring_back(net()), Some((None, "r".into())));
-        assert_eq!(orders.bring_back(net()), None, "once");
-        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0), "it waits");
+        orders.forget_own(net());
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0));
+    }
+
+    #[test]
+    fn a_lost_ban_holds_while_it_is_written_again() {
+        let mut orders = Orders::default();
+        orders.add(ban());
         carry_out(&mut orders);
         assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 1));
+        assert_eq!(orders.bring_back(net()), Some((None, "r".into())));
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (1, 0), "it waits");
+        assert_eq!(load(&mut orders, Bans::new(), carry_out), (1, 0));
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 1), "lost again");
         orders.add(StoreOrder::Unban(net()));
         assert_eq!(orders.bring_back(net()), None, "it was ended meanwhile");
     }

@@ -20,6 +20,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// The number of the database.
+    pub fn database(&self) -> i64 {
+        match self {
+            Target::Single(info) | Target::Sentinel { template: info, .. } => info.redis_settings().db(),
+            Target::Cluster(_) => 0,
+        }
+    }
+
     /// Parses `redis://`, `redis-cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` and
     /// `redis-sentinel://HOST:PORT,HOST:PORT/NAME/DB`; each with `rediss` for TLS.
     pub fn parse(settings: &StoreSettings) -> io::Result<Target> {

@@ -6,7 +6,9 @@
 //! reason is a separate key, `PREFIX ban_reasons:ADDRESS or NETWORK`, with the same life. `PREFIX ban_ends:ADDRESS or NETWORK` says
 //! for a day that a process has ended the ban: another one that missed the message would take it for lost.
 //!
-//! The channel is `PREFIX bans`. A message is `NODE ban NETWORK MILLISECONDS REASON`, with `-` for ever, `NODE unban NETWORK`,
+//! `PREFIX ban_memory` names the memory of a server; it is gone if somebody has emptied the server.
+//!
+//! The channel is `PREFIX bans`, and `PREFIX bans:DATABASE` for another database than 0. A message is `NODE ban NETWORK MILLISECONDS REASON`, with `-` for ever, `NODE unban NETWORK`,
 //! or `NODE unblock NETWORK`: what was counted of a client, a network of one, is forgotten. Processes ignore other verbs.
 
 use super::command::Command;
@@ -32,6 +34,7 @@ const HASH_CHARS: usize = 64;
 pub struct BanKeys {
     prefix: Box<str>,
     node: Box<str>,
+    database: i64,
 }
 
 /// A message of the channel.
@@ -52,16 +55,25 @@ pub enum Deed<'a> {
 }
 
 impl BanKeys {
-    pub fn new(prefix: &str, node: String) -> BanKeys {
-        BanKeys { prefix: prefix.into(), node: node.into() }
+    pub fn new(prefix: &str, node: String, database: i64) -> BanKeys {
+        BanKeys { prefix: prefix.into(), node: node.into(), database }
     }
 
     pub fn node(&self) -> &str {
         &self.node
     }
 
+    /// Channels do not belong to a database, and bans do.
     pub fn channel(&self) -> String {
-        format!("{}bans", self.prefix)
+        match self.database {
+            0 => format!("{}bans", self.prefix),
+            database => format!("{}bans:{database}", self.prefix),
+        }
+    }
+
+    /// The key that names the memory of a server.
+    pub fn memory_key(&self) -> String {
+        format!("{}ban_memory", self.prefix)
     }
 
     /// The pattern of SCAN for all bans.
@@ -221,7 +233,7 @@ mod tests {
     use super::*;
 
     fn keys() -> BanKeys {
-        BanKeys::new("guard_core:", "n1".to_owned())
+        BanKeys::new("guard_core:", "n1".to_owned(), 0)
     }
 
     #[test]
@@ -237,7 +249,9 @@ mod tests {
             assert_eq!(keys().network(key), Some(net(network)));
         }
         assert_eq!(keys().pattern(), "guard_core:banned_*");
-        assert_eq!(BanKeys::new("a*b:", String::new()).pattern(), "a\\*b:banned_*");
+        assert_eq!(keys().channel(), "guard_core:bans");
+        assert_eq!(BanKeys::new("p:", String::new(), 3).channel(), "p:bans:3");
+        assert_eq!(BanKeys::new("a*b:", String::new(), 0).pattern(), "a\\*b:banned_*");
     }
 
     #[test]

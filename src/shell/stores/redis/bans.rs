@@ -5,9 +5,10 @@
 //! because messages can be lost.
 //!
 //! The bans of this process come back over the channel, and are not reported. They are remembered (see
-//! [`crate::shell::stores::orders`]). If one is missing from a later load, there are two cases: another process has ended it while
-//! the channel was broken, and its end is reported; or the server is another one than before and has lost the ban in a restart
-//! or failover, and gets it again.
+//! [`crate::shell::stores::orders`]). If one is missing from a later load, there are three cases. A key says that another process
+//! has ended it, while the channel was broken: its end is reported. The server is another one than before, or was emptied: it gets
+//! the ban again. Otherwise something else than weir has removed it (the reference library, an operator, a server without memory
+//! left): it has ended, and that is reported as such.
 
 use super::address::Target;
 use super::ban_keys::{BanKeys, Deed, Message, end_of, end_text};
@@ -31,6 +32,12 @@ const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
 /// Keys of one step of SCAN (chosen: some milliseconds at most).
 const SCAN_COUNT: usize = 1000;
 
+/// A load is begun anew so often while servers change (chosen).
+const SCANS_MAX: usize = 3;
+
+/// The server's word for a right that the user has not.
+const NO_PERMISSION: &str = "NOPERM";
+
 /// Milliseconds since 1970.
 pub fn now_unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -45,9 +52,12 @@ pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, desk: &Desk) 
         give_up: settings.read_timeout,
     };
     let servers = Servers::new(target, timeouts, false);
-    let mut follower = Follower { servers, keys, settings, desk, run_ids: None };
+    let mut follower = Follower { servers, keys, settings, desk, identities: None, has_warned: false };
     while !desk.is_stopping() {
-        follower.follow();
+        let ended = follower.follow();
+        if let Some(reason) = ended.err().filter(|_| !desk.is_stopping()) {
+            desk.diagnose(|health| health.disconnected(&reason));
+        }
         let again_at = Instant::now() + LOOK_UP_EVERY;
         while !desk.is_stopping() && Instant::now() < again_at {
             thread::sleep(LOOK_UP_EVERY / 4);
@@ -60,33 +70,32 @@ struct Follower<'a> {
     keys: BanKeys,
     settings: StoreSettings,
     desk: &'a Desk,
-    /// The run ids of the servers at the last load.
-    run_ids: Option<Vec<String>>,
+    /// What the servers and their memories were at the last load.
+    identities: Option<Vec<String>>,
+    /// Whether the missing right to subscribe was reported.
+    has_warned: bool,
 }
 
 impl Follower<'_> {
-    /// Subscribes, loads, and listens until the connection breaks.
-    fn follow(&mut self) {
-        let Some(mut connection) = self.subscription() else { return self.tell_lost() };
+    /// Subscribes, loads, and listens until the connection breaks; an error is the reason.
+    fn follow(&mut self) -> Result<(), String> {
+        let mut connection = self.subscription().ok_or_else(|| self.reason())?;
+        let is_subscribed = self.subscribe(&mut connection)?;
         let mut channel = connection.as_pubsub();
-        if channel.subscribe(self.keys.channel()).is_err()
-            || channel.set_read_timeout(Some(LOOK_UP_EVERY)).is_err()
-        {
-            return self.tell_lost();
-        }
-        let mut load_at = Instant::now();
+        channel.set_read_timeout(Some(LOOK_UP_EVERY)).map_err(|error| error.to_string())?;
+        let mut load_at = None;
         while !self.desk.is_stopping() {
-            if Instant::now() >= load_at {
-                if self.load().is_err() {
-                    break;
+            if load_at.is_none_or(|at| Instant::now() >= at) {
+                // Where the user had no right to subscribe it may have one now.
+                if load_at.is_some() && !is_subscribed {
+                    return Ok(());
                 }
-                load_at = Instant::now() + self.settings.resync_every;
+                self.load().map_err(|()| self.reason())?;
+                load_at = Some(Instant::now() + self.settings.resync_every);
                 self.desk.diagnose(Health::connected);
             }
             if let Some(key) = self.desk.next_sweep() {
-                if self.forget_all(&key).is_err() {
-                    break;
-                }
+                self.forget_all(&key).map_err(|()| self.reason())?;
                 self.desk.end_sweep();
             }
             match channel.get_message() {
@@ -98,11 +107,34 @@ impl Follower<'_> {
                     }
                 }
                 Err(error) if error.is_timeout() => {}
-                Err(_) => break,
+                Err(error) => return Err(error.to_string()),
             }
         }
-        if !self.desk.is_stopping() {
-            self.tell_lost();
+        Ok(())
+    }
+
+    fn reason(&self) -> String {
+        self.servers.last_error().unwrap_or("no reply").to_owned()
+    }
+
+    /// Whether the user may subscribe to the channel. A missing right is reported once, and the bans are still loaded. The crate's
+    /// own call takes an error for a subscription.
+    fn subscribe(&mut self, connection: &mut Connection) -> Result<bool, String> {
+        let channel = self.keys.channel();
+        match redis::cmd("SUBSCRIBE").arg(&channel).exec(connection) {
+            Ok(()) => Ok(true),
+            Err(error) if error.code() == Some(NO_PERMISSION) => {
+                if !self.has_warned {
+                    self.has_warned = true;
+                    let text = format!(
+                        "the user may not use the channel {channel}, and needs the right &{channel}: bans of other processes \
+                         come late, with the next load of all bans ({error})"
+                    );
+                    self.desk.tell(StoreNews::Warning(text.into()));
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -115,11 +147,6 @@ impl Follower<'_> {
             .find_map(|server| server.separate_connection().ok());
         count(&self.desk.counting.connections, usize::from(connection.is_some()));
         connection
-    }
-
-    fn tell_lost(&mut self) {
-        let reason = self.servers.last_error().unwrap_or("no reply");
-        self.desk.diagnose(|health| health.disconnected(reason));
     }
 
     /// Reports what other processes have done.
@@ -142,24 +169,48 @@ impl Follower<'_> {
 
     /// Loads all bans and reports them; sends bans of this process again that a server has lost.
     fn load(&mut self) -> Result<(), ()> {
-        self.desk.begin_load();
-        let run_ids = self.run_ids()?;
-        let mut bans = self.scan()?;
-        let is_other_server = self.run_ids.as_ref().is_some_and(|before| *before != run_ids);
-        self.run_ids = Some(run_ids);
+        let (mut bans, identities) = self.scan_one_memory()?;
         let missing = self.desk.end_load(&mut bans, now_unix_ms());
         let (ended, gone) = self.ended(missing)?;
-        let lost = if is_other_server { &gone[..] } else { &[] };
-        for network in lost {
-            bans.extend(self.desk.bring_back(*network).map(|ban| (*network, ban)));
+        let is_other = self.identities.as_ref().is_some_and(|before| *before != identities);
+        self.identities = Some(identities);
+        let (lost, vanished) = if is_other { (gone, Vec::new()) } else { (Vec::new(), gone) };
+        let back = self.desk.bring_back(lost);
+        if is_other {
+            let text = format!(
+                "it is another server than before, or has lost its memory: {} bans of this process are written again",
+                back.len()
+            );
+            self.desk.tell(StoreNews::Warning(text.into()));
         }
+        bans.extend(back);
         let all = bans.into_iter().map(|(network, (until, reason))| (network, until, reason)).collect();
         self.desk.tell(StoreNews::AllBans(all));
-        for network in ended.into_iter().chain(gone.into_iter().filter(|_| !is_other_server)) {
+        for network in ended {
             self.desk.forget_own(network);
             self.desk.tell(StoreNews::Unbanned(network));
         }
+        if !vanished.is_empty() {
+            vanished.iter().for_each(|network| self.desk.forget_own(*network));
+            self.desk.tell(StoreNews::Vanished(vanished));
+        }
         Ok(())
+    }
+
+    /// All bans, and the identities of the servers, which are the same before and behind the reading: a server that is emptied
+    /// meanwhile is read again.
+    fn scan_one_memory(&mut self) -> Result<(Bans, Vec<String>), ()> {
+        let mut before = self.identities()?;
+        for _ in 0..SCANS_MAX {
+            self.desk.begin_load();
+            let bans = self.scan()?;
+            let behind = self.identities()?;
+            if before == behind {
+                return Ok((bans, behind));
+            }
+            before = behind;
+        }
+        Err(())
     }
 
     /// Divides bans that are missing into those that another process has ended, and those that have just gone.
@@ -183,7 +234,15 @@ impl Follower<'_> {
         if outcomes.iter().any(is_lost) { Err(()) } else { Ok(outcomes) }
     }
 
-    /// Names that servers give themselves anew at every start.
+    /// What the servers give themselves anew at every start, and what was written into their memories once: it is gone if
+    /// somebody has emptied them.
+    fn identities(&mut self) -> Result<Vec<String>, ()> {
+        let mut all = self.run_ids()?;
+        all.extend(self.memory_ids()?);
+        all.sort();
+        Ok(all)
+    }
+
     fn run_ids(&mut self) -> Result<Vec<String>, ()> {
         let mut all = Vec::new();
         for index in 0..self.servers.count() {
@@ -193,8 +252,18 @@ impl Follower<'_> {
                 text.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("run_id:")));
             all.extend(id.map(str::to_owned));
         }
-        all.sort();
         Ok(all)
+    }
+
+    /// Names the memory of each server, unless another process has done so, and reads the names.
+    fn memory_ids(&mut self) -> Result<Vec<String>, ()> {
+        let (text, id) = (self.keys.memory_key(), format!("{}:{}", self.keys.node(), now_unix_ms()));
+        let keys = (0..self.servers.count()).filter_map(|index| self.servers.key_on(index, &text));
+        let both =
+            |key: String| [Command::new("SET").key(&key).arg(&id).arg("NX"), Command::new("GET").key(&key)];
+        let commands: Vec<Command> = keys.flat_map(both).collect();
+        let outcomes = self.exchange_all(&commands)?;
+        Ok(outcomes.into_iter().skip(1).step_by(2).filter_map(|outcome| text_of(outcome.ok()?)).collect())
     }
 
     fn scan(&mut self) -> Result<Bans, ()> {

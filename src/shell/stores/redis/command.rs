@@ -215,7 +215,7 @@ fn write_length(kind: u8, length: usize, out: &mut Vec<u8>) {
 }
 
 /// The slot of a key: of the text in its first braces, if that is not empty.
-fn slot(key: &[u8]) -> u16 {
+pub fn slot(key: &[u8]) -> u16 {
     let open = key.iter().position(|byte| *byte == b'{');
     let tag = open.and_then(|open| {
         let rest = &key[open + 1..];

@@ -44,7 +44,8 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
     let target = target(&settings)?;
     let mut node = [0; 8];
     random::fill(&mut node)?;
-    let keys = BanKeys::new(&settings.prefix, format!("{:016x}", u64::from_ne_bytes(node)));
+    let keys =
+        BanKeys::new(&settings.prefix, format!("{:016x}", u64::from_ne_bytes(node)), target.database());
     let (for_bans, desk) = (Target::parse(&settings)?, desk.clone());
     let (bans_desk, bans_keys, bans_settings) = (desk.clone(), keys.clone(), settings.clone());
     thread::Builder::new().name("weir-bans".to_owned()).spawn(move || {

@@ -4,7 +4,7 @@
 //! that is stopped costs a time-out for every command), and a failing server fails the commands to all others.
 
 use super::address::Target;
-use super::command::{Calls, Command, SLOTS};
+use super::command::{Calls, Command, SLOTS, slot};
 use super::server::{Server, Silence, Timeouts};
 use crate::guard::store::StoreFailure;
 use redis::{FromRedisValue, ServerError, ServerErrorKind, Value};
@@ -116,6 +116,15 @@ impl Servers {
     /// The server with this index.
     pub fn server(&self, index: usize) -> Option<&Server> {
         self.servers.get(index)
+    }
+
+    /// A key that begins with this text and belongs to a server: the text itself, unless keys are divided.
+    pub fn key_on(&self, index: usize, text: &str) -> Option<String> {
+        let Some(slots) = &self.slots else { return Some(text.to_owned()) };
+        let is_there = |key: &String| {
+            slots.get(usize::from(slot(key.as_bytes()))).is_some_and(|server| usize::from(*server) == index)
+        };
+        (0..SLOTS).map(|number| format!("{text}:{number}")).find(is_there)
     }
 
     /// Finds missing servers, connects them, and checks whether connected servers answer.
