@@ -413,6 +413,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ours_4_a_ban_that_has_gone_from_the_store_ends_with_an_event() {
+        let state = State::new([1, 2], 16, Box::new(|_| ()));
+        let (network, now) = ("203.0.113.9/32".parse().unwrap(), Now { unix_us: 1, ..Now::default() });
+        let (until_unix_ms, reason) = (None, "test".into());
+        state.ban(network, Ban { until_unix_ms, reason, origin: BanOrigin::Control, line: 0 }, now).unwrap();
+        state.learn(&StoreNews::Vanished(vec![network]), now);
+        assert_eq!(state.banned(network.addr(), now), None);
+        let (events, _) = state.read_events(&mut 0, 9);
+        let line = events.last().unwrap().line();
+        assert!(line.contains("ip_unbanned") && line.contains("no longer in the store"), "{line}");
+    }
+
+    #[test]
     fn ours_4_bans_that_have_ended_leave_when_others_come() {
         let state = State::new([1, 2], 16, Box::new(|_| ()));
         let at = |unix_s: u64| Now { unix_us: unix_s * 1_000_000, ..Now::default() };

@@ -342,7 +342,7 @@ fn ours_6_an_unblocked_client_is_forgotten_in_all_processes() {
     assert_eq!(statuses, [200, 403]);
 }
 
-/// Anybody who may write to the store could make such a key.
+/// Every program that may write to the store can make such a key.
 #[test]
 fn ours_3_a_key_that_holds_something_else_opens_no_breaker() {
     let lines = "limit 5/10m per client\nescalate 1000/10m block 15m after 3";

@@ -112,6 +112,17 @@ fn the_threads_end_with_the_last_client() {
     eventually("only the question here is connected", || (clients() == 1).then_some(()));
 }
 
+/// A server without TLS takes the handshake for the beginning of a command.
+#[test]
+fn a_server_without_tls_is_told_as_such() {
+    let Some(server) = RedisServer::start() else { return };
+    let mut settings = StoreSettings::new(&format!("rediss://127.0.0.1:{}", server.port));
+    settings.connect_timeout = Duration::from_millis(200);
+    let node = Node::start(settings);
+    let news = node.news_until(|news| matches!(news, StoreNews::Lost(_)));
+    assert!(format!("{news:?}").contains("to the TLS handshake"), "{news:?}");
+}
+
 #[test]
 fn a_url_that_leads_nowhere_is_an_error_without_its_password() {
     for url in ["", "http://h", "redis-ring://h", "redis-sentinel://u:secret@h"] {

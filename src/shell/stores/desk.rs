@@ -1,6 +1,5 @@
 //! The state that a client of a store shares with its threads: waiting orders, the receivers of answers and news, and counters.
 
-use super::Ready;
 use super::health::{Health, VALUES, asker_of_loop};
 use super::orders::{Bans, Orders};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
@@ -15,6 +14,9 @@ pub(super) const QUESTIONS_MAX: usize = 4096;
 
 /// Most prefixes of keys that wait for a sweep (chosen: each sweep looks at all keys of the store).
 const SWEEPS_MAX: usize = 100;
+
+/// Called when a client has connected, or could not within the time for it.
+pub type Ready = Box<dyn FnOnce() + Send>;
 
 /// Replies to one loop. All answers are in one piece of memory: one for each question would be allocated in one thread and
 /// freed in another, which the allocator is slow at.

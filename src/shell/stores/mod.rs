@@ -26,7 +26,7 @@ mod redis;
 mod settings;
 mod slot;
 
-pub use desk::{StoreCounters, StoreReplies};
+pub use desk::{Ready, StoreCounters, StoreReplies};
 pub use settings::StoreSettings;
 pub use slot::StoreSlot;
 
@@ -65,9 +65,6 @@ struct Shared {
     /// The URL and the prefix of keys.
     place: (Box<str>, Box<str>),
 }
-
-/// Called when a client has connected, or could not within the time for it.
-pub type Ready = Box<dyn FnOnce() + Send>;
 
 impl Drop for Shared {
     fn drop(&mut self) {
@@ -153,7 +150,7 @@ impl StoreClient {
 
     /// Queues an order. An order that fails waits until the store is reachable; beyond the limit the oldest is dropped.
     pub fn order(&self, order: StoreOrder) {
-        // Orders that nobody takes would displace others.
+        // An order that the store ignores would displace others.
         if order.needs_messages() && !self.shared.has_messages {
             return;
         }

@@ -6,7 +6,7 @@
 //! reason is a separate key, `PREFIX ban_reasons:ADDRESS or NETWORK`, with the same life. `PREFIX ban_ends:ADDRESS or NETWORK` says
 //! for a day that a process has ended the ban: another one that missed the message would take it for lost.
 //!
-//! `PREFIX ban_memory` names the memory of a server; it is gone if somebody has emptied the server.
+//! `PREFIX ban_memory` names the memory of a server; a server that was emptied has lost it.
 //!
 //! The channel is `PREFIX bans`, and `PREFIX bans:DATABASE` for another database than 0. A message is `NODE ban NETWORK MILLISECONDS REASON`, with `-` for ever, `NODE unban NETWORK`,
 //! or `NODE unblock NETWORK`: what was counted of a client, a network of one, is forgotten. Processes ignore other verbs.

@@ -234,8 +234,8 @@ impl Follower<'_> {
         if outcomes.iter().any(is_lost) { Err(()) } else { Ok(outcomes) }
     }
 
-    /// What the servers give themselves anew at every start, and what was written into their memories once: it is gone if
-    /// somebody has emptied them.
+    /// What the servers give themselves anew at every start, and what was written into their memories once: a server
+    /// that was emptied has lost it.
     fn identities(&mut self) -> Result<Vec<String>, ()> {
         let mut all = self.run_ids()?;
         all.extend(self.memory_ids()?);

@@ -7,7 +7,7 @@
 
 use super::address::moved_to;
 use super::command::{Calls, Command};
-use redis::{Client, Connection, ConnectionInfo, RedisError, RedisResult, Value};
+use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, RedisError, RedisResult, Value};
 use std::time::{Duration, Instant};
 
 /// Time after which an unreachable server is tried again; it doubles with each failure (chosen).
@@ -117,14 +117,14 @@ impl Server {
             Err(error) => {
                 self.retry_at = Some(Instant::now() + self.retry_after);
                 self.retry_after = (self.retry_after * 2).min(RETRY_LAST);
-                self.connect_error = error.to_string();
+                self.connect_error = error;
                 Err(self.connect_error.clone())
             }
         }
     }
 
     /// A separate connection, for a subscription.
-    pub fn separate_connection(&self) -> RedisResult<Connection> {
+    pub fn separate_connection(&self) -> Result<Connection, String> {
         open(&self.info, self.timeouts)
     }
 
@@ -234,8 +234,18 @@ impl Server {
     }
 }
 
+/// Connects. An error is a text without secrets.
+fn open(info: &ConnectionInfo, timeouts: Timeouts) -> Result<Connection, String> {
+    let has_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+    connected(info, timeouts).map_err(|error| match error.is_timeout() && has_tls {
+        // The crate shakes hands with the first command.
+        true => "no answer in time to the TLS handshake, or to the first command".to_owned(),
+        false => error.to_string(),
+    })
+}
+
 /// Connects, and sees whether the server answers: a server that is stopped is still connected to by its kernel.
-fn open(info: &ConnectionInfo, timeouts: Timeouts) -> RedisResult<Connection> {
+fn connected(info: &ConnectionInfo, timeouts: Timeouts) -> RedisResult<Connection> {
     let tcp = info.tcp_settings().clone().set_nodelay(true);
     let redis = info.redis_settings().clone().set_skip_set_lib_name();
     let info = info.clone().set_tcp_settings(tcp).set_redis_settings(redis);
