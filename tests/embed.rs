@@ -395,6 +395,32 @@ fn a_control_that_is_kept_keeps_nothing_open() {
     eventually("all is closed again", closed);
 }
 
+/// The thread that verifies passwords ends with the proxy, also in the middle of its work.
+#[test]
+fn a_drop_waits_for_the_thread_of_passwords() {
+    let _alone = alone();
+    let before = left_over();
+    // A hash takes long enough for the thread to be at work when the proxy goes.
+    let users = "ann:$2y$09$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
+    let mut proxy = built(configuration().set("auth-file", "users").file("users", users));
+    let wrong = "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nProxy-Authorization: Basic YW5uOng=\r\n\r\n";
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = Raw::connect(address(&proxy));
+            client.send(wrong);
+            client
+        })
+        .collect();
+    let end = Instant::now() + DEADLINE;
+    while left_over().1 != ["weir-verify\n"] {
+        assert!(Instant::now() < end, "no password is verified");
+        proxy.poll(Some(Duration::from_millis(1))).expect("a turn");
+    }
+    drop(proxy);
+    assert_eq!(left_over(), before);
+    drop(clients);
+}
+
 /// A sink that panics loses its lines and nothing else: neither the turn nor the drop fails.
 #[test]
 fn a_panic_stays_in_the_sink() {

@@ -77,6 +77,14 @@ pub(in crate::engine) struct IdleId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobId(pub(in crate::engine) u64);
 
+#[cfg(test)]
+impl JobId {
+    /// An id for tests of the shell.
+    pub fn numbered(number: u64) -> JobId {
+        JobId(number)
+    }
+}
+
 /// The question of one request to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreJob(u64);
