@@ -421,6 +421,26 @@ fn a_drop_waits_for_the_thread_of_passwords() {
     drop(clients);
 }
 
+/// The thread that fetches networks of clouds ends with the proxy, in the middle of a request to a provider that says nothing.
+#[test]
+#[cfg(feature = "cloud")]
+fn a_drop_cuts_a_fetch() {
+    let _alone = alone();
+    let before = left_over();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = silent.local_addr().expect("an address");
+    let guard = format!("cloud deny client aws\ncloud source aws http://{at}/aws\n");
+    let proxy = built(configuration().set("guard", "guard").file("guard", guard));
+    let (mut provider, _) = silent.accept().expect("a request");
+    std::io::Read::read_exact(&mut provider, &mut [0]).expect("a byte");
+    assert_eq!(left_over().1, ["weir-clouds\n"]);
+    let began = Instant::now();
+    drop(proxy);
+    assert_eq!(left_over(), before);
+    // It has not waited for the time-out of the request, which is ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+}
+
 /// A sink that panics loses its lines and nothing else: neither the turn nor the drop fails.
 #[test]
 fn a_panic_stays_in_the_sink() {

@@ -25,10 +25,10 @@ impl CloudParts {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the thread that fetches.
+    /// The thread that fetches, which ends when it is dropped: not while the guard changes, for which it may wait.
     #[cfg(feature = "cloud")]
-    pub fn end_fetching(&self) {
-        *self.refresher.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub fn take_refresher(&self) -> Option<CloudRefresher> {
+        self.refresher.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Checks whether the files of clouds may replace the known networks.

@@ -314,12 +314,12 @@ impl Control {
         self.0.ending.store(true, Ordering::Relaxed);
         self.0.closed.store(true, Ordering::Relaxed);
         #[cfg(feature = "cloud")]
-        if let Some(parts) = parts {
-            parts.clouds.end_fetching();
-        }
+        let refresher = parts.and_then(|parts| parts.clouds.take_refresher());
+        drop(changing);
+        #[cfg(feature = "cloud")]
+        drop(refresher);
         self.0.gateway.close();
         self.0.link.close();
-        drop(changing);
         self.end_events();
     }
 

@@ -2,6 +2,7 @@
 //! of public authorities is compiled in, so no file with certificates is needed.
 
 use super::fetch::{Ask, Reply, Transport};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Error};
@@ -12,11 +13,64 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 pub struct Https {
     agent: Agent,
     began: Instant,
+    ending: Arc<Ending>,
+}
+
+/// The end of all fetching, which another thread orders: requests under way are cut, and new ones fail.
+#[derive(Debug, Default)]
+pub struct Ending {
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ended: bool,
+    /// Makes the requests of the present fetch.
+    agent: Option<Agent>,
+}
+
+impl Ending {
+    /// Cuts the request under way, and ends every wait. Looking up a name and connecting are not cut: the time-out of the
+    /// request ends them.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        if let Some(agent) = state.agent.take() {
+            agent.shutdown();
+        }
+        self.ended.notify_all();
+    }
+
+    /// Whether the end was ordered.
+    pub fn has_come(&self) -> bool {
+        self.lock().ended
+    }
+
+    /// Cuts the requests of this agent at the end, too.
+    fn cover(&self, agent: &Agent) {
+        let mut state = self.lock();
+        if state.ended {
+            agent.clone().shutdown();
+        } else {
+            state.agent = Some(agent.clone());
+        }
+    }
+
+    /// Lets time pass, until the end at most.
+    fn wait(&self, time: Duration) {
+        drop(self.ended.wait_timeout_while(self.lock(), time, |state| !state.ended));
+    }
+
+    /// No code that holds the lock can leave the value half changed.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Https {
     /// A transport that trusts these certificates in PEM; `None` for the public authorities.
-    pub fn new(roots_pem: Option<&[u8]>) -> Result<Https, String> {
+    pub fn new(roots_pem: Option<&[u8]>, ending: &Arc<Ending>) -> Result<Https, String> {
         let roots = match roots_pem {
             None => RootCerts::WebPki,
             Some(pem) => RootCerts::new_with_certs(&certificates(pem)?),
@@ -29,7 +83,9 @@ impl Https {
             .max_idle_connections(0)
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .tls_config(TlsConfig::builder().root_certs(roots).build());
-        Ok(Https { agent: config.build().into(), began: Instant::now() })
+        let agent: Agent = config.build().into();
+        ending.cover(&agent);
+        Ok(Https { agent, began: Instant::now(), ending: Arc::clone(ending) })
     }
 }
 
@@ -59,7 +115,7 @@ impl Transport for Https {
     }
 
     fn wait(&mut self, time: Duration) {
-        std::thread::sleep(time);
+        self.ending.wait(time);
     }
 
     fn elapsed(&self) -> Duration {

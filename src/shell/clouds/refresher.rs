@@ -2,14 +2,14 @@
 
 use super::KnownClouds;
 use super::fetch::{Fetched, Tag, fetch};
-use super::https::Https;
+use super::https::{Ending, Https};
 use crate::guard::clouds::{CloudError, Provider, Ranges, parse, refresh_delay_ms};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The providers to fetch, the interval, and the directory for fetched sets.
@@ -28,25 +28,40 @@ pub struct CloudSources {
 /// Accepts a set that was fetched at that time, in milliseconds since 1970, or returns the reason for a refusal.
 pub type Adopt = dyn Fn(Provider, &Arc<Ranges>, u64) -> Result<(), CloudError> + Send;
 
-/// Controls the thread. Dropping it ends the thread, and no thread waits for a running fetch.
+/// Controls the thread. Dropping it cuts a running fetch and waits for the thread.
 #[derive(Debug)]
 pub struct CloudRefresher {
-    sources: Sender<CloudSources>,
+    /// Dropped to end the thread.
+    sources: Option<Sender<CloudSources>>,
+    ending: Arc<Ending>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl CloudRefresher {
     /// Starts the thread, which has nothing to fetch yet.
     pub fn start(known: Arc<KnownClouds>, adopt: Box<Adopt>) -> io::Result<CloudRefresher> {
         let (sender, receiver) = channel();
-        let body = move || Fetching::new(known, adopt).run(&receiver);
-        thread::Builder::new().name("weir-clouds".to_owned()).spawn(body)?;
-        Ok(CloudRefresher { sources: sender })
+        let ending = Arc::new(Ending::default());
+        let own = Arc::clone(&ending);
+        let body = move || Fetching::new(known, adopt, own).run(&receiver);
+        let thread = thread::Builder::new().name("weir-clouds".to_owned()).spawn(body)?;
+        Ok(CloudRefresher { sources: Some(sender), ending, thread: Some(thread) })
     }
 
     /// Fetches these sources from now on, beginning at once.
     pub fn set(&self, sources: CloudSources) {
         // The thread has ended only if it has panicked, which has been reported.
-        let _ = self.sources.send(sources);
+        let _ = self.sources.as_ref().map(|to| to.send(sources));
+    }
+}
+
+impl Drop for CloudRefresher {
+    fn drop(&mut self) {
+        self.sources = None;
+        self.ending.end();
+        // The thread itself drops this if it has the last reference to the proxy, and cannot wait for itself.
+        let is_other = |thread: &JoinHandle<()>| thread.thread().id() != thread::current().id();
+        let _ = self.thread.take().filter(is_other).map(JoinHandle::join);
     }
 }
 
@@ -66,6 +81,7 @@ struct Task {
 struct Fetching {
     known: Arc<KnownClouds>,
     adopt: Box<Adopt>,
+    ending: Arc<Ending>,
     sources: CloudSources,
     tasks: Vec<Task>,
     /// Whether a failure to write files was logged.
@@ -73,8 +89,8 @@ struct Fetching {
 }
 
 impl Fetching {
-    fn new(known: Arc<KnownClouds>, adopt: Box<Adopt>) -> Fetching {
-        Fetching { known, adopt, sources: CloudSources::default(), tasks: Vec::new(), told: false }
+    fn new(known: Arc<KnownClouds>, adopt: Box<Adopt>, ending: Arc<Ending>) -> Fetching {
+        Fetching { known, adopt, ending, sources: CloudSources::default(), tasks: Vec::new(), told: false }
     }
 
     fn run(&mut self, receiver: &Receiver<CloudSources>) {
@@ -125,6 +141,9 @@ impl Fetching {
         let due = self.tasks.iter().enumerate().filter(|(_, task)| task.due <= now);
         let Some(place) = due.min_by_key(|(_, task)| task.due).map(|(place, _)| place) else { return };
         let fetched = self.fetch(place);
+        if self.ending.has_come() {
+            return;
+        }
         let task = &mut self.tasks[place];
         let name = task.provider.name();
         self.known.count(task.provider, fetched.is_ok());
@@ -153,7 +172,7 @@ impl Fetching {
     fn fetch(&mut self, place: usize) -> Result<Option<String>, String> {
         let Task { provider, url, tag, .. } = &self.tasks[place];
         let provider = *provider;
-        let mut transport = Https::new(self.sources.roots_pem.as_deref())?;
+        let mut transport = Https::new(self.sources.roots_pem.as_deref(), &self.ending)?;
         // The tag counts only if its set is still the present one: a file may have replaced it.
         let holds = self.known.ranges(provider);
         let tag = tag.as_ref().filter(|(_, ranges)| holds.as_ref() == Some(ranges)).map(|(tag, _)| tag);
