@@ -80,6 +80,12 @@ fn known_options() -> Options {
     options
 }
 
+/// The message about an option that does not exist.
+pub fn unknown_option(name: &str) -> String {
+    let hint = did_you_mean(name, TABLE.iter().flat_map(Spec::names));
+    format!("unknown option: expected one of those that --help lists{hint}")
+}
+
 fn add_problem(fail: Fail, problems: &mut Problems) {
     let dashed =
         |name: &str| if name.chars().count() == 1 { format!("-{name}") } else { format!("--{name}") };
@@ -91,8 +97,8 @@ fn add_problem(fail: Fail, problems: &mut Problems) {
             (name, message)
         }
         Fail::UnrecognizedOption(name) => {
-            let hint = did_you_mean(&name, TABLE.iter().flat_map(Spec::names));
-            (name, format!("unknown option: expected one of those that --help lists{hint}"))
+            let message = unknown_option(&name);
+            (name, message)
         }
         Fail::UnexpectedArgument(name) => (name, "takes no value: expected the option alone".to_owned()),
         // No option is required, and all may be repeated.

@@ -26,6 +26,7 @@ pub mod topics;
 pub mod trial;
 pub mod values;
 
+pub use arguments::unknown_option;
 pub use command::Command;
 pub use problem::{Located, Origin, Problem, Problems, exit};
 pub use settings::{Changes, Settings};

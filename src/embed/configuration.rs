@@ -7,8 +7,9 @@ use crate::cache::store::Store;
 use crate::config::gateway;
 use crate::config::guard::GuardFile;
 use crate::config::memory::Shares;
+use crate::config::options::{self, Scope, Spec, TABLE};
 use crate::config::policy::{self, LocalAddresses};
-use crate::config::{Command, Origin, Problems, Settings};
+use crate::config::{Command, Origin, Problems, Settings, unknown_option};
 use crate::gateway::directives::Directives;
 use crate::gateway::rules::Gateway;
 use crate::guard::rules::Guard;
@@ -29,11 +30,12 @@ use std::thread;
 const TEXT_NAME: &str = "configuration";
 
 /// Options that the host program of a proxy replaces, each with the way to do so.
-const HOSTS: [(&str, &str); 11] = [
+const HOSTS: [(&str, &str); 12] = [
     ("user", "gives up rights itself"),
     ("sandbox", "gives up rights itself"),
     ("pid-file", "has a process of its own"),
     ("control", "has a control of its own"),
+    ("take-over", "gives sockets that listen already"),
     ("metrics", "asks for the statistics itself"),
     ("log-dir", "gives a sink for the access log"),
     ("log-max-size", "gives a sink for the access log"),
@@ -50,8 +52,8 @@ const LOOK_UPS_LEAST: usize = 16;
 pub(super) type ReadFile = dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync;
 
 /// The configuration of a proxy: everything that `docs/options.md` describes, except the options of the daemon's process
-/// (`user`, `sandbox`, `pid-file`, `control`, `metrics`, `log-dir`, `log-max-size`, `log-keep`, `verbose`, `quiet`,
-/// `config`). Options that are not set have their defaults, except `workers`, which is 1.
+/// (`user`, `sandbox`, `pid-file`, `control`, `take-over`, `metrics`, `log-dir`, `log-max-size`, `log-keep`, `verbose`,
+/// `quiet`, `config`) and those of its commands. Options that are not set have their defaults, except `workers`, which is 1.
 ///
 /// ```
 /// let configuration = weir::Configuration::new()
@@ -71,7 +73,8 @@ pub struct Configuration {
 enum Source {
     Given {
         text: String,
-        options: Vec<String>,
+        /// Names and values.
+        options: Vec<(String, String)>,
     },
     /// Loaded by the daemon, from files, environment and command line.
     Loaded(Box<Settings>),
@@ -104,10 +107,10 @@ impl Configuration {
     }
 
     /// Sets an option, as on the command line of the daemon: it overrides the text. For an option with several values this
-    /// adds a value; otherwise the last value counts.
+    /// adds a value; otherwise the last value counts. `name` is the long name.
     pub fn set(mut self, name: &str, value: &str) -> Configuration {
         if let Source::Given { options, .. } = &mut self.source {
-            options.push(format!("--{name}={value}"));
+            options.push((name.to_owned(), value.to_owned()));
         }
         self
     }
@@ -132,20 +135,26 @@ impl Configuration {
             Source::Loaded(settings) => return Ok(settings.as_ref().clone()),
         };
         let mut arguments = vec![format!("--config={TEXT_NAME}")];
-        arguments.extend(options.iter().cloned());
+        // Short names, and names that contain a value, are the command line's alone.
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            options.iter().partition(|(name, _)| options::find(name).is_some());
+        arguments.extend(known.iter().map(|(name, value)| format!("--{name}={value}")));
         let (mut settings, mut problems) = Settings::read(&arguments, &[], |path| match path.to_str() {
             Some(TEXT_NAME) => Ok(text.clone().into_bytes()),
             Some(_) | None => self.read(path),
         });
+        for (name, _) in unknown {
+            problems.add(Origin::Argument(format!("--{name}")), unknown_option(name));
+        }
         if settings.command != Command::Run {
             let message = "expected options only, not what the daemon can do in place of serving";
             problems.add(Origin::Argument(String::new()), message);
         }
-        for (name, how) in HOSTS {
-            let origin = settings.origin(name);
-            let ours = name == "config" && options.iter().all(|option| !option.starts_with("--config="));
-            if !ours && origin != Origin::Default {
-                problems.add(origin, format!("{name} is the daemon's: the host of a proxy {how}"));
+        for spec in TABLE {
+            let origin = settings.origin(spec.name);
+            let ours = spec.name == "config" && known.iter().all(|(name, _)| name != "config");
+            if let Some(why) = not_a_proxys(spec).filter(|_| !ours && origin != Origin::Default) {
+                problems.add(origin, format!("{} {why}", spec.name));
             }
         }
         settings.config = None;
@@ -158,6 +167,16 @@ impl Configuration {
     /// Reads a file: from memory if it was given there.
     pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.files.get(path).map_or_else(|| (self.read)(path), |content| Ok(content.clone()))
+    }
+}
+
+/// The reason why an option is none of a proxy's; `None` if it is one.
+fn not_a_proxys(spec: &Spec) -> Option<String> {
+    let how = HOSTS.iter().find(|(name, _)| *name == spec.name).map(|(_, how)| how);
+    match (how, spec.scope) {
+        (Some(how), _) => Some(format!("is the daemon's: the host of a proxy {how}")),
+        (None, Scope::NotInFiles | Scope::CommandLine) => Some("is for commands of the daemon".to_owned()),
+        (None, Scope::Everywhere) => None,
     }
 }
 
@@ -352,6 +371,25 @@ mod tests {
         );
         assert!(problems(&Configuration::new().set("check", "yes")).contains("options only"));
         assert!(problems(&Configuration::new().set("version", "yes")).contains("version"));
+    }
+
+    /// What would have no effect is refused; and no name stands for another one.
+    #[test]
+    fn every_option_has_an_effect_or_is_refused() {
+        for spec in TABLE.iter().filter(|spec| spec.scope != Scope::Everywhere) {
+            let value = if spec.placeholder.is_empty() { "yes" } else { "127.0.0.1" };
+            let told = problems(&Configuration::new().memory_only().set(spec.name, value));
+            assert!(told.contains(spec.name) || told.contains("options only"), "{}: {told}", spec.name);
+        }
+        let other = Configuration::new().memory_only().text("bogus 1\n").file("other", "port 0\n");
+        for name in ["c", "p", "v", "q", "h", "V", "port=1", "config=other", "", "-port", " port"] {
+            let told = problems(&other.clone().set(name, "other"));
+            assert!(told.contains(&format!("--{name}: unknown option")), "{name}: {told}");
+            assert!(told.contains("bogus"), "{name}: {told}");
+        }
+        // Other long names are as good as the first.
+        let told = problems(&Configuration::new().memory_only().set("blacklist", "list").set("prot", "1"));
+        assert!(told.contains("did you mean port?") && !told.contains("blacklist"), "{told}");
     }
 
     #[test]
