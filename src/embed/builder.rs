@@ -46,6 +46,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The place of the seed for pages, behind the places of all loops ([`Builder::seed`]).
 const PAGES_PLACE: u64 = 1 << 32;
 
+/// The place of the seed for the guard, behind those of pages.
+const GUARD_PLACE: u64 = PAGES_PLACE << 1;
+
 /// Builds a proxy; [`Proxy::builder`] creates a builder.
 #[derive(Default)]
 pub struct Builder {
@@ -174,8 +177,9 @@ impl Builder {
     }
 
     /// Sets the seed of all hash tables and random numbers, so that a test can repeat the order of everything that is hashed
-    /// or drawn. An attacker who knows the seed can fill hash tables with collisions and forge answers of name servers: for
-    /// tests only.
+    /// or drawn. What other processes see of the guard stays random: the key of its tokens (`csrf`) without a key file, and the
+    /// name of this process in a shared store. An attacker who knows the seed can fill hash tables with collisions and forge
+    /// answers of name servers: for tests only.
     pub fn seed(mut self, seed: [u64; 2]) -> Builder {
         self.seed = Some(seed);
         self
@@ -282,7 +286,9 @@ impl Builder {
         let values = self.start_pages(shares.as_ref())?;
         let policy = Arc::new(policy);
         let guard_link = Arc::new(GuardLink::new(Clock::new(self.clock.take())));
-        let guard_parts = GuardParts::new(&guard_link, guard.as_ref(), self.event_socket.take())?;
+        let event_socket = self.event_socket.take();
+        let guard_seed = self.draw(GUARD_PLACE)?;
+        let guard_parts = GuardParts::new(&guard_link, guard.as_ref(), event_socket, guard_seed)?;
         let store_settings = guard.as_ref().and_then(store_settings);
         let events = guard.as_ref().and_then(GuardFile::events);
         #[cfg(feature = "cloud")]

@@ -1,7 +1,6 @@
 //! The parts of a proxy's guard that outlive a guard file: counters, the networks of clouds, the receiver of events.
 
 use super::clouds::CloudParts;
-use super::configuration::random_seed;
 use crate::config::guard::GuardFile;
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
@@ -31,17 +30,18 @@ struct Events {
 }
 
 impl GuardParts {
-    /// Counters and bans that report their changes to loops and store, and the networks of files. `None` in a build without
-    /// the guard.
+    /// Counters and bans that report their changes to loops and store, and the networks of files. The seed keys hashes of what
+    /// clients choose. `None` in a build without the guard.
     pub fn new(
         link: &Arc<GuardLink>,
         file: Option<&GuardFile>,
         event_socket: Option<UnixDatagram>,
+        seed: [u64; 2],
     ) -> io::Result<Option<GuardParts>> {
         let Some(_built) = built() else { return Ok(None) };
         let (link, clock) = (Arc::clone(link), link.clock().clone());
         let keys_max = file.and_then(|file| file.directives.keys_max).unwrap_or(KEYS_MAX);
-        let state = State::new(random_seed()?, keys_max, Box::new(move |change| link.tell(change)))
+        let state = State::new(seed, keys_max, Box::new(move |change| link.tell(change)))
             .timed_by(Box::new(move || u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX)));
         let (event_socket, events) = (event_socket.map(Arc::new), Mutex::default());
         let clouds = CloudParts::default();
@@ -72,5 +72,27 @@ impl GuardParts {
         };
         *events = Events { target, _sink: Some(EventSink::start(Arc::clone(&self.state), to)?) };
         Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "guard"))]
+mod tests {
+    use crate::{Configuration, Proxy};
+
+    /// The hash of a client's words in a proxy with this seed.
+    fn hash(seed: Option<[u64; 2]>) -> u64 {
+        let configuration = Configuration::new().memory_only().text("host 127.0.0.1\nport 0\n");
+        let builder = Proxy::builder().configuration(configuration);
+        let proxy =
+            seed.into_iter().fold(builder, |builder, seed| builder.seed(seed)).build().expect("a proxy");
+        let parts = proxy.control().shared().parts().expect("a guard");
+        parts.state.key(1, |key| key.write(b"a client"))
+    }
+
+    #[test]
+    fn the_seed_is_the_guards_as_well() {
+        assert_eq!(hash(Some([1, 2])), hash(Some([1, 2])));
+        assert_ne!(hash(Some([1, 2])), hash(Some([1, 3])));
+        assert_ne!(hash(None), hash(None));
     }
 }
