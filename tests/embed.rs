@@ -229,11 +229,14 @@ fn workers_and_the_cache_file_are_asked_for() {
             move || control.settle(DEADLINE)
         });
         assert!(answered(&mut [&mut proxy], settled), "all loops obey");
+        let early = proxy.save_cache().expect_err("it still serves");
+        assert_eq!(early.kind(), std::io::ErrorKind::ResourceBusy);
         control.drain();
         proxy.run().expect("it drains");
         let requests: Vec<u64> = proxy.statistics().loops.iter().map(|one| one.requests).collect();
         assert!(requests.iter().sum::<u64>() == 32 && requests.len() == 3, "{requests:?}");
-        proxy.save_cache();
+        assert_eq!(proxy.save_cache().expect("it can be written"), Some(1), "{turn}");
+        assert_eq!(proxy.save_cache().expect("nothing to do"), None, "{turn}");
         drop(proxy);
         control.stop();
         drop(control);

@@ -274,7 +274,8 @@ impl Daemon {
         // A command that would not be carried out is not accepted any more.
         drop(self.socket_file);
         match self.thread.join() {
-            Ok((mut proxy, Ok(()))) if code == exit::OK => proxy.save_cache(),
+            // A failure has been logged.
+            Ok((mut proxy, Ok(()))) if code == exit::OK => drop(proxy.save_cache()),
             Ok((_, Ok(()))) => {}
             Ok((_, Err(Failure::Failed(error)))) => {
                 code = fail(&format!("the loop has failed: {error}"), exit::OS_ERROR)

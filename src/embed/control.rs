@@ -253,11 +253,13 @@ impl Control {
     pub fn refresh_addresses(&self) -> io::Result<()> {
         let addresses = addresses::read()?;
         let mut present = self.lock();
-        if addresses != present.policy.acl.own_addresses() {
-            log::info!("this machine has other addresses now: {addresses:?}");
-            let policy = present.policy.with_own_addresses(addresses);
-            self.0.set_policy(&mut present, policy);
+        if addresses == present.policy.acl.own_addresses() {
+            return Ok(());
         }
+        let policy = present.policy.with_own_addresses(addresses.clone());
+        self.0.set_policy(&mut present, policy);
+        drop(present);
+        log::info!("this machine has other addresses now: {addresses:?}");
         Ok(())
     }
 

@@ -4,10 +4,11 @@
 //! there. A change builds another policy from the present one, with the same rules.
 
 use super::control::Control;
+use crate::shell::threads;
 use log::warn;
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The time between two looks (chosen: other machines can use a new address no sooner than its neighbours know it).
@@ -39,7 +40,7 @@ impl Follower {
                 }
             }
         };
-        let thread = thread::Builder::new().name("weir-addresses".into()).spawn(body)?;
+        let thread = threads::spawn("weir-addresses", body)?;
         Ok(Follower { end: Some(end), thread: Some(thread) })
     }
 }

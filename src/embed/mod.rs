@@ -50,6 +50,8 @@ pub use crate::metrics::Form;
 #[doc(hidden)]
 pub use crate::shell::stores::mongodb::prepare as prepare_mongodb;
 #[doc(hidden)]
+pub use crate::shell::threads;
+#[doc(hidden)]
 pub use crate::shell::{CacheFile, Health, MemoryGauge, parent, try_bind};
 #[cfg(feature = "admin")]
 #[doc(hidden)]

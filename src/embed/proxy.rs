@@ -4,6 +4,7 @@ use super::control::Control;
 use super::follower::Follower;
 use crate::metrics::Snapshot;
 use crate::shell::{EventLoop, Failure, Persister, Workers};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
@@ -109,11 +110,15 @@ impl Proxy {
         drop(self);
     }
 
-    /// Writes the cache to `cache-file`, if that is set: for a proxy that has ended after a drain.
-    pub fn save_cache(&mut self) {
-        if let Some(persister) = self.persister.take() {
-            persister.save();
+    /// Writes the cache to `cache-file`, once, when [`Proxy::poll`] has returned [`Status::Ended`]: a drop does not. Returns
+    /// the number of entries that were written; `None` without that option, and if the cache was saved already. Fails with
+    /// [`io::ErrorKind::ResourceBusy`] if the proxy has not ended. Other failures leave the former file as it is.
+    pub fn save_cache(&mut self) -> io::Result<Option<u64>> {
+        if self.status != Status::Ended && self.persister.is_some() {
+            let error = "the cache is saved when the proxy has ended";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, error));
         }
+        self.persister.take().map(Persister::save).transpose()
     }
 }
 

@@ -23,7 +23,7 @@ pub enum weir_status {
     WEIR_ERROR_LISTEN = -3,
     /// The system refuses something else.
     WEIR_ERROR_SYSTEM = -4,
-    /// The function was called from a callback, or while another thread polls, where it is not allowed.
+    /// The function was called from a callback, or while another thread polls, where it is not allowed; or too early.
     WEIR_ERROR_BUSY = -5,
     /// A defect of the library was caught. The proxy does not work any more: free it.
     WEIR_ERROR_PANIC = -6,
@@ -73,7 +73,7 @@ pub extern "C" fn weir_status_text(status: i32) -> *const c_char {
         -2 => c"the configuration is wrong",
         -3 => c"a socket cannot listen",
         -4 => c"the system refuses",
-        -5 => c"not for callbacks, and not while another thread polls",
+        -5 => c"not for callbacks, not while another thread polls, or too early",
         -6 => c"a defect of the library was caught",
         -7 => c"the loop has failed",
         -8 => c"there is nothing of that name, or no guard",

@@ -2,11 +2,14 @@
 
 use super::border::{border, bytes, text, weir_status, weir_text};
 use super::calls::Calls;
+use super::messages::{OnMessage, receiver};
 use crate::callback::{Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
 use crate::embed::Builder;
+use crate::embed::threads::Receiver;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Options of a program beside the configuration. Set all of it to zero, then `size` to sizeof(weir_options): a later version
 /// may have more members behind these, and reads the members that an older header does not have as zero.
@@ -30,7 +33,7 @@ pub struct weir_options {
         unsafe extern "C" fn(user_data: *mut c_void, request: *const weir_request, ruling: *mut weir_ruling),
     >,
     /// Called before a name is looked up: returns WEIR_NAME_ASK, or WEIR_NAME_FOUND with the addresses added, or
-    /// WEIR_NAME_NOT_FOUND.
+    /// WEIR_NAME_NOT_FOUND, or WEIR_NAME_LATER, and then weir_name_found() ends the wait.
     pub on_name: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -47,6 +50,12 @@ pub struct weir_options {
     pub listeners: *const c_int,
     /// The number of sockets.
     pub listeners_count: usize,
+    /// Called with each message of the proxy: warnings, errors, and what has happened. `level` is one of WEIR_MESSAGE_ERROR,
+    /// WEIR_MESSAGE_WARNING and WEIR_MESSAGE_INFO; `text` is valid until the callback returns. Messages come from weir_new()
+    /// and every other function for the proxy, on the thread that calls it, and on the threads of the proxy, if it has any. The
+    /// callback may not wait for another thread that uses the proxy. Every function for a proxy has no effect in it, as
+    /// described above, also those for any thread.
+    pub on_message: Option<unsafe extern "C" fn(user_data: *mut c_void, level: c_int, text: *const c_char)>,
 }
 
 /// on_name: the proxy's own resolver looks the name up.
@@ -95,7 +104,7 @@ impl weir_options {
     /// # Safety
     ///
     /// `options` is null or points to as many bytes as its first member says.
-    pub(super) unsafe fn read(options: *const weir_options) -> Result<weir_options, weir_status> {
+    pub(super) unsafe fn read(options: *const weir_options) -> Result<weir_options, String> {
         let mut known = weir_options {
             size: size_of::<weir_options>(),
             user_data: std::ptr::null_mut(),
@@ -105,6 +114,7 @@ impl weir_options {
             on_log: None,
             listeners: std::ptr::null(),
             listeners_count: 0,
+            on_message: None,
         };
         if options.is_null() {
             return Ok(known);
@@ -112,14 +122,30 @@ impl weir_options {
         // SAFETY: `size` is its first member.
         let size = unsafe { options.cast::<usize>().read() };
         let is_whole = size % align_of::<weir_options>() == 0;
-        if !is_whole || size < size_of::<usize>() || size > size_of::<weir_options>() {
-            return Err(weir_status::WEIR_ERROR_ARGUMENT);
+        let most = size_of::<weir_options>();
+        if size > most {
+            return Err(format!(
+                "options.size is {size}, but this library, version {}, knows {most} bytes: the program was compiled with a \
+                 newer weir.h",
+                env!("CARGO_PKG_VERSION")
+            ));
+        }
+        if !is_whole || size < size_of::<usize>() {
+            return Err(format!("options.size is {size}: expected sizeof(weir_options)"));
         }
         // SAFETY: both sides have `size` bytes, and zero is a valid value of every member.
         unsafe {
             std::ptr::copy_nonoverlapping(options.cast::<u8>(), (&raw mut known).cast::<u8>(), size);
         }
         Ok(known)
+    }
+
+    /// The receiver of messages, if there is one.
+    pub(super) fn messages(&self) -> Option<Arc<Receiver>> {
+        let user_data = UserData(self.user_data);
+        let on_message: OnMessage = self.on_message?;
+        // SAFETY: the program has promised a function of that type that may be called with its data.
+        Some(receiver(move |level, text| unsafe { on_message(user_data.get(), level, text) }))
     }
 
     /// Sets the callbacks of a proxy; `calls` has those that are under way.

@@ -14,6 +14,7 @@ mod border;
 mod callbacks;
 mod calls;
 mod configuration;
+mod messages;
 mod proxy;
 mod signals;
 
@@ -31,7 +32,9 @@ pub use configuration::{
     weir_config, weir_config_file, weir_config_free, weir_config_memory_only, weir_config_new,
     weir_config_set, weir_config_text,
 };
+pub use messages::{WEIR_MESSAGE_ERROR, WEIR_MESSAGE_INFO, WEIR_MESSAGE_WARNING};
 pub use proxy::{
     weir_address, weir_ban, weir_drain, weir_fd, weir_free, weir_name_found, weir_new, weir_next_timeout_ms,
-    weir_poll, weir_proxy, weir_reload, weir_stats, weir_stats_text, weir_stop, weir_unban,
+    weir_poll, weir_proxy, weir_refresh_addresses, weir_reload, weir_save_cache, weir_stats, weir_stats_text,
+    weir_stop, weir_unban,
 };

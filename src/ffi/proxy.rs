@@ -4,20 +4,25 @@ use super::border::{border, border_or, text, weir_status, write_text};
 use super::callbacks::{WEIR_NAME_ASK, WEIR_NAME_FOUND, WEIR_NAME_NOT_FOUND, parse_address, weir_options};
 use super::calls::Calls;
 use super::configuration::weir_config;
+use super::messages;
 use super::signals::Quiet;
-use crate::embed::{BanError, BuildError, Control, Proxy, Status};
+use crate::embed::threads::{Receiver, telling};
+use crate::embed::{BanError, BuildError, Control, Problems, Proxy, Reloaded, Status};
 use crate::engine::callback::NameVerdict;
 use crate::metrics::Form;
+use log::Level;
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
+use std::fmt;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A proxy. weir_drain(), weir_stop(), weir_ban(), weir_unban(), weir_name_found(), weir_reload(), weir_fd() and weir_address() may be called from any
-/// thread, until weir_free() is called; all others by one thread at a time.
-#[derive(Debug)]
+/// A proxy. weir_drain(), weir_stop(), weir_ban(), weir_unban(), weir_name_found(), weir_reload(), weir_refresh_addresses(),
+/// weir_fd() and weir_address() may be called from any thread, until weir_free() is called; all others by one thread at a time.
 pub struct weir_proxy {
     control: Control,
     fd: RawFd,
@@ -27,6 +32,13 @@ pub struct weir_proxy {
     /// A panic was caught inside: the proxy can only be freed.
     broken: AtomicBool,
     calls: Calls,
+    messages: Option<Arc<Receiver>>,
+}
+
+impl fmt::Debug for weir_proxy {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("weir_proxy").field("fd", &self.fd).finish_non_exhaustive()
+    }
 }
 
 /// Gives the proxy back, however its use ends.
@@ -59,7 +71,7 @@ impl weir_proxy {
             return Err(weir_status::WEIR_ERROR_PANIC);
         }
         // SAFETY: `busy` was not set, and is set until `turn` is dropped, so no other reference exists.
-        let done = body(unsafe { &mut *self.proxy.get() });
+        let done = telling(self.messages.clone(), || body(unsafe { &mut *self.proxy.get() }));
         drop(turn);
         Ok(done)
     }
@@ -72,13 +84,16 @@ impl weir_proxy {
 /// `proxy` is null or comes from weir_new() and was not freed.
 unsafe fn given<'a>(proxy: *const weir_proxy) -> Result<&'a weir_proxy, weir_status> {
     // SAFETY: as the caller has promised. No `&mut` to the whole is ever made.
-    unsafe { proxy.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)
+    let given = unsafe { proxy.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
+    // The proxy may hold locks while it says something.
+    if messages::is_under_way() { Err(weir_status::WEIR_ERROR_BUSY) } else { Ok(given) }
 }
 
 /// Builds a proxy: reads and compiles all files, listens, and starts the threads that the configuration needs (none by
 /// default). Connections wait until the proxy is polled. `options` may be null. On success `*proxy` must be freed with
 /// weir_free(). On an error it is null, and `error` has the problems, cut to `error_size` bytes with the terminating zero,
-/// or is empty if the status says all; `error` may be null.
+/// or is empty if the status says all. On success `error` has the warnings, one line each, or is empty.
+/// `error` may be null.
 ///
 /// # Safety
 ///
@@ -100,7 +115,10 @@ pub unsafe extern "C" fn weir_new(
         unsafe { proxy.write(std::ptr::null_mut()) };
         // For errors that have no problems to tell: the buffer is never left as it was.
         unsafe { write_text("", error, error_size) };
-        let options = unsafe { weir_options::read(options) }?;
+        let options = unsafe { weir_options::read(options) }.map_err(|wrong| {
+            unsafe { write_text(&wrong, error, error_size) };
+            weir_status::WEIR_ERROR_ARGUMENT
+        })?;
         let weir_config(configuration) =
             unsafe { config.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
         let listeners = unsafe { take_listeners(&options) }?;
@@ -108,7 +126,10 @@ pub unsafe extern "C" fn weir_new(
         let builder = options.apply(Proxy::builder().configuration(configuration.clone()), &calls);
         let builder = listeners.into_iter().fold(builder, |builder, socket| builder.listener(socket));
         let _quiet = Quiet::new();
-        let built = builder.build().map_err(|found| {
+        messages::begin();
+        let receiver = options.messages();
+        let (built, warnings) = messages::hearing(receiver.clone(), |_| builder.build());
+        let built = built.map_err(|found| {
             unsafe { write_text(&found.to_string(), error, error_size) };
             match found {
                 BuildError::Configuration(_) => weir_status::WEIR_ERROR_CONFIGURATION,
@@ -123,7 +144,9 @@ pub unsafe extern "C" fn weir_new(
             busy: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             calls,
+            messages: receiver,
         });
+        unsafe { write_text(&warnings.join("\n"), error, error_size) };
         unsafe { proxy.write(Box::into_raw(made)) };
         Ok(weir_status::WEIR_OK)
     })
@@ -151,8 +174,9 @@ unsafe fn take_listeners(options: &weir_options) -> Result<Vec<TcpListener>, wei
     Ok(descriptors.into_iter().map(|one| unsafe { TcpListener::from_raw_fd(one) }).collect())
 }
 
-/// Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. With several
-/// workers it waits for their threads. WEIR_ERROR_BUSY, without any effect, from a callback.
+/// Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. Waits for the
+/// threads of the proxy, if it has any: for at most a few seconds, if a slow password hash is being computed. Does not save the cache:
+/// weir_save_cache() does. WEIR_ERROR_BUSY, without any effect, from a callback.
 ///
 /// # Safety
 ///
@@ -160,11 +184,14 @@ unsafe fn take_listeners(options: &weir_options) -> Result<Vec<TcpListener>, wei
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_free(proxy: *mut weir_proxy) -> weir_status {
     border(|| {
+        if proxy.is_null() {
+            return Ok(weir_status::WEIR_OK);
+        }
         // SAFETY: as the caller has promised.
-        let Ok(given) = (unsafe { given(proxy) }) else { return Ok(weir_status::WEIR_OK) };
+        let given = unsafe { given(proxy) }?;
         given.begin()?;
         // SAFETY: the pointer came from `Box::into_raw`, and no thread uses it.
-        drop(unsafe { Box::from_raw(proxy) });
+        telling(given.messages.clone(), || drop(unsafe { Box::from_raw(proxy) }));
         Ok(weir_status::WEIR_OK)
     })
 }
@@ -217,8 +244,9 @@ pub unsafe extern "C" fn weir_next_timeout_ms(proxy: *const weir_proxy) -> c_int
 }
 
 /// Applies another configuration, all of it, or fails with all problems in `error` (as weir_new() does) and changes nothing.
-/// Takes as long as compiling all files, and does not wait for the loop: the new configuration takes effect with its next
-/// turn.
+/// On success `error` has the warnings, one line each: also which options need a new proxy and keep their old values until
+/// then, and why name servers stay as they were. Takes as long as compiling all files, and does not wait for the loop: the new
+/// configuration takes effect with its next turn.
 ///
 /// # Safety
 ///
@@ -232,16 +260,66 @@ pub unsafe extern "C" fn weir_reload(
 ) -> weir_status {
     border(|| {
         unsafe { write_text("", error, error_size) };
-        let control = &unsafe { given(proxy) }?.control;
+        let given = unsafe { given(proxy) }?;
         let weir_config(configuration) =
             unsafe { config.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
-        match control.reload(configuration) {
-            Ok(_) => Ok(weir_status::WEIR_OK),
+        let (reloaded, warnings) = messages::hearing(given.messages.clone(), |tell| {
+            let reloaded = given.control.reload(configuration)?;
+            not_reloaded(&reloaded).iter().for_each(|text| tell(Level::Warn, text));
+            Ok::<_, Problems>(())
+        });
+        match reloaded {
+            Ok(()) => {
+                unsafe { write_text(&warnings.join("\n"), error, error_size) };
+                Ok(weir_status::WEIR_OK)
+            }
             Err(problems) => {
                 unsafe { write_text(&problems.to_string(), error, error_size) };
                 Err(weir_status::WEIR_ERROR_CONFIGURATION)
             }
         }
+    })
+}
+
+/// What a reload has left as it was.
+fn not_reloaded(reloaded: &Reloaded) -> Vec<String> {
+    let needs = (!reloaded.need_restart.is_empty())
+        .then(|| format!("needs a new proxy: {}", reloaded.need_restart.join(", ")));
+    let kept = reloaded.resolver_kept.as_ref();
+    let kept = kept.map(|closed| format!("{closed}: name servers and hosts stay as they were"));
+    needs.into_iter().chain(kept).collect()
+}
+
+/// Reads the addresses of this machine again. Clients may not reach them, as they may not reach loopback; the proxy knows
+/// those of weir_new() until this function is called. Call it when the addresses change. WEIR_ERROR_SYSTEM, and the known
+/// addresses stay closed, if the system does not tell them.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_refresh_addresses(proxy: *const weir_proxy) -> weir_status {
+    border(|| {
+        let given = unsafe { given(proxy) }?;
+        let refreshed = telling(given.messages.clone(), || given.control.refresh_addresses());
+        refreshed.map(|()| weir_status::WEIR_OK).map_err(|_| weir_status::WEIR_ERROR_SYSTEM)
+    })
+}
+
+/// Writes the cache to `cache-file`, once, when weir_poll() has returned WEIR_ENDED; weir_free() does not. WEIR_ERROR_BUSY
+/// before, WEIR_ERROR_NOT_FOUND without that option or if the cache was saved already, WEIR_ERROR_SYSTEM if the file cannot be
+/// written: the former one stays, and on_message gets the reason.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_save_cache(proxy: *mut weir_proxy) -> weir_status {
+    border(|| match unsafe { given(proxy) }?.alone(|proxy| proxy.save_cache())? {
+        Ok(Some(_)) => Ok(weir_status::WEIR_OK),
+        Ok(None) => Err(weir_status::WEIR_ERROR_NOT_FOUND),
+        Err(error) if error.kind() == ErrorKind::ResourceBusy => Err(weir_status::WEIR_ERROR_BUSY),
+        Err(_) => Err(weir_status::WEIR_ERROR_SYSTEM),
     })
 }
 
@@ -323,7 +401,7 @@ pub unsafe extern "C" fn weir_ban(
         let (given, network) = unsafe { (given(proxy)?, text(network)?) };
         let reason = if reason.is_null() { "" } else { unsafe { text(reason) }? };
         let lasts = (seconds > 0).then(|| Duration::from_secs(seconds));
-        let banned = given.control.ban(network, lasts, reason);
+        let banned = telling(given.messages.clone(), || given.control.ban(network, lasts, reason));
         banned.map(|()| weir_status::WEIR_OK).map_err(|error| of_ban(&error))
     })
 }
@@ -337,7 +415,7 @@ pub unsafe extern "C" fn weir_ban(
 pub unsafe extern "C" fn weir_unban(proxy: *const weir_proxy, network: *const c_char) -> weir_status {
     border(|| {
         let (given, network) = unsafe { (given(proxy)?, text(network)?) };
-        match given.control.unban(network) {
+        match telling(given.messages.clone(), || given.control.unban(network)) {
             Ok(true) => Ok(weir_status::WEIR_OK),
             Ok(false) => Err(weir_status::WEIR_ERROR_NOT_FOUND),
             Err(error) => Err(of_ban(&error)),
@@ -373,8 +451,9 @@ pub unsafe extern "C" fn weir_address(
     })
 }
 
-/// One number of the statistics, by its name in the statistics line (docs/running.md), such as "requests" or "clients"; the
-/// sum of all loops. WEIR_ERROR_NOT_FOUND for an unknown name.
+/// One number of the statistics that is counted, by its name in the statistics line (docs/running.md), such as "requests" or
+/// "clients"; the sum of all loops. WEIR_ERROR_NOT_FOUND for an unknown name, and for what that line computes from others, such as
+/// "blocked_ratio".
 ///
 /// # Safety
 ///

@@ -20,6 +20,21 @@
 #define WEIR_ABI_VERSION 1
 
 /*
+ on_message: something does not work.
+ */
+#define WEIR_MESSAGE_ERROR 1
+
+/*
+ on_message: something may not be as it was meant.
+ */
+#define WEIR_MESSAGE_WARNING 2
+
+/*
+ on_message: something has happened. The numbers of `stats-every` come with this level, too.
+ */
+#define WEIR_MESSAGE_INFO 3
+
+/*
  on_name: the proxy's own resolver looks the name up.
  */
 #define WEIR_NAME_ASK 0
@@ -68,7 +83,7 @@ typedef enum {
    */
   WEIR_ERROR_SYSTEM = -4,
   /*
-   The function was called from a callback, or while another thread polls, where it is not allowed.
+   The function was called from a callback, or while another thread polls, where it is not allowed; or too early.
    */
   WEIR_ERROR_BUSY = -5,
   /*
@@ -100,8 +115,8 @@ typedef struct weir_addresses weir_addresses;
 typedef struct weir_config weir_config;
 
 /*
- A proxy. weir_drain(), weir_stop(), weir_ban(), weir_unban(), weir_name_found(), weir_reload(), weir_fd() and weir_address() may be called from any
- thread, until weir_free() is called; all others by one thread at a time.
+ A proxy. weir_drain(), weir_stop(), weir_ban(), weir_unban(), weir_name_found(), weir_reload(), weir_refresh_addresses(),
+ weir_fd() and weir_address() may be called from any thread, until weir_free() is called; all others by one thread at a time.
  */
 typedef struct weir_proxy weir_proxy;
 
@@ -157,7 +172,7 @@ typedef struct {
   void (*on_request)(void *user_data, const weir_request *request, weir_ruling *ruling);
   /*
    Called before a name is looked up: returns WEIR_NAME_ASK, or WEIR_NAME_FOUND with the addresses added, or
-   WEIR_NAME_NOT_FOUND.
+   WEIR_NAME_NOT_FOUND, or WEIR_NAME_LATER, and then weir_name_found() ends the wait.
    */
   int (*on_name)(void *user_data, const char *name, weir_addresses *addresses);
   /*
@@ -175,6 +190,14 @@ typedef struct {
    The number of sockets.
    */
   size_t listeners_count;
+  /*
+   Called with each message of the proxy: warnings, errors, and what has happened. `level` is one of WEIR_MESSAGE_ERROR,
+   WEIR_MESSAGE_WARNING and WEIR_MESSAGE_INFO; `text` is valid until the callback returns. Messages come from weir_new()
+   and every other function for the proxy, on the thread that calls it, and on the threads of the proxy, if it has any. The
+   callback may not wait for another thread that uses the proxy. Every function for a proxy has no effect in it, as
+   described above, also those for any thread.
+   */
+  void (*on_message)(void *user_data, int level, const char *text);
 } weir_options;
 
 #ifdef __cplusplus
@@ -408,7 +431,8 @@ weir_status weir_addresses_add(weir_addresses *addresses, const char *address);
  Builds a proxy: reads and compiles all files, listens, and starts the threads that the configuration needs (none by
  default). Connections wait until the proxy is polled. `options` may be null. On success `*proxy` must be freed with
  weir_free(). On an error it is null, and `error` has the problems, cut to `error_size` bytes with the terminating zero,
- or is empty if the status says all; `error` may be null.
+ or is empty if the status says all. On success `error` has the warnings, one line each, or is empty.
+ `error` may be null.
 
  The program promises:
 
@@ -422,8 +446,9 @@ weir_status weir_new(const weir_config *config,
                      size_t error_size);
 
 /*
- Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. With several
- workers it waits for their threads. WEIR_ERROR_BUSY, without any effect, from a callback.
+ Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. Waits for the
+ threads of the proxy, if it has any: for at most a few seconds, if a slow password hash is being computed. Does not save the cache:
+ weir_save_cache() does. WEIR_ERROR_BUSY, without any effect, from a callback.
 
  The program promises:
 
@@ -465,8 +490,9 @@ int weir_next_timeout_ms(const weir_proxy *proxy);
 
 /*
  Applies another configuration, all of it, or fails with all problems in `error` (as weir_new() does) and changes nothing.
- Takes as long as compiling all files, and does not wait for the loop: the new configuration takes effect with its next
- turn.
+ On success `error` has the warnings, one line each: also which options need a new proxy and keep their old values until
+ then, and why name servers stay as they were. Takes as long as compiling all files, and does not wait for the loop: the new
+ configuration takes effect with its next turn.
 
  The program promises:
 
@@ -476,6 +502,28 @@ weir_status weir_reload(const weir_proxy *proxy,
                         const weir_config *config,
                         char *error,
                         size_t error_size);
+
+/*
+ Reads the addresses of this machine again. Clients may not reach them, as they may not reach loopback; the proxy knows
+ those of weir_new() until this function is called. Call it when the addresses change. WEIR_ERROR_SYSTEM, and the known
+ addresses stay closed, if the system does not tell them.
+
+ The program promises:
+
+ `proxy` comes from weir_new().
+ */
+weir_status weir_refresh_addresses(const weir_proxy *proxy);
+
+/*
+ Writes the cache to `cache-file`, once, when weir_poll() has returned WEIR_ENDED; weir_free() does not. WEIR_ERROR_BUSY
+ before, WEIR_ERROR_NOT_FOUND without that option or if the cache was saved already, WEIR_ERROR_SYSTEM if the file cannot be
+ written: the former one stays, and on_message gets the reason.
+
+ The program promises:
+
+ `proxy` comes from weir_new().
+ */
+weir_status weir_save_cache(weir_proxy *proxy);
 
 /*
  Accepts nothing new, finishes requests under way, within `drain-timeout`, and ends. Poll until WEIR_ENDED.
@@ -548,8 +596,9 @@ size_t weir_address(const weir_proxy *proxy,
                     size_t size);
 
 /*
- One number of the statistics, by its name in the statistics line (docs/running.md), such as "requests" or "clients"; the
- sum of all loops. WEIR_ERROR_NOT_FOUND for an unknown name.
+ One number of the statistics that is counted, by its name in the statistics line (docs/running.md), such as "requests" or
+ "clients"; the sum of all loops. WEIR_ERROR_NOT_FOUND for an unknown name, and for what that line computes from others, such as
+ "blocked_ratio".
 
  The program promises:
 

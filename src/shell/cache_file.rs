@@ -14,7 +14,7 @@
 //! One process at a time uses the file: the process holds a lock as long as it lives, on a file beside it that is never
 //! written to, replaced or removed.
 
-use super::memory;
+use super::{memory, threads};
 use crate::cache::store::Store;
 use crate::cache::store::persistence::{self, Ending, Loaded};
 use crate::part::cache::Built;
@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long the start waits for loading (chosen: less than reading 1 GB from the system's page cache takes).
@@ -226,7 +226,7 @@ impl Persister {
                     say(&path, &loaded, began.elapsed());
                     loaded.ending
                 };
-                let thread = thread::Builder::new().name("weir-cache".into()).spawn(body)?;
+                let thread = threads::spawn("weir-cache", body)?;
                 let _ = ended.recv_timeout(WAITED);
                 Some(thread)
             }
@@ -234,28 +234,38 @@ impl Persister {
         Ok(Persister { _built, file, store, began, stop, loader })
     }
 
-    /// Saves the store. Called when all loops have ended.
-    pub fn save(mut self) {
+    /// Saves the store, and returns the number of saved entries. Called when all loops have ended. The outcome is logged.
+    pub fn save(mut self) -> io::Result<u64> {
+        let saved = self.write();
+        match &saved {
+            Ok(entries) => log::info!("cache: saved {entries} entries to {}", self.file.path.display()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => log::warn!("cache: {error}"),
+            Err(error) => log::error!("cache: {error}"),
+        }
+        saved
+    }
+
+    fn write(&mut self) -> io::Result<u64> {
         let path = self.file.path.display();
         if let Some(why) = &self.file.refused {
-            return log::error!("cache: not saved, since {path} is refused: {why}");
+            return Err(io::Error::other(format!("not saved, since {path} is refused: {why}")));
         }
         self.stop.store(true, Ordering::Relaxed);
         match self.loader.take().map(JoinHandle::join) {
             Some(Ok(Ending::Stopped)) => {
-                return log::warn!("cache: {path} stays as it is: it was still being loaded");
+                let why = format!("{path} stays as it is: it was still being loaded");
+                return Err(io::Error::new(io::ErrorKind::Interrupted, why));
             }
             Some(Ok(Ending::Foreign)) => {
-                return log::error!("cache: not saved, since {path} is no cache file of weir's");
+                let why = format!("not saved, since {path} is no cache file of weir's");
+                return Err(io::Error::other(why));
             }
             _ => {}
         }
         let monotonic_us = self.began.elapsed().as_micros() as u64;
         let now = Now { monotonic_us, unix_us: unix_us(), ..Now::default() };
-        match self.file.write(&self.store, now) {
-            Ok(entries) => log::info!("cache: saved {entries} entries to {path}"),
-            Err(error) => log::error!("cache: cannot save to {path}: {error}"),
-        }
+        let written = self.file.write(&self.store, now);
+        written.map_err(|error| io::Error::new(error.kind(), format!("cannot save to {path}: {error}")))
     }
 }
 

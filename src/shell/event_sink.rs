@@ -4,6 +4,7 @@
 //! written; a separate line has the number of events that the ring dropped meanwhile. The file is opened for each batch, so rotation
 //! needs no signal.
 
+use super::threads;
 use crate::guard::state::State;
 use rustix::fs::{Access, access};
 use std::fs::OpenOptions;
@@ -53,7 +54,7 @@ impl EventSink {
         target.write(&[]).1?;
         let ends = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&ends);
-        let thread = thread::Builder::new().name("weir-events".to_owned()).spawn(move || {
+        let thread = threads::spawn("weir-events", move || {
             let mut reader = Reader { state, target, cursor: 0, lost: 0, told: None };
             let mut pause = READ_EVERY;
             while !stop.load(Ordering::Relaxed) {

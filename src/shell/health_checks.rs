@@ -5,6 +5,7 @@
 //! requests; a name without an address decides nothing about its upstream.
 
 use super::guard_link::NameReceiver;
+use super::threads;
 use crate::gateway::rules::{Checked, Gateway};
 use crate::gateway::upstream::Change;
 use crate::http::target::{Host, Name};
@@ -78,7 +79,7 @@ impl HealthChecks {
                 log::error!("gateway: no more health checks: {error}");
             }
         };
-        let thread = std::thread::Builder::new().name("weir-health".to_owned()).spawn(run)?;
+        let thread = threads::spawn("weir-health", run)?;
         Ok(HealthChecks { orders, thread: Some(thread) })
     }
 

@@ -36,6 +36,7 @@ mod shortage;
 mod socket;
 mod splice;
 pub mod stores;
+pub mod threads;
 mod verifier;
 #[cfg(feature = "admin")]
 mod visits;

@@ -3,13 +3,14 @@
 
 use super::message::{Remote, WorkerMessage};
 use super::processors::{self, Processors};
+use super::threads;
 use crate::engine::JobId;
 use crate::policy::auth::SlowJob;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 /// Hands work to the thread. The engines bound the amount. Dropping the last clone ends the thread.
 #[derive(Clone)]
@@ -65,15 +66,13 @@ impl Verifying {
         let (sender, receiver) = channel();
         let ends = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&ends);
-        let thread = thread::Builder::new()
-            .name("weir-verify".to_string())
-            .spawn(move || {
-                if let Some(processors) = processors {
-                    processors::allow(&processors);
-                }
-                verify_all(&receiver, &ended);
-            })
-            .ok()?;
+        let body = move || {
+            if let Some(processors) = processors {
+                processors::allow(&processors);
+            }
+            verify_all(&receiver, &ended);
+        };
+        let thread = threads::spawn("weir-verify", body).ok()?;
         Some(Verifying { queue: Some(sender), ends, thread: Some(thread) })
     }
 

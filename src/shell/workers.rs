@@ -14,12 +14,12 @@ use super::processors::{self, Processors};
 use super::scoreboard::Scoreboard;
 use super::shared::{AccessLog, SharedParts};
 use super::verifier::Verifier;
-use super::{EventLoop, GuardLink, Listener};
+use super::{EventLoop, GuardLink, Listener, threads};
 use crate::engine::Engine;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The parts of one loop.
@@ -182,7 +182,7 @@ fn spawn(
     others: Vec<Remote>,
     body: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
-    thread::Builder::new().name(name).spawn(move || {
+    threads::spawn(name, move || {
         // When the loop ends, even by a panic, the others are stopped.
         let mut alarm = Alarm(others);
         let ended = body();
@@ -198,6 +198,7 @@ fn spawn(
 mod tests {
     use super::super::{WAKER, message};
     use super::*;
+    use std::thread;
 
     /// Threads that wait for the order to quit, beside one that does something else.
     fn workers_with(odd: fn() -> io::Result<()>) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use super::KnownClouds;
 use super::fetch::{Fetched, Tag, fetch};
 use super::https::{Ending, Https};
 use crate::guard::clouds::{CloudError, Provider, Ranges, parse, refresh_delay_ms};
+use crate::shell::threads;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ impl CloudRefresher {
         let ending = Arc::new(Ending::default());
         let own = Arc::clone(&ending);
         let body = move || Fetching::new(known, adopt, own).run(&receiver);
-        let thread = thread::Builder::new().name("weir-clouds".to_owned()).spawn(body)?;
+        let thread = threads::spawn("weir-clouds", body)?;
         Ok(CloudRefresher { sources: Some(sender), ending, thread: Some(thread) })
     }
 

@@ -1,0 +1,99 @@
+//! The messages of a proxy for its program: by on_message as they come, and as the text that weir_new() and weir_reload()
+//! return.
+//!
+//! The code of weir gives messages to the facade of the `log` crate, of which the library for C has a copy of its own. What
+//! receives them there has no state: it looks for the proxy that the thread works for.
+
+use crate::embed::threads::{self, Receiver, telling};
+use log::{Level, LevelFilter, Metadata, Record};
+use std::cell::Cell;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::mem::take;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// on_message: something does not work.
+pub const WEIR_MESSAGE_ERROR: c_int = 1;
+/// on_message: something may not be as it was meant.
+pub const WEIR_MESSAGE_WARNING: c_int = 2;
+/// on_message: something has happened. The numbers of `stats-every` come with this level, too.
+pub const WEIR_MESSAGE_INFO: c_int = 3;
+
+/// The function of the program.
+pub(super) type OnMessage = unsafe extern "C" fn(user_data: *mut c_void, level: c_int, text: *const c_char);
+
+thread_local! {
+    /// Whether this thread is in on_message: code that says something may hold locks.
+    static IN_MESSAGE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is in on_message.
+pub(super) fn is_under_way() -> bool {
+    IN_MESSAGE.get()
+}
+
+/// Gives messages to the proxy that the thread works for.
+struct Router;
+
+impl log::Log for Router {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Info && metadata.target().starts_with("weir")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if let Some(receiver) = threads::receiver().filter(|_| self.enabled(record.metadata())) {
+            receiver(record.level(), &record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Begins to receive. A program in Rust that contains this library and has a logger keeps it.
+pub(super) fn begin() {
+    if log::set_logger(&Router).is_ok() {
+        log::set_max_level(LevelFilter::Info);
+    }
+}
+
+/// The receiver for a function of the program.
+pub(super) fn receiver(tell: impl Fn(c_int, *const c_char) + Send + Sync + 'static) -> Arc<Receiver> {
+    Arc::new(move |level, text| {
+        let level = match level {
+            Level::Error => WEIR_MESSAGE_ERROR,
+            Level::Warn => WEIR_MESSAGE_WARNING,
+            Level::Info | Level::Debug | Level::Trace => WEIR_MESSAGE_INFO,
+        };
+        // Names of files can have any byte but zero, and nothing else of a message comes from outside as it is.
+        let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
+        IN_MESSAGE.set(true);
+        tell(level, text.as_ptr());
+        IN_MESSAGE.set(false);
+    })
+}
+
+/// Warnings and errors of one call, until the call returns.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Option<Vec<String>>>);
+
+impl Heard {
+    fn texts(&self) -> MutexGuard<'_, Option<Vec<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a call for a receiver, and returns the warnings and errors that it had to say as well. The receiver that the call is given
+/// is for what it says itself.
+pub(super) fn hearing<T>(next: Option<Arc<Receiver>>, call: impl FnOnce(&Receiver) -> T) -> (T, Vec<String>) {
+    let heard = Arc::new(Heard(Mutex::new(Some(Vec::new()))));
+    let hears = Arc::clone(&heard);
+    let receiver: Arc<Receiver> = Arc::new(move |level, text| {
+        // Threads that the call has started go on telling their messages here.
+        if let Some(texts) = hears.texts().as_mut().filter(|_| level <= Level::Warn) {
+            texts.push(text.to_owned());
+        }
+        next.iter().for_each(|next| next(level, text));
+    });
+    let done = telling(Some(Arc::clone(&receiver)), || call(&*receiver));
+    let texts = take(&mut *heard.texts()).unwrap_or_default();
+    (done, texts)
+}
