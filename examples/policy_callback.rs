@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .access_log(|lines| print!("{}", String::from_utf8_lossy(lines)))
         .on_connection(|client| match client.ip().is_loopback() {
             true => ConnectionVerdict::Allow,
-            false => ConnectionVerdict::Refuse,
+            false => ConnectionVerdict::Refuse { status: 403, reason: "not from here".to_owned() },
         })
         .on_request(decide)
         .build()?;

@@ -366,19 +366,25 @@ fn a_clock_of_the_host_decides_on_deadlines() {
 
 #[test]
 fn a_connection_is_refused_before_its_request() {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let clients = Arc::clone(&asked);
-    let mut hosted = Hosted::new(Configuration::new(), |builder| {
-        builder.on_connection(move |client| {
-            clients.lock().expect("clients").push(client.ip().to_string());
-            ConnectionVerdict::Refuse
-        })
-    });
-    let response = hosted.ask("");
-    assert_eq!(response.status(), 403);
-    let line = hosted.line();
-    assert!(line.contains(" refused 403 ") && line.contains(" reason=callback "), "{line}");
-    assert_eq!(*asked.lock().expect("clients"), ["127.0.0.1"]);
+    for (status, reason, expected, word) in
+        [(429, "plan used up", 429, "plan\\x20used\\x20up"), (200, "", 403, "callback")]
+    {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let clients = Arc::clone(&asked);
+        let mut hosted = Hosted::new(Configuration::new(), |builder| {
+            builder.on_connection(move |client| {
+                clients.lock().expect("clients").push(client.ip().to_string());
+                ConnectionVerdict::Refuse { status, reason: reason.to_owned() }
+            })
+        });
+        let response = hosted.ask("");
+        assert_eq!(response.status(), expected);
+        assert!(response.text().contains(reason), "{}", response.text());
+        let line = hosted.line();
+        assert!(line.contains(&format!(" refused {expected} ")), "{line}");
+        assert!(line.contains(&format!(" reason={word} ")), "{line}");
+        assert_eq!(*asked.lock().expect("clients"), ["127.0.0.1"]);
+    }
 }
 
 /// Behind a trusted proxy it is about the client that the PROXY header names.
@@ -392,10 +398,10 @@ fn a_connection_is_that_of_the_client() {
         let builder = builder.on_request(|_| answer(200, &[], "ok"));
         builder.on_connection(|client| match client.ip().to_string().as_str() {
             "192.0.2.1" => ConnectionVerdict::Allow,
-            _ => ConnectionVerdict::Refuse,
+            _ => ConnectionVerdict::Refuse { status: 451, reason: String::new() },
         })
     });
-    for (client, status) in [("192.0.2.1", 200), ("192.0.2.2", 403)] {
+    for (client, status) in [("192.0.2.1", 200), ("192.0.2.2", 451)] {
         let header = format!("PROXY TCP4 {client} 192.0.2.9 5 6\r\n");
         assert_eq!(hosted.ask(header + &get("http://a.example/")).status(), status, "{client}");
     }
@@ -415,7 +421,8 @@ fn a_panic_stays_in_the_callback() {
     }
     let mut hosted =
         Hosted::new(Configuration::new(), |builder| builder.on_connection(|_| panic!("as the test wants")));
-    assert_eq!(hosted.ask("").status(), 403);
+    assert_eq!(hosted.ask("").status(), 500);
+    assert!(hosted.line().contains(" reason=callback_panicked "));
 }
 
 /// A clock that panics stands still, and so does one that goes back.

@@ -49,6 +49,9 @@ const PAGES_PLACE: u64 = 1 << 32;
 /// The place of the seed for the guard, behind those of pages.
 const GUARD_PLACE: u64 = PAGES_PLACE << 1;
 
+/// The reason of a refusal after a panic of a callback.
+const PANICKED: &str = "callback_panicked";
+
 /// Builds a proxy; [`Proxy::builder`] creates a builder.
 #[derive(Default)]
 pub struct Builder {
@@ -115,13 +118,15 @@ impl Builder {
     }
 
     /// Sets the callback that decides, by the client's address, whether a client connection is served. With several workers
-    /// all their threads call it; it must not wait. A panic counts as a refusal.
+    /// all their threads call it; it must not wait. A panic refuses the connection with 500.
     pub fn on_connection(
         mut self,
         callback: impl Fn(SocketAddr) -> ConnectionVerdict + Send + Sync + 'static,
     ) -> Builder {
-        self.callbacks.connection =
-            Some(Arc::new(move |client| guarded(ConnectionVerdict::Refuse, || callback(client))));
+        self.callbacks.connection = Some(Arc::new(move |client| {
+            let refused = ConnectionVerdict::Refuse { status: 500, reason: PANICKED.to_owned() };
+            guarded(refused, || callback(client))
+        }));
         self
     }
 
@@ -140,7 +145,7 @@ impl Builder {
         callback: impl Fn(&RequestView<'_>) -> Ruling + Send + Sync + 'static,
     ) -> Builder {
         self.callbacks.request = Some(Arc::new(move |request| {
-            let refused = RequestVerdict::Refuse { status: 500, reason: "callback_panicked".to_owned() };
+            let refused = RequestVerdict::Refuse { status: 500, reason: PANICKED.to_owned() };
             guarded(refused.into(), || callback(request))
         }));
         self

@@ -18,12 +18,19 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const TEXT_BYTES_MAX: usize = 256;
 
 /// The decision about a client connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConnectionVerdict {
     /// The connection is served.
     Allow,
-    /// The client gets a 403 and the connection is closed. The access log has a line with the reason `callback`.
-    Refuse,
+    /// The client gets the page of other refusals at once, without a request, and the connection is closed. The access log has
+    /// a line with the reason.
+    Refuse {
+        /// 400 to 599; 403 stands in for any other number.
+        status: u16,
+        /// For the log, the page and Proxy-Status: [`TEXT_BYTES_MAX`] bytes at most. An empty text becomes `callback`.
+        reason: String,
+    },
 }
 
 /// The decision about a request.

@@ -12,6 +12,7 @@ use super::downstream::{Downstream, Reading};
 use super::effect::{Effect, End, Ending};
 use super::settings::DRAIN_IDLE_MS;
 use super::transaction::Stage;
+use super::transaction::calling::refused;
 use super::transaction::examine::STRANGER;
 use super::transaction::log_record::{CacheUse, Kind, Verdict};
 use super::transaction::machine::{Begun, Services, Transactions};
@@ -191,6 +192,9 @@ impl Machines {
                     self.transactions.refuse(cx, &mut self.services, id, refusal);
                 }
             }
+            Effect::RefuseCaller { client, status, reason } => {
+                self.refuse_caller(cx, client, status, &reason);
+            }
             Effect::Examine(id) => {
                 if transactions.get_mut(id).is_some() {
                     transactions.examine(cx, services, id);
@@ -261,6 +265,15 @@ impl Machines {
         let received = transaction.input.bytes(&cx.pool);
         note_request_line(received, &mut transaction.info, &mut transaction.record);
         transactions.refuse(cx, services, id, if admitted { refusal } else { STRANGER });
+    }
+
+    /// Refuses a client whose connection the host program does not want.
+    fn refuse_caller(&mut self, cx: &mut Context, client: PeerId, status: u16, reason: &str) {
+        let Some(id) = self.begin(cx, client, 0) else { return };
+        let Machines { transactions, services, .. } = self;
+        let Some(transaction) = transactions.get_mut(id) else { return };
+        let refusal = refused(&mut transaction.record, status, reason);
+        transactions.refuse(cx, services, id, refusal);
     }
 
     /// Finds an upstream connection for a transaction.

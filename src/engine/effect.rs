@@ -28,6 +28,12 @@ pub(in crate::engine) enum Effect {
         client: PeerId,
         refusal: Refusal,
     },
+    /// The host program does not want a client without a request to be served.
+    RefuseCaller {
+        client: PeerId,
+        status: u16,
+        reason: Box<str>,
+    },
     /// Examine once more.
     Examine(TransactionId),
     /// A connection is to be found.

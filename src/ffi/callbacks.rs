@@ -24,7 +24,7 @@ pub struct weir_options {
     pub size: usize,
     /// Given to every callback.
     pub user_data: *mut c_void,
-    /// Called once for each client connection: 0 refuses it, any other number allows it.
+    /// Called once for each client connection: 0 refuses it with 403, any other number allows it. See on_client.
     pub on_connection:
         Option<unsafe extern "C" fn(user_data: *mut c_void, address: *const c_char, port: u16) -> c_int>,
     /// Called once for each request that rules, users and guard allow. An unchanged ruling allows the request. Request and
@@ -56,6 +56,17 @@ pub struct weir_options {
     /// callback may not wait for another thread that uses the proxy. Every function for a proxy has no effect in it, as
     /// described above, also those for any thread.
     pub on_message: Option<unsafe extern "C" fn(user_data: *mut c_void, level: c_int, text: *const c_char)>,
+    /// Called once for each client connection, in place of on_connection. An unchanged ruling allows the connection;
+    /// weir_ruling_refuse() refuses it with a status and a reason, at once. What else a ruling can be is for requests, and
+    /// allows the connection.
+    pub on_client: Option<
+        unsafe extern "C" fn(
+            user_data: *mut c_void,
+            address: *const c_char,
+            port: u16,
+            ruling: *mut weir_ruling,
+        ),
+    >,
 }
 
 /// on_name: the proxy's own resolver looks the name up.
@@ -115,6 +126,7 @@ impl weir_options {
             listeners: std::ptr::null(),
             listeners_count: 0,
             on_message: None,
+            on_client: None,
         };
         if options.is_null() {
             return Ok(known);
@@ -165,8 +177,23 @@ impl weir_options {
                 let (address, port) =
                     (CString::new(client.ip().to_string()).unwrap_or_default(), client.port());
                 match calls.run(|| unsafe { on_connection(user_data.get(), address.as_ptr(), port) }) {
-                    0 => ConnectionVerdict::Refuse,
+                    0 => ConnectionVerdict::Refuse { status: 403, reason: String::new() },
                     _ => ConnectionVerdict::Allow,
+                }
+            });
+        }
+        if let Some(on_client) = self.on_client {
+            let calls = calls.clone();
+            builder = builder.on_connection(move |client| {
+                let (address, port) =
+                    (CString::new(client.ip().to_string()).unwrap_or_default(), client.port());
+                let mut ruling = weir_ruling(RequestVerdict::Allow.into());
+                calls.run(|| unsafe { on_client(user_data.get(), address.as_ptr(), port, &raw mut ruling) });
+                match ruling.0.verdict {
+                    RequestVerdict::Refuse { status, reason } => ConnectionVerdict::Refuse { status, reason },
+                    RequestVerdict::Allow | RequestVerdict::Answer(_) | RequestVerdict::Dial(_) => {
+                        ConnectionVerdict::Allow
+                    }
                 }
             });
         }
@@ -312,12 +339,12 @@ pub unsafe extern "C" fn weir_request_field(
     field.is_some()
 }
 
-/// Refuses the request with the page of other refusals. `status` is 400 to 599 (403 replaces any other number); `reason` is
+/// Refuses the request, or the connection, with the page of other refusals. `status` is 400 to 599 (403 replaces any other number); `reason` is
 /// for the log and the page: a few words, cut at 256 bytes.
 ///
 /// # Safety
 ///
-/// `ruling` is what on_request was given; `reason` is terminated.
+/// `ruling` is what on_request or on_client was given; `reason` is terminated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_ruling_refuse(
     ruling: *mut weir_ruling,

@@ -162,7 +162,7 @@ typedef struct {
    */
   void *user_data;
   /*
-   Called once for each client connection: 0 refuses it, any other number allows it.
+   Called once for each client connection: 0 refuses it with 403, any other number allows it. See on_client.
    */
   int (*on_connection)(void *user_data, const char *address, uint16_t port);
   /*
@@ -198,6 +198,12 @@ typedef struct {
    described above, also those for any thread.
    */
   void (*on_message)(void *user_data, int level, const char *text);
+  /*
+   Called once for each client connection, in place of on_connection. An unchanged ruling allows the connection;
+   weir_ruling_refuse() refuses it with a status and a reason, at once. What else a ruling can be is for requests, and
+   allows the connection.
+   */
+  void (*on_client)(void *user_data, const char *address, uint16_t port, weir_ruling *ruling);
 } weir_options;
 
 #ifdef __cplusplus
@@ -361,12 +367,12 @@ bool weir_request_field(const weir_request *request,
                         weir_text *value);
 
 /*
- Refuses the request with the page of other refusals. `status` is 400 to 599 (403 replaces any other number); `reason` is
+ Refuses the request, or the connection, with the page of other refusals. `status` is 400 to 599 (403 replaces any other number); `reason` is
  for the log and the page: a few words, cut at 256 bytes.
 
  The program promises:
 
- `ruling` is what on_request was given; `reason` is terminated.
+ `ruling` is what on_request or on_client was given; `reason` is terminated.
  */
 weir_status weir_ruling_refuse(weir_ruling *ruling,
                                uint16_t status,

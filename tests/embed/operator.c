@@ -200,6 +200,40 @@ static void addresses(int has_namespace) {
     weir_config_free(config);
 }
 
+/* Refuses every second client. */
+static void on_client(void *user_data, const char *address, uint16_t port, weir_ruling *ruling) {
+    unsigned *clients = user_data;
+    CHECK(strcmp(address, "127.0.0.1") == 0 && port != 0);
+    if (++*clients % 2 == 0) {
+        CHECK(weir_ruling_refuse(ruling, 429, "plan used up") == WEIR_OK);
+    } else {
+        CHECK(weir_ruling_answer(ruling, 200, "", 0) == WEIR_OK);
+    }
+}
+
+static int on_connection(void *user_data, const char *address, uint16_t port) {
+    (void)user_data;
+    (void)address;
+    return port == 0;
+}
+
+/* A connection is refused with a status and a reason; what is no refusal allows it, and on_connection is not asked. */
+static void connections(void) {
+    unsigned clients = 0;
+    weir_options options = {0};
+    weir_proxy *proxy;
+    weir_config *config = configuration("host 127.0.0.1\nport 0\n");
+    const char *request = "GET http://127.0.0.1:8099/ HTTP/1.1\r\nHost: 127.0.0.1:8099\r\n\r\n";
+    options.size = sizeof options;
+    options.user_data = &clients;
+    options.on_connection = on_connection;
+    options.on_client = on_client;
+    CHECK(weir_new(config, &options, &proxy, NULL, 0) == WEIR_OK);
+    CHECK(ask(proxy, request) == 403 && ask(proxy, request) == 429 && clients == 2);
+    CHECK(weir_free(proxy) == WEIR_OK);
+    weir_config_free(config);
+}
+
 static int threads(void) {
     DIR *folder = opendir("/proc/self/task");
     int count = -2;
@@ -240,6 +274,7 @@ int main(int argc, char **argv) {
     sizes();
     cache(argv[1]);
     addresses(argc > 2 && strcmp(argv[2], "--namespace") == 0);
+    connections();
     leave_nothing();
     puts("operator.c: all is well");
     return 0;

@@ -85,8 +85,8 @@ impl Downstream {
             Admission::Welcome => {
                 cx.set_timer(id, cx.settings.timeouts.head_ms);
                 self.await_proxy_header(cx, id);
-                if !self.may_connect(cx, id, address) {
-                    cx.send(Effect::RefuseConnection { client: id, refusal: Refusal::Callback(403) });
+                if let Some(refused) = self.ask_host(cx, id, address) {
+                    cx.send(refused);
                 }
                 return id;
             }
@@ -97,11 +97,18 @@ impl Downstream {
         id
     }
 
-    /// Whether the host program allows a connection whose client is known.
-    fn may_connect(&self, cx: &Context, id: PeerId, address: SocketAddr) -> bool {
-        let Some(callback) = cx.callbacks.connection.as_deref() else { return true };
-        let announced = cx.connections.get(id).is_some_and(|peer| peer.past == Past::Announced);
-        announced || callback(address) == ConnectionVerdict::Allow
+    /// The refusal of the host program, if it refuses a connection whose client is known.
+    fn ask_host(&self, cx: &Context, id: PeerId, address: SocketAddr) -> Option<Effect> {
+        let callback = cx.callbacks.connection.as_deref()?;
+        if cx.connections.get(id).is_some_and(|peer| peer.past == Past::Announced) {
+            return None;
+        }
+        match callback(address) {
+            ConnectionVerdict::Allow => None,
+            ConnectionVerdict::Refuse { status, reason } => {
+                Some(Effect::RefuseCaller { client: id, status, reason: reason.into() })
+            }
+        }
     }
 
     /// Waits for the PROXY header of a trusted proxy, if the listener accepts one.
@@ -248,10 +255,11 @@ impl Downstream {
         let admission = address.map_or(Admission::Welcome, |address| self.set_address(cx, id, address));
         let address = cx.connections.get(id).map(|peer| SocketAddr::from(peer.address));
         let refusal = match admission {
-            Admission::Welcome if address.is_some_and(|address| !self.may_connect(cx, id, address)) => {
-                Refusal::Callback(403)
-            }
             Admission::Welcome => {
+                if let Some(refused) = address.and_then(|address| self.ask_host(cx, id, address)) {
+                    cx.send(refused);
+                    return true;
+                }
                 let advanced = self.advance(cx, id);
                 self.return_space(cx, id, reading);
                 return advanced;

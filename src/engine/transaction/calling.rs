@@ -69,10 +69,7 @@ impl Examiner<'_> {
         }
         match ruling.verdict {
             RequestVerdict::Allow => Ok(next),
-            RequestVerdict::Refuse { status, reason } => {
-                record.set(Text::Reason, cut(&reason).as_bytes());
-                Err(Refusal::Callback(if matches!(status, 400..=599) { status } else { 403 }))
-            }
+            RequestVerdict::Refuse { status, reason } => Err(refused(record, status, &reason)),
             RequestVerdict::Dial(address) => {
                 let grant = info.grant.as_ref();
                 let judged =
@@ -127,6 +124,12 @@ pub(super) fn write_answer(answer: &callback::Answer, out: &mut Vec<u8>) -> Opti
     }
     out.extend_from_slice(&answer.body);
     Some(fields_bytes)
+}
+
+/// The refusal of a callback; its reason is for the record.
+pub(in crate::engine) fn refused(record: &mut LogRecord, status: u16, reason: &str) -> Refusal {
+    record.set(Text::Reason, cut(reason).as_bytes());
+    Refusal::Callback(if matches!(status, 400..=599) { status } else { 403 })
 }
 
 /// The beginning of a text that is too long.
