@@ -61,7 +61,7 @@ impl BuiltIn {
     }
 }
 
-/// Whether this address is closed; its embedded addresses are not considered (see [`Embedded`]).
+/// Whether this address is closed. The addresses inside it (those of translators and relays) are judged on their own.
 pub fn built_in(address: IpAddr, deny_private: bool) -> Option<BuiltIn> {
     match address.to_canonical() {
         IpAddr::V4(v4) => built_in_v4(v4, deny_private),
