@@ -40,6 +40,23 @@ fn full_disk_under_standard_output() {
     assert_eq!(lost, 50);
 }
 
+/// A text that was asked for and cannot be written is no success; a reader who has seen enough is.
+#[test]
+fn full_disk_under_a_text_that_was_asked_for() {
+    let scratch = Scratch::new();
+    let asked = ["--help", "--version", "help rules", "--print-config", "--check", "explain http://a.test/"];
+    for asked in asked {
+        let run = |script: &str| shell(&scratch, &script.replace("WEIR", WEIR)).output().expect("a shell");
+        let full = run(&format!("exec 'WEIR' {asked} >/dev/full\n"));
+        assert_eq!(full.status.code(), Some(71), "{asked}");
+        let said = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert!(said.contains("cannot write to standard output: "), "{asked}: {said}");
+        let closed = run(&format!("{{ sleep 0.2; 'WEIR' {asked}; echo $? >&2; }} | true\n"));
+        let said = String::from_utf8_lossy(&closed.stderr).into_owned();
+        assert!(said == "0\n" || said == "1\n", "{asked}: {said}");
+    }
+}
+
 /// A log file that cannot be written for a while: lost lines are counted and reported, and later lines are written
 /// again.
 #[test]

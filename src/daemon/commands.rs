@@ -1,7 +1,7 @@
 //! Commands of the command line other than serving. Each returns the exit code.
 
 use super::pid_file::{self, Answer, NoAnswer};
-use super::report::{fail, os_error, print, read_file, said};
+use super::report::{fail, os_error, print, print_with, read_file, said};
 use super::{check, rights};
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
@@ -79,8 +79,7 @@ pub fn explain(settings: &Settings) -> u8 {
     let embed::Compiled { policy, guard, gateway, .. } = compiled;
     let rules = Rules { policy, guard, gateway };
     let (text, allowed) = explain::explain(settings, rules, listeners, &question, seed, &read_file);
-    print(&text);
-    if allowed { exit::OK } else { exit::REFUSED }
+    print_with(&text, if allowed { exit::OK } else { exit::REFUSED })
 }
 
 /// `weir detect`.
@@ -97,10 +96,7 @@ pub fn detect(settings: &Settings) -> u8 {
         }
     };
     match detect::report(settings, *context, &text, &read_file) {
-        Ok((text, found)) => {
-            print(&text);
-            if found { exit::REFUSED } else { exit::OK }
-        }
+        Ok((text, found)) => print_with(&text, if found { exit::REFUSED } else { exit::OK }),
         Err(problems) => said(&problems),
     }
 }

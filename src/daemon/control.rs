@@ -1,7 +1,7 @@
 //! The commands of operators for a running daemon (`weir ctl`), and the answers. The threads of the socket answer, not the loops. A
 //! signal, as from outside, asks the main thread for its part, such as a reload.
 
-use super::report::{fail, print};
+use super::report::{fail, print, print_with};
 use super::takeover::Sockets;
 use log::info;
 use signal_hook::consts::{SIGHUP, SIGTERM};
@@ -264,8 +264,8 @@ pub fn ctl(settings: &Settings, words: &[String], json: bool) -> u8 {
     }
     match ask_daemon(&socket.value, &line, ANSWERED_WITHIN) {
         Ok(reply) => {
-            print(&reply.body);
-            if reply.text.is_empty() { reply.code } else { fail(&reply.text, reply.code) }
+            let code = print_with(&reply.body, reply.code);
+            if reply.text.is_empty() { code } else { fail(&reply.text, code) }
         }
         Err(error) => not_asked(&socket.value, &error),
     }

@@ -1,6 +1,6 @@
 //! The output of the daemon and the exit code that belongs to it, and how the daemon reads files.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use weir::config::{Problems, exit};
 
@@ -9,10 +9,21 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-/// Prints a text. A closed output is no fault of weir's.
+/// Prints a text and returns the exit code.
 pub fn print(text: &str) -> u8 {
-    let _ = io::stdout().write_all(text.as_bytes());
-    exit::OK
+    print_with(text, exit::OK)
+}
+
+/// Prints a text and returns this exit code, or another one if the text cannot be written. A closed output is no fault of
+/// weir's: its reader has what it wants.
+pub fn print_with(text: &str, code: u8) -> u8 {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            fail(&format!("cannot write to standard output: {error}"), exit::OS_ERROR)
+        }
+        Ok(()) | Err(_) => code,
+    }
 }
 
 /// Prints an error and returns the exit code.
