@@ -30,7 +30,7 @@ fn value(spec: &Spec) -> Value {
 fn topics() -> Vec<&'static str> {
     let options = TABLE.iter().map(|spec| spec.name);
     let options = options.filter(|name| TOPICS.iter().all(|topic| topic.name != *name));
-    TOPICS.iter().map(|topic| topic.name).chain(["all"]).chain(options).collect()
+    TOPICS.iter().map(|topic| topic.name).chain(["features", "all"]).chain(options).collect()
 }
 
 fn dashed(spec: &Spec) -> Vec<String> {

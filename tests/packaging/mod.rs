@@ -14,7 +14,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("detect", "say what detection finds in a text"),
     ("reload", "have the running weir read its configuration again"),
     ("ctl", "send a command to the running weir"),
-    ("help", "explain a topic or an option"),
+    ("help", "explain a topic, an option, or what weir was built with (features)"),
 ];
 
 /// What follows `weir ctl`.
