@@ -178,6 +178,11 @@ fn ours_7_an_unsafe_method_needs_the_token_of_its_session() {
         (own.clone(), format!("{TOKEN_FIELD}={token}&{TOKEN_FIELD}={token}"), 403),
         (format!("{own}Origin: http://evil.test\r\n"), format!("{TOKEN_FIELD}={token}"), 403),
         (format!("{own}Origin: null\r\n"), format!("{TOKEN_FIELD}={token}"), 403),
+        (
+            format!("{own}Origin: http://{at}\r\nOrigin: http://evil.test\r\n"),
+            format!("{TOKEN_FIELD}={token}"),
+            403,
+        ),
         (format!("{own}Referer: http://evil.test/\r\n"), format!("{TOKEN_FIELD}={token}"), 403),
         (format!("{own}X-CSRF-Token: {}x\r\n", &token[1..]), String::new(), 403),
     ] {

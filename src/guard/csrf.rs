@@ -8,6 +8,8 @@
 //!
 //! Origin and Referer are checked first: browsers send them with every unsafe request, and no page can forge them.
 
+use super::web_origin::WebOrigin;
+use crate::http::message::Fields;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
@@ -116,21 +118,16 @@ pub fn judge_kept(kept: &[u8], again: Option<&[u8]>) -> Result<(), Forged> {
     if !kept.is_empty() && bool::from(kept.ct_eq(again)) { Ok(()) } else { Err(Forged::Wrong) }
 }
 
-/// Judges the source of an unsafe request. `own` is the requested origin, `scheme://host[:port]`. Without Origin and Referer
-/// the source is unknown, and the token decides.
-pub fn judge_origin(own: &str, origin: Option<&[u8]>, referer: Option<&[u8]>) -> Result<(), Forged> {
-    let is_own = match (origin, referer) {
-        // `null` is the origin of a page in a sandbox, and belongs to no site.
-        (Some(origin), _) => origin.eq_ignore_ascii_case(own.as_bytes()),
-        (None, Some(referer)) => {
-            let rest = referer.get(own.len()..);
-            let same =
-                referer.get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own.as_bytes()));
-            same && matches!(rest.and_then(<[u8]>::first), None | Some(b'/' | b'?' | b'#'))
-        }
-        (None, None) => true,
+/// Judges the source of an unsafe request. `own` is the requested origin, if it is known. Without Origin and Referer the source
+/// is unknown, and the token decides. Several lines of one of them are no browser's, and readers disagree which one counts.
+pub fn judge_origin(own: Option<WebOrigin>, fields: Fields<'_, '_>) -> Result<(), Forged> {
+    let (mut origins, mut referers) = (fields.all("origin"), fields.all("referer"));
+    let (lines, source) = match (origins.next(), referers.next()) {
+        (Some(origin), _) => (1 + origins.count(), WebOrigin::parse(origin)),
+        (None, Some(referer)) => (1 + referers.count(), WebOrigin::of_uri(referer)),
+        (None, None) => return Ok(()),
     };
-    if is_own { Ok(()) } else { Err(Forged::Origin) }
+    if lines == 1 && source.is_some() && source == own { Ok(()) } else { Err(Forged::Origin) }
 }
 
 /// The value of a cookie, in the values of the fields Cookie. `None` if the name is missing, or occurs more than once: it is
@@ -216,6 +213,7 @@ pub fn write_cookie(out: &mut Vec<u8>, token: &str, secure: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::testing::with_request;
 
     fn key() -> Key {
         Key::new(&[7; 32]).unwrap()
@@ -282,10 +280,31 @@ mod tests {
 
     #[test]
     fn ours_7_where_a_request_comes_from() {
-        let own = "https://app.example";
+        let own = WebOrigin::parse(b"https://app.example");
+        let site = "Origin: https://app.example\r\n";
+        for (lines, expected) in [
+            (site.to_owned(), Ok(())),
+            (format!("{site}Origin: https://evil.test\r\n"), Err(Forged::Origin)),
+            (format!("Origin: https://evil.test\r\n{site}"), Err(Forged::Origin)),
+            (format!("{site}{site}"), Err(Forged::Origin)),
+            ("Origin: https://app.example https://evil.test\r\n".to_owned(), Err(Forged::Origin)),
+            ("Origin: \r\n".to_owned(), Err(Forged::Origin)),
+            (
+                "Referer: https://app.example/\r\nReferer: https://evil.test/\r\n".to_owned(),
+                Err(Forged::Origin),
+            ),
+        ] {
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            let judged = with_request(text.as_bytes(), |head| judge_origin(own, head.fields));
+            assert_eq!(judged, expected, "{lines}");
+        }
         for (origin, referer, expected) in [
             ("https://app.example", "", Ok(())),
             ("HTTPS://app.EXAMPLE", "", Ok(())),
+            ("https://app.example:443", "", Ok(())),
+            ("https://app.example:80", "", Err(Forged::Origin)),
+            ("", "https://app.example:443/forms/", Ok(())),
+            ("", "https://app.example:8443/forms/", Err(Forged::Origin)),
             ("https://app.example", "https://evil.test/", Ok(())),
             ("http://app.example", "", Err(Forged::Origin)),
             ("https://app.example:8443", "", Err(Forged::Origin)),
@@ -298,8 +317,17 @@ mod tests {
             ("", "https://app", Err(Forged::Origin)),
             ("", "", Ok(())),
         ] {
-            let given = |text: &'static str| Some(text.as_bytes()).filter(|text| !text.is_empty());
-            assert_eq!(judge_origin(own, given(origin), given(referer)), expected, "{origin} {referer}");
+            let line = |name: &str, value: &str| match value {
+                "" => String::new(),
+                value => format!("{name}: {value}\r\n"),
+            };
+            let lines = line("Origin", origin) + &line("Referer", referer);
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            let judged = with_request(text.as_bytes(), |head| judge_origin(own, head.fields));
+            assert_eq!(judged, expected, "{origin} {referer}");
+            // A site whose own origin is unknown has no pages.
+            let unknown = with_request(text.as_bytes(), |head| judge_origin(None, head.fields));
+            assert_eq!(unknown.is_ok(), lines.is_empty(), "{origin} {referer}");
         }
     }
 

@@ -100,6 +100,9 @@ fn ours_26_what_a_trusted_proxy_tells_of_another_host_is_not_stored_for_this_one
     gateway.weir.wait_for_log(|line| line.ends_with("cache=bypass:forwarded-host"));
     let same = "GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Host: a.example\r\n\r\n";
     assert!(!is_hit(&gateway.ask(same)) && is_hit(&gateway.ask(same)));
+    // The port of https is not another host's.
+    let tls = "GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a.example:443\r\n\r\n";
+    assert!(!is_hit(&gateway.ask(tls)) && is_hit(&gateway.ask(tls)));
 }
 
 #[test]

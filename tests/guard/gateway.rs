@@ -292,3 +292,45 @@ fn guard_7_origins_of_unsafe_requests_are_those_that_a_trusted_proxy_tells() {
         assert_eq!(gate.ask("POST /", &fields, "a=1").status(), status, "{origin} {proto}");
     }
 }
+
+/// An origin is scheme, host and port (RFC 6454): a port that is the scheme's own may be written, or left out, in each field.
+#[test]
+fn ours_7_origins_are_compared_with_the_default_ports_of_their_schemes() {
+    let gate = Gate::start("csrf protect path /");
+    let page = head(&gate.ask("GET /", "", ""));
+    let line = page.lines().find_map(|line| line.strip_prefix("Set-Cookie: csrf_token=")).expect("a token");
+    let token = line.split(';').next().unwrap_or_default();
+    let said = format!("Cookie: csrf_token={token}\r\nX-CSRF-Token: {token}\r\n");
+    let tls = "X-Forwarded-Proto: https\r\n";
+    let absolute = "http://site.example/";
+    for (target, host, told, origin, status) in [
+        ("/", "site.example", tls.to_owned(), "https://site.example", 200),
+        ("/", "site.example:443", tls.to_owned(), "https://site.example", 200),
+        ("/", "SITE.example:", tls.to_owned(), "https://site.example:443", 200),
+        ("/", "site.example:8443", tls.to_owned(), "https://site.example:8443", 200),
+        ("/", "site.example", String::new(), "http://site.example", 200),
+        ("/", "site.example:80", String::new(), "http://site.example", 200),
+        (absolute, "site.example", tls.to_owned(), "https://site.example", 200),
+        (absolute, "other.example", String::new(), "http://site.example", 200),
+        ("/", "a", format!("{tls}X-Forwarded-Host: site.example:443\r\n"), "https://site.example", 200),
+        ("/", "a", format!("{tls}X-Forwarded-Host: Site.example\r\n"), "https://site.example", 200),
+        ("/", "a", "X-Forwarded-Host: site.example:80\r\n".into(), "http://site.example", 200),
+        ("/", "a", format!("{tls}X-Forwarded-Host: site.example:8443\r\n"), "https://site.example:8443", 200),
+        ("/", "site.example", tls.to_owned(), "http://site.example", 403),
+        ("/", "site.example", tls.to_owned(), "https://site.example:80", 403),
+        ("/", "site.example:80", tls.to_owned(), "https://site.example", 403),
+        ("/", "site.example:8443", tls.to_owned(), "https://site.example", 403),
+        ("/", "site.example", String::new(), "http://site.example:443", 403),
+        ("/", "site.example", format!("{tls}X-Forwarded-Host: a\r\n"), "https://site.example", 403),
+        ("/", "site.example", format!("{tls}X-Forwarded-Host: a b\r\n"), "https://site.example", 403),
+        ("/", "site.example", tls.to_owned(), "https://site.example\r\nOrigin: https://evil.example", 403),
+    ] {
+        for version in ["1.0", "1.1"] {
+            let mut raw = gate.weir.connect();
+            raw.send(format!(
+                "POST {target} HTTP/{version}\r\nHost: {host}\r\n{said}{told}Origin: {origin}\r\nContent-Length: 3\r\n\r\na=1"
+            ));
+            assert_eq!(raw.read_response().status(), status, "{target} {host} {told} {origin} {version}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ use crate::guard::csrf::{self, Forged, Key};
 use crate::guard::headers::report;
 use crate::guard::inspection::media;
 use crate::guard::rules::Guard;
+use crate::guard::web_origin::WebOrigin;
 use crate::http::head::RequestHead;
 use crate::http::message::Fields;
 use crate::http::path::EitherPath;
@@ -37,18 +38,25 @@ impl Examiner<'_> {
         self.guarded.dressing = Some(Dressing { circumstances, cookie: None });
     }
 
-    /// The origin of this site's forms, `scheme://host[:port]`.
-    pub(super) fn own_origin(&self, fields: Fields<'_, '_>, info: &RequestInfo, out: &mut Vec<u8>) -> String {
+    /// The origin of this site's forms. `None` if a trusted proxy names a host that is none, or several.
+    pub(super) fn own_origin(
+        &self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &RequestInfo,
+    ) -> Option<WebOrigin> {
         let secure = self.guarded.dressing.as_ref().is_some_and(|dressing| dressing.circumstances.secure);
-        out.clear();
-        out.extend_from_slice(if secure { b"https://" } else { b"http://" });
-        match fields.get(HOST).filter(|_| self.is_peer_trusted()) {
-            Some(host) => out.extend_from_slice(host),
-            None => info.authority.write(out, Some(if secure { 443 } else { 80 })),
+        let mut told = head.fields.all(HOST).filter(|_| self.is_peer_trusted());
+        if let Some(host) = told.next() {
+            return WebOrigin::of_host(secure, host).filter(|_| told.next().is_none());
         }
-        let own = String::from_utf8_lossy(out).into_owned();
-        out.clear();
-        own
+        match (target, head.fields.get("host")) {
+            (Target::Origin { .. } | Target::Asterisk, Some(host)) => WebOrigin::of_host(secure, host),
+            (
+                Target::Absolute { .. } | Target::Authority(_) | Target::Origin { .. } | Target::Asterisk,
+                _,
+            ) => Some(WebOrigin::requested(secure, info.authority)),
+        }
     }
 
     /// Whether the client speaks TLS, to a trusted proxy before weir.
@@ -98,7 +106,8 @@ impl Examiner<'_> {
         let cookie = |name: &str| csrf::cookie(head.fields.all("cookie"), name);
         let session = cookie(&line.session_cookie).unwrap_or_default();
         if !csrf::is_safe(head.method) {
-            let judged = match self.is_forged(key, session, head, info, out)? {
+            let own = self.own_origin(head, target, info);
+            let judged = match self.is_forged(key, session, head, own, info)? {
                 Some(judged) => judged,
                 None => return Ok(Step::Decide(Decision::Collect)),
             };
@@ -124,12 +133,11 @@ impl Examiner<'_> {
         key: &Key,
         session: &[u8],
         head: &RequestHead<'_, '_>,
+        own: Option<WebOrigin>,
         info: &RequestInfo,
-        out: &mut Vec<u8>,
     ) -> Result<Option<Result<(), Forged>>, Refusal> {
         let fields = head.fields;
-        let own = self.own_origin(fields, info, out);
-        if let Err(forged) = csrf::judge_origin(&own, fields.get("origin"), fields.get("referer")) {
+        if let Err(forged) = csrf::judge_origin(own, fields) {
             return Ok(Some(Err(forged)));
         }
         let cookie = csrf::cookie(fields.all("cookie"), csrf::COOKIE);

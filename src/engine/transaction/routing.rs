@@ -26,6 +26,7 @@ use crate::engine::upstream::routing::{Routing, Unrouted};
 use crate::gateway::directives::HostField;
 use crate::gateway::rules::{Gateway, GatewayRoute, Miss};
 use crate::gateway::upstream::Failed;
+use crate::guard::web_origin::WebOrigin;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Scanner;
 use crate::http::message::{Fields, RequestHead};
@@ -64,10 +65,11 @@ impl<'a> Examiner<'a> {
 
     /// Notes the scheme and the host that a trusted proxy names to the upstreams: their answers may depend on both.
     pub(super) fn note_told(&self, fields: Fields<'_, '_>, info: &mut RequestInfo) {
-        info.scheme = if self.is_secure(fields) { Scheme::Https } else { Scheme::Http };
+        let secure = self.is_secure(fields);
+        info.scheme = if secure { Scheme::Https } else { Scheme::Http };
         let told = fields.get(HOST).filter(|_| self.is_peer_trusted());
         info.tells_other_host = told.is_some_and(|told| {
-            Authority::parse(told, Some(80)).ok().is_none_or(|told| told != info.authority)
+            WebOrigin::of_host(secure, told) != Some(WebOrigin::requested(secure, info.authority))
         });
     }
 

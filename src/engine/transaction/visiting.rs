@@ -21,6 +21,7 @@ use crate::guard::sessions;
 use crate::guard::store::StoreFailure;
 use crate::guard::values::ValueAnswer;
 use crate::guard::verdict::{Cause, Denial};
+use crate::guard::web_origin::WebOrigin;
 use crate::http::head::RequestHead;
 use crate::http::target::{Authority, Target};
 use crate::part::pages::lasting;
@@ -41,8 +42,8 @@ struct Asked<'a, 'h> {
     body: &'a [u8],
     subject: Subject<'a>,
     host: &'a str,
-    /// The origin of forms of these pages, `scheme://host[:port]`.
-    own_origin: &'a str,
+    /// The origin of forms of these pages.
+    own_origin: Option<WebOrigin>,
     pages: &'a OwnPages,
 }
 
@@ -78,9 +79,9 @@ impl Examiner<'_> {
         out.clear();
         info.authority.host.write(out);
         let host = String::from_utf8_lossy(out).into_owned();
-        let own_origin = self.own_origin(head.fields, info, out);
+        let own_origin = self.own_origin(head, target, info);
         let subject = self.subject(head, target, info, record);
-        let asked = Asked { head, body: &body, subject, host: &host, own_origin: &own_origin, pages };
+        let asked = Asked { head, body: &body, subject, host: &host, own_origin, pages };
         let mut visit = match self.guarded.visit.take() {
             Some(visit) => visit,
             None => {
@@ -240,7 +241,7 @@ impl Transactions {
 /// Whether an unsafe request proves that it comes from a page of this session.
 fn judge(session: &Session, asked: &Asked<'_, '_>) -> Result<(), Forged> {
     let fields = asked.head.fields;
-    csrf::judge_origin(asked.own_origin, fields.get("origin"), fields.get("referer"))?;
+    csrf::judge_origin(asked.own_origin, fields)?;
     let of_form = || csrf::form_field(asked.body, csrf::FORM_FIELD).filter(|_| is_form(fields));
     let again = fields.get(csrf::FIELD).or_else(of_form);
     csrf::judge_kept(session.get(csrf::FORM_FIELD).unwrap_or_default().as_bytes(), again)
