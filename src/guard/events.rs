@@ -18,7 +18,7 @@ pub const TEXT_BYTES_MAX: usize = 2048;
 const PIECE_BYTES: usize = 16;
 
 /// Replaces a secret.
-const REDACTED: &str = "[redacted]";
+pub(super) const REDACTED: &str = "[redacted]";
 
 /// Fields whose whole value is a secret (section 12).
 const SECRET_FIELDS: [&str; 6] =
@@ -244,8 +244,9 @@ fn timestamp(unix_us: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
+/// Whether the value of a field or parameter with this name is a secret. The name may be percent-encoded.
+pub(super) fn is_secret(name: &str) -> bool {
+    let name = unescaped(name).to_ascii_lowercase();
     SECRET_FIELDS.contains(&name.as_str()) || SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
@@ -291,7 +292,6 @@ pub fn redacted(text: &str) -> String {
         let name_at = before.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_-%".contains(c)));
         let name =
             &before[name_at.map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8))..];
-        let name = &*unescaped(name);
         if is_secret(name) {
             let value = rest.trim_start_matches([' ', '"', '\'']);
             let quote = rest[..rest.len() - value.len()].chars().next_back();
@@ -299,7 +299,9 @@ pub fn redacted(text: &str) -> String {
             let ends = match quote {
                 Some('"') => "\"",
                 Some('\'') => "'",
-                Some(_) | None if SECRET_FIELDS.contains(&name.to_ascii_lowercase().as_str()) => "\r\n\"",
+                Some(_) | None if SECRET_FIELDS.contains(&unescaped(name).to_ascii_lowercase().as_str()) => {
+                    "\r\n\""
+                }
                 Some(_) | None => "\r\n\"' &;,)}#",
             };
             let end = value.find(|c: char| ends.contains(c)).unwrap_or(value.len());

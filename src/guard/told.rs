@@ -137,6 +137,13 @@ impl<'a> Told<'a> {
 }
 
 impl Event {
+    /// An event of a request.
+    pub(super) fn of_request(now: Now, kind: EventType, asked: &Asker<'_>, action: &'static str) -> Event {
+        let mut event = Event::new(now, kind, Some(asked.client), action);
+        event.note(asked);
+        event
+    }
+
     /// Notes the request.
     fn note(&mut self, asked: &Asker<'_>) {
         let text =

@@ -128,6 +128,14 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Path and query as sent. `None` for CONNECT and `*`.
+    pub fn path(&self) -> Option<&'a [u8]> {
+        match self {
+            Target::Absolute { path, .. } | Target::Origin { path } => Some(path),
+            Target::Authority(_) | Target::Asterisk => None,
+        }
+    }
+
     /// Reads a target again that `parse` has accepted for this method, with the authority that was found in it.
     pub fn parse_again(method: &str, target: &'a [u8], authority: &Authority) -> Target<'a> {
         if method == "CONNECT" {

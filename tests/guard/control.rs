@@ -1,7 +1,7 @@
 //! `weir ctl` and the guard: bans by hand, limits, events.
 
 use super::Guarded;
-use crate::common::{Run, Scratch, Weir, run};
+use crate::common::{Origin, Run, Scratch, Weir, run};
 
 struct Controlled {
     guarded: Guarded,
@@ -297,6 +297,71 @@ fn guard_12_events_have_the_request_without_its_secrets() {
         }
     }
     assert!(!told.contains("s3cret") && !told.contains("c2VjcmV0"), "{told}");
+}
+
+/// Each event that a request causes has the same common fields, whether a head, a body or an answer has caused it.
+#[test]
+fn guard_12_events_of_all_kinds_have_the_common_fields() {
+    let scratch = Scratch::new();
+    let origin = Origin::ok();
+    let routes = scratch.file("gateway.conf", format!("*/ -> {}\n", origin.address()));
+    let lines = "detect block\ncsrf protect path /forms/\ncsp-report /report\nbehaviour usage 1 path /often\n\
+                 behaviour return status:200 1 path /seen\nbehaviour return ok 1 path /body\n";
+    let guard = scratch.file("guard.conf", lines);
+    let control = scratch.join("control");
+    let weir = Weir::start(&["--gateway", &routes, "--guard", &guard, "--control", &control]);
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let report = r#"{"csp-report":{"document-uri":"a","violated-directive":"b","blocked-uri":"c"}}"#;
+    let secret = "s3cr3t' or 1=1-- tail";
+    let ask = |line: &str, fields: &str, body: &str| {
+        let length = match body {
+            "" => String::new(),
+            body => format!("Content-Length: {}\r\n", body.len()),
+        };
+        let mut raw = weir.connect();
+        raw.send(format!(
+            "{line} HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test/1\r\n{fields}{length}\r\n{body}"
+        ));
+        raw.read_response().status()
+    };
+    for (line, fields, body, status) in [
+        ("GET /head?q=%27%20or%201%3D1--&token=s3cr3t", "", "", 400),
+        ("GET /field", &*format!("Authorization: Bearer {secret}\r\n"), "", 400),
+        ("GET /cookie", &format!("Cookie: id={secret}\r\n"), "", 400),
+        ("POST /form", form, &format!("password={secret}"), 400),
+        ("PUT /json", "Content-Type: application/json\r\n", &format!("{{\"password\":\"{secret}\"}}"), 400),
+        ("POST /forms/x", form, "a=1", 403),
+        ("POST /report", "Content-Type: application/csp-report\r\n", report, 204),
+        ("GET /often", "", "", 200),
+        ("GET /often", "", "", 200),
+        ("GET /seen", "", "", 200),
+        ("GET /seen", "", "", 200),
+        ("GET /body", "", "", 200),
+        ("GET /body", "", "", 200),
+    ] {
+        assert_eq!(ask(line, fields, body), status, "{line}");
+    }
+    let told = run(&["ctl", "--control", &control, "--json", "events"]).out;
+    for (path, kind) in [
+        ("/head?q=%27%20or%201%3D1--&token=[redacted]", "pattern_detected"),
+        ("/field", "pattern_detected"),
+        ("/cookie", "pattern_detected"),
+        ("/form", "pattern_detected"),
+        ("/json", "pattern_detected"),
+        ("/forms/x", "decorator_violation"),
+        ("/report", "csp_violation"),
+        ("/often", "behavioral_violation"),
+        ("/seen", "behavioral_violation"),
+        ("/body", "behavioral_violation"),
+    ] {
+        let endpoint = format!("\"endpoint\":\"http://a.example{path}\"");
+        let line = told.lines().find(|line| line.contains(&endpoint));
+        let line = line.unwrap_or_else(|| panic!("no {path} in {told}"));
+        for part in [kind, "\"user_agent\":\"test/1\"", "\"response_time\":", "\"method\":"] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+    assert!(!told.contains("s3cr3t"), "{told}");
 }
 
 #[test]

@@ -65,7 +65,8 @@ impl Transactions {
         }
         transaction.record.status = content.status;
         if let Some(watch) = &mut transaction.guarded.watch {
-            watch.begin(content.status, cx.now);
+            let asked = || transaction.since.asked(&transaction.record, cx.now);
+            watch.begin(content.status, asked, cx.now);
         }
         if transaction.settings.noted.contains(Text::ContentType) && matches!(content.status, 200..=299) {
             let media_type = hit.stored.block().values("content-type").next().unwrap_or_default();

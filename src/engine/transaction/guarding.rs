@@ -16,7 +16,6 @@ use crate::guard::told::Asker;
 #[cfg(feature = "detection")]
 use crate::http::framing::Body;
 use crate::http::head::RequestHead;
-use crate::http::message::Fields;
 use crate::http::target::{Host, Target};
 use crate::part::guard::Lent;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
@@ -90,7 +89,7 @@ impl Examiner<'_> {
                 Counted::Decided(decided) => decided,
                 Counted::Ask(question) => {
                     // The head is not available when the answer arrives.
-                    record.set(Text::Agent, head.fields.get(AGENT_FIELD).unwrap_or_default());
+                    note_agent(head, record);
                     return Ok(Step::Decide(Decision::Ask(Box::new(question))));
                 }
             },
@@ -154,10 +153,7 @@ impl Examiner<'_> {
             client: self.client,
             user: record.text(Text::User),
             host: &info.authority.host,
-            path: match target {
-                Target::Absolute { path, .. } | Target::Origin { path } => Some(*path),
-                Target::Authority(_) | Target::Asterisk => None,
-            },
+            path: target.path(),
             method: head.method,
         }
     }
@@ -168,14 +164,15 @@ impl Examiner<'_> {
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
         info: &RequestInfo,
-        record: &LogRecord,
+        record: &mut LogRecord,
     ) -> Result<Step, Refusal> {
         let Some(guard) = self.guard else { return Ok(self.behind_guard(info)) };
         #[cfg(feature = "detection")]
         {
-            let subject = self.subject(head, target, info, record);
-            guard.inspect_head(&subject, head.fields, self.now).map_err(Refusal::Guarded)?;
-            self.inspect_body(subject.path, head, info);
+            let path = target.path();
+            let asked = || self.asked(head, record);
+            guard.inspect_head(path, head.fields, asked, self.now).map_err(Refusal::Guarded)?;
+            self.inspect_body(path, head, info, record);
         }
         #[cfg(not(feature = "detection"))]
         let _ = (head, target, info, record);
@@ -184,7 +181,13 @@ impl Examiner<'_> {
 
     /// Inserts the detector before the request's body, if it has one.
     #[cfg(feature = "detection")]
-    fn inspect_body(&mut self, path: Option<&[u8]>, head: &RequestHead<'_, '_>, info: &RequestInfo) {
+    fn inspect_body(
+        &mut self,
+        path: Option<&[u8]>,
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        record: &mut LogRecord,
+    ) {
         let has_body = !matches!(info.body, Body::None | Body::Length(0))
             && info.method != Method::Connect
             // The body of a page is scanned as a whole, before its handler is called.
@@ -192,25 +195,30 @@ impl Examiner<'_> {
         let (Some(guard), Some(path), true) = (&self.settings.guard, path, has_body) else { return };
         if let Some(inspection) = Inspection::new(guard, path, head.fields) {
             self.up.insert_filter(Box::new(inspection));
+            // The head is not available at the end of the body.
+            note_agent(head, record);
         }
     }
 
     /// Looks for an attack in the body for a page.
     pub(super) fn inspect_page(
         &self,
-        subject: &Subject<'_>,
-        fields: Fields<'_, '_>,
+        path: Option<&[u8]>,
+        head: &RequestHead<'_, '_>,
         body: &[u8],
+        record: &LogRecord,
     ) -> Result<(), Refusal> {
         #[cfg(feature = "detection")]
-        if let (Some(guard), Some(path), false) = (&self.settings.guard, subject.path, body.is_empty()) {
-            let found = Inspection::new(guard, path, fields).and_then(|inspection| inspection.of_whole(body));
+        if let (Some(guard), Some(path), false) = (&self.settings.guard, path, body.is_empty()) {
+            let found =
+                Inspection::new(guard, path, head.fields).and_then(|inspection| inspection.of_whole(body));
             if let Some(Report::Detected(findings)) = found {
-                guard.conclude_findings(&findings, subject, self.now).map_err(Refusal::Guarded)?;
+                let asked = self.asked(head, record);
+                guard.conclude_findings(&findings, &asked, self.now).map_err(Refusal::Guarded)?;
             }
         }
         #[cfg(not(feature = "detection"))]
-        let _ = (subject, fields, body);
+        let _ = (path, head, body, record);
         Ok(())
     }
 
@@ -220,12 +228,16 @@ impl Examiner<'_> {
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
         info: &mut RequestInfo,
-        record: &LogRecord,
+        record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
         let Some(guard) = self.guard else { return Ok(self.behind_guard(info)) };
-        let met = guard.meet(&self.subject(head, target, info, record), self.now, out);
+        let subject = self.subject(head, target, info, record);
+        let met = guard.meet(&subject, || self.asked(head, record), self.now, out);
         out.clear();
+        if met.watch.is_some() {
+            note_agent(head, record);
+        }
         // A response that others may share does not pass the tap.
         info.filters_response |= met.watch.as_ref().is_some_and(|watch| watch.wants_body());
         self.guarded.watch = met.watch;
@@ -237,6 +249,11 @@ impl Examiner<'_> {
             wait_us => Step::Decide(Decision::Delay(wait_us)),
         })
     }
+}
+
+/// Notes the User-Agent for an event that may follow.
+fn note_agent(head: &RequestHead<'_, '_>, record: &mut LogRecord) {
+    record.set(Text::Agent, head.fields.get(AGENT_FIELD).unwrap_or_default());
 }
 
 /// The request in the form for events. Its User-Agent is not taken from the record, which need not have it.

@@ -29,7 +29,6 @@ use crate::engine::settings::{DISCARD_BYTES_MAX, Settings};
 use crate::engine::upstream::Upstreams;
 use crate::engine::upstream::route::Hop;
 use crate::guard::store::{Answer as StoreAnswer, StoreFailure};
-use crate::guard::told::Asker;
 use crate::guard::values::ValueAnswer;
 use crate::http::framing::Body;
 use crate::net::{Linear, Purpose};
@@ -341,8 +340,7 @@ impl Transactions {
         else {
             return;
         };
-        let taken_us = Some(cx.now.monotonic_us.saturating_sub(transaction.since.began_us));
-        let asked = || Asker { taken_us, ..transaction.record.asked() };
+        let asked = || transaction.since.asked(&transaction.record, cx.now);
         let decided = guard.conclude(&question, answers, asked, cx.now);
         transaction.stage = Stage::Begun;
         (transaction.info.phase, transaction.info.quota) = (Phase::Inspect, decided.quota);

@@ -1,8 +1,11 @@
 //! The parts of a transaction that belong together.
 
+use super::log_record::LogRecord;
 use crate::engine::downstream::minimum_rate::RateMeter;
 use crate::engine::upstream::bond::Bond;
+use crate::guard::told::Asker;
 use crate::http::head::{Message, Scanner};
+use crate::time::Now;
 
 /// The rates of the client.
 #[derive(Debug, Default)]
@@ -75,4 +78,11 @@ pub(in crate::engine) struct Since {
     pub began_us: u64,
     /// The begin of the present wait: for a look-up, a connection, or a response.
     pub phase_us: u64,
+}
+
+impl Since {
+    /// The request in the form for events of this moment.
+    pub fn asked<'r>(&self, record: &'r LogRecord, now: Now) -> Asker<'r> {
+        Asker { taken_us: Some(now.monotonic_us.saturating_sub(self.began_us)), ..record.asked() }
+    }
 }

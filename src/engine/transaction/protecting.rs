@@ -98,7 +98,7 @@ impl Examiner<'_> {
         let subject = self.subject(head, target, info, record);
         let path = subject.path.map(|path| EitherPath::new(path, out));
         if path.as_ref().is_some_and(|path| guard.headers().takes_reports_at(path.form())) {
-            return self.take_report(guard, head, info, out);
+            return self.take_report(guard, head, info, record, out);
         }
         let protecting = guard.protecting(&subject, path.as_ref());
         out.clear();
@@ -112,7 +112,8 @@ impl Examiner<'_> {
                 None => return Ok(Step::Decide(Decision::Collect)),
             };
             if let Err(forged) = judged {
-                guard.refuse_forged(line, forged, &subject, self.now).map_err(Refusal::Guarded)?;
+                let asked = self.asked(head, record);
+                guard.refuse_forged(line, forged, &asked, self.now).map_err(Refusal::Guarded)?;
             }
         }
         // The page that this answer is finds a token for its next request.
@@ -167,6 +168,7 @@ impl Examiner<'_> {
         guard: Lent<'_, Guard>,
         head: &RequestHead<'_, '_>,
         info: &RequestInfo,
+        record: &LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
         out.clear();
@@ -177,7 +179,7 @@ impl Examiner<'_> {
                 Collected::Whole(body) => {
                     match report::read(head.fields.get("content-type").unwrap_or_default(), &body) {
                         Ok(reports) => {
-                            guard.note_reports(reports, self.client, self.now);
+                            guard.note_reports(reports, &self.asked(head, record), self.now);
                             (204, "")
                         }
                         Err(invalid) => (invalid.status(), "Not a report.\n"),

@@ -1,8 +1,6 @@
 //! Hands the reports of body filters to the guard.
 
 use super::Transaction;
-#[cfg(feature = "detection")]
-use super::log_record::Text;
 use super::machine::Transactions;
 use super::refusal::Refusal;
 use crate::engine::body::filter::Report;
@@ -10,8 +8,6 @@ use crate::engine::body::relay::BodyFault;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::TransactionId;
-#[cfg(feature = "detection")]
-use crate::guard::rules::Subject;
 use crate::time::Now;
 
 impl Transaction {
@@ -32,18 +28,12 @@ impl Transaction {
     fn report(&self, report: Report, now: Now) -> Option<Refusal> {
         match report {
             Report::Detected(findings) => {
-                let subject = Subject {
-                    client: self.record.client.ip(),
-                    user: self.record.text(Text::User),
-                    host: &self.info.authority.host,
-                    path: Some(self.record.text(Text::Target)),
-                    method: std::str::from_utf8(self.record.text(Text::Method)).unwrap_or_default(),
-                };
                 let guard = self.settings.guard.as_ref()?;
-                guard.conclude_findings(&findings, &subject, now).err().map(Refusal::Guarded)
+                let asked = self.since.asked(&self.record, now);
+                guard.conclude_findings(&findings, &asked, now).err().map(Refusal::Guarded)
             }
             Report::Watched { mut watch, whole } => {
-                watch.end(whole, now);
+                watch.end(whole, || self.since.asked(&self.record, now), now);
                 None
             }
         }

@@ -470,7 +470,7 @@ impl Transaction {
         write_forwarded_status(&self.settings, &self.caching, ttl_s, scratch);
         self.record.status = status;
         if let Some(mut watch) = built().and_then(|_| self.guarded.watch.take()) {
-            if watch.begin(status, now) {
+            if watch.begin(status, || self.since.asked(&self.record, now), now) {
                 tap(&mut self.down, watch, head.fields);
             }
         }

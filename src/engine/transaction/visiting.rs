@@ -16,7 +16,6 @@ use crate::engine::effect::Effect;
 use crate::engine::ids::{StoreJob, TransactionId};
 use crate::engine::pages::{ASKED_MAX, OwnPages, PageReply, PageRequest, Session, Told, is_form};
 use crate::guard::csrf::{self, Forged};
-use crate::guard::rules::Subject;
 use crate::guard::sessions;
 use crate::guard::store::StoreFailure;
 use crate::guard::values::ValueAnswer;
@@ -40,7 +39,8 @@ const STORE_FAILED: Refusal =
 struct Asked<'a, 'h> {
     head: &'a RequestHead<'h, 'a>,
     body: &'a [u8],
-    subject: Subject<'a>,
+    path: Option<&'a [u8]>,
+    record: &'a LogRecord,
     host: &'a str,
     /// The origin of forms of these pages.
     own_origin: Option<WebOrigin>,
@@ -80,12 +80,12 @@ impl Examiner<'_> {
         info.authority.host.write(out);
         let host = String::from_utf8_lossy(out).into_owned();
         let own_origin = self.own_origin(head, target, info);
-        let subject = self.subject(head, target, info, record);
-        let asked = Asked { head, body: &body, subject, host: &host, own_origin, pages };
+        let (path, told) = (target.path(), &*record);
+        let asked = Asked { head, body: &body, path, record: told, host: &host, own_origin, pages };
         let mut visit = match self.guarded.visit.take() {
             Some(visit) => visit,
             None => {
-                self.inspect_page(&asked.subject, head.fields, &body)?;
+                self.inspect_page(asked.path, head, &body, record)?;
                 Box::new(Visit::new(pages))
             }
         };
@@ -160,7 +160,7 @@ impl Examiner<'_> {
         if !csrf::is_safe(asked.head.method) {
             if let Err(forged) = judge(&visit.session, asked) {
                 if let Some(guard) = self.guard {
-                    guard.note_forged(forged, &asked.subject, self.now);
+                    guard.note_forged(forged, &self.asked(asked.head, asked.record), self.now);
                 }
                 let denial = Denial { cause: Cause::Forged, line: 0, retry_after_s: 0 };
                 return Err(Some(Refusal::Guarded(denial)));
@@ -176,7 +176,7 @@ impl Examiner<'_> {
         asked: &Asked<'_, '_>,
         told: Option<&Told>,
     ) -> Result<Next, Option<Refusal>> {
-        let target = asked.subject.path.unwrap_or_default();
+        let target = asked.path.unwrap_or_default();
         let at = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
         let reply = (asked.pages.handler())(&mut PageRequest {
             client: self.client,

@@ -17,6 +17,7 @@ use super::directives::{BehaviourAction, BehaviourKind, BehaviourLine, Directive
 use super::events::{Event, EventType};
 use super::state::State;
 use super::store::Answer;
+use super::told::Asker;
 use super::verdict::{Cause, Denial};
 use crate::time::Now;
 use automaton::Progress;
@@ -69,6 +70,16 @@ pub struct Asked<'a> {
     pub path: Option<&'a [u8]>,
 }
 
+/// The cause of a counted event.
+#[derive(Clone, Copy)]
+struct By<'r, 'a> {
+    client: IpAddr,
+    /// `METHOD:path`.
+    endpoint: &'r str,
+    /// The request in the form for events.
+    asker: &'r dyn Fn() -> Asker<'a>,
+}
+
 /// The result of the rules for a request.
 #[derive(Debug, Default)]
 pub struct Met {
@@ -117,9 +128,16 @@ impl Behaviour {
     }
 
     /// Records a request that is about to be forwarded. `covers` returns whether a scope contains it.
-    pub fn request(self: &Arc<Self>, asked: &Asked<'_>, covers: impl Fn(&Scope) -> bool, now: Now) -> Met {
+    pub fn request<'a>(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        covers: impl Fn(&Scope) -> bool,
+        asker: &dyn Fn() -> Asker<'a>,
+        now: Now,
+    ) -> Met {
         let (mut met, mut watched) = (Met::default(), Vec::new());
         let endpoint = endpoint(asked);
+        let by = By { client: asked.client, endpoint: &endpoint, asker };
         for (place, rule) in self.rules.iter().enumerate().filter(|(_, rule)| covers(&rule.scope)) {
             let key = rule.key(&self.state, asked, &endpoint);
             if let BehaviourAction::Throttle { requests, per_ms, .. } = rule.action {
@@ -134,7 +152,7 @@ impl Behaviour {
             }
             match rule.counts {
                 Counts::Usage | Counts::Frequency => {
-                    if self.count(rule, key, (asked.client, &endpoint), now) {
+                    if self.count(rule, key, &by, now) {
                         met.denial = Some(Denial { cause: Cause::Banned, line: rule.line, retry_after_s: 0 });
                     }
                 }
@@ -156,24 +174,18 @@ impl Behaviour {
     }
 
     /// Records one event. True if it has banned the client.
-    fn count(&self, rule: &Rule, key: u64, (client, endpoint): (IpAddr, &str), now: Now) -> bool {
-        let suspicious = rule.correlate && self.state.is_suspicious(PER_CLIENT.network(client), now);
+    fn count(&self, rule: &Rule, key: u64, by: &By<'_, '_>, now: Now) -> bool {
+        let suspicious = rule.correlate && self.state.is_suspicious(PER_CLIENT.network(by.client), now);
         let threshold = if suspicious { (rule.threshold / 2).max(1) } else { rule.threshold };
         let answer = self.state.windows.record(key, threshold, rule.window_ms, now.common_ms());
         match answer {
-            Answer::Window { within: false, .. } => self.fire(rule, key, threshold, (client, endpoint), now),
+            Answer::Window { within: false, .. } => self.fire(rule, key, threshold, by, now),
             Answer::Window { within: true, .. } | Answer::Escalation(_) => false,
         }
     }
 
-    fn fire(
-        &self,
-        rule: &Rule,
-        key: u64,
-        threshold: u32,
-        (client, endpoint): (IpAddr, &str),
-        now: Now,
-    ) -> bool {
+    fn fire(&self, rule: &Rule, key: u64, threshold: u32, by: &By<'_, '_>, now: Now) -> bool {
+        let By { client, endpoint, asker } = *by;
         let logged_only = self.passive || rule.observe;
         let action = match rule.action {
             _ if logged_only => "logged_only",
@@ -182,7 +194,7 @@ impl Behaviour {
             BehaviourAction::Ban { .. } => "ban",
             BehaviourAction::Throttle { .. } => "throttle",
         };
-        let mut event = Event::new(now, EventType::BehavioralViolation, Some(client), action);
+        let mut event = Event::of_request(now, EventType::BehavioralViolation, &asker(), action);
         event.reason = REASON.into();
         event.rule = format!("guard:{}", rule.line);
         event.metadata = vec![
@@ -289,13 +301,14 @@ impl Watch {
     }
 
     /// Begins a response: counts it for its status, and returns whether the body must be watched.
-    pub fn begin(&mut self, status: u16, now: Now) -> bool {
+    pub fn begin<'a>(&mut self, status: u16, asker: impl Fn() -> Asker<'a>, now: Now) -> bool {
         let behaviour = Arc::clone(&self.behaviour);
+        let by = By { client: self.client, endpoint: &self.endpoint, asker: &asker };
         for &(place, key) in &self.watched {
             let Some(rule) = behaviour.rules.get(usize::from(place)) else { continue };
             match &rule.counts {
                 Counts::Returns(Pattern::Status(own)) if *own == status => {
-                    behaviour.count(rule, key, (self.client, &self.endpoint), now);
+                    behaviour.count(rule, key, &by, now);
                 }
                 Counts::Returns(Pattern::Json(_)) => self.bodies.push((place, key, Looked::Document)),
                 Counts::Returns(Pattern::Bytes(automaton)) => {
@@ -341,8 +354,9 @@ impl Watch {
     }
 
     /// Ends the body, or its watched part; `whole` if that is all of it. Counts the response.
-    pub fn end(&mut self, whole: bool, now: Now) {
+    pub fn end<'a>(&mut self, whole: bool, asker: impl Fn() -> Asker<'a>, now: Now) {
         let behaviour = Arc::clone(&self.behaviour);
+        let by = By { client: self.client, endpoint: &self.endpoint, asker: &asker };
         let bodies = std::mem::take(&mut self.bodies);
         // An empty body matches nothing (guard semantics, section 10).
         for (place, key, looked) in bodies.into_iter().filter(|_| self.seen > 0) {
@@ -359,7 +373,7 @@ impl Watch {
                 _ => false,
             };
             if matches {
-                behaviour.count(rule, key, (self.client, &self.endpoint), now);
+                behaviour.count(rule, key, &by, now);
             }
         }
         self.document = Vec::new();

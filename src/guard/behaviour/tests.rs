@@ -11,6 +11,10 @@ struct Guarded {
     alerts: Arc<Mutex<Vec<String>>>,
 }
 
+fn asker() -> Asker<'static> {
+    Asker::by(IpAddr::from([192, 0, 2, 1]))
+}
+
 /// A moment, in seconds.
 fn at(second: u64) -> Now {
     let us = second * 1_000_000;
@@ -35,15 +39,15 @@ impl Guarded {
         let client: IpAddr = client.parse().unwrap();
         let host = Host::Address(client);
         let subject = Subject { client, user: b"", host: &host, path: Some(path.as_bytes()), method };
-        self.guard.meet(&subject, at(second), &mut Vec::new())
+        self.guard.meet(&subject, || Asker::by(client), at(second), &mut Vec::new())
     }
 
     /// A whole exchange.
     fn exchange(&self, path: &str, status: u16, body: &[&str], whole: bool) {
         let Some(mut watch) = self.ask("192.0.2.1", "GET", path, 1).watch else { return };
-        if watch.begin(status, at(1)) {
+        if watch.begin(status, asker, at(1)) {
             body.iter().for_each(|part| watch.feed(part.as_bytes()));
-            watch.end(whole, at(1));
+            watch.end(whole, asker, at(1));
         }
     }
 
@@ -240,15 +244,15 @@ fn guard_10_patterns_of_responses() {
 fn guard_10_no_more_of_a_body_is_kept_than_is_looked_at() {
     let guarded = Guarded::new("behaviour return json:a==b 1\nbehaviour return status:200 1");
     let mut watch = guarded.ask("192.0.2.1", "GET", "/a", 0).watch.unwrap();
-    assert!(watch.begin(200, at(0)) && watch.wants_more());
+    assert!(watch.begin(200, asker, at(0)) && watch.wants_more());
     for _ in 0..100 {
         watch.feed(&[b' '; 10_000]);
     }
     assert_eq!((watch.document.len(), watch.wants_more()), (BODY_BYTES_MAX, false));
     assert!((BODY_BYTES_MAX..2 * BODY_BYTES_MAX).contains(&watch.heap_bytes()));
-    watch.end(true, at(0));
+    watch.end(true, asker, at(0));
     assert_eq!(watch.heap_bytes(), 0);
     let mut watch =
         Guarded::new("behaviour return status:200 1").ask("192.0.2.1", "GET", "/a", 0).watch.unwrap();
-    assert!(!watch.begin(200, at(0)), "a status needs no body");
+    assert!(!watch.begin(200, asker, at(0)), "a status needs no body");
 }

@@ -186,7 +186,7 @@ impl Detector {
             score: THREAT_SCORE,
             context: Context::Body,
             field: field_text(key),
-            preview: preview(key, 0, key.len()),
+            preview: preview(b"", key, 0, key.len()),
         }]);
     }
 
@@ -245,7 +245,7 @@ impl Detector {
                         score: signature.score,
                         context,
                         field: field_text(name),
-                        preview: preview(bytes, range.start, range.end),
+                        preview: preview(name, bytes, range.start, range.end),
                     };
                     found.push((place, finding));
                 },

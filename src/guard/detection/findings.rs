@@ -1,7 +1,7 @@
 //! The findings in one request, and the scanned part of the request.
 
 use super::category::{Categories, Category, Context};
-use crate::guard::events::redacted;
+use crate::guard::events::{REDACTED, is_secret, redacted};
 
 /// The sum of scores at which a value is a threat, in hundredths (guard semantics, section 11).
 pub const THREAT_SCORE: u16 = 100;
@@ -20,6 +20,9 @@ pub const FINDINGS_MAX: usize = 32;
 
 /// Longest preview of a finding, in characters (guard semantics, section 12).
 const PREVIEW_CHARS_MAX: usize = 100;
+
+/// Most bytes before a preview that may name a secret (chosen).
+const BEFORE_BYTES_MAX: usize = 512;
 
 /// Longest name of a field in a finding, in characters (chosen).
 const FIELD_CHARS_MAX: usize = 64;
@@ -122,6 +125,11 @@ impl Findings {
         &self.found
     }
 
+    /// Takes the texts out of all findings but the first `known` ones: what was scanned since then is secret as a whole.
+    pub(super) fn withhold(&mut self, known: usize) {
+        self.found.iter_mut().skip(known).for_each(|finding| finding.preview = REDACTED.into());
+    }
+
     /// Records that a part of the request was not scanned: more bytes, more layers or more depth than a bound allows.
     pub fn exhaust(&mut self) {
         self.exhausted = true;
@@ -163,15 +171,20 @@ impl Findings {
     }
 }
 
-/// A bounded text of the surroundings of a match.
-pub(super) fn preview(haystack: &[u8], start: usize, end: usize) -> Box<str> {
-    // The text before the match shows whether it is the value of a secret.
+/// A bounded text of the surroundings of a match in the value of a field.
+pub(super) fn preview(field: &[u8], haystack: &[u8], start: usize, end: usize) -> Box<str> {
+    if is_secret(&String::from_utf8_lossy(field)) {
+        return REDACTED.into();
+    }
     let from = start.saturating_sub(PREVIEW_CHARS_MAX / 4);
-    let text =
-        String::from_utf8_lossy(&haystack[from..end.min(haystack.len()).min(from + 4 * PREVIEW_CHARS_MAX)])
-            .into_owned();
-    let text = redacted(&text);
-    text.chars()
+    // The text before the match shows whether it is the value of a secret.
+    let before = from.saturating_sub(BEFORE_BYTES_MAX);
+    let until = end.min(haystack.len()).min(from + 4 * PREVIEW_CHARS_MAX);
+    let text = |range| redacted(&String::from_utf8_lossy(&haystack[range]));
+    let (whole, left_out) = (text(before..until), text(before..from));
+    let shown = whole.strip_prefix(&*left_out).unwrap_or(&whole);
+    shown
+        .chars()
         .take(PREVIEW_CHARS_MAX)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect::<String>()

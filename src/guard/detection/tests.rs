@@ -248,3 +248,42 @@ fn ours_11_talk_about_an_attack_is_none_and_words_excuse_no_attack() {
         assert!(is_attack(attack), "{attack}");
     }
 }
+
+#[test]
+fn guard_12_previews_show_no_secrets() {
+    let (detector, mut scratch) = (detector(), Scratch::default());
+    let secret = "s3cr3t' or 1=1-- tail";
+    let path = "/a?%70assword=s3cr3t'%20or%201=1--";
+    let in_text = format!("password={}{secret}", "x".repeat(200));
+    for (target, field) in [
+        ("/a", ("Authorization", &*format!("Bearer {secret}"))),
+        ("/a", ("AUTHORIZATION", "Basic czNjcjN0JyBvciAxPTEtLSB0YWls")),
+        ("/a", ("X-Api-Key", secret)),
+        ("/a", ("X-Auth-Token", secret)),
+        ("/a", ("Cookie", &format!("a=b; sid={secret}"))),
+        ("/a", ("Cookie", &format!("password={secret}"))),
+        ("/a", ("Referer", &format!("http://a.example/?token={secret}"))),
+        ("/a", ("X-Note", &in_text)),
+        (path, ("X-Note", "")),
+        ("/a?api_key=s3cr3t%27%20or%201%3d1--", ("X-Note", "")),
+    ] {
+        let mut findings = detector.begin(Some(b"/a"), &mut scratch).unwrap();
+        let fields = [(field.0.as_bytes(), field.1.as_bytes())];
+        detector.scan_request(Some(target.as_bytes()), fields, &mut scratch, &mut findings);
+        let previews: Vec<&str> = findings.found().iter().map(|finding| &*finding.preview).collect();
+        assert!(!previews.is_empty(), "{target} {field:?}");
+        for preview in previews {
+            assert!(!preview.contains("s3cr3t"), "{target} {field:?}: {preview}");
+        }
+    }
+    for name in ["password", "client_secret", "X_Token"] {
+        let mut findings = detector.begin(Some(b"/a"), &mut scratch).unwrap();
+        detector.scan(Context::Body, name.as_bytes(), secret.as_bytes(), &mut scratch, &mut findings);
+        assert_eq!(&*findings.found()[0].preview, "[redacted]", "{name}");
+    }
+    // Other fields show what was found, and where.
+    let mut findings = detector.begin(Some(b"/a"), &mut scratch).unwrap();
+    let value = format!("{} password=hidden {secret}", "x".repeat(40));
+    detector.scan(Context::Body, b"q", value.as_bytes(), &mut scratch, &mut findings);
+    assert!(findings.found()[0].preview.contains("' or 1=1"), "{:?}", findings.found());
+}

@@ -4,10 +4,10 @@
 //! can send them: they are bounded, and nothing in them is trusted.
 
 use crate::guard::events::{Event, EventType};
+use crate::guard::told::Asker;
 use crate::http::fields::trim;
 use crate::time::Now;
 use serde_json::Value;
-use std::net::IpAddr;
 
 /// The longest body of reports (guard semantics, section 9).
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -113,8 +113,8 @@ fn of_api(report: &Value) -> Option<Report> {
 
 impl Report {
     /// The event, with the words of section 12. Secrets are removed when it is written, as in every event.
-    pub fn event(self, client: IpAddr, now: Now) -> Event {
-        let mut event = Event::new(now, EventType::CspViolation, Some(client), "logged");
+    pub fn event(self, asked: &Asker<'_>, now: Now) -> Event {
+        let mut event = Event::of_request(now, EventType::CspViolation, asked, "logged");
         event.metadata = vec![
             ("document_uri", self.document_uri),
             ("violated_directive", self.violated_directive),

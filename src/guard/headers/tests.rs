@@ -281,7 +281,9 @@ fn guard_9_reports() {
         assert_eq!(found, expected, "{media_type} {}", &body[..body.len().min(80)]);
     }
     assert_eq!(report::read(b"application/reports+json", many.as_bytes()).unwrap().len(), REPORTS_MAX);
-    let line = first.event("192.0.2.1".parse().unwrap(), crate::time::Now::default()).json();
+    let line = first
+        .event(&crate::guard::told::Asker::by("192.0.2.1".parse().unwrap()), crate::time::Now::default())
+        .json();
     assert!(
         line.contains("\"event_type\":\"csp_violation\"") && line.contains("\"action_taken\":\"logged\""),
         "{line}"

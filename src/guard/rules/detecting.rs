@@ -1,7 +1,6 @@
 //! Attacks in requests: their events and consequences.
 
 use super::consequences::Consequences;
-use super::subject::Subject;
 use crate::guard::detection::{Categories, DetectRules, Detector, Findings, Mode, Verdict};
 use crate::guard::directives::{PER_CLIENT, Violation};
 use crate::guard::events::{Event, EventType};
@@ -32,7 +31,7 @@ pub(super) fn compiled(rules: &DetectRules, state: &State) -> Option<Arc<Detecto
 /// The consequences of findings in a request: an event, a violation that counts towards a ban, a refusal.
 pub(super) fn conclude(
     detector: &Detector,
-    (findings, subject): (&Findings, &Subject<'_>),
+    (findings, asked): (&Findings, &Asker<'_>),
     consequences: &Consequences,
     now: Now,
 ) -> Result<(), Denial> {
@@ -52,20 +51,14 @@ pub(super) fn conclude(
         return Ok(());
     }
     let refuses = detector.refuses(verdict) && !consequences.passive;
-    let client = subject.client;
-    consequences.state.push(event(findings, subject, refuses, now));
+    consequences.state.push(event(findings, asked, refuses, now));
     let line = detector.rules().line;
-    let asked = Asker {
-        method: subject.method.as_bytes(),
-        target: subject.path.unwrap_or_default(),
-        ..Asker::by(client)
-    };
-    consequences.violate((Violation::Detect, categories), &asked, PER_CLIENT, now);
+    consequences.violate((Violation::Detect, categories), asked, PER_CLIENT, now);
     if !refuses {
         return Ok(());
     }
     // This violation may cause the ban.
-    let cause = match is_banned(client, consequences, now) {
+    let cause = match is_banned(asked.client, consequences, now) {
         true => Cause::BannedNow,
         false => Cause::Suspicious,
     };
@@ -86,11 +79,9 @@ fn is_banned(client: IpAddr, consequences: &Consequences, now: Now) -> bool {
 }
 
 /// The event `pattern_detected` (guard semantics, section 12).
-fn event(findings: &Findings, subject: &Subject<'_>, refuses: bool, now: Now) -> Event {
+fn event(findings: &Findings, asked: &Asker<'_>, refuses: bool, now: Now) -> Event {
     let action = if refuses { "request_blocked" } else { "logged_only" };
-    let mut event = Event::new(now, EventType::PatternDetected, Some(subject.client), action);
-    subject.method.clone_into(&mut event.method);
-    event.endpoint = String::from_utf8_lossy(subject.path.unwrap_or_default()).into_owned();
+    let mut event = Event::of_request(now, EventType::PatternDetected, asked, action);
     event.reason = match findings.verdict() {
         Verdict::Threat(category) => format!("suspicious request: {}", category.name()),
         Verdict::Exhausted => "more to look at than the bounds allow".to_owned(),

@@ -105,41 +105,39 @@ impl Guard {
         &self,
         line: &CsrfLine,
         forged: Forged,
-        subject: &Subject<'_>,
+        asked: &Asker<'_>,
         now: Now,
     ) -> Result<(), Denial> {
         let logged_only = self.consequences.passive || line.observe;
-        self.tell_forged(forged, subject, (Some(line), logged_only), now);
+        self.tell_forged(forged, asked, (Some(line), logged_only), now);
         let denial = Denial { cause: Cause::Forged, line: line.place.line, retry_after_s: 0 };
         if logged_only { Ok(()) } else { Err(denial) }
     }
 
     /// Records that a request for a page of weir's own may be forged, and is refused.
-    pub fn note_forged(&self, forged: Forged, subject: &Subject<'_>, now: Now) {
-        self.tell_forged(forged, subject, (None, false), now);
+    pub fn note_forged(&self, forged: Forged, asked: &Asker<'_>, now: Now) {
+        self.tell_forged(forged, asked, (None, false), now);
     }
 
     fn tell_forged(
         &self,
         forged: Forged,
-        subject: &Subject<'_>,
+        asked: &Asker<'_>,
         (line, logged_only): (Option<&CsrfLine>, bool),
         now: Now,
     ) {
         let action = if logged_only { "logged_only" } else { "request_blocked" };
-        let mut event = Event::new(now, EventType::DecoratorViolation, Some(subject.client), action);
+        let mut event = Event::of_request(now, EventType::DecoratorViolation, asked, action);
         event.reason = format!("csrf:{}", forged.word());
         if let Some(line) = line {
             event.rule = format!("guard:{}", line.place.line);
         }
-        subject.method.clone_into(&mut event.method);
-        event.endpoint = subject.path.map(String::from_utf8_lossy).unwrap_or_default().into_owned();
         self.state().push(event);
     }
 
     /// Records the reports of a browser.
-    pub fn note_reports(&self, reports: Vec<Report>, client: IpAddr, now: Now) {
-        reports.into_iter().for_each(|report| self.state().push(report.event(client, now)));
+    pub fn note_reports(&self, reports: Vec<Report>, asked: &Asker<'_>, now: Now) {
+        reports.into_iter().for_each(|report| self.state().push(report.event(asked, now)));
     }
 
     /// The state that all guard files share.
@@ -303,14 +301,20 @@ impl Guard {
     }
 
     /// Applies the behaviour rules to a request that nothing else has refused.
-    pub fn meet(&self, subject: &Subject<'_>, now: Now, scratch: &mut Vec<u8>) -> Met {
+    pub fn meet<'a>(
+        &self,
+        subject: &Subject<'_>,
+        asker: impl Fn() -> Asker<'a>,
+        now: Now,
+        scratch: &mut Vec<u8>,
+    ) -> Met {
         if self.behaviour.is_empty() || self.is_exempt(subject.client) {
             return Met::default();
         }
         let path = subject.path.map(|path| EitherPath::new(path, scratch));
         let counted = path.as_ref().map(EitherPath::counted);
         let asked = Asked { client: subject.client, method: subject.method, path: counted };
-        self.behaviour.request(&asked, |scope| scope.covers(subject, path.as_ref()), now)
+        self.behaviour.request(&asked, |scope| scope.covers(subject, path.as_ref()), &asker, now)
     }
 
     /// The detector, if detection is on.
@@ -333,35 +337,31 @@ impl Guard {
 
     /// The consequences of findings in a request.
     #[cfg(feature = "detection")]
-    pub fn conclude_findings(
-        &self,
-        findings: &Findings,
-        subject: &Subject<'_>,
-        now: Now,
-    ) -> Result<(), Denial> {
+    pub fn conclude_findings(&self, findings: &Findings, asked: &Asker<'_>, now: Now) -> Result<(), Denial> {
         let Some(detector) = &self.detector else { return Ok(()) };
-        detecting::conclude(detector, (findings, subject), &self.consequences, now)
+        detecting::conclude(detector, (findings, asked), &self.consequences, now)
     }
 
     /// Looks for attacks in the head of a request: the target and the fields.
     #[cfg(feature = "detection")]
-    pub fn inspect_head(
+    pub fn inspect_head<'a>(
         &self,
-        subject: &Subject<'_>,
+        path: Option<&[u8]>,
         fields: Fields<'_, '_>,
+        asked: impl Fn() -> Asker<'a>,
         now: Now,
     ) -> Result<(), Denial> {
         let Some(detector) = &self.detector else { return Ok(()) };
         let findings = detector.with_scratch(|scratch| {
-            let mut findings = detector.begin(subject.path, scratch)?;
+            let mut findings = detector.begin(path, scratch)?;
             let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value));
             let durations = &self.state().durations;
             let began_ns = durations.read_ns();
-            detector.scan_request(subject.path, fields, scratch, &mut findings);
+            detector.scan_request(path, fields, scratch, &mut findings);
             durations.observe(detecting::noted(findings.verdict()), durations.since_ns(began_ns));
             Some(findings)
         });
-        findings.map_or(Ok(()), |findings| self.conclude_findings(&findings, subject, now))
+        findings.map_or(Ok(()), |findings| self.conclude_findings(&findings, &asked(), now))
     }
 
     /// The decision by the store's answers, which must have passed [`Guard::are_answers`], or without answers.
