@@ -51,8 +51,8 @@ const NOT_IN_TRAILERS: [&str; 35] = [
 pub struct Withheld {
     /// The names, each with a comma behind it.
     names: Vec<u8>,
-    /// Whether all names with an underscore are removed, too.
-    underscores: bool,
+    /// Further names that are removed.
+    also: Option<fn(&str) -> bool>,
 }
 
 impl Withheld {
@@ -71,9 +71,9 @@ impl Withheld {
         }
     }
 
-    /// Takes out names with an underscore as well: CGI and WSGI take `X_Y` for X-Y, wherever it stands.
-    pub fn withhold_underscores(&mut self) {
-        self.underscores = true;
+    /// Takes out further names. Until the next [`Withheld::set`].
+    pub fn withhold(&mut self, also: fn(&str) -> bool) {
+        self.also = Some(also);
     }
 
     fn push(&mut self, name: &[u8]) {
@@ -82,7 +82,7 @@ impl Withheld {
     }
 
     fn holds(&self, name: &str) -> bool {
-        if self.underscores && name.contains('_') {
+        if self.also.is_some_and(|also| also(name)) {
             return true;
         }
         let mut names = self.names.split(|&byte| byte == b',');
@@ -119,11 +119,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gateway_1_names_with_underscores_are_no_trailers() {
+    fn gateway_1_further_names_are_no_trailers() {
         let mut withheld = Withheld::default();
         for (is_withheld, left) in [(false, "X_Y: 1\r\nX-Z: 2\r\n"), (true, "X-Z: 2\r\n")] {
             if is_withheld {
-                withheld.withhold_underscores();
+                withheld.withhold(|name| name.contains('_'));
             }
             let mut out = Vec::new();
             write_trailers(&mut out, b"X_Y: 1\r\nX-Z: 2\r\n", &withheld);

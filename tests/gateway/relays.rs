@@ -89,7 +89,11 @@ fn gateway_14_a_client_that_waits_for_a_100_gets_it_from_the_server_and_trailers
     let mut client = gateway.weir.connect();
     client.send("POST /api/ HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n");
     assert_eq!(client.read_head().status(), 100);
-    client.send("5\r\nhello\r\n0\r\nX-Kept: 1\r\nX_Dropped: 1\r\nContent-Length: 3\r\n\r\n");
+    client.send(
+        "5\r\nhello\r\n0\r\nX-Kept: 1\r\nX_Dropped: 1\r\nContent-Length: 3\r\nX-Real-IP: 192.0.2.9\r\n\
+         X-Original-URL: /admin\r\nCF-Connecting-IP: 192.0.2.9\r\nProxy: http://evil.example\r\n\
+         X-Forwarded-Port: 1\r\nForwarded: for=192.0.2.9\r\n\r\n",
+    );
     let answer = client.read_response();
     assert_eq!((answer.status(), &*answer.text()), (200, "hello:x-kept"));
     assert_eq!(answer.body.trailers, [("X-Sum".to_owned(), "5".to_owned())]);

@@ -117,6 +117,7 @@ fn gateway_14_strangers_do_not_speak_for_clients() {
     ] {
         assert_eq!(head.get(name), Some(value), "{name}");
     }
+    assert_eq!(head.get("x_forwarded_for"), None, "CGI would take it for X-Forwarded-For");
     trusting.weir.wait_for_log(|line| line.contains("client=192.0.2.9"));
 }
 

@@ -64,6 +64,28 @@ fn attack_in(media_type: &str) -> String {
     }
 }
 
+/// Trailers are looked at like the fields of a head, for servers that make no difference.
+#[test]
+fn guard_11_trailers_are_looked_at() {
+    for (lines, trailers, status) in [
+        ("detect block", "X-Note: <script>alert(1)</script>\r\n", 400),
+        ("detect block", "X-Sum: 1\r\nUser-Agent: sqlmap/1.7\r\n", 400),
+        ("detect block", "X-Sum: 1\r\n", 200),
+        ("detect observe", "X-Note: <script>alert(1)</script>\r\n", 200),
+    ] {
+        let guarded = Guarded::start(lines);
+        for whole in [true, false] {
+            let mut raw = guarded.weir.connect();
+            raw.send(head(&guarded.origin, "Transfer-Encoding: chunked\r\nContent-Type: text/plain\r\n"));
+            let body = format!("5\r\nhello\r\n0\r\n{trailers}\r\n");
+            let pieces: Vec<&[u8]> =
+                if whole { vec![body.as_bytes()] } else { body.as_bytes().chunks(1).collect() };
+            pieces.into_iter().for_each(|piece| raw.send_if_open(piece));
+            assert_eq!(raw.read_response().status(), status, "{lines} {trailers} {whole}");
+        }
+    }
+}
+
 #[test]
 fn guard_11_bodies_are_looked_at_by_their_type() {
     let guarded = Guarded::start("detect block");

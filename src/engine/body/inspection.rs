@@ -9,6 +9,7 @@ use crate::engine::body::filter::{Filter, Output, Report, Verdict as OfPiece, Wh
 use crate::guard::detection::{BODY_BYTES_MAX, Category, Findings, Verdict};
 use crate::guard::inspection::{Content, Part, WINDOW_BYTES, Walker};
 use crate::guard::rules::Guard;
+use crate::http::block::{FieldBlock, FieldLines as _};
 use crate::http::message::Fields;
 use std::cell::Cell;
 use std::ops::ControlFlow;
@@ -57,14 +58,14 @@ impl Inspection {
 
     /// The report about a body that is complete in memory.
     pub fn of_whole(mut self, body: &[u8]) -> Option<Report> {
-        if matches!(self.look(Some(body)), OfPiece::Pass | OfPiece::Hold) {
-            self.look(None);
+        if matches!(self.look(Some(body), b""), OfPiece::Pass | OfPiece::Hold) {
+            self.look(None, b"");
         }
         self.report
     }
 
-    /// Looks at more of the body, or at its end.
-    fn look(&mut self, payload: Option<&[u8]>) -> OfPiece {
+    /// Looks at more of the body, or at its end and the lines of its trailers.
+    fn look(&mut self, payload: Option<&[u8]>, trailers: &[u8]) -> OfPiece {
         let Inspection { guard, content, walker, values, bytes, findings, .. } = self;
         let (Some(detector), Some(found)) = (guard.detector(), findings.as_deref_mut()) else {
             return OfPiece::Leave;
@@ -104,6 +105,12 @@ impl Inspection {
             if read.is_err() && !over.get() {
                 found.exhaust();
             }
+            // Servers may read trailers as fields of the head.
+            if found.verdict() == Verdict::Clean && !trailers.is_empty() {
+                let fields = FieldBlock::new(trailers).lines();
+                let fields = fields.map(|(name, value)| (name.as_bytes(), value));
+                detector.scan_request(None, fields, scratch, found);
+            }
             if is_cut && found.verdict() == Verdict::Clean {
                 found.cut();
             }
@@ -136,11 +143,11 @@ impl Inspection {
 
 impl Filter for Inspection {
     fn handle_payload(&mut self, payload: &[u8], _: &mut Output<'_>) -> OfPiece {
-        self.look(Some(payload))
+        self.look(Some(payload), b"")
     }
 
-    fn handle_end(&mut self, _: &mut Vec<u8>, _: &mut Output<'_>) -> OfPiece {
-        self.look(None)
+    fn handle_end(&mut self, trailers: &mut Vec<u8>, _: &mut Output<'_>) -> OfPiece {
+        self.look(None, trailers)
     }
 
     /// The window counts with its greatest size.

@@ -61,7 +61,7 @@ pub(super) struct GatewayEdits<'a> {
 
 /// Fields, other than those that weir writes, by which proxies describe a client and its scheme, or its requested host and path:
 /// some servers read the last ones as those of the request.
-const OF_PROXIES: [&str; 22] = [
+const OF_PROXIES: [&str; 36] = [
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",
@@ -84,6 +84,20 @@ const OF_PROXIES: [&str; 22] = [
     "x-original-uri",
     "x-rewrite-url",
     "x-azure-clientip",
+    "x-azure-socketip",
+    "client-ip",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
+    "x-originating-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "x-appengine-user-ip",
+    "x-appengine-remote-addr",
+    "x-vercel-forwarded-for",
+    "x-sucuri-clientip",
+    "incap-client-ip",
+    "fly-client-ip",
+    "do-connecting-ip",
 ];
 
 /// CGI makes `HTTP_PROXY` of this field, from which libraries of many languages take the proxy of their own requests (CVE-2016-5385).
@@ -94,11 +108,35 @@ const FORWARDED: &str = "x-forwarded-";
 
 fn is_of_proxies(name: &str) -> bool {
     // X-Forwarded-For itself is handled by `ForwardedPolicy`, not by an edit.
-    if name.eq_ignore_ascii_case("X-Forwarded-For") {
-        return false;
+    !name.eq_ignore_ascii_case("X-Forwarded-For") && stands_for_proxies(name)
+}
+
+/// Whether CGI and WSGI, which take an underscore for a hyphen, read a name as that of a field by which proxies describe a client.
+fn stands_for_proxies(name: &str) -> bool {
+    let is = |name: &[u8], known: &str| {
+        let same =
+            |(byte, known): (&u8, u8)| byte.to_ascii_lowercase() == known || (*byte == b'_' && known == b'-');
+        name.len() == known.len() && name.iter().zip(known.bytes()).all(same)
+    };
+    let name = name.as_bytes();
+    let begins = name.get(..FORWARDED.len()).is_some_and(|start| is(start, FORWARDED));
+    begins || OF_PROXIES.iter().any(|known| is(name, known))
+}
+
+/// Whether a gateway forwards no field of this name, whoever has sent it.
+fn is_never_forwarded(name: &str, allows_underscores: bool) -> bool {
+    // No proxy spells a field of its own with an underscore, and a trusted one may pass on that of a stranger.
+    let is_disguised = name.contains('_') && (!allows_underscores || stands_for_proxies(name));
+    is_disguised || name.eq_ignore_ascii_case(PROXY)
+}
+
+/// The trailers that a gateway does not forward: the same fields as in heads, and those about a client from trusted proxies, too,
+/// because they write them in heads.
+pub(super) fn never_in_trailers(allows_underscores: bool) -> fn(&str) -> bool {
+    match allows_underscores {
+        true => |name| is_never_forwarded(name, true) || stands_for_proxies(name),
+        false => |name| is_never_forwarded(name, false) || stands_for_proxies(name),
     }
-    let begins = name.get(..FORWARDED.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED));
-    begins || OF_PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 pub(super) const PROTO: &str = "X-Forwarded-Proto";
@@ -111,8 +149,7 @@ impl Edits for GatewayEdits<'_> {
 
     fn removes(&self, name: &str) -> bool {
         (!self.is_trusted && is_of_proxies(name))
-            || name.eq_ignore_ascii_case(PROXY)
-            || (!self.allows_underscores && name.contains('_'))
+            || is_never_forwarded(name, self.allows_underscores)
             || self.edits.removes(name)
     }
 
@@ -164,6 +201,19 @@ mod tests {
             assert!(!trusted.removes(name), "{name}");
         }
         assert!(trusted.removes("Proxy"), "no proxy means anything by it");
+        let allowing = GatewayEdits { allows_underscores: true, ..stranger };
+        for name in ["X_Forwarded_For", "X-Forwarded_For", "x_forwarded-for", "X_Real_IP", "CLIENT_IP"] {
+            assert!(allowing.removes(name) && trusted.removes(name), "{name}");
+        }
+        assert!(!allowing.removes("Content_Length"));
+        for allows_underscores in [false, true] {
+            let withheld = never_in_trailers(allows_underscores);
+            assert!(OF_PROXIES.iter().all(|name| withheld(name)));
+            for name in ["Proxy", "X-Forwarded-Port", "X_Forwarded_For", "X-Real_IP"] {
+                assert!(withheld(name), "{name}");
+            }
+            assert!(!withheld("X-Sum") && withheld("X_Sum") != allows_underscores);
+        }
         added.clear();
         trusted.write_added(&mut added);
         assert!(added.is_empty());

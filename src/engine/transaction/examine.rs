@@ -14,7 +14,7 @@ use crate::engine::pages::OwnPages;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::answer::Answer;
 use crate::engine::transaction::dressing::GuardedAnswer;
-use crate::engine::transaction::edits::{GatewayEdits, OwnConditions};
+use crate::engine::transaction::edits::{GatewayEdits, OwnConditions, never_in_trailers};
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::{Method, Phase, RequestInfo};
@@ -521,10 +521,11 @@ impl Examiner<'_> {
             client: self.peer_address.filter(|_| routed.is_some()).unwrap_or(self.client),
             edits,
         };
+        let further = routed.map(|(gateway, ..)| never_in_trailers(gateway.allows_underscores));
         if info.body == Body::Chunked {
             self.up.withheld.set(head.fields, host_edits.removed());
-            if self.gateway.is_some_and(|gateway| !gateway.allows_underscores) {
-                self.up.withheld.withhold_underscores();
+            if let Some(further) = further {
+                self.up.withheld.withhold(further);
             }
         }
         forwarding::write_request(out, head, &route);
