@@ -5,7 +5,8 @@
 //! upstream used another, a request could bypass the route that it was judged by: `/api/%2e%2e/admin`. So a path has two
 //! readings, both after decoding as often as possible: by its *letters*, where `..` is a segment like any other, and
 //! *resolved*. A path is refused if the two readings lead to different routes, or if the resolved one is above the prefix of
-//! its route. Bytes that no path needs and that end a text (`%00`) or a line (`%0d`, `%0a`) in careless programs are refused,
+//! its route. Servers in Java take parameters (`;x`) off each segment, others do not: a path with parameters has two readings
+//! more, without them, and is refused if these lead elsewhere. Bytes that no path needs and that end a text (`%00`) or a line (`%0d`, `%0a`) in careless programs are refused,
 //! too.
 //!
 //! Several slashes in a row are one, as for the guard (`http::path`). Letters keep their case.
@@ -24,6 +25,8 @@ pub enum PathFault {
     Encoding,
     /// The dot segments of the path lead above the prefix of its route, or to another route.
     Climbs,
+    /// Without parameters (`;x`) the path has another route, or leads above the prefix of its route.
+    Parameters,
 }
 
 impl PathFault {
@@ -34,6 +37,7 @@ impl PathFault {
             PathFault::LineBreak => "path_line_break",
             PathFault::Encoding => "path_encoding",
             PathFault::Climbs => "path_climbs",
+            PathFault::Parameters => "path_parameters",
         }
     }
 }
@@ -92,6 +96,28 @@ pub fn read<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<Readings<'a>,
     let letters = decoded..letters;
     let resolved = if has_parents { letters.end..buffer.len() } else { letters.clone() };
     Ok(Readings { letters: &buffer[letters], resolved: &buffer[resolved] })
+}
+
+/// The readings by servers that take parameters off each segment, of the letters of a path. `None`: it has no parameters.
+pub fn without_parameters<'a>(
+    letters: &[u8],
+    buffer: &'a mut Vec<u8>,
+) -> Option<Result<Readings<'a>, PathFault>> {
+    memchr::memchr(b';', letters)?;
+    buffer.clear();
+    for segment in letters.split(|byte| *byte == b'/') {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        if !name.is_empty() {
+            buffer.push(b'/');
+            buffer.extend_from_slice(name);
+        }
+    }
+    if buffer.is_empty() {
+        buffer.push(b'/');
+    }
+    let letters = buffer.len();
+    let resolved = write_resolved(buffer, 0, letters);
+    Some(resolved.map(|()| Readings { letters: &buffer[..letters], resolved: &buffer[letters..] }))
 }
 
 /// Decodes until nothing changes.

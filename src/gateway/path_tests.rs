@@ -136,6 +136,30 @@ fn what_is_left_behind_a_prefix() {
 }
 
 #[test]
+fn parameters_are_taken_off_for_servers_that_do_so() {
+    for (path, expected) in [
+        ("/a/b", None),
+        ("/a;x/b;y=z", Some(("/a/b", "/a/b"))),
+        ("/a%3bx/b", Some(("/a/b", "/a/b"))),
+        ("/;/a", Some(("/a", "/a"))),
+        ("/;", Some(("/", "/"))),
+        ("/a/;x/../b", Some(("/a/../b", "/b"))),
+        ("/a/..;x/b;y", Some(("/a/../b", "/b"))),
+    ] {
+        let (mut buffer, mut other) = (Vec::new(), b"left over".to_vec());
+        let letters = read(path.as_bytes(), &mut buffer).unwrap().letters;
+        let found = without_parameters(letters, &mut other).map(Result::unwrap);
+        let texts = found.map(|found| (found.letters, found.resolved));
+        assert_eq!(
+            texts,
+            expected.map(|(letters, resolved)| (letters.as_bytes(), resolved.as_bytes())),
+            "{path}"
+        );
+    }
+    assert_eq!(without_parameters(b"/;x/..", &mut Vec::new()), Some(Err(PathFault::Climbs)));
+}
+
+#[test]
 fn queries_stay_whole() {
     for (target, path, query) in [("/a?b?c", "/a", "?b?c"), ("/a", "/a", ""), ("?b", "", "?b"), ("", "", "")]
     {

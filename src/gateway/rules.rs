@@ -2,8 +2,8 @@
 
 use super::balance::{Chosen, Member, Members, Set};
 use super::directives::{Check, Directives, HostField, RouteLine};
-use super::path::{PathFault, behind_prefix, read, split_query};
-use super::table::{HostMatch, Table};
+use super::path::{PathFault, Readings, behind_prefix, read, split_query, without_parameters};
+use super::table::{HostMatch, HostRoutes, Table};
 use super::upstream::{Change, Numbers, Standing, Upstream};
 use crate::http::target::Authority;
 use std::net::IpAddr;
@@ -127,14 +127,17 @@ impl Gateway {
         let (path, _) = split_query(target);
         let readings = read(path, buffer).map_err(Miss::Refused)?;
         let found = host.route(readings.letters);
-        // Both readings are equal without `..` segments.
-        if readings.letters.len() != readings.resolved.len() && found != host.route(readings.resolved) {
+        if !stays(host, found, &readings) {
             return Err(Miss::Refused(PathFault::Climbs));
         }
-        let (index, prefix_bytes) = found.ok_or(Miss::Path)?;
-        if readings.climbs_above(prefix_bytes) {
-            return Err(Miss::Refused(PathFault::Climbs));
+        if let Some(without) = without_parameters(readings.letters, &mut Vec::new()) {
+            let stays = without
+                .is_ok_and(|without| found == host.route(without.letters) && stays(host, found, &without));
+            if !stays {
+                return Err(Miss::Refused(PathFault::Parameters));
+            }
         }
+        let (index, _) = found.ok_or(Miss::Path)?;
         let route = &self.routes[index];
         let path_at = match &*route.strip {
             [] => 0,
@@ -191,6 +194,13 @@ impl Gateway {
         }
         routes
     }
+}
+
+/// Whether a path resolves to the route of its letters, and never leads above the prefix of that route.
+fn stays(host: HostRoutes<'_>, found: Option<(usize, usize)>, readings: &Readings<'_>) -> bool {
+    // Both readings are equal without `..` segments.
+    let is_same = readings.letters.len() == readings.resolved.len() || found == host.route(readings.resolved);
+    is_same && found.is_none_or(|(_, prefix_bytes)| !readings.climbs_above(prefix_bytes))
 }
 
 impl GatewayRoute {
