@@ -64,6 +64,33 @@ fn attack_in(media_type: &str) -> String {
     }
 }
 
+/// A part of a form is its field, with the name of its file, which stands in a header line.
+#[test]
+fn guard_11_an_upload_is_allowed_by_the_name_of_its_field() {
+    let part = |disposition: &str| {
+        format!("--xyz\r\nContent-Disposition: form-data; {disposition}\r\n\r\nhello\r\n--xyz--\r\n")
+    };
+    let (own, other) = (part("name=\"f\"; filename=\"a.php\""), part("name=\"g\"; filename=\"a.php\""));
+    let turned = part("filename=a.php; name=f");
+    for (lines, own_status, other_status) in [
+        ("detect allow file_upload path / param f", 200, 400),
+        ("detect allow file_upload path / param content-disposition", 200, 200),
+        ("detect allow file_upload path / param h", 400, 400),
+        ("detect allow sqli path / param f", 400, 400),
+    ] {
+        let guarded = Guarded::start(&format!("detect block\n{lines}\n"));
+        for (body, status) in [(&own, own_status), (&turned, own_status), (&other, other_status)] {
+            assert_eq!(post(&guarded, &of_type(MULTIPART), body.as_bytes()), status, "{lines}: {body}");
+        }
+    }
+    let scratch = Scratch::new();
+    let control = scratch.join("control");
+    let guarded = Guarded::with_options("detect block\n", &["--control", &control]);
+    assert_eq!(post(&guarded, &of_type(MULTIPART), own.as_bytes()), 400);
+    let told = run(&["ctl", "--control", &control, "--json", "events"]).out;
+    assert!(told.contains("\"context\":\"body:f:Content-Disposition\""), "{told}");
+}
+
 /// Trailers are looked at like the fields of a head, for servers that make no difference.
 #[test]
 fn guard_11_trailers_are_looked_at() {

@@ -131,15 +131,26 @@ impl Detector {
         match part.kind {
             PartKind::Operator => self.note_operator(part.bytes, findings),
             PartKind::Name => self.scan_name(Context::Body, part.bytes, scratch, findings),
-            PartKind::Value | PartKind::Header | PartKind::FileName | PartKind::Text => {
+            PartKind::Header => self.scan_header(part, scratch, findings),
+            PartKind::Value | PartKind::FileName | PartKind::Text => {
                 self.scan_value(Context::Body, part.field, part.bytes, scratch, findings);
             }
         }
     }
 
+    /// Scans the value of a header line of a part of multipart/form-data. A line `allow` names the part, or the header line.
+    fn scan_header(&self, part: &Part<'_>, scratch: &mut Scratch, findings: &mut Findings) {
+        let on = self.categories_for(&[part.field, part.header], findings);
+        let name = match part.field {
+            b"" => part.header.to_vec(),
+            field => [field, b":", part.header].concat(),
+        };
+        self.scan_in(on, (Context::Body, &name), part.bytes, scratch, findings);
+    }
+
     /// Looks at a name alone.
     pub fn scan_name(&self, context: Context, name: &[u8], scratch: &mut Scratch, findings: &mut Findings) {
-        let on = self.categories_for(name, findings);
+        let on = self.categories_for(&[name], findings);
         let granted = findings.spend(context, name.len());
         self.scan_text(context, name, &name[..granted], on, scratch, findings);
     }
@@ -153,7 +164,19 @@ impl Detector {
         scratch: &mut Scratch,
         findings: &mut Findings,
     ) {
-        let on = self.categories_for(name, findings);
+        let on = self.categories_for(&[name], findings);
+        self.scan_in(on, (context, name), value, scratch, findings);
+    }
+
+    /// Scans a value for these categories.
+    fn scan_in(
+        &self,
+        on: Categories,
+        (context, name): (Context, &[u8]),
+        value: &[u8],
+        scratch: &mut Scratch,
+        findings: &mut Findings,
+    ) {
         let granted = findings.spend(context, value.len());
         let value = &value[..granted];
         let unescaped = escaped_json(context, value);
@@ -176,7 +199,7 @@ impl Detector {
 
     /// Records a JSON key that is an operator of MongoDB: a threat by itself, if that category is scanned.
     pub fn note_operator(&self, key: &[u8], findings: &mut Findings) {
-        if !self.categories_for(key, findings).contains(Category::Nosql) {
+        if !self.categories_for(&[key], findings).contains(Category::Nosql) {
             return;
         }
         findings.add_value(vec![Finding {
@@ -190,11 +213,12 @@ impl Detector {
         }]);
     }
 
-    /// The categories to scan in a field.
-    fn categories_for(&self, name: &[u8], findings: &Findings) -> Categories {
+    /// The categories to scan in a field, which may have several names.
+    fn categories_for(&self, names: &[&[u8]], findings: &Findings) -> Categories {
         let lines = findings.allowed.iter().filter_map(|place| self.rules.allow.get(*place));
         let lines = lines.filter(|line| {
-            line.param.as_ref().is_none_or(|param| name.eq_ignore_ascii_case(param.as_bytes()))
+            let is_named = |param: &str| names.iter().any(|name| name.eq_ignore_ascii_case(param.as_bytes()));
+            line.param.as_deref().is_none_or(is_named)
         });
         lines.fold(findings.categories, |on, line| on.without(Categories::of(line.category)))
     }

@@ -285,14 +285,14 @@ impl Json {
         if self.in_key {
             // A key below a key is the same as a path of both.
             if std::mem::take(&mut self.is_constructor) && self.window.bytes() == b"prototype" {
-                out(Part { kind: PartKind::Name, field: b"", bytes: b"constructor.prototype" });
+                out(Part { kind: PartKind::Name, field: b"", header: b"", bytes: b"constructor.prototype" });
             }
             self.key.set(self.window.bytes());
             if self.is_of_query() && !self.window.is_cut() {
                 self.window.clear();
             } else if is_operator(self.window.bytes()) && !self.window.is_cut() {
                 let key = self.key.as_bytes();
-                out(Part { kind: PartKind::Operator, field: key, bytes: key });
+                out(Part { kind: PartKind::Operator, field: key, header: b"", bytes: key });
             }
         }
         self.show_end(self.kind(), out);
@@ -452,11 +452,11 @@ impl Json {
     fn show(&mut self, kind: PartKind, bytes: &[u8], out: &mut Sink<'_>) {
         let Json { window, key, .. } = self;
         let field = if kind == PartKind::Name { &[] } else { key.as_bytes() };
-        window.push(bytes, &mut |bytes| out(Part { kind, field, bytes }));
+        window.push(bytes, &mut |bytes| out(Part { kind, field, header: b"", bytes }));
     }
 
     fn show_end(&mut self, kind: PartKind, out: &mut Sink<'_>) {
         let Json { window, key, .. } = self;
-        window.end(&mut |bytes| out(Part { kind, field: key.as_bytes(), bytes }));
+        window.end(&mut |bytes| out(Part { kind, field: key.as_bytes(), header: b"", bytes }));
     }
 }

@@ -98,10 +98,13 @@ impl Multipart {
             (Place::Payload, Content::Binary) => runs.push(bytes, field, out),
             (Place::Payload, Content::Json) => json.push(bytes, out),
             (Place::Payload, Content::Text | Content::Form) => {
-                window.push(bytes, &mut |bytes| out(Part { kind: PartKind::Value, field, bytes }));
+                window
+                    .push(bytes, &mut |bytes| out(Part { kind: PartKind::Value, field, header: b"", bytes }));
             }
             (Place::Outside | Place::Delimiter | Place::Headers, _) => {
-                window.push(bytes, &mut |bytes| out(Part { kind: PartKind::Text, field: b"", bytes }));
+                window.push(bytes, &mut |bytes| {
+                    out(Part { kind: PartKind::Text, field: b"", header: b"", bytes })
+                });
             }
         }
     }
@@ -112,7 +115,7 @@ impl Multipart {
         let field = name.as_bytes();
         let kind = if *place == Place::Payload { PartKind::Value } else { PartKind::Text };
         window.trim_line_end();
-        window.end(&mut |bytes| out(Part { kind, field, bytes }));
+        window.end(&mut |bytes| out(Part { kind, field, header: b"", bytes }));
         runs.end(field, out);
         json.end(out);
         self.name.clear();
@@ -124,9 +127,10 @@ impl Multipart {
     fn line(&mut self, rest: &[u8], out: &mut Sink<'_>) -> usize {
         let line = memchr(b'\n', rest);
         let len = line.map_or(rest.len(), |at| at + 1);
-        let Multipart { window, header, .. } = self;
-        let field = header.as_bytes();
-        window.push(&rest[..len], &mut |bytes| out(Part { kind: PartKind::Header, field, bytes }));
+        let Multipart { window, header, name, .. } = self;
+        window.push(&rest[..len], &mut |bytes| {
+            out(Part { kind: PartKind::Header, field: name.as_bytes(), header: header.as_bytes(), bytes })
+        });
         if line.is_some() {
             self.end_line(out);
         }
@@ -173,7 +177,7 @@ impl Multipart {
     }
 
     fn show_line(&mut self, out: &mut Sink<'_>) {
-        self.window.end(&mut |bytes| out(Part { kind: PartKind::Text, field: b"", bytes }));
+        self.window.end(&mut |bytes| out(Part { kind: PartKind::Text, field: b"", header: b"", bytes }));
     }
 
     /// A header line is in the window.
@@ -189,13 +193,23 @@ impl Multipart {
             }
             let value = line[value_at..].trim_ascii();
             if header.as_bytes().eq_ignore_ascii_case(b"content-disposition") {
+                // The name may stand behind the name of a file.
                 for_each_parameter(value, |key, given| {
                     if key.eq_ignore_ascii_case(b"name") {
                         name.set(given);
-                        out(Part { kind: PartKind::Name, field: given, bytes: given });
+                    }
+                });
+                for_each_parameter(value, |key, given| {
+                    if key.eq_ignore_ascii_case(b"name") {
+                        out(Part { kind: PartKind::Name, field: given, header: b"", bytes: given });
                     } else if key.eq_ignore_ascii_case(b"filename") || key.eq_ignore_ascii_case(b"filename*")
                     {
-                        out(Part { kind: PartKind::FileName, field: name.as_bytes(), bytes: given });
+                        out(Part {
+                            kind: PartKind::FileName,
+                            field: name.as_bytes(),
+                            header: b"",
+                            bytes: given,
+                        });
                     }
                 });
             }
@@ -203,10 +217,9 @@ impl Multipart {
                 *content = content_of(value);
             }
         }
-        let field = header.as_bytes();
         window.end(&mut |bytes| {
             let bytes = bytes[value_at..].trim_ascii();
-            out(Part { kind: PartKind::Header, field, bytes });
+            out(Part { kind: PartKind::Header, field: name.as_bytes(), header: header.as_bytes(), bytes });
         });
     }
 

@@ -10,7 +10,7 @@ pub enum PartKind {
     Name,
     /// The value of a field, a JSON string, the payload of a part.
     Value,
-    /// The value of a header line of a part of multipart/form-data; the field is the name of the header.
+    /// The value of a header line of a part of multipart/form-data; the field is the name of the part, if it is known by then.
     Header,
     /// A file name that the client gives.
     FileName,
@@ -27,6 +27,8 @@ pub struct Part<'a> {
     pub kind: PartKind,
     /// The name of the field, at most [`FIELD_BYTES_MAX`] bytes; empty without one.
     pub field: &'a [u8],
+    /// The name of the header line, of a [`PartKind::Header`].
+    pub header: &'a [u8],
     /// The bytes as the application reads them: unescaped once.
     pub bytes: &'a [u8],
 }

@@ -19,7 +19,9 @@ fn shown<'a>(media_type: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> Ve
             PartKind::Text => 'T',
             PartKind::Operator => 'O',
         };
-        shown.push(format!("{letter} {}={}", part.field.escape_ascii(), part.bytes.escape_ascii()));
+        let (field, header) = (part.field.escape_ascii(), part.header.escape_ascii());
+        let colon = if part.field.is_empty() || part.header.is_empty() { "" } else { ":" };
+        shown.push(format!("{letter} {field}{colon}{header}={}", part.bytes.escape_ascii()));
     };
     pieces.into_iter().for_each(|piece| walker.push(piece, &mut take));
     walker.end(&mut take);
@@ -179,12 +181,12 @@ fn guard_11_multipart_is_shown_by_header_and_payload() {
         body,
         &[
             "N a=a",
-            r#"H Content-Disposition=form-data; name=\"a\""#,
+            r#"H a:Content-Disposition=form-data; name=\"a\""#,
             r"V a=one\r\ntwo",
             "N f=f",
             r#"F f=..\\evil\".php"#,
-            r#"H content-disposition=form-data; name=\"f\"; filename=\"..\\evil\\\".php\""#,
-            "H Content-Type=application/json",
+            r#"H f:content-disposition=form-data; name=\"f\"; filename=\"..\\evil\\\".php\""#,
+            "H f:Content-Type=application/json",
             "N k=k",
             "V k=v",
         ],
@@ -203,8 +205,8 @@ fn guard_11_binary_parts_show_their_printable_runs() {
         &[
             "N f=f",
             "F f=x.png",
-            "H Content-Disposition=form-data; name=f; filename=x.png",
-            "H Content-Type=image/png",
+            "H f:Content-Disposition=form-data; name=f; filename=x.png",
+            "H f:Content-Type=image/png",
             "T f=<?php system(1);?>",
         ],
     );
@@ -237,7 +239,7 @@ fn ours_11_multipart_hides_nothing() {
                 "H Content-Disposition=form-data;",
                 "N a=a",
                 "F a=b",
-                r#"H Content-Disposition=name=\"a\"; filename=b"#,
+                r#"H a:Content-Disposition=name=\"a\"; filename=b"#,
                 "V a=c",
             ],
         ),
