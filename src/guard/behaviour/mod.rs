@@ -29,6 +29,9 @@ use throttles::Pace;
 /// The reason of a ban (guard semantics, section 10).
 const REASON: &str = "behavioral_violation";
 
+/// An automaton reports a match one byte late, so it gets a byte behind the last one that patterns see.
+const SEEN_BYTES_MAX: usize = BODY_BYTES_MAX + 1;
+
 /// All rules of a guard file.
 #[derive(Debug)]
 pub struct Behaviour {
@@ -323,7 +326,7 @@ impl Watch {
 
     /// Feeds decoded bytes of the body.
     pub fn feed(&mut self, bytes: &[u8]) {
-        let bytes = &bytes[..bytes.len().min(BODY_BYTES_MAX - self.seen)];
+        let bytes = &bytes[..bytes.len().min(SEEN_BYTES_MAX - self.seen)];
         self.seen += bytes.len();
         let behaviour = &self.behaviour;
         let mut keeps = false;
@@ -339,7 +342,8 @@ impl Watch {
             }
         }
         if keeps {
-            self.document.extend_from_slice(bytes);
+            let room = BODY_BYTES_MAX - self.document.len();
+            self.document.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
     }
 
@@ -350,7 +354,7 @@ impl Watch {
 
     /// Whether more of the body is of interest.
     pub fn wants_more(&self) -> bool {
-        !self.bodies.is_empty() && self.seen < BODY_BYTES_MAX
+        !self.bodies.is_empty() && self.seen < SEEN_BYTES_MAX
     }
 
     /// Ends the body, or its watched part; `whole` if that is all of it. Counts the response.

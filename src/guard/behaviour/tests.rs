@@ -256,3 +256,27 @@ fn guard_10_no_more_of_a_body_is_kept_than_is_looked_at() {
         Guarded::new("behaviour return status:200 1").ask("192.0.2.1", "GET", "/a", 0).watch.unwrap();
     assert!(!watch.begin(200, asker, at(0)), "a status needs no body");
 }
+
+#[test]
+#[cfg_attr(not(feature = "detection"), ignore = "needs the feature detection")]
+fn guard_10_a_match_may_end_at_the_last_byte_that_patterns_see() {
+    for pattern in ["needle", "regex:ne+dle"] {
+        for (end, matches) in
+            [(BODY_BYTES_MAX - 1, true), (BODY_BYTES_MAX, true), (BODY_BYTES_MAX + 1, false)]
+        {
+            let body = "x".repeat(end - 6) + "needle, and more";
+            for cut in [end - 3, end, end + 1] {
+                let guarded = Guarded::new(&format!("behaviour return {pattern} 1"));
+                let (first, second) = body.split_at(cut);
+                (0..2).for_each(|_| guarded.exchange("/a", 200, &[first, second], false));
+                assert_eq!(guarded.actions().len(), usize::from(matches), "{pattern} {end} {cut}");
+            }
+        }
+    }
+    // A document of that length is whole.
+    let guarded = Guarded::new("behaviour return json:a==b 1");
+    let mut watch = guarded.ask("192.0.2.1", "GET", "/a", 0).watch.unwrap();
+    assert!(watch.begin(200, asker, at(0)));
+    watch.feed(&vec![b' '; BODY_BYTES_MAX]);
+    assert!(watch.wants_more(), "its end is awaited");
+}
