@@ -100,6 +100,10 @@ fn faults_say_what_was_expected() {
         ("app.example/ -> a health GET healthz every 5s", "expected a path such as /healthz"),
         ("app.example/ -> a health get /x every 5s", "expected a method such as GET"),
         ("app.example/ -> a health GET /x every 5", "a time with its unit"),
+        ("app.example/ -> a health GET /x every 1ms", "health: expected a time of at least 50ms"),
+        ("app.example/ -> a lest", "did you mean the option least?"),
+        ("app.example/ -> a rond-robin", "did you mean the option round-robin?"),
+        ("app.example/ -> a weight 2 bakup", "did you mean the option backup?"),
         ("app.example/ -> a health GET /x 5s", "expected every"),
         ("app.example/ -> a health GET /x every 5s timeout 6s", "no longer than"),
         ("app.example/ -> a health GET /x every 5s status 99", "expected statuses"),
@@ -133,6 +137,16 @@ fn all_faults_are_told_at_once_with_their_lines() {
     let found: Vec<(u32, &str)> = problems.iter().map(|problem| (problem.line, &*problem.message)).collect();
     assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 5, 6, 8]);
     assert!(found[1].1.contains("a:80/ again: expected once, and line 4 has it"), "{found:?}");
+}
+
+#[test]
+fn upstreams_may_have_names_like_options() {
+    for line in
+        ["a/ -> lest", "a/ -> a lest:80", "a/ -> a lest.internal", "a/ -> host1 host2", "a/ -> a backend"]
+    {
+        let directives = parse(line.as_bytes());
+        assert!(directives.is_ok(), "{line}: {directives:?}");
+    }
 }
 
 #[test]

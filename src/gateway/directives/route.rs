@@ -8,6 +8,7 @@ use crate::gateway::upstream::{FAILING_STATUSES, FailOn, PassiveRules};
 use crate::http::fields::is_token;
 use crate::http::idna;
 use crate::http::target::{Authority, Target};
+use crate::nearest::nearest;
 use crate::words::{Optional, Words, duration, number, shown};
 
 /// Most further upstreams that are tried for one request (chosen).
@@ -32,6 +33,9 @@ const SLOW_START_MS: u64 = 10_000;
 
 /// Further upstreams that are tried (chosen: more would pass a request that kills its server on to all of them).
 const RETRIES: u8 = 1;
+
+/// Shortest time between two checks (chosen: shorter ones are a load, and no server is back sooner).
+const CHECK_EVERY_MS_MIN: u64 = 50;
 
 /// The longest time-out of one check (chosen); it is not longer than the time between two checks.
 const CHECK_TIMEOUT_MS: u64 = 5_000;
@@ -158,6 +162,13 @@ fn upstreams(route: &mut RouteLine, words: &mut Words) -> Result<(), String> {
     };
     while route.upstreams.is_empty() || !is_option(words) {
         let text = words.value(EXPECTED_UPSTREAM)?;
+        // The first word behind the arrow is an upstream, whatever it looks like.
+        if let Some(option) = misspelt(&text).filter(|_| !route.upstreams.is_empty()) {
+            return Err(format!(
+                "{}: did you mean the option {option}? An upstream of that name is written with its port",
+                shown(&text)
+            ));
+        }
         let Some(authority) = authority(&text) else {
             let hint = if text.contains("://") { " (without a scheme: upstreams speak HTTP)" } else { "" };
             let expected = idna::expected(&text, EXPECTED_UPSTREAM);
@@ -185,6 +196,15 @@ fn upstreams(route: &mut RouteLine, words: &mut Words) -> Result<(), String> {
     }
 }
 
+/// The option that a word probably means: an upstream without a port and a dot that has nearly the name of an option, and is none
+/// of several that are numbered, such as host1.
+fn misspelt(text: &str) -> Option<&'static str> {
+    match text.contains(|char: char| matches!(char, ':' | '.') || char.is_ascii_digit()) {
+        true => None,
+        false => nearest(text, OPTIONS.iter().map(|(name, _)| *name).chain(["backup"])),
+    }
+}
+
 fn balance(route: &mut RouteLine, balance: Balance) -> Result<(), String> {
     route.balance = balance;
     Ok(())
@@ -202,6 +222,9 @@ fn health(route: &mut RouteLine, words: &mut Words) -> Result<(), String> {
     }
     words.expect("every", "health GET /healthz every 5s")?;
     let every_ms = duration(&words.value("a time such as 5s")?)?;
+    if every_ms < CHECK_EVERY_MS_MIN {
+        return Err(format!("health: expected a time of at least {CHECK_EVERY_MS_MIN}ms between two checks"));
+    }
     let (rise, fall) = RISE_AND_FALL;
     let timeout_ms = every_ms.min(CHECK_TIMEOUT_MS);
     let statuses = vec![WELL];
