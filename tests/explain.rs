@@ -384,7 +384,8 @@ fn gateway_14_explain_agrees_with_the_gateway() {
     );
     let rules = scratch.file(
         "guard.conf",
-        "ban 203.0.113.0/24\nlimit 6000/1m per client path /api/\ncsrf protect path /forms/\n",
+        "ban 203.0.113.0/24\nlimit 6000/1m per client path /api/\ncsrf protect path /forms/\n\
+         behaviour usage 600 in 1m path /api/\n",
     );
     let options = ["--gateway", &routes, "--guard", &rules, "--block", "blocked.test"];
     let weir = Weir::start_bare(&options);
@@ -423,9 +424,15 @@ fn gateway_14_explain_agrees_with_the_gateway() {
         format!("  upstream 127.0.0.2:{gone}: backup, weight 1\n"),
         "  sent as GET /x, Host: app.test\n  fields whose names hold an underscore are dropped\n".to_owned(),
         "  counted by guard:2: limit 6000/1m per client path /api/\n".to_owned(),
+        "  watched by guard:4: behaviour\n".to_owned(),
     ] {
         assert!(sent.contains(&part), "{part} in {sent}");
     }
+    let form = run(&[&options[..], &["explain", "app.test/forms/x"]].concat()).out;
+    assert!(
+        form.contains("  protected by guard:3: csrf protect\n") && !form.contains("watched by"),
+        "{form}"
+    );
     let banned = run(&[&options[..], &["explain", "--client", "203.0.113.7", "app.test/"]].concat());
     assert!(banned.code == 1 && banned.out.contains("by banned:guard:1"), "{}", banned.said());
 }

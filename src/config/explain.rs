@@ -191,7 +191,7 @@ impl Verdicts<'_> {
         } else {
             let by = authority.and_then(|authority| self.allowing_rule(&authority));
             let why = by.map_or("no rule forbids it".to_owned(), |rule| format!("by {rule}"));
-            (format!("allowed: {asked}\n  {why}\n{}", self.counters()), true)
+            (format!("allowed: {asked}\n  {why}\n{}", self.counters(false)), true)
         };
         (text + &addresses, allowed)
     }
@@ -212,13 +212,13 @@ impl Verdicts<'_> {
         text.push_str(&upstreams);
         if !self.trial.dialled.is_empty() {
             text.push_str(&sent);
-            text.push_str(&self.counters());
+            text.push_str(&self.counters(true));
         }
         (text, allowed)
     }
 
-    /// The limits that count the request; only the running weir knows their counts.
-    fn counters(&self) -> String {
+    /// The lines of the guard file that count the request, or ask for a token; only the running weir knows their counts.
+    fn counters(&self, at_gateway: bool) -> String {
         let (Some(guard), Some(authority)) = (&self.trial.guard, self.request.authority) else {
             return String::new();
         };
@@ -233,14 +233,22 @@ impl Verdicts<'_> {
             path,
             method: &self.request.method,
         };
+        let mut text = String::new();
         if let Some(line) = guard.exempting(self.client) {
-            return format!("  not counted, by guard:{line}: the client is exempt\n");
+            let _ = writeln!(text, "  not counted, by guard:{line}: the client is exempt");
         }
-        let covering = guard.covering(&subject, &mut Vec::new());
-        covering.iter().fold(String::new(), |mut text, (line, directive)| {
+        let mut scratch = Vec::new();
+        for (line, directive) in guard.covering(&subject, &mut scratch) {
             let _ = writeln!(text, "  counted by guard:{line}: {directive}");
-            text
-        })
+        }
+        for line in guard.watching(&subject, &mut scratch) {
+            let _ = writeln!(text, "  watched by guard:{line}: behaviour");
+        }
+        // Of a forward proxy no token is asked for.
+        if let Some(line) = guard.protecting_line(&subject, &mut scratch).filter(|_| at_gateway) {
+            let _ = writeln!(text, "  protected by guard:{line}: csrf protect");
+        }
+        text
     }
 
     /// The lines for a request for which no address was dialled.

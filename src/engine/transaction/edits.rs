@@ -123,7 +123,7 @@ fn stands_for_proxies(name: &str) -> bool {
     begins || OF_PROXIES.iter().any(|known| is(name, known))
 }
 
-/// Whether a gateway forwards no field of this name, whoever has sent it.
+/// Whether a gateway forwards no field of this name, from strangers and trusted proxies alike.
 fn is_never_forwarded(name: &str, allows_underscores: bool) -> bool {
     // No proxy spells a field of its own with an underscore, and a trusted one may pass on that of a stranger.
     let is_disguised = name.contains('_') && (!allows_underscores || stands_for_proxies(name));

@@ -69,9 +69,12 @@ mod with {
             let built =
                 dense::Builder::new().configure(config).syntax(syntax).thompson(nfa).build(expression);
             let automaton = built.map_err(|error| {
-                let message = error.to_string();
-                let source = std::error::Error::source(&error).map(|source| source.to_string());
-                let message = source.unwrap_or(message);
+                // The innermost cause names what is wrong, in its last line.
+                let mut cause: &dyn std::error::Error = &error;
+                while let Some(inner) = cause.source() {
+                    cause = inner;
+                }
+                let message = cause.to_string();
                 let line = message.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
                 format!(
                     "expected a regular expression without look-around and back-references: {}",

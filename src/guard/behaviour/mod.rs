@@ -130,6 +130,11 @@ impl Behaviour {
         self.rules.is_empty()
     }
 
+    /// The lines of the rules for a request. `covers` returns whether a scope contains it.
+    pub fn covering(&self, covers: impl Fn(&Scope) -> bool) -> Vec<u32> {
+        self.rules.iter().filter(|rule| covers(&rule.scope)).map(|rule| rule.line).collect()
+    }
+
     /// Records a request that is about to be forwarded. `covers` returns whether a scope contains it.
     pub fn request<'a>(
         self: &Arc<Self>,

@@ -280,3 +280,14 @@ fn guard_10_a_match_may_end_at_the_last_byte_that_patterns_see() {
     watch.feed(&vec![b' '; BODY_BYTES_MAX]);
     assert!(watch.wants_more(), "its end is awaited");
 }
+
+#[test]
+#[cfg_attr(not(feature = "detection"), ignore = "needs the feature detection")]
+fn a_faulty_expression_is_told_with_its_reason() {
+    for (expression, reason) in
+        [("(", "unclosed group"), ("a{2,1}", "invalid repetition"), ("(?=a)", "look-around")]
+    {
+        let problems = parse(format!("behaviour return regex:{expression} 1").as_bytes()).unwrap_err();
+        assert!(problems[0].message.contains(reason), "{expression}: {problems:?}");
+    }
+}

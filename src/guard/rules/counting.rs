@@ -312,10 +312,9 @@ impl Counting {
     pub(super) fn covering<'g>(
         &'g self,
         subject: &Subject<'_>,
-        scratch: &mut Vec<u8>,
+        path: Option<&EitherPath<'_>>,
     ) -> Vec<(u32, &'g str)> {
-        let path = subject.path.map(|path| EitherPath::new(path, scratch));
-        let covering = self.counters.iter().filter(|counter| counter.covers(subject, path.as_ref()));
+        let covering = self.counters.iter().filter(|counter| counter.covers(subject, path));
         covering.map(|counter| (counter.line, &*counter.text)).collect()
     }
 

@@ -385,7 +385,24 @@ impl Guard {
         if self.is_exempt(subject.client) {
             return Vec::new();
         }
-        self.counting.covering(subject, scratch)
+        let path = subject.path.map(|path| EitherPath::new(path, scratch));
+        self.counting.covering(subject, path.as_ref())
+    }
+
+    /// The lines `behaviour` for a request; none for exempt clients.
+    pub fn watching(&self, subject: &Subject<'_>, scratch: &mut Vec<u8>) -> Vec<u32> {
+        if self.is_exempt(subject.client) {
+            return Vec::new();
+        }
+        let path = subject.path.map(|path| EitherPath::new(path, scratch));
+        self.behaviour.covering(|scope| scope.covers(subject, path.as_ref()))
+    }
+
+    /// The line that demands a token for a request.
+    pub fn protecting_line(&self, subject: &Subject<'_>, scratch: &mut Vec<u8>) -> Option<u32> {
+        let path = subject.path.map(|path| EitherPath::new(path, scratch));
+        let covers = |line: &&CsrfLine| line.scope.covers(subject, path.as_ref());
+        self.protected.iter().find(covers).map(|line| line.place.line)
     }
 
     /// The counters of a client for all its requests.
