@@ -2,6 +2,7 @@
 
 use super::brackets::behind_group;
 use super::markup::is_script_with_means;
+use super::places::is_behind_prompt;
 use super::sources::is_condition_of_source;
 use super::speech::{begins_statement, begins_value};
 use super::words::{holds, is_blank, is_spoken, is_word, words, words_before};
@@ -120,19 +121,6 @@ pub(super) fn is_no_subject(text: &[u8], range: Range<usize>) -> bool {
     words(&text[range.end..]).filter(|word| is_spoken(word)).count() < MENTION_WORDS
 }
 
-/// The link has content; editors of pages write links to nothing (`javascript:void(0)`).
-pub(super) fn is_no_empty_link(text: &[u8], range: Range<usize>) -> bool {
-    let link = &text[range.start..];
-    if link.starts_with(b"javascript:history.") {
-        return false;
-    }
-    let empty = [&b"javascript:void(0)"[..], b"javascript: void(0)", b"javascript:;"];
-    !empty.iter().any(|empty| {
-        let rest = link.strip_prefix(*empty);
-        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'"' | b'\'' | b' ' | b'+' | b';' | b'>')))
-    })
-}
-
 /// Scripts that load others are attacks where the value begins with markup or breaks out of a string, and code in a text.
 pub(super) fn runs_in_markup(text: &[u8], range: Range<usize>) -> bool {
     matches!(text.trim_ascii_start().first(), Some(b'<' | b'"' | b'\'' | b'`' | b'$'))
@@ -152,6 +140,7 @@ pub(super) fn leads_shortly(text: &[u8], range: Range<usize>) -> bool {
         opens && (lead.last().is_some_and(u8::is_ascii_alphabetic) || has_words_behind_span(text, &range));
     let closes = || memchr::memchr_iter(b'`', &text[..range.start]).count() % 2 == 1;
     let ends_span = text[range.start] == b'`' && (closes() || text[..range.start].ends_with(b"``"));
+    let is_script = is_script || is_behind_prompt(&text[..range.start], &text[range.start..]);
     let is_short = lead.len() <= SHORT_LEAD && words <= 2 && !is_script && !is_markdown && !ends_span;
     is_short || ends_sentence(text, &range)
 }

@@ -25,6 +25,8 @@ mod markup;
 #[cfg(feature = "detection")]
 mod ordinary_files;
 #[cfg(feature = "detection")]
+mod places;
+#[cfg(feature = "detection")]
 mod queries;
 #[cfg(feature = "detection")]
 mod request;

@@ -2,10 +2,9 @@
 
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Xss;
-use crate::guard::detection::confirm::{
-    breaks_out, breaks_out_of_script, is_no_empty_link, is_no_mention, runs_in_markup,
-};
+use crate::guard::detection::confirm::{breaks_out, breaks_out_of_script, is_no_mention, runs_in_markup};
 use crate::guard::detection::markup::is_handler_with_means;
+use crate::guard::detection::places::is_link;
 use crate::guard::detection::speech::Talk;
 
 const fn xss(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
@@ -36,7 +35,7 @@ pub(super) const TABLE: &[Signature] = &[
         &["pt:", "pt\t:", "pt :", "script"],
         r#"(?:j\s*a\s*v\s*a|v\s*b|l\s*i\s*v\s*e)\s*s\s*c\s*r\s*i\s*p\s*t\s*:(?:\s*[\w$.\[\]'"+]+[(`\[=]|[('"!+\-\[{~/`%]|\s*//|\s*(?:throw|var|let|new|with|import|confirm|alert)\b\s*[^\s.,])"#,
     ).with(&[":"])
-    .confirmed(is_no_empty_link),
+    .confirmed(is_link),
     xss("xss_data_page", &["data:"], r"data:\s*(?:text/html|application/xhtml\+xml|text/javascript|application/javascript|application/x-javascript)\s*[;,]"),
     xss(
         "xss_frame",
