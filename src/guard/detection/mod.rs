@@ -13,6 +13,8 @@ mod category;
 #[cfg(feature = "detection")]
 mod confirm;
 #[cfg(feature = "detection")]
+mod declarations;
+#[cfg(feature = "detection")]
 mod detector;
 #[cfg(feature = "detection")]
 mod discussion;

@@ -6,6 +6,7 @@ use crate::guard::detection::category::Category::{
 };
 use crate::guard::detection::category::Context;
 use crate::guard::detection::confirm::{breaks_out, is_no_prose, is_no_remark};
+use crate::guard::detection::declarations::is_file_that_runs;
 use crate::guard::detection::places::is_begin_of_node;
 use crate::guard::detection::queries::{is_no_listing, is_no_query, is_no_shown_filter, is_no_whole_path};
 use crate::guard::detection::sources::{is_code_that_runs, is_in_no_definition};
@@ -31,7 +32,7 @@ pub(super) const TABLE: &[Signature] = &[
     ).excused(Talk::Paste),
     Signature::new(Template, "template_el", &["${", "#{", "%{", "*{", "@{", "~{"], r#"[$#%*@~]\{\s*(?:t\s*\(|new\s+\w+[.(]|#\w+[.\[=(]|\(#|@[\w.]+@|applicationscope|sessionscope|requestscope|pagecontext|pagescope|initparam|facescontext|header(?:values)?\[|param(?:values)?[.\[]|cookie\[|''\.|""\.|'[^']*'\.(?:getclass|class|tostring)|"[^"]*"\.(?:getclass|class|tostring)|\(?\w+\)?\.getclass|class\.|request\.(?:getclass|class)|self\.|bean\.|system\.|runtime\.|script:|url:|dns:|\d+\s*\*|@print|@?eval\s*\(|@?system\s*\(|phpinfo|@?md5\s*\(|@?assert|@?file_)"#).excused(Talk::Paste),
     Signature::new(CodeInjection, "code_jndi", &["jndi", "${lower", "${upper", ":-", "${env", "${sys", "${date", "${::"], r"\$\{\s*jndi\s*:\s*(?:\$|[\w-]+:[/\\]*[\w$\[{%@-])|\bjndi:(?:ldaps?|rmi|dns|iiop|corba|nis|nds|https?):?[/\\]*[\w$\[{%@-]|\$\{(?:lower|upper):\W?\w{0,4}\}|\$\{(?:[\w.:]*:)?:?-['\x22]?[jndilrmaps:/]{1,4}['\x22]?\}[\w$]|\$\{[^{}]{0,60}\}(?:ndi|di|i|dap|map):|\$\{(?:env|sys|date|main|ctx|java|bundle):[\w.]*:-\w*\}|j\$\{[^}]*\}ndi|jn\$\{").excused(Talk::Never),
-    Signature::new(CodeInjection, "code_php_tag", &["<?"], r"<\?(?:php\b|=\s*[$@`(\x27\x22]?\w|\s*(?:system|exec|eval|echo|print|passthru|phpinfo|shell_exec|include|require|assert|[@$(`][@$(`]?\w{2}))"),
+    Signature::new(CodeInjection, "code_php_tag", &["<?"], r"<\?(?:php\b|=\s*[$@`(\x27\x22]?\w|\s*(?:system|exec|eval|echo|print|passthru|phpinfo|shell_exec|include|require|assert|[@$(`][@$(`]?\w{2}))").confirmed(is_file_that_runs),
     Signature::new(CodeInjection, "code_php_shell", &["<?"], r"<\?(?:php|=)?[^?]{0,200}\b(?:system|exec|shell_exec|passthru|eval|assert|popen|proc_open|include|require|call_user_func)\s*\(?[^;?]{0,80}\$_(?:get|post|request|cookie|server|files)|<\?(?:php|=)?[^?]{0,200}(?:\b(?:eval|assert)\s*\(\s*(?:base64_decode|gzinflate|str_rot13|gzuncompress)|\b(?:system|shell_exec|passthru)\s*\(\s*['\x22]|\bphpinfo\s*\(\s*\))").with(&["$_", "base64_decode", "gzinflate", "str_rot13", "gzuncompress", "system", "shell_exec", "passthru", "phpinfo"]).excused(Talk::Never),
     Signature::new(CodeInjection, "code_php_framework", &["invokefunction", "zerodium"], r"[\\/]think\\+app/+invokefunction|^zerodium\w+\s*\(").and_raw(),
     Signature::new(
