@@ -112,8 +112,12 @@ pub(super) fn is_script_with_means(rest: &[u8]) -> bool {
     let Some(tag) = rest.strip_prefix(b"<script") else { return true };
     let Some(end) = memchr::memchr(b'>', tag) else { return true };
     let (attributes, inside) = (&tag[..end], &tag[end + 1..]);
-    if is_data_block(attributes) {
+    if is_data_block(attributes) || is_module(attributes, inside) {
         return false;
+    }
+    if holds(attributes, b"href") {
+        // A script in a drawing is loaded from there.
+        return true;
     }
     let is_set = |at: &usize| attributes[at + 3..].trim_ascii_start().starts_with(b"=");
     if memchr::memmem::find_iter(attributes, b"src").filter(is_set).nth(1).is_some() {
@@ -151,6 +155,32 @@ fn is_data_block(attributes: &[u8]) -> bool {
             })
         })
 }
+
+/// The script begins as a module, and no attribute makes it one: a component of Vue or Svelte. `import a` and `export a` are errors of
+/// syntax in other scripts, so that a browser runs nothing of it.
+fn is_module(attributes: &[u8], inside: &[u8]) -> bool {
+    let attributes = attributes.split(is_blank).filter(|word| !word.is_empty());
+    let inside = inside.trim_ascii_start();
+    let rest = inside.strip_prefix(b"import").or_else(|| inside.strip_prefix(b"export"));
+    let is_begin = rest.is_some_and(|rest| {
+        // What is imported by a call follows a bracket.
+        let begin = rest.trim_ascii_start();
+        let is_apart = begin.len() < rest.len() || begin.first() == Some(&b'{');
+        is_apart && begin.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"{*'\"".contains(byte))
+    });
+    attributes.clone().all(|attribute| OF_COMPONENTS.contains(&attribute)) && is_begin
+}
+
+/// Attributes of scripts in components.
+const OF_COMPONENTS: [&[u8]; 7] = [
+    b"setup",
+    b"lang=\"ts\"",
+    b"lang='ts'",
+    b"lang=\"tsx\"",
+    b"lang=\"js\"",
+    b"context=\"module\"",
+    b"module",
+];
 
 /// Fewest bytes of a script that defines something (chosen).
 const DEFINITION_BYTES_MIN: usize = 16;
