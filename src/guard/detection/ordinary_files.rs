@@ -27,6 +27,32 @@ pub(super) fn is_traversal_of_windows(text: &[u8], range: Range<usize>) -> bool 
     !is_ordinary_file && is_no_import(text, range)
 }
 
+/// The path is no module that code imports, and of no source in a folder of the same project.
+pub(super) fn is_traversal(text: &[u8], range: Range<usize>) -> bool {
+    !is_source_of_project(text.trim_ascii()) && is_no_import(text, range)
+}
+
+/// The path, from folders above, is that of a source that is compiled before a server has it, below folders whose names only the project knows.
+fn is_source_of_project(path: &[u8]) -> bool {
+    let mut below = path.strip_prefix(b"./").unwrap_or(path);
+    let mut above = 0;
+    while let Some(rest) = below.strip_prefix(b"../") {
+        (below, above) = (rest, above + 1);
+    }
+    let kind = memchr::memrchr(b'.', below).map(|dot| &below[dot + 1..]);
+    let names = below.split(|byte| *byte == b'/');
+    above <= ABOVE_MAX
+        && kind.is_some_and(|kind| OF_BUNDLES.contains(&kind))
+        && names.clone().count() >= NAMES_MIN
+        && names.clone().all(is_harmless)
+}
+
+/// Most folders above a source from which others are imported (chosen: attacks go up to the root).
+const ABOVE_MAX: usize = 4;
+
+/// Kinds of files that a bundler puts into one.
+const OF_BUNDLES: [&[u8]; 8] = [b"jsx", b"less", b"scss", b"svelte", b"svg", b"ts", b"tsx", b"vue"];
+
 /// The path leads to the accounts of a system, and not to a source file with such a name (`src/etc/passwd.c`): no system keeps a
 /// copy of the accounts in a file of that kind.
 pub(super) fn is_file_of_accounts(text: &[u8], range: Range<usize>) -> bool {

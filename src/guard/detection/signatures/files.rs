@@ -5,9 +5,9 @@ use crate::guard::detection::category::Category::{
     DirTraversal, FileInclusion, FileUpload, PathTraversal, SensitiveFile,
 };
 use crate::guard::detection::category::Context;
-use crate::guard::detection::confirm::{is_no_import, is_no_prose, is_no_remark, is_path_whole};
+use crate::guard::detection::confirm::{is_no_prose, is_no_remark, is_path_whole};
 use crate::guard::detection::ordinary_files::{
-    is_file_of_accounts, is_file_of_system, is_no_ordinary_file, is_traversal_of_windows,
+    is_file_of_accounts, is_file_of_system, is_no_ordinary_file, is_traversal, is_traversal_of_windows,
 };
 
 const PATH: u8 = Context::Path.bit();
@@ -15,8 +15,8 @@ const PATH_QUERY: u8 = in_contexts(&[Context::Path, Context::Query]);
 const BODY: u8 = Context::Body.bit();
 
 pub(super) const TABLE: &[Signature] = &[
-    Signature::new(DirTraversal, "traversal_deep", &["..", "..\\"], r"(?:\.{2,}[;\x00]?[/\\]+){3,}").confirmed(is_no_import),
-    Signature::new(DirTraversal, "traversal_start", &[".."], r"^[/\\]+(?:\.{2,}[;\x00]?[/\\]+){2,}[^\s]|^[\w./-]{1,60}[/\\](?:\.\.[;\x00]?[/\\]+){2,}\S|\.\.;/+\w").confirmed(is_no_import),
+    Signature::new(DirTraversal, "traversal_deep", &["..", "..\\"], r"(?:\.{2,}[;\x00]?[/\\]+){3,}").confirmed(is_traversal),
+    Signature::new(DirTraversal, "traversal_start", &[".."], r"^[/\\]+(?:\.{2,}[;\x00]?[/\\]+){2,}[^\s]|^[\w./-]{1,60}[/\\](?:\.\.[;\x00]?[/\\]+){2,}\S|\.\.;/+\w").confirmed(is_traversal),
     Signature::new(
         DirTraversal,
         "traversal_to_file",
