@@ -4,7 +4,7 @@
 //! it closes, and ends with it, is an error of syntax within another query.
 
 use super::brackets::{behind_group, has_quote, may_be_in_other_string, may_be_in_string};
-use super::confirm::{is_no_filter, is_no_remark};
+use super::confirm::{is_no_filter, is_no_remark, is_no_script_of_statements};
 use super::sources::is_in_no_definition;
 use super::words::{holds, is_word, words_before};
 use std::ops::Range;
@@ -76,6 +76,30 @@ fn is_call_of_collection(text: &[u8]) -> bool {
             return is_collection;
         }
     }
+}
+
+/// The query is in no script of statements, and is no argument of a method.
+pub(super) fn is_query_of_attack(text: &[u8], range: Range<usize>) -> bool {
+    is_no_script_of_statements(text, range.clone()) && !is_argument_of_method(text, &range)
+}
+
+/// The query is a whole string that a program in PHP passes to a method, `$db->prepare('select ...')`: what ends a string of the server
+/// there is followed by a word, and the arrow by a call. Each is an error of syntax in SQL.
+fn is_argument_of_method(text: &[u8], range: &Range<usize>) -> bool {
+    let (Some((quote, call)), tail) = (text[..range.start].split_last(), &text[range.end..]) else {
+        return false;
+    };
+    let name = call.strip_suffix(b"(").and_then(|call| {
+        let arrow = memchr::memmem::rfind(call, b"->")?;
+        Some(&call[arrow + 2..])
+    });
+    let is_name = |name: &[u8]| name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    matches!(quote, b'"' | b'\'')
+        && text.starts_with(b"$")
+        && name.is_some_and(is_name)
+        && !has_quote(call)
+        && memchr::memchr(*quote, tail)
+            .is_some_and(|end| tail[end + 1..].trim_ascii_start().starts_with(b")"))
 }
 
 /// Name and value of an assignment: `const rows = await ...`.

@@ -7,6 +7,7 @@ use crate::guard::detection::confirm::{
     breaks_out, is_no_block, is_no_comparison, is_no_condition, is_no_script_of_statements, is_no_statement,
     is_union_that_reads,
 };
+use crate::guard::detection::queries::is_query_of_attack;
 
 const fn sql(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
     Signature::new(Sqli, name, literals, pattern)
@@ -151,7 +152,7 @@ pub(super) const TABLE: &[Signature] = &[
     )
     .worth(50)
     .confirmed(is_no_script_of_statements),
-    sql("sqli_select_from", &["select"], r#"\bselect\b[\s(*'"`@\w.,)]+\bfrom\b[\s(`'"\[]*[\w.]+"#).worth(50).confirmed(is_no_script_of_statements),
+    sql("sqli_select_from", &["select"], r#"\bselect\b[\s(*'"`@\w.,)]+\bfrom\b[\s(`'"\[]*[\w.]+"#).worth(50).confirmed(is_query_of_attack),
     sql("sqli_concatenated_quote", &["'"], r"'\s*\|\|\s*(?:'|\(|[a-z_]+\s*\()").with(&["||"]).worth(50),
     sql(
         "sqli_break_out_concatenation",
