@@ -110,8 +110,8 @@ pub(super) const TABLE: &[Signature] = &[
     Signature::new(
         CodeInjection,
         "code_script_alone",
-        &["__js_function", "function", "process", "require[", "while"],
-        r#"__js_function|^function\s*\(\s*\)\s*\{\s*$|^new\s+function\s*\(|^(?:process|require)\s*\[\s*[a-z'"]|^process\.(?:spawn|daemon|fork)\b[^\n]{0,60}$|^while\s*\(\s*[-!+]*(?:true|false|null|undefined|nan|infinity|\d+|this|string|new\s+date|\{\}|\[\]|""|''|``)\s*\)[;\s]*$"#,
+        &["__js_function", "function", "process", "require[", "while", "for(;", "for (;"],
+        r#"__js_function|^function\s*\(\s*\)\s*\{\s*$|^new\s+function\s*\(|^(?:process|require)\s*\[\s*[a-z'"]|^process\.(?:spawn|daemon|fork)\b[^\n]{0,60}$|^while\s*\(\s*[-!+]*(?:true|false|null|undefined|nan|infinity|\d+|this|string|new\s+date|\{\}|\[\]|""|''|``)\s*\)[;\s]*$|^[\w.'")}\]-]{0,24};+\s*(?:while\s*\(\s*(?:true|1|!0|!!1|!false)\s*\)|for\s*\(\s*;\s*;\s*\))\s*(?:;|\{\s*;?\s*\})"#,
     ),
     Signature::new(
         CodeInjection,
