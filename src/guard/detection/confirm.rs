@@ -145,6 +145,13 @@ pub(super) fn leads_shortly(text: &[u8], range: Range<usize>) -> bool {
     is_short || ends_sentence(text, &range)
 }
 
+/// The command ends: one that follows a log (`tail -f`) gives no answer, as a server waits for its end.
+pub(super) fn is_reader_that_ends(text: &[u8], range: Range<usize>) -> bool {
+    let option = text[range.clone()].strip_prefix(b"tail -").unwrap_or_default();
+    let len = option.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    !option[..len].contains(&b'f') && leads_shortly(text, range)
+}
+
 /// The command does more than set up the shell of a user anew, which is of no use to an attacker: `source ~/.bashrc`.
 pub(super) fn reads_files(text: &[u8], range: Range<usize>) -> bool {
     let command = text[range.start + 1..].trim_ascii_start();

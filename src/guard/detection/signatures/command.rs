@@ -3,7 +3,9 @@
 
 use super::signature::{NOT_PATH, Signature};
 use crate::guard::detection::category::Category::CmdInjection;
-use crate::guard::detection::confirm::{is_called, is_last_word, is_no_subject, leads_shortly, reads_files};
+use crate::guard::detection::confirm::{
+    is_called, is_last_word, is_no_subject, is_reader_that_ends, leads_shortly, reads_files,
+};
 
 const fn command(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
     Signature::new(CmdInjection, name, literals, pattern).and_unquoted()
@@ -221,7 +223,7 @@ pub(super) const TABLE: &[Signature] = &[
     command(
         "cmd_of_system",
         SEPARATORS,
-        r"(?:[;|&`\n]|\$\(|[<>]\()[\s({!]*(?:\$\w{1,8}\s+)?(?:sudo\s+|nohup\s+|exec\s+|command\s+|eval\s+|time\s+|env\s+|busybox\s+)*(?:/(?:usr/)?(?:local/)?s?bin/)?(?:whoami|ifconfig|ipconfig|uname|netstat|nslookup|systeminfo|tasklist|lsb_release|printenv|lsof|lsblk|lscpu|ps\s+(?:-|aux)|nc\s+(?:-|[\w.]+\s+\d)|ncat\s|netcat\s|telnet\s+\S+\s+\d|socat\s|crontab\s|useradd\s|net\s+(?:user|localgroup|view|group)\b|wmic\s|reg\s+(?:add|query)\b|schtasks\b|certutil\s|bitsadmin\s|mshta\s|rundll32|regsvr32|cmd(?:\.exe)?\s*/|powershell|pwsh\b|(?:ba|da|z|k|c|tc)?sh\s+-[ci]|python[23.]*\s+-c|perl\s+-e|php\s+-r|ruby\s+-e|node\s+-e|ping6?\s+-?[\w\s-]*[\d.]|sleep\s+[\d.$]+|usleep\s+\d|timeout\s+(?:/t\s*)?\d|curl\s|wget\s|fetch\s+http|lwp-download|tftp\s|dig\s+\S+\.|host\s+\S+\.\S|traceroute\s|reboot\b|shutdown\s+[-/]|poweroff\b|halt\b|killall\s|kill\s+-9|chmod\s+[-+0-7ugoarwxs]|chown\s+\w|mkfifo\s|mknod\s|dd\s+if=|xxd\b|passwd\s*$|hostname\s*(?:$|[;|&`)#])|getent\s|iptables\s|tcpdump\b|nmap\s|sqlite3\s|mysql\s+-|mysqldump\b|systemctl\s|service\s+\w+\s+(?:start|stop|restart)|apt(?:-get)?\s+install|ssh\s+\S+@|scp\s|openssl\s|gcc\s|make\s*$|set\s*$|ver\s*$|vol\s*$)",
+        r"(?:[;|&`\n]|\$\(|[<>]\()[\s({!]*(?:\$\w{1,8}\s+)?(?:sudo\s+|nohup\s+|exec\s+|command\s+|eval\s+|time\s+|env\s+|busybox\s+)*(?:/(?:usr/)?(?:local/)?s?bin/)?(?:whoami|ifconfig|ipconfig|uname|netstat|nslookup|systeminfo|tasklist|lsb_release|printenv|lsof|lsblk|lscpu|ps\s+(?:-|aux)|nc\s+(?:-|[\w.]+\s+\d)|ncat\s|netcat\s|telnet\s+\S+\s+\d|socat\s|crontab\s|useradd\s|net\s+(?:user|localgroup|view|group)\b|wmic\s|reg\s+(?:add|query)\b|schtasks\b|certutil\s|bitsadmin\s|mshta\s|rundll32|regsvr32|cmd(?:\.exe)?\s*/|powershell|pwsh\b|(?:ba|da|z|k|c|tc)?sh\s+-[ci]|python[23.]*\s+-c|perl\s+-e|php\s+-r|ruby\s+-e|node\s+-e|ping6?\s+(?:-[\w\s-]*[\d.]|[\w-]*[\d.]|\w+\s+-[\w\s-]*\d)|sleep\s+[\d.$]+|usleep\s+\d|timeout\s+(?:/t\s*)?\d|curl\s|wget\s|fetch\s+http|lwp-download|tftp\s|dig\s+\S+\.|host\s+\S+\.\S|traceroute\s|reboot\b|shutdown\s+[-/]|poweroff\b|halt\b|killall\s|kill\s+-9|chmod\s+[-+0-7ugoarwxs]|chown\s+\w|mkfifo\s|mknod\s|dd\s+if=|xxd\b|passwd\s*$|hostname\s*(?:$|[;|&`)#])|getent\s|iptables\s|tcpdump\b|nmap\s|sqlite3\s|mysql\s+-|mysqldump\b|systemctl\s|service\s+\w+\s+(?:start|stop|restart)|apt(?:-get)?\s+install|ssh\s+\S+@|scp\s|openssl\s|gcc\s|make\s*$|set\s*$|ver\s*$|vol\s*$)",
     ).with(SYSTEM)
     .confirmed(leads_shortly),
     command(
@@ -254,7 +256,7 @@ pub(super) const TABLE: &[Signature] = &[
     command("cmd_substring", &["${"], r"\$\{[#!]?\w+:\d+:\d+\}|\$\{\w+%%?[^}]*\}.{0,40}\$\{\w+"),
     command("cmd_glob_path", &["?", "*", "["], r"(?:[;|&`\n]|\$\(|^)\s*(?:/[a-z?*\[\]]{2,}){1,3}/[a-z?*\[\]\d]*[?*\]][a-z?*\[\]\d]*(?:\s+[/-]|\s*$)").only_in(NOT_PATH).confirmed(leads_shortly),
     command("cmd_brace_list", &["{"], r"\{(?:id,(?:-[^{}\s]*)?\}|(?:cat|ls|curl|wget|nc|bash|sh|ping|echo|whoami|uname|python\d?|perl|sleep),(?:[^{}\s'\x22\\]|\\.|'[^'{}]*'|\x22[^\x22{}]*\x22)*\})"),
-    command("cmd_reader_of_files", &["^cat", "^tac", "^less", "^more", "^head", "^tail", "^nl", "^strings"], r"\b(?:cat|tac|less|more|head|tail|nl|strings)\s*(?:-\w+\s+|<\s*)?/+(?:etc|proc|root|var|home)/+[\w.*?/]+\s*(?:$|[;|&`)#'\x22])").with(&["etc", "proc", "root", "var", "home"]).confirmed(leads_shortly),
+    command("cmd_reader_of_files", &["^cat", "^tac", "^less", "^more", "^head", "^tail", "^nl", "^strings"], r"\b(?:cat|tac|less|more|head|tail|nl|strings)\s*(?:-\w+\s+|<\s*)?/+(?:etc|proc|root|var|home)/+[\w.*?/]+\s*(?:$|[;|&`)#'\x22])").with(&["etc", "proc", "root", "var", "home"]).confirmed(is_reader_that_ends),
     command("cmd_at_start", &["wget", "curl", "whoami", "cat ", "ls ", "bash", "nc ", "ping", "uname", "id", "rm ", "sleep", "chmod", "python", "perl", "tac ", "head ", "tail ", "less ", "/sh", "/ps", "echo"], r"^\s*(?:/(?:usr/)?s?bin/)(?:(?:cat|ls|id|whoami|uname|nc|curl|wget|ping|ps|rm|python\d?|perl|sleep|echo)\b|(?:ba|da|z|k)?sh\s+\S)|^\s*(?:cat|tac|less|head|tail)\s+/etc/|^\s*ls\s+-\w+\s+/|^\s*rm\s+-rf?\s+(?:/(?:\s*(?:$|[;&|])|\*|etc|var|home|bin|usr|root)|[*~.]\s*$)|^\s*uname\s+-a\s*$|^\s*ping\s+-[cn]\s*\d|^\s*nc\s+-").only_in(NOT_PATH).confirmed(is_no_subject),
     command("cmd_windows", &["&", "|"], r"(?:&|\|)\s*(?:dir|type|copy|del|ren|move|start|net|ver|vol|set|echo|whoami|ipconfig|find|findstr|more|tree)\s+(?:[a-z]:\\|%\w+%|/[a-z]\b|\\\\|user\b|\*|\.)").with(WINDOWS).confirmed(leads_shortly),
     command("cmd_variable_windows", &["%comspec%", "%systemroot%", "%windir%", "%programfiles", "%userprofile%", "%temp%"], r"%(?:comspec|systemroot|windir|programfiles(?::~\d+,-?\d+)?)%").and_raw(),
