@@ -72,6 +72,14 @@ pub(super) fn is_no_block(text: &[u8], range: Range<usize>) -> bool {
     })
 }
 
+/// The match is not within the condition of a block that begins the text: `if (a == 'b' || user.id == c) {`.
+pub(super) fn is_in_no_condition(text: &[u8], range: Range<usize>) -> bool {
+    let start = text.len() - text.trim_ascii_start().len();
+    let open = memchr::memchr(b'(', text);
+    let end = open.and_then(|open| behind_group(text, open));
+    end.is_none_or(|end| end <= range.end) || is_no_block(text, start..text.len())
+}
+
 /// The match continues no query of the same text: `SELECT a FROM b UNION SELECT c` is a whole statement. A quote that nothing has
 /// opened within the query begins an attack, whatever is before it.
 fn continues_no_statement(text: &[u8], range: Range<usize>) -> bool {

@@ -4,8 +4,8 @@
 use super::signature::Signature;
 use crate::guard::detection::category::Category::Sqli;
 use crate::guard::detection::confirm::{
-    breaks_out, is_no_block, is_no_comparison, is_no_condition, is_no_script_of_statements, is_no_statement,
-    is_union_that_reads,
+    breaks_out, is_in_no_condition, is_no_block, is_no_comparison, is_no_condition,
+    is_no_script_of_statements, is_no_statement, is_union_that_reads,
 };
 use crate::guard::detection::queries::is_query_of_attack;
 
@@ -158,7 +158,8 @@ pub(super) const TABLE: &[Signature] = &[
         "sqli_break_out_concatenation",
         &["'", "\""],
         r#"['"]\s*(?:\|\||\+|\*|-|/|%)\s*\(\s*(?:select\b|case\b|char\s*\(|chr\s*\(|if\s*\()|['"]\s*\|\|\s*(?:(?:pg_|dbms_|utl_|user|version|sleep|current_|database|substr|ascii|chr|cast|to_char|rawtohex|banner)\w*\s*[(.]|\(\s*select)"#,
-    ).with(&["select", "case", "char", "chr", "if", "pg_", "dbms_", "utl_", "user", "version", "sleep", "current_", "database", "substr", "ascii", "cast", "rawtohex", "banner"]),
+    ).with(&["select", "case", "char", "chr", "if", "pg_", "dbms_", "utl_", "user", "version", "sleep", "current_", "database", "substr", "ascii", "cast", "rawtohex", "banner"])
+    .confirmed(is_in_no_condition),
     sql("sqli_json_operator", &["json"], r#"'\s*(?:or|and|\|\|)\s.*(?:::jsonb?\s*(?:@>|<@|->|\?)|\bjson_(?:extract|contains|length|depth|value|query|valid)\s*\()"#),
     sql("sqli_limit_union", &["rlike", "regexp", "sounds like"], r#"['"\d)]\s*(?:and\s+\S+\s+|or\s+\S+\s+)?(?:rlike|regexp|sounds\s+like)\s*(?:\(\s*select|binary|['"(]|\d)"#),
     sql("sqli_having_group", &["having", "group by"], r#"['"`\d)]\s*(?:having\s+(?:\d|['"])|group\s+by\s+[\w.,\s]+having\s+)"#).confirmed(is_no_statement),
