@@ -132,7 +132,7 @@ pub(super) fn is_script_with_means(rest: &[u8]) -> bool {
     let script = inside[..close].trim_ascii();
     match source(attributes) {
         Some(source) => !(script.is_empty() && is_usual_source(source)),
-        None => !(script.len() >= DEFINITION_BYTES_MIN && is_tame(script)),
+        None => !(script.len() >= DEFINITION_BYTES_MIN && is_tame(behind_imports(attributes, script))),
     }
 }
 
@@ -169,6 +169,24 @@ fn is_module(attributes: &[u8], inside: &[u8]) -> bool {
         is_apart && begin.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"{*'\"".contains(byte))
     });
     attributes.clone().all(|attribute| OF_COMPONENTS.contains(&attribute)) && is_begin
+}
+
+/// The script of a module without what it imports from files of the same host: `import A from './a.js';`.
+fn behind_imports<'t>(attributes: &[u8], script: &'t [u8]) -> &'t [u8] {
+    let mut rest = script;
+    while let Some(import) = rest.strip_prefix(b"import ").filter(|_| attributes == b" type=\"module\"") {
+        let is_of_names = |byte: &u8| byte.is_ascii_alphanumeric() || b"_$ {},*".contains(byte);
+        let file = &import[import.iter().take_while(|byte| is_of_names(byte)).count()..];
+        let Some(quote @ (b'\'' | b'"')) = file.first() else { return script };
+        let Some(len) = memchr::memchr(*quote, &file[1..]) else { return script };
+        let (file, behind) = (&file[1..=len], &file[len + 2..]);
+        let is_local = file.starts_with(b"./") || file.starts_with(b"/");
+        let Some(behind) = behind.strip_prefix(b";").filter(|_| is_local && is_usual_source(file)) else {
+            return script;
+        };
+        rest = behind.trim_ascii_start();
+    }
+    rest
 }
 
 /// Attributes of scripts in components.
