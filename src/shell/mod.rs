@@ -1,9 +1,9 @@
 //! The shell: for each loop one thread, one mio poll, and the sockets of one engine.
 //!
-//! Sockets are registered once for both directions, edge-triggered. Reports of epoll are kept as readiness bits; the engine
-//! wants to read or write; a turn acts where both agree, until one is exhausted or the turn's budget is. A short read or
-//! write clears the bit without another system call. The work that a turn leaves goes to the engine's run queue. One side of
-//! an exchange hands over to the other through the same queue, without a system call.
+//! Sockets are registered once for both directions, edge-triggered. Reports of epoll are kept as readiness bits; the engine wants to
+//! read or write; a turn acts where both agree, until one is exhausted or the turn's budget is. A short read or write clears the bit
+//! without another system call. The work that a turn leaves goes to the engine's run queue. One side of an exchange hands over to the
+//! other through the same queue, without a system call.
 
 mod accepting;
 mod asking;

@@ -348,6 +348,9 @@ fn ours_11_bodies_that_do_not_end_stop_nobody_else() {
     assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
 }
 
+/// A media type, whether the body is one value, and what makes a body of so many bytes.
+type Kind<'a> = (&'a str, bool, &'a dyn Fn(usize) -> String);
+
 /// Bodies of 256 KB are looked at as a whole, whatever they are made of; longer ones are an exhaustion.
 #[test]
 fn guard_11_the_bound_of_a_body_is_that_of_its_bytes() {
@@ -356,7 +359,7 @@ fn guard_11_the_bound_of_a_body_is_that_of_its_bytes() {
     let of = |part: &str, len: usize| part.repeat(len.div_ceil(part.len()))[..len].to_owned();
     let array = |len: usize| format!("[{}\"end\"]", of("\"word\",", (len - 7) / 7 * 7));
     // What is between names and values does not count, so only a body of one value has the exact bound.
-    let kinds: [(&str, bool, &dyn Fn(usize) -> String); 5] = [
+    let kinds: [Kind<'_>; 5] = [
         ("text/plain", true, &|len| of("nothing to see here. ", len)),
         ("application/x-www-form-urlencoded", true, &|len| {
             format!("text={}", of("nothing+to+see.", len - 5))
