@@ -424,8 +424,7 @@ impl EventLoop {
                 WorkerMessage::Unblock(client) => self.engine.handle_unblock(client),
                 WorkerMessage::Finding(finding) => self.engine.handle_finding(self.now, finding),
                 WorkerMessage::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
-                // The turn ends with a look at the listeners.
-                WorkerMessage::CapacityFreed => {}
+                WorkerMessage::CapacityFreed => {} // The turn ends with a look at the listeners.
                 WorkerMessage::Drain => {
                     self.close_listeners();
                     self.engine.drain(self.now);
