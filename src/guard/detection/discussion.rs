@@ -83,9 +83,7 @@ pub(super) fn is_about_code(text: &[u8], range: &Range<usize>, least: usize) -> 
     let mut seen: Vec<&[u8]> = Vec::new();
     // A match may begin with the words before the code.
     let is_said = |word: &&[u8]| is_word(word) || is_number(word);
-    let within: Vec<&[u8]> = words(&text[range.clone()]).take_while(is_said).take(WORDS_READ).collect();
-    let is_row = within.len() > ROW_WORDS;
-    let within = within.into_iter().filter(|word| is_row || is_no_code(word));
+    let within = words(&text[range.clone()]).take_while(is_said).filter(|word| is_no_code(word));
     for word in words(lead).take(WORDS_READ).chain(within).chain(spoken_behind(tail)) {
         let word = without(MARKS_OF_SENTENCES, word);
         let Some(kind) = kind(word) else { continue };
