@@ -421,7 +421,16 @@ fn load_clouds(
         }
     }
     sets.sort_by_key(|set| set.provider);
+    sets.iter().filter(|set| set.provider == Provider::Azure).for_each(warn_if_old);
     sets
+}
+
+/// Warns of a file of Azure whose name has a date of long ago (section 8).
+fn warn_if_old(set: &CloudSet) {
+    let age_days = clouds::azure_age_days(&set.path.to_string_lossy(), unix_ms() / 86_400_000);
+    if let Some(days) = age_days.filter(|days| *days > clouds::AZURE_AGE_DAYS_MAX) {
+        log::warn!("guard: the networks of azure are {days} days old: {}", set.path.display());
+    }
 }
 
 /// A file with the networks of a provider.

@@ -202,6 +202,15 @@ fn guard_8_providers_without_networks_are_told() {
     assert_eq!(counts, [1, 0, 2], "{said:#?}");
 }
 
+/// The name of Azure's file has its date.
+#[test]
+fn guard_8_an_old_file_of_azure_is_told() {
+    let name = "ServiceTags_Public_20251208.json";
+    let content = r#"{"values":[{"name":"AzureCloud","id":"AzureCloud","properties":{"addressPrefixes":["192.0.2.0/24"]}}]}"#;
+    let scene = Scene::start("cloud deny client azure", &[(name, content)], &[]);
+    scene.weir.wait_for_error(|line| line.contains("networks of azure are ") && line.contains(name));
+}
+
 #[test]
 fn guard_8_a_faulty_file_is_an_error_of_the_configuration() {
     let (clouds, guard) = (Scratch::new(), Scratch::new());

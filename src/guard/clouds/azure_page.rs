@@ -39,8 +39,13 @@ pub fn azure_file(page: &[u8], today: u64) -> Result<AzureFile, CloudError> {
     let url = found.ok_or_else(|| {
         CloudError::Malformed(format!("expected an address of {NAME_START}YYYYMMDD.json on {TRUSTED}"))
     })?;
-    let age_days = date(url).and_then(days).map(|day| today.saturating_sub(day));
+    let age_days = azure_age_days(url, today);
     Ok(AzureFile { url: url.to_owned(), age_days })
+}
+
+/// Days since the date in the name of a file of Azure; `None` if it has none. `today` is the number of days since 1970.
+pub fn azure_age_days(path: &str, today: u64) -> Option<u64> {
+    date(path).and_then(days).map(|day| today.saturating_sub(day))
 }
 
 /// The address of the failover link, if it is a trusted one.

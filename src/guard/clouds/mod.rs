@@ -13,7 +13,7 @@ mod schedule;
 mod selector;
 mod snapshot;
 
-pub use azure_page::{AZURE_AGE_DAYS_MAX, AzureFile, azure_file};
+pub use azure_page::{AZURE_AGE_DAYS_MAX, AzureFile, azure_age_days, azure_file};
 pub use parse::parse;
 pub use provider::Provider;
 pub use ranges::{CHANGE_MAX, CloudError, FILE_BYTES_MAX, Ranges};
