@@ -15,6 +15,8 @@ mod backend;
 // Only Redis needs the sweeps in the background.
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod desk;
+// Only Redis tells of a key with another type.
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod health;
 mod local;
 #[cfg(feature = "mongodb")]
