@@ -297,12 +297,10 @@ impl Counting {
         if self.quotas {
             add_quota(&mut tally.decided, counter, answer);
         }
-        if !counter.observe {
-            tally.wait_ms = tally.wait_ms.max(wait_ms(answer));
-        }
+        // The usual answer, after which the next request would pass, too.
         if !matches!(
             answer,
-            Answer::Window { within: true, .. } | Answer::Escalation(EscalationVerdict::Pass)
+            Answer::Window { within: true, left: 1.., .. } | Answer::Escalation(EscalationVerdict::Pass)
         ) {
             add_denial(tally, counter, answer, &asked(), consequences, now);
         }
@@ -410,7 +408,6 @@ fn add_quota(decided: &mut Decided, counter: &Counter, answer: Answer) {
 }
 
 /// Milliseconds until the counter with this answer lets a request pass.
-#[inline]
 fn wait_ms(answer: Answer) -> u64 {
     match answer {
         Answer::Window { retry_after_ms, .. }
@@ -431,6 +428,9 @@ fn add_denial(
     consequences: &Consequences,
     now: Now,
 ) {
+    if !counter.observe {
+        tally.wait_ms = tally.wait_ms.max(wait_ms(answer));
+    }
     let cause = match (answer, counter.kind) {
         (Answer::Window { within: true, .. } | Answer::Escalation(EscalationVerdict::Pass), _) => return,
         (Answer::Window { .. }, Kind::Window { .. }) => Cause::Limit,

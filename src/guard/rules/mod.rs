@@ -231,8 +231,10 @@ impl Guard {
     /// The refusal of an address as a destination, for one that was dialled before and may be reused. It causes no event,
     /// because an address that is not reused is judged again when it is dialled.
     pub fn destination_denial(&self, address: IpAddr) -> Option<Denial> {
-        let mut denials = reached(address).filter_map(|address| self.destinations.denial(address));
-        if self.consequences.passive { None } else { denials.next() }
+        if self.destinations.is_empty() || self.consequences.passive {
+            return None;
+        }
+        reached(address).find_map(|address| self.destinations.denial(address))
     }
 
     #[inline]
