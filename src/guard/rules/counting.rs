@@ -37,27 +37,12 @@ pub struct Decided {
     pub denial: Option<Denial>,
     /// The tightest limit, if clients get their quota.
     pub quota: Option<Quota>,
-}
-
-/// The answers of a request's counters so far.
-#[derive(Default)]
-struct Tally {
-    decided: Decided,
     /// Milliseconds until every counter lets a request pass again, observing ones aside; [`FOR_EVER`] for never.
     wait_ms: u64,
 }
 
+/// A wait without an end.
 const FOR_EVER: u64 = u64::MAX;
-
-impl Tally {
-    /// The decision: a block for ever or the first refusal, until no counter refuses any more.
-    fn decide(mut self) -> Decided {
-        if let Some(denial) = &mut self.decided.denial {
-            denial.retry_after_s = retry_after_s(self.wait_ms);
-        }
-        self.decided
-    }
-}
 
 /// The question to a store for one request, and the answers of this process.
 #[derive(Debug)]
@@ -142,12 +127,12 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
-        let mut tally = Tally::default();
+        let mut tally = Decided::default();
         for counter in &self.counters {
             let answer = counter.record_client(&consequences.state, client, now);
             self.add(&mut tally, counter, answer, &asked, consequences, now);
         }
-        tally.decide()
+        tally
     }
 
     /// Records a request with every counter that covers it. The breaker decides whether the store may be asked, and is called
@@ -201,12 +186,12 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
-        let mut tally = Tally::default();
+        let mut tally = Decided::default();
         for counter in self.counters.iter().filter(|counter| counter.covers(subject, path)) {
             let answer = counter.record(&consequences.state, subject, path, now);
             self.add(&mut tally, counter, answer, asked, consequences, now);
         }
-        tally.decide()
+        tally
     }
 
     /// The question to the store, with the answers of this process, whose counters count in parallel.
@@ -239,16 +224,16 @@ impl Counting {
     ) -> Decided {
         let counters =
             || question.own.iter().filter_map(|(place, own)| Some((self.counters.get(*place)?, *own)));
-        let mut tally = Tally::default();
+        let mut tally = Decided::default();
         let mut add = |counter, answer| self.add(&mut tally, counter, answer, asked, consequences, now);
         match answers {
             Ok(answers) => {
                 counters().zip(answers).for_each(|((counter, _), answer)| add(counter, *answer));
-                tally.decide()
+                tally
             }
             Err(_) => {
                 counters().for_each(|(counter, own)| add(counter, own));
-                let (own, asked) = (tally.decide(), counters().map(|(counter, _)| counter));
+                let (own, asked) = (tally, counters().map(|(counter, _)| counter));
                 self.store.map_or(own, |rules| Self::without_store(rules, own, asked, consequences))
             }
         }
@@ -278,7 +263,7 @@ impl Counting {
             }
             OnFailure::Closed => {
                 let denial = Denial { cause: Cause::StoreFailed, line: rules.line, retry_after_s: 1 };
-                Decided { denial: Some(denial), quota: None }
+                Decided { denial: Some(denial), ..Decided::default() }
             }
         }
     }
@@ -287,7 +272,7 @@ impl Counting {
     #[inline]
     fn add<'a>(
         &self,
-        tally: &mut Tally,
+        tally: &mut Decided,
         counter: &Counter,
         answer: Answer,
         asked: &impl Fn() -> Asker<'a>,
@@ -295,7 +280,7 @@ impl Counting {
         now: Now,
     ) {
         if self.quotas {
-            add_quota(&mut tally.decided, counter, answer);
+            add_quota(tally, counter, answer);
         }
         // The usual answer, after which the next request would pass, too.
         if !matches!(
@@ -419,9 +404,11 @@ fn wait_ms(answer: Answer) -> u64 {
     }
 }
 
+/// Adds an answer after which a request would not pass. The first refusal decides, or a block for ever, until no counter refuses any
+/// more.
 #[inline(never)]
 fn add_denial(
-    tally: &mut Tally,
+    decided: &mut Decided,
     counter: &Counter,
     answer: Answer,
     asked: &Asker<'_>,
@@ -429,28 +416,37 @@ fn add_denial(
     now: Now,
 ) {
     if !counter.observe {
-        tally.wait_ms = tally.wait_ms.max(wait_ms(answer));
+        decided.wait_ms = decided.wait_ms.max(wait_ms(answer));
     }
-    let cause = match (answer, counter.kind) {
-        (Answer::Window { within: true, .. } | Answer::Escalation(EscalationVerdict::Pass), _) => return,
-        (Answer::Window { .. }, Kind::Window { .. }) => Cause::Limit,
-        (Answer::Escalation(EscalationVerdict::Over { .. }), _) => Cause::Over,
-        (Answer::Escalation(EscalationVerdict::Blocked { .. }), _) => Cause::Blocked,
-        (Answer::Escalation(EscalationVerdict::Permanent), _) => Cause::Permanent,
-        // The store has answered another question: the answer is ignored.
-        (Answer::Window { .. }, Kind::Escalation(_)) => return,
-    };
-    let denial = Denial { cause, line: counter.line, retry_after_s: retry_after_s(wait_ms(answer)) };
-    let told = Told { limit: Some(counter.kind.limit()), ..Told::by(Happened::RateLimited, asked) };
-    if consequences.refuse(told, denial, counter.observe, now).is_err() {
-        match cause {
-            Cause::Permanent => tally.decided.denial = Some(denial),
-            _ => _ = tally.decided.denial.get_or_insert(denial),
+    if let Some(cause) = cause_of(answer, counter.kind) {
+        let denial = Denial { cause, line: counter.line, retry_after_s: retry_after_s(wait_ms(answer)) };
+        let told = Told { limit: Some(counter.kind.limit()), ..Told::by(Happened::RateLimited, asked) };
+        if consequences.refuse(told, denial, counter.observe, now).is_err() {
+            match cause {
+                Cause::Permanent => decided.denial = Some(denial),
+                _ => _ = decided.denial.get_or_insert(denial),
+            }
+        }
+        // The requests of a blocked client are no further violations.
+        if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
+            consequences.violate((Violation::Limit, Categories::ALL), asked, counter.per, now);
         }
     }
-    // The requests of a blocked client are no further violations.
-    if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
-        consequences.violate((Violation::Limit, Categories::ALL), asked, counter.per, now);
+    if let Some(denial) = &mut decided.denial {
+        denial.retry_after_s = retry_after_s(decided.wait_ms);
+    }
+}
+
+/// The reason why a request with this answer does not pass; `None` if it passes.
+fn cause_of(answer: Answer, kind: Kind) -> Option<Cause> {
+    match (answer, kind) {
+        (Answer::Window { within: true, .. } | Answer::Escalation(EscalationVerdict::Pass), _) => None,
+        (Answer::Window { .. }, Kind::Window { .. }) => Some(Cause::Limit),
+        (Answer::Escalation(EscalationVerdict::Over { .. }), _) => Some(Cause::Over),
+        (Answer::Escalation(EscalationVerdict::Blocked { .. }), _) => Some(Cause::Blocked),
+        (Answer::Escalation(EscalationVerdict::Permanent), _) => Some(Cause::Permanent),
+        // The store has answered another question: the answer is ignored.
+        (Answer::Window { .. }, Kind::Escalation(_)) => None,
     }
 }
 
