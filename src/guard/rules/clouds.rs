@@ -45,6 +45,7 @@ impl CloudDenials {
         CloudDenials { lines, parts_v4, cause }
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }

@@ -105,6 +105,7 @@ impl Counting {
         }
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.counters.is_empty()
     }

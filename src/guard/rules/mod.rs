@@ -230,8 +230,15 @@ impl Guard {
 
     /// The refusal of an address as a destination, for one that was dialled before and may be reused. It causes no event,
     /// because an address that is not reused is judged again when it is dialled.
+    #[inline]
     pub fn destination_denial(&self, address: IpAddr) -> Option<Denial> {
-        if self.destinations.is_empty() || self.consequences.passive {
+        if self.destinations.is_empty() { None } else { self.denial_of_reached(address) }
+    }
+
+    // A separate function: mostly no destination is refused.
+    #[inline(never)]
+    fn denial_of_reached(&self, address: IpAddr) -> Option<Denial> {
+        if self.consequences.passive {
             return None;
         }
         reached(address).find_map(|address| self.destinations.denial(address))
