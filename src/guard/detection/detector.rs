@@ -9,6 +9,7 @@ use super::rules::{DetectRules, Mode};
 use super::signatures::TABLES;
 use super::speech::Shape;
 use super::views::Views;
+use crate::guard::events::is_secret;
 use crate::guard::inspection::{Part, PartKind, is_for_clients, takes_query};
 use crate::guard::path::comparison_form;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -128,6 +129,7 @@ impl Detector {
 
     /// Looks at one part of a body.
     pub fn scan_part(&self, part: &Part<'_>, scratch: &mut Scratch, findings: &mut Findings) {
+        let known = findings.found().len();
         match part.kind {
             PartKind::Operator => self.note_operator(part.bytes, findings),
             PartKind::Name => self.scan_name(Context::Body, part.bytes, scratch, findings),
@@ -135,6 +137,9 @@ impl Detector {
             PartKind::Value | PartKind::FileName | PartKind::Text => {
                 self.scan_value(Context::Body, part.field, part.bytes, scratch, findings);
             }
+        }
+        if part.is_in_secret {
+            findings.withhold(known);
         }
     }
 
@@ -182,6 +187,7 @@ impl Detector {
         let unescaped = escaped_json(context, value);
         match leaves(unescaped.as_deref().unwrap_or(value), JSON_DEPTH_MAX) {
             Some(texts) => {
+                let known = findings.found().len();
                 // In a field for queries an operator below a name is a part of the query.
                 let is_query =
                     takes_query(name) && texts.first().is_some_and(|first| !first.starts_with(b"$"));
@@ -191,6 +197,12 @@ impl Detector {
                 // A key below a key is the same as a path of both.
                 if texts.windows(2).any(|pair| pair[0] == b"constructor" && pair[1] == b"prototype") {
                     self.scan_text(context, name, b"constructor.prototype", on, scratch, findings);
+                }
+                // The texts are shown without the keys that tell which of them are secret.
+                if findings.found().len() > known
+                    && texts.iter().any(|text| is_secret(&String::from_utf8_lossy(text)))
+                {
+                    findings.withhold(known);
                 }
             }
             None => self.scan_text(context, name, value, on, scratch, findings),

@@ -1,6 +1,7 @@
 //! Values with and without findings.
 
 use super::*;
+use crate::guard::inspection::{Part, Walker};
 
 /// A detector of a guard file that blocks.
 fn detector() -> Detector {
@@ -249,6 +250,17 @@ fn ours_11_talk_about_an_attack_is_none_and_words_excuse_no_attack() {
     }
 }
 
+/// The findings in a body of this type.
+fn found_in_body(media_type: &str, body: &str) -> Vec<Finding> {
+    let (detector, mut scratch) = (detector(), Scratch::default());
+    let mut findings = detector.begin(Some(b"/a"), &mut scratch).expect("a path that is not excluded");
+    let mut walker = Walker::new([media_type.as_bytes()]);
+    let mut take = |part: Part<'_>| detector.scan_part(&part, &mut scratch, &mut findings);
+    walker.push(body.as_bytes(), &mut take);
+    walker.end(&mut take);
+    findings.found().to_vec()
+}
+
 #[test]
 fn guard_12_previews_show_no_secrets() {
     let (detector, mut scratch) = (detector(), Scratch::default());
@@ -281,6 +293,22 @@ fn guard_12_previews_show_no_secrets() {
         detector.scan(Context::Body, name.as_bytes(), secret.as_bytes(), &mut scratch, &mut findings);
         assert_eq!(&*findings.found()[0].preview, "[redacted]", "{name}");
     }
+    // What is below a secret is one, too; also in JSON that is a value.
+    for (media_type, body) in [
+        ("application/json", r#"{"password":{"text":"s3cr3t' or 1=1-- tail"}}"#),
+        ("application/json", r#"{"a":[],"tokens":[["b"],{"c":{"d":"s3cr3t' or 1=1-- tail"}}]}"#),
+        ("application/json", r#"{"note":"{\"password\":\"s3cr3t' or 1=1-- tail\"}"}"#),
+        ("application/json", r#"{"password":"{\"text\":\"s3cr3t' or 1=1-- tail\"}"}"#),
+        ("application/x-www-form-urlencoded", r#"q={"password":{"text":"s3cr3t' or 1=1-- tail"}}"#),
+    ] {
+        let findings = found_in_body(media_type, body);
+        assert!(!findings.is_empty(), "{body}");
+        for finding in findings {
+            assert!(!finding.preview.contains("s3cr3t"), "{body}: {finding:?}");
+        }
+    }
+    let beside = found_in_body("application/json", r#"{"password":{"text":"a"},"note":"x' or 1=1-- tail"}"#);
+    assert!(beside.iter().any(|finding| finding.preview.contains("' or 1=1")), "{beside:?}");
     // Other fields show what was found, and where.
     let mut findings = detector.begin(Some(b"/a"), &mut scratch).unwrap();
     let value = format!("{} password=hidden {secret}", "x".repeat(40));

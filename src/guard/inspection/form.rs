@@ -83,14 +83,14 @@ impl Form {
     fn text(&mut self, bytes: &[u8], out: &mut Sink<'_>) {
         let Form { window, in_value, name, .. } = self;
         let kind = if *in_value { PartKind::Value } else { PartKind::Name };
-        window.push(bytes, &mut |bytes| out(Part { kind, field: name.as_bytes(), header: b"", bytes }));
+        window.push(bytes, &mut |bytes| out(Part::new(kind, name.as_bytes(), bytes)));
     }
 
     /// The name or the value has ended.
     fn show_end(&mut self, out: &mut Sink<'_>) {
         let Form { window, in_value, name, .. } = self;
         let kind = if *in_value { PartKind::Value } else { PartKind::Name };
-        window.end(&mut |bytes| out(Part { kind, field: name.as_bytes(), header: b"", bytes }));
+        window.end(&mut |bytes| out(Part::new(kind, name.as_bytes(), bytes)));
     }
 
     fn end_pair(&mut self, out: &mut Sink<'_>) {

@@ -5,6 +5,7 @@
 
 use super::part::{Name, Part, PartKind, Sink};
 use super::window::Window;
+use crate::guard::events::is_secret;
 use memchr::memchr2;
 
 /// Levels in which keys and leaves are distinguished (section 11).
@@ -112,6 +113,8 @@ pub(super) struct Json {
     key: Name,
     /// The depth of the query that is open; 0 without one.
     query: u32,
+    /// The depth of the outermost open object or list that is the value of a secret; 0 without one.
+    secret: u32,
     /// The innermost open object or list is the value of a key `constructor`.
     is_constructor: bool,
     /// The first half of a character beyond U+FFFF; 0 without one.
@@ -191,7 +194,7 @@ impl Json {
         self.key.clear();
         self.history.clear();
         (self.state, self.depth, self.objects, self.high) = (State::Between, 0, 0, 0);
-        (self.expects_key, self.in_key, self.query) = (false, false, 0);
+        (self.expects_key, self.in_key, self.query, self.secret) = (false, false, 0, 0);
     }
 
     /// Whether received bytes were not shown yet.
@@ -218,6 +221,9 @@ impl Json {
                 self.depth -= 1;
                 if self.depth < self.query {
                     self.query = 0;
+                }
+                if self.depth < self.secret {
+                    self.secret = 0;
                 }
                 self.expects_key = false;
                 self.key.clear();
@@ -256,6 +262,9 @@ impl Json {
         if self.query == 0 && takes_query(self.key.as_bytes()) {
             self.query = self.depth;
         }
+        if self.secret == 0 && is_secret(&String::from_utf8_lossy(self.key.as_bytes())) {
+            self.secret = self.depth;
+        }
         let bit = 1 << self.depth;
         let is_object = piece[at] == b'{';
         self.is_constructor = is_object && self.key.as_bytes() == b"constructor";
@@ -285,14 +294,14 @@ impl Json {
         if self.in_key {
             // A key below a key is the same as a path of both.
             if std::mem::take(&mut self.is_constructor) && self.window.bytes() == b"prototype" {
-                out(Part { kind: PartKind::Name, field: b"", header: b"", bytes: b"constructor.prototype" });
+                out(Part::new(PartKind::Name, b"", b"constructor.prototype"));
             }
             self.key.set(self.window.bytes());
             if self.is_of_query() && !self.window.is_cut() {
                 self.window.clear();
             } else if is_operator(self.window.bytes()) && !self.window.is_cut() {
                 let key = self.key.as_bytes();
-                out(Part { kind: PartKind::Operator, field: key, header: b"", bytes: key });
+                out(Part::new(PartKind::Operator, key, key));
             }
         }
         self.show_end(self.kind(), out);
@@ -450,13 +459,14 @@ impl Json {
     }
 
     fn show(&mut self, kind: PartKind, bytes: &[u8], out: &mut Sink<'_>) {
-        let Json { window, key, .. } = self;
-        let field = if kind == PartKind::Name { &[] } else { key.as_bytes() };
-        window.push(bytes, &mut |bytes| out(Part { kind, field, header: b"", bytes }));
+        let Json { window, key, secret, .. } = self;
+        let (field, is_in_secret) = (if kind == PartKind::Name { &[] } else { key.as_bytes() }, *secret > 0);
+        window.push(bytes, &mut |bytes| out(Part { is_in_secret, ..Part::new(kind, field, bytes) }));
     }
 
     fn show_end(&mut self, kind: PartKind, out: &mut Sink<'_>) {
-        let Json { window, key, .. } = self;
-        window.end(&mut |bytes| out(Part { kind, field: key.as_bytes(), header: b"", bytes }));
+        let Json { window, key, secret, .. } = self;
+        let is_in_secret = *secret > 0;
+        window.end(&mut |bytes| out(Part { is_in_secret, ..Part::new(kind, key.as_bytes(), bytes) }));
     }
 }

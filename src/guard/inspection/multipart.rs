@@ -98,13 +98,10 @@ impl Multipart {
             (Place::Payload, Content::Binary) => runs.push(bytes, field, out),
             (Place::Payload, Content::Json) => json.push(bytes, out),
             (Place::Payload, Content::Text | Content::Form) => {
-                window
-                    .push(bytes, &mut |bytes| out(Part { kind: PartKind::Value, field, header: b"", bytes }));
+                window.push(bytes, &mut |bytes| out(Part::new(PartKind::Value, field, bytes)));
             }
             (Place::Outside | Place::Delimiter | Place::Headers, _) => {
-                window.push(bytes, &mut |bytes| {
-                    out(Part { kind: PartKind::Text, field: b"", header: b"", bytes })
-                });
+                window.push(bytes, &mut |bytes| out(Part::new(PartKind::Text, b"", bytes)));
             }
         }
     }
@@ -115,7 +112,7 @@ impl Multipart {
         let field = name.as_bytes();
         let kind = if *place == Place::Payload { PartKind::Value } else { PartKind::Text };
         window.trim_line_end();
-        window.end(&mut |bytes| out(Part { kind, field, header: b"", bytes }));
+        window.end(&mut |bytes| out(Part::new(kind, field, bytes)));
         runs.end(field, out);
         json.end(out);
         self.name.clear();
@@ -128,9 +125,8 @@ impl Multipart {
         let line = memchr(b'\n', rest);
         let len = line.map_or(rest.len(), |at| at + 1);
         let Multipart { window, header, name, .. } = self;
-        window.push(&rest[..len], &mut |bytes| {
-            out(Part { kind: PartKind::Header, field: name.as_bytes(), header: header.as_bytes(), bytes })
-        });
+        window
+            .push(&rest[..len], &mut |bytes| out(Part::of_header(name.as_bytes(), header.as_bytes(), bytes)));
         if line.is_some() {
             self.end_line(out);
         }
@@ -177,7 +173,7 @@ impl Multipart {
     }
 
     fn show_line(&mut self, out: &mut Sink<'_>) {
-        self.window.end(&mut |bytes| out(Part { kind: PartKind::Text, field: b"", header: b"", bytes }));
+        self.window.end(&mut |bytes| out(Part::new(PartKind::Text, b"", bytes)));
     }
 
     /// A header line is in the window.
@@ -201,15 +197,10 @@ impl Multipart {
                 });
                 for_each_parameter(value, |key, given| {
                     if key.eq_ignore_ascii_case(b"name") {
-                        out(Part { kind: PartKind::Name, field: given, header: b"", bytes: given });
+                        out(Part::new(PartKind::Name, given, given));
                     } else if key.eq_ignore_ascii_case(b"filename") || key.eq_ignore_ascii_case(b"filename*")
                     {
-                        out(Part {
-                            kind: PartKind::FileName,
-                            field: name.as_bytes(),
-                            header: b"",
-                            bytes: given,
-                        });
+                        out(Part::new(PartKind::FileName, name.as_bytes(), given));
                     }
                 });
             }
@@ -219,7 +210,7 @@ impl Multipart {
         }
         window.end(&mut |bytes| {
             let bytes = bytes[value_at..].trim_ascii();
-            out(Part { kind: PartKind::Header, field: name.as_bytes(), header: header.as_bytes(), bytes });
+            out(Part::of_header(name.as_bytes(), header.as_bytes(), bytes));
         });
     }
 

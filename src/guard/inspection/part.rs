@@ -31,6 +31,20 @@ pub struct Part<'a> {
     pub header: &'a [u8],
     /// The bytes as the application reads them: unescaped once.
     pub bytes: &'a [u8],
+    /// The part is inside of an object or list that is the value of a secret: `{"password": {"text": ...}}`.
+    pub is_in_secret: bool,
+}
+
+impl<'a> Part<'a> {
+    /// A part that is no header line, and not in a secret.
+    pub(super) fn new(kind: PartKind, field: &'a [u8], bytes: &'a [u8]) -> Part<'a> {
+        Part { kind, field, header: b"", bytes, is_in_secret: false }
+    }
+
+    /// The value of a header line of a part of multipart/form-data.
+    pub(super) fn of_header(field: &'a [u8], header: &'a [u8], bytes: &'a [u8]) -> Part<'a> {
+        Part { kind: PartKind::Header, field, header, bytes, is_in_secret: false }
+    }
 }
 
 /// Receives the parts of a body, in order.

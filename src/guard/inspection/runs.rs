@@ -27,7 +27,7 @@ impl Runs {
             }
             let len = rest.iter().position(|byte| !is_printable(*byte)).unwrap_or(rest.len());
             let (run, behind) = rest.split_at(len);
-            self.window.push(run, &mut |bytes| out(Part { kind: PartKind::Text, field, header: b"", bytes }));
+            self.window.push(run, &mut |bytes| out(Part::new(PartKind::Text, field, bytes)));
             let Some((_, behind)) = behind.split_first() else { return };
             self.broken = true;
             self.end_run(field, out);
@@ -38,7 +38,7 @@ impl Runs {
     fn end_run(&mut self, field: &[u8], out: &mut Sink<'_>) {
         let long = self.window.is_cut() || self.window.bytes().len() >= RUN_BYTES_MIN;
         if long || !self.broken {
-            self.window.end(&mut |bytes| out(Part { kind: PartKind::Text, field, header: b"", bytes }));
+            self.window.end(&mut |bytes| out(Part::new(PartKind::Text, field, bytes)));
         }
         self.window.clear();
     }

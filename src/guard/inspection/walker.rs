@@ -61,9 +61,7 @@ impl Walker {
             Body::Multipart(multipart) => multipart.push(piece, out),
             Body::Binary(runs) => runs.push(piece, b"", out),
             Body::Text(window) => {
-                window.push(piece, &mut |bytes| {
-                    out(Part { kind: PartKind::Text, field: b"", header: b"", bytes })
-                });
+                window.push(piece, &mut |bytes| out(Part::new(PartKind::Text, b"", bytes)));
             }
             Body::Unknown => {}
         }
@@ -79,7 +77,7 @@ impl Walker {
             Body::Multipart(multipart) => multipart.end(out),
             Body::Binary(runs) => runs.end(b"", out),
             Body::Text(window) => {
-                window.end(&mut |bytes| out(Part { kind: PartKind::Text, field: b"", header: b"", bytes }));
+                window.end(&mut |bytes| out(Part::new(PartKind::Text, b"", bytes)));
             }
             Body::Unknown => {}
         }
