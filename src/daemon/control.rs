@@ -24,8 +24,11 @@ const TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// How long a reload may take (chosen, as for `weir reload`: the largest lists take seconds).
 const RELOADED_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long `weir ctl` waits (chosen: longer than the daemon does).
-const ANSWERED_WITHIN: Duration = Duration::from_secs(65);
+/// How long `weir ctl` waits for an answer (chosen: a daemon that is stopped, or has no processor time, is reported soon).
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long `weir ctl reload` waits (chosen: longer than the daemon does).
+const RELOAD_ANSWERED_WITHIN: Duration = Duration::from_secs(65);
 
 /// Events in one answer (chosen: as many as the guard keeps).
 const EVENTS_MAX: usize = 4096;
@@ -262,7 +265,8 @@ pub fn ctl(settings: &Settings, words: &[String], json: bool) -> u8 {
             return tell_events(&socket.value, json, !follow.is_empty());
         }
     }
-    match ask_daemon(&socket.value, &line, ANSWERED_WITHIN) {
+    let within = if words[0] == "reload" { RELOAD_ANSWERED_WITHIN } else { ANSWERED_WITHIN };
+    match ask_daemon(&socket.value, &line, within) {
         Ok(reply) => {
             let code = print_with(&reply.body, reply.code);
             if reply.text.is_empty() { code } else { fail(&reply.text, code) }

@@ -34,6 +34,7 @@ pub use slot::StoreSlot;
 
 use crate::guard::store::{Check, StoreFailure, StoreNews, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
+use crate::shell::threads;
 use backend::{ValueQuestion, Work};
 use desk::{Desk, QUESTIONS_MAX, Question, count};
 use local::LocalBackend;
@@ -123,7 +124,7 @@ impl StoreClient {
         let (desk_of_thread, place) = (Arc::clone(&desk), Default::default());
         let shared = Shared { queue: sender, desk, has_messages: false, place };
         let client = StoreClient { shared: Arc::new(shared) };
-        std::thread::Builder::new().name("weir-values".to_owned()).spawn(move || {
+        threads::spawn("weir-values", move || {
             backend::run(&mut backend, &receiver, &desk_of_thread, LOCAL_DEADLINE);
         })?;
         Ok((client, counting))

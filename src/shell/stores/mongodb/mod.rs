@@ -12,6 +12,7 @@ use super::desk::{Desk, Question};
 use super::settings::StoreSettings;
 use crate::guard::store::{Answer, Check, StoreFailure, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
+use crate::shell::threads;
 use address::{Places, wrong};
 use futures_util::future::join_all;
 use mongodb::bson::{Bson, DateTime, Document, deserialize_from_bson, doc, serialize_to_bson};
@@ -23,7 +24,6 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 
@@ -64,7 +64,7 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
         desk: desk.clone(),
     };
     let desk = desk.clone();
-    thread::Builder::new().name("weir-store".to_owned()).spawn(move || {
+    threads::spawn("weir-store", move || {
         run(&mut backend, &queue, &desk, settings.deadline);
         // A server that does not answer must not hold the thread.
         backend.runtime.shutdown_background();

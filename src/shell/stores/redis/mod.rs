@@ -14,6 +14,7 @@ use crate::guard::escalation::PERMANENT_AFTER_MAX;
 use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreNews, StoreOrder};
 use crate::guard::values::{self, ValueAnswer, ValueRequest};
 use crate::random;
+use crate::shell::threads;
 use address::Target;
 use ban_keys::BanKeys;
 use command::{Command, Script};
@@ -23,7 +24,6 @@ use servers::{Outcome, Servers};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Checks the URL of the settings, and the certificates.
@@ -48,10 +48,10 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
         BanKeys::new(&settings.prefix, format!("{:016x}", u64::from_ne_bytes(node)), target.database());
     let (for_bans, desk) = (Target::parse(&settings)?, desk.clone());
     let (bans_desk, bans_keys, bans_settings) = (desk.clone(), keys.clone(), settings.clone());
-    thread::Builder::new().name("weir-bans".to_owned()).spawn(move || {
+    threads::spawn("weir-bans", move || {
         bans::run(for_bans, bans_settings, bans_keys, &bans_desk);
     })?;
-    thread::Builder::new().name("weir-store".to_owned()).spawn(move || {
+    threads::spawn("weir-store", move || {
         let timeouts = Timeouts {
             reply: settings.deadline,
             connect: settings.connect_timeout,
