@@ -5,15 +5,17 @@
 
 use getopts::{Fail, HasArg, Matches, Occur, Options};
 
-use super::options::{Spec, TABLE, Takes};
+use super::layer::{blank_layer, did_you_mean, split};
+use super::options::TABLE;
 use super::problem::{Located, Origin, Problems};
-use super::settings::{blank_layer, did_you_mean, split};
+use super::settings::Layer;
+use super::spec::{Spec, Takes};
 
 /// The parsed command line.
 #[derive(Debug)]
 pub struct Arguments {
-    /// The texts of each option, one list per row of the table.
-    pub layer: Vec<Vec<Located<String>>>,
+    /// The texts of each option.
+    pub(super) layer: Layer,
     /// The arguments that are no options.
     pub free: Vec<String>,
 }

@@ -15,6 +15,8 @@ pub mod foreign;
 pub mod gateway;
 pub mod guard;
 pub mod help;
+mod layer;
+mod loading;
 pub mod memory;
 pub mod options;
 pub mod policy;

@@ -456,7 +456,7 @@ pub static TABLE: &[Spec] = &[
     .restart(),
     Spec::value(Limits, "buffers", "N", "16384", "use this many blocks of 4 KB at most", |s, v| {
         one(&mut s.buffers, v, |text| {
-            values::number(text, BUFFERS_MIN, BUFFERS_MAX).map(|count| count as u32)
+            values::number(text, values::BUFFERS_MIN, BUFFERS_MAX).map(|count| count as u32)
         })
     })
     .restart(),
@@ -682,8 +682,6 @@ const MIN_RATE_MAX: u64 = 1 << 30;
 const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Shortest prefix that counts as one client (chosen: the prefix of a provider for all its customers, RFC 6177).
 const CLIENT_PREFIX6_MIN: u64 = 32;
-/// Fewest blocks of one loop (chosen): a few transactions must be able to proceed.
-pub(super) const BUFFERS_MIN: u64 = 64;
 /// Most blocks: 16 GB (chosen).
 const BUFFERS_MAX: u64 = 4 << 20;
 /// Largest cache, and most memory: 1 TB (chosen).

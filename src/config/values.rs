@@ -20,6 +20,9 @@ pub const DNS_PORT: u16 = 53;
 /// Longest time that can be set (chosen): far longer than any use, far from the overflow of a deadline.
 pub const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Fewest blocks of one loop (chosen): a few transactions must be able to proceed.
+pub const BUFFERS_MIN: u64 = 64;
+
 /// Most loops (chosen): more processors than any machine for a proxy has.
 pub const WORKERS_MAX: u64 = 256;
 
