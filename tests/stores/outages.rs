@@ -114,6 +114,7 @@ fn the_threads_end_with_the_last_client() {
 
 /// A server without TLS takes the handshake for the beginning of a command.
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature tls")]
 fn a_server_without_tls_is_told_as_such() {
     let Some(server) = RedisServer::start() else { return };
     let mut settings = StoreSettings::new(&format!("rediss://127.0.0.1:{}", server.port));
