@@ -24,6 +24,9 @@ pub struct ComparedPath<'a> {
     /// A segment has parameters (`;x`): a server that takes them off reads another path, see [`without_parameters`], and no
     /// exception applies to it.
     pub has_parameters: bool,
+    /// A segment is `..`: a server that matches prefixes before it resolves dot segments reads another path, and no exception
+    /// applies to it.
+    pub has_dots: bool,
 }
 
 /// The comparison form of the path of a request, with or without a query. An empty path is `/`. A path in this form already
@@ -32,50 +35,63 @@ pub fn comparison_form<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> ComparedP
     let path = memchr::memchr(b'?', path).map_or(path, |query| &path[..query]);
     if is_plain(path) || path == b"*" {
         let has_parameters = memchr::memchr(b';', path).is_some();
-        return ComparedPath { bytes: path, is_escaped: false, has_parameters };
+        return ComparedPath { bytes: path, is_escaped: false, has_parameters, has_dots: false };
     }
     let is_escaped = write_segments(path, buffer);
     // Dot segments can remove a segment with its parameters (`/docs/a/..;/../x`), so they are looked for before that.
     let has_parameters = memchr::memchr(b';', buffer).is_some();
+    let has_dots = climbs(buffer);
     collapse(buffer);
-    ComparedPath { bytes: buffer, is_escaped, has_parameters }
+    ComparedPath { bytes: buffer, is_escaped, has_parameters, has_dots }
 }
 
-/// The comparison form for readers that take parameters (`;x`) off each segment before they resolve it, as servers in Java do: they
-/// read `/a/..;x/b;y` as `/b`. `None`: the path has none, and one form.
-pub fn without_parameters<'a>(path: &[u8], buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    let path = memchr::memchr(b'?', path).map_or(path, |query| &path[..query]);
-    memchr::memchr2(b';', b'%', path)?;
+/// Writes a path for readers that take parameters (`;x`) off each segment before they resolve it, as servers in Java do: they
+/// read `/a/..;x/b;y` as `/b`. The dot segments are still there. False: the path has no parameters.
+fn write_without_parameters(path: &[u8], buffer: &mut Vec<u8>) -> bool {
     write_segments(path, buffer);
-    memchr::memchr(b';', buffer)?;
     let mut in_parameters = false;
+    let length = buffer.len();
     buffer.retain(|&byte| {
         in_parameters = byte == b';' || (in_parameters && byte != b'/');
         !in_parameters
     });
-    collapse(buffer);
-    Some(buffer)
+    buffer.len() < length
 }
 
-/// Both readings of a path, for a directive that restricts: a server may take parameters off, or not, so a directive that
-/// covered only one reading could be bypassed by the other (`/api;x/y`).
+/// All readings of a path, for a directive that restricts: a server may take parameters off, or not, and match prefixes before or
+/// after it resolves dot segments. A directive that covered only one reading could be bypassed by another (`/api;x/y`,
+/// `/api/..%2fx`).
 #[derive(Debug)]
 pub struct EitherPath<'a> {
     form: &'a [u8],
     /// `None`: the path has no parameters, and one reading.
     without_parameters: Option<Vec<u8>>,
+    /// The path with its dot segments, with and without parameters; empty if it has none.
+    unresolved: Vec<Vec<u8>>,
 }
 
 impl<'a> EitherPath<'a> {
-    /// The readings of the path of a request, with or without a query. Allocates only for a path with parameters.
+    /// The readings of the path of a request, with or without a query. Allocates only for a path with parameters or dot
+    /// segments.
     pub fn new(path: &'a [u8], buffer: &'a mut Vec<u8>) -> EitherPath<'a> {
-        let ComparedPath { bytes, has_parameters, is_escaped: _ } = comparison_form(path, buffer);
-        let other = has_parameters.then(|| {
+        let ComparedPath { bytes, has_parameters, has_dots, is_escaped: _ } = comparison_form(path, buffer);
+        let (mut without_parameters, mut unresolved) = (None, Vec::new());
+        if has_parameters || has_dots {
+            let path = memchr::memchr(b'?', path).map_or(path, |query| &path[..query]);
             let mut other = Vec::new();
-            without_parameters(path, &mut other);
-            other
-        });
-        EitherPath { form: bytes, without_parameters: other }
+            write_segments(path, &mut other);
+            if climbs(&other) {
+                unresolved.push(other.clone());
+            }
+            if write_without_parameters(path, &mut other) {
+                if climbs(&other) {
+                    unresolved.push(other.clone());
+                }
+                collapse(&mut other);
+                without_parameters = Some(other);
+            }
+        }
+        EitherPath { form: bytes, without_parameters, unresolved }
     }
 
     /// The comparison form.
@@ -86,7 +102,9 @@ impl<'a> EitherPath<'a> {
     /// Whether a reading begins with a prefix.
     pub fn is_below(&self, prefix: &[u8]) -> bool {
         let other = self.without_parameters.as_deref();
-        self.form.starts_with(prefix) || other.is_some_and(|other| other.starts_with(prefix))
+        self.form.starts_with(prefix)
+            || other.is_some_and(|other| other.starts_with(prefix))
+            || self.unresolved.iter().any(|path| passes(path, prefix))
     }
 
     /// The one reading for counters of each path: without parameters, because a client could have as many counters as it can
@@ -94,6 +112,39 @@ impl<'a> EitherPath<'a> {
     pub fn counted(&self) -> &[u8] {
         self.without_parameters.as_deref().unwrap_or(self.form)
     }
+}
+
+/// Whether a decoded path has a segment `..`.
+fn climbs(path: &[u8]) -> bool {
+    memchr::memmem::find(path, b"/..").is_some()
+        && path.split(|byte| *byte == b'/').any(|segment| segment == b"..")
+}
+
+/// Whether a decoded path leads through a folder below a prefix while its dot segments are resolved one after the other: there
+/// are servers that resolve some of them before they match prefixes, and some behind (`/a/../api/..%2fx`).
+fn passes(path: &[u8], prefix: &[u8]) -> bool {
+    let mut folder = b"/".to_vec();
+    for segment in path.split(|byte| *byte == b'/') {
+        match segment {
+            b"" | b"." => {}
+            b".." => {
+                folder.pop();
+                let parent = memchr::memrchr(b'/', &folder).map_or(0, |at| at + 1);
+                folder.truncate(parent.max(1));
+                if folder.is_empty() {
+                    folder.push(b'/');
+                }
+            }
+            _ => {
+                folder.extend_from_slice(segment);
+                folder.push(b'/');
+            }
+        }
+        if folder.starts_with(prefix) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Writes a path without its query, decoded, and with slashes for backslashes. Whether escapes are left.
@@ -188,19 +239,19 @@ mod tests {
     #[test]
     fn guard_1_parameters_are_taken_off_for_readers_that_do_so() {
         for (path, expected) in [
-            ("/a/b", None),
-            ("/a?b;c", None),
-            ("/a%20b", None),
-            ("/forms;x/new", Some("/forms/new")),
-            ("/x/..;a=b/forms/new;c=d?e;f", Some("/forms/new")),
-            ("/forms%3bx/new", Some("/forms/new")),
-            ("/x/%2e%2e%253b/forms\\new", Some("/forms/new")),
-            ("/;/a", Some("/a")),
-            (";", Some("/")),
+            ("/a/b", "/a/b"),
+            ("/a?b;c", "/a"),
+            ("/a%20b", "/a b"),
+            ("/forms;x/new", "/forms/new"),
+            ("/x/..;a=b/forms/new;c=d?e;f", "/forms/new"),
+            ("/forms%3bx/new", "/forms/new"),
+            ("/x/%2e%2e%253b/forms\\new", "/forms/new"),
+            ("/;/a", "/a"),
+            (";", "/"),
         ] {
             let mut buffer = b"left over".to_vec();
-            let found = without_parameters(path.as_bytes(), &mut buffer);
-            assert_eq!(found, expected.map(str::as_bytes), "{path}");
+            let found = EitherPath::new(path.as_bytes(), &mut buffer);
+            assert_eq!(found.counted(), expected.as_bytes(), "{path}");
         }
     }
 
@@ -217,6 +268,19 @@ mod tests {
             ("/x/y?;/../api/y", "/api/", false),
             ("/x/y;/../api/y", "/api/", false),
             ("*", "/", false),
+            // Servers that match before they resolve, or resolve a part before.
+            ("/api/../x", "/api/", true),
+            ("/api/..%2fx", "/api/", true),
+            ("/api/%252e%252e/x", "/api/", true),
+            ("/a/../api/..%2fx", "/api/", true),
+            ("/../api/b/../../x", "/api/", true),
+            ("/api;y/..%2fx", "/api/", true),
+            ("/api/..;/x", "/api/", true),
+            ("/api\\..\\x", "/api/", true),
+            ("/apis/../x", "/api/", false),
+            ("/x/../y", "/api/", false),
+            ("/x/..api/y", "/api/", false),
+            ("/x/..", "/x/", true),
         ] {
             let mut buffer = b"left over".to_vec();
             let found = EitherPath::new(path.as_bytes(), &mut buffer);

@@ -71,6 +71,10 @@ fn guard_1_excluded_paths_are_not_looked_at() {
     for path in ["/docs/..;/a", "/docs/a/..;/../x", "/docs/%2e%2e%3bb/a"] {
         assert_eq!(defaults.get(CLIENT, &format!("{path}?q=%27%20or%201%3D1--")).0, 400, "{path}");
     }
+    // Servers that match prefixes before they resolve dot segments read these as paths below /login.
+    for path in ["/login/../docs/", "/login/..%2fdocs/", "/login/a/%2e%2e/..%2fstatic"] {
+        assert_eq!(defaults.get(CLIENT, &format!("{path}?q=%27%20or%201%3D1--")).0, 400, "{path}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::speech::Shape;
 use super::views::Views;
 use crate::guard::events::is_secret;
 use crate::guard::inspection::{Part, PartKind, is_for_clients, takes_query};
-use crate::guard::path::comparison_form;
+use crate::guard::path::{ComparedPath, comparison_form};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The number of bytes before a chunk of a stream that must be scanned again with the chunk, so that a match across the edge
@@ -85,8 +85,10 @@ impl Detector {
             return None;
         }
         let form = path.map(|path| comparison_form(path, &mut scratch.path));
-        // A path that still has escapes, or has parameters, may be another path to the server: no exception applies to it.
-        let path = form.filter(|form| !form.is_escaped && !form.has_parameters).map(|form| form.bytes);
+        // A path that still has escapes, or has parameters or dot segments, may be another path to the server: no exception
+        // applies to it.
+        let is_clear = |form: &ComparedPath<'_>| !(form.is_escaped || form.has_parameters || form.has_dots);
+        let path = form.filter(is_clear).map(|form| form.bytes);
         if path.is_some_and(|path| self.rules.excludes(path)) {
             return None;
         }
