@@ -133,13 +133,26 @@ pub fn judge_origin(own: Option<WebOrigin>, fields: Fields<'_, '_>) -> Result<()
 /// The value of a cookie, in the values of the fields Cookie. `None` if the name is missing, or occurs more than once: it is
 /// unknown which of them a server would use.
 pub fn cookie<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a [u8]> {
+    let mut found = cookies(fields, name);
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// The session that a cookie of this name has; empty without the cookie. With several the session is unknown, so that no token is
+/// one of it: a site that can plant a cookie must not turn the session off.
+pub fn session<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<&'a [u8], Forged> {
+    let mut found = cookies(fields, name);
+    let session = found.next().unwrap_or_default();
+    if found.next().is_none() { Ok(session) } else { Err(Forged::Wrong) }
+}
+
+/// The values of all cookies of this name.
+fn cookies<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let pairs = fields.flat_map(|value| value.split(|byte| *byte == b';'));
-    let mut found = pairs.filter_map(|pair| {
+    pairs.filter_map(move |pair| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         let (own, value) = (pair[..at].trim_ascii(), &pair[at + 1..]);
         (own == name.as_bytes()).then_some(value.trim_ascii())
-    });
-    found.next().filter(|_| found.next().is_none())
+    })
 }
 
 /// The value of a field of a form (`application/x-www-form-urlencoded`); like [`cookie`], `None` if there are several. Tokens

@@ -180,9 +180,22 @@ fn ours_7_forms_need_a_token_of_the_session() {
     assert_eq!(gate.ask("POST /other", form, "a=1").status(), 200, "not protected");
     let known = gate.ask("GET /forms/new", &cookies, "");
     assert!(!head(&known).contains("csrf_token"), "a valid token stays: {}", head(&known));
+    // A site that can plant cookies must not turn the session off: a token without a session does not go with two of them.
+    let page = gate.ask("GET /forms/new", "", "");
+    let line =
+        head(&page).lines().find_map(|line| line.strip_prefix("Set-Cookie: csrf_token=").map(str::to_owned));
+    let token = line.expect("a token").split(';').next().unwrap_or_default().to_owned();
+    for (session, status) in [("", 200), ("session_id=s1; ", 403), ("session_id=s1; session_id=x; ", 403)] {
+        let fields = format!("Cookie: {session}csrf_token={token}\r\nX-CSRF-Token: {token}\r\n");
+        assert_eq!(gate.ask("POST /forms/again", &fields, "").status(), status, "{session}");
+    }
+    // Servers that match prefixes before they resolve dot segments read these as paths below /forms.
+    for path in ["/forms/..%2fx", "/forms/%252e%252e/x"] {
+        assert_eq!(gate.ask(&format!("POST {path}"), form, "a=1").status(), 403, "{path}");
+    }
     gate.weir.wait_for_log(|line| line.contains("csrf:guard:2"));
     let heads = gate.origin.heads();
-    let last = heads.iter().filter(|head| head.start.starts_with("POST /forms/")).count();
+    let last = heads.iter().filter(|head| head.start.starts_with("POST /forms/new")).count();
     assert_eq!(last, 3, "what was refused has not reached the server");
 }
 

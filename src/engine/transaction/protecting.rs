@@ -103,21 +103,24 @@ impl Examiner<'_> {
         let protecting = guard.protecting(&subject, path.as_ref());
         out.clear();
         let Some((line, key)) = protecting else { return Ok(self.behind_protection(guard, info)) };
-        let cookie = |name: &str| csrf::cookie(head.fields.all("cookie"), name);
-        let session = cookie(&line.session_cookie).unwrap_or_default();
+        let session = csrf::session(head.fields.all("cookie"), &line.session_cookie);
         if !csrf::is_safe(head.method) {
             let own = self.own_origin(head, target, info);
-            let judged = match self.is_forged(key, session, head, own, info)? {
-                Some(judged) => judged,
-                None => return Ok(Step::Decide(Decision::Collect)),
+            let judged = match session {
+                Ok(session) => self.is_forged(key, session, head, own, info)?,
+                Err(forged) => Some(Err(forged)),
             };
+            let Some(judged) = judged else { return Ok(Step::Decide(Decision::Collect)) };
             if let Err(forged) = judged {
                 let asked = self.asked(head, record);
                 guard.refuse_forged(line, forged, &asked, self.now).map_err(Refusal::Guarded)?;
             }
         }
         // The page that this answer is finds a token for its next request.
-        if !cookie(csrf::COOKIE).is_some_and(|token| key.is_token(session, token)) {
+        let token = csrf::cookie(head.fields.all("cookie"), csrf::COOKIE);
+        if let Some(session) =
+            session.ok().filter(|session| !token.is_some_and(|token| key.is_token(session, token)))
+        {
             let token = key.token(session, guard.state().unique(self.now));
             if let Some(dressing) = &mut self.guarded.dressing {
                 let mut line = Vec::new();
