@@ -84,7 +84,7 @@ impl Lease {
 
     /// The upstream has answered.
     pub fn succeed(&self) {
-        self.upstream.note_success(&self.passive);
+        self.upstream.note_success();
     }
 
     /// The upstream has failed. Whether that marks it down.
@@ -214,9 +214,9 @@ impl Members {
         let rank = |index: &usize| {
             let member = &self.members[*index];
             let hash = mix(client ^ hash_authority(&member.upstream.authority));
-            // The chance of the highest value is in proportion to the weight (weighted rendezvous hashing).
+            // The chance of the highest value is in proportion to weight and share (weighted rendezvous hashing).
             let fraction = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-            f64::from(member.weight) / -fraction.ln()
+            f64::from(member.weight) * f64::from(usable.shares[*index]) / -fraction.ln()
         };
         let all = (0..self.members.len()).filter(|index| usable.set & (1 << index) != 0);
         all.max_by(|one, other| rank(one).total_cmp(&rank(other)))

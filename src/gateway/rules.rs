@@ -7,7 +7,7 @@ use super::table::{HostMatch, HostRoutes, Table};
 use super::upstream::{Change, Numbers, Standing, Upstream};
 use crate::http::target::Authority;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Retry-After of a response when no upstream can be used, in seconds, for a route without checks (chosen).
 const RETRY_AFTER_S: u64 = 10;
@@ -19,6 +19,9 @@ pub struct Gateway {
     routes: Box<[GatewayRoute]>,
     /// Fields whose names contain an underscore are forwarded to upstreams.
     pub allows_underscores: bool,
+    /// The upstreams that an operator has taken out, also those that the present file does not have: all gateways that follow
+    /// each other share them.
+    drained: Arc<Mutex<Vec<Authority>>>,
 }
 
 /// A route: the upstreams of its requests, and the changes of the requests.
@@ -105,7 +108,7 @@ pub struct Status<'a> {
 
 impl Gateway {
     /// Compiles a gateway file. The state of an upstream is taken from the gateway before, if route and upstream are equal
-    /// there.
+    /// there; an upstream that an operator has taken out stays out in all routes.
     pub fn new(directives: &Directives, before: Option<&Gateway>) -> Gateway {
         let lines = &directives.routes;
         let table = Table::new(lines.iter().map(|line| (&line.host, &*line.prefix)));
@@ -113,7 +116,27 @@ impl Gateway {
             let same = before.and_then(|before| before.routes.iter().find(|route| route.name == line.name));
             GatewayRoute::new(line, same)
         });
-        Gateway { table, routes: routes.collect(), allows_underscores: directives.allows_underscores }
+        let gateway = Gateway {
+            table,
+            routes: routes.collect(),
+            allows_underscores: directives.allows_underscores,
+            drained: before.map(|before| Arc::clone(&before.drained)).unwrap_or_default(),
+        };
+        for authority in &*gateway.drained() {
+            gateway.members_at(authority).for_each(|member| _ = member.upstream.set_drained(true, 0));
+        }
+        gateway
+    }
+
+    /// No code that holds the lock can leave the list half changed.
+    fn drained(&self) -> MutexGuard<'_, Vec<Authority>> {
+        self.drained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The upstream with this address, in each of its routes.
+    fn members_at(&self, authority: &Authority) -> impl Iterator<Item = &Member> {
+        let members = self.routes.iter().flat_map(|route| route.members.iter());
+        members.filter(move |member| member.upstream.authority == *authority)
     }
 
     /// The route for a host, and for path and query of a target. The buffer is for decoded paths.
@@ -186,11 +209,15 @@ impl Gateway {
 
     /// Takes an upstream out for new requests, or puts it back, in all routes. Returns the number of routes with this upstream.
     pub fn set_drained(&self, authority: &Authority, drained: bool, now_ms: u64) -> usize {
-        let members = self.routes.iter().flat_map(|route| route.members.iter());
         let mut routes = 0;
-        for member in members.filter(|member| member.upstream.authority == *authority) {
+        for member in self.members_at(authority) {
             member.upstream.set_drained(drained, now_ms);
             routes += 1;
+        }
+        let mut all = self.drained();
+        all.retain(|known| known != authority);
+        if drained && routes > 0 {
+            all.push(*authority);
         }
         routes
     }

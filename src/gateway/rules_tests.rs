@@ -124,6 +124,25 @@ fn a_reload_keeps_what_is_known() {
     assert_eq!(after.statuses(6).next().unwrap().numbers.in_flight, 0);
 }
 
+/// A drain is of an address: in routes that come later, and in the same ones when they come back.
+#[test]
+fn a_drain_outlives_every_reload_until_it_is_ended() {
+    let drained = |gateway: &Gateway| -> Vec<String> {
+        let out = gateway.statuses(9).filter(|status| status.standing == Standing::Drained);
+        out.map(|status| format!("{} {}", status.route, status.authority)).collect()
+    };
+    let first = gateway("a/ -> u v", None);
+    assert_eq!(first.set_drained(&authority("u"), true, 5), 1);
+    let second = gateway("a/ -> u v\nb/ -> u", Some(&first));
+    assert_eq!(drained(&second), ["a:80/ u:80", "b:80/ u:80"]);
+    let without = gateway("c/ -> v", Some(&second));
+    assert_eq!(drained(&without), [""; 0]);
+    let again = gateway("c/ -> v u", Some(&without));
+    assert_eq!(drained(&again), ["c:80/ u:80"]);
+    assert_eq!(again.set_drained(&authority("u"), false, 5), 1);
+    assert_eq!(drained(&gateway("c/ -> v u\nd/ -> u", Some(&again))), [""; 0]);
+}
+
 #[test]
 fn clients_are_told_when_to_come_back() {
     let gateway = gateway("a/ -> u\nb/ -> u health GET / every 1500ms", None);

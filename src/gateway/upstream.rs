@@ -1,8 +1,8 @@
 //! One upstream of one route and its state: requests under way, failures, the result of checks, and whether an operator has
 //! drained it.
 //!
-//! All loops and the thread of the checks write the state without a lock: each value is independent, and a choice with a
-//! value of a moment ago is as good as another choice. Times are milliseconds on the clock of all loops.
+//! All loops and the thread of the checks write the state, without a lock but for a failure: each value is independent, and a
+//! choice with a value of a moment ago is as good as another choice. Times are milliseconds on the clock of all loops.
 //!
 //! *Passive health*: a number of failed requests within a time marks the upstream down for a time. After that time the
 //! upstream is tried again, and the first failure marks it down again, until a request has succeeded. *Active health*: a
@@ -10,7 +10,9 @@
 //! and ends a passive mark, too. A recovered upstream gets its share step by step (*slow start*).
 
 use crate::http::target::Authority;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The share of an upstream without restriction, and the unit of smaller shares.
 pub const WHOLE_SHARE: u32 = 256;
@@ -84,9 +86,10 @@ pub struct Upstream {
     unhealthy: AtomicBool,
     /// Successful checks in a row if positive, failed checks in a row if negative.
     checks_in_a_row: AtomicI32,
-    /// Failures that were counted, and since when.
-    failures: AtomicU32,
-    failing_since_ms: AtomicU64,
+    /// The times of the latest failures, oldest first: fewer than mark the upstream down.
+    failed_ms: Mutex<VecDeque<u64>>,
+    /// The upstream was marked down, and no request has succeeded since: the next failure marks it down again.
+    on_trial: AtomicBool,
     /// 0: was never marked down.
     down_until_ms: AtomicU64,
     /// Time of the last recovery; 0 without one.
@@ -151,8 +154,8 @@ impl Upstream {
             drained: AtomicBool::new(false),
             unhealthy: AtomicBool::new(false),
             checks_in_a_row: AtomicI32::new(0),
-            failures: AtomicU32::new(0),
-            failing_since_ms: AtomicU64::new(0),
+            failed_ms: Mutex::default(),
+            on_trial: AtomicBool::new(false),
             down_until_ms: AtomicU64::new(0),
             recovered_ms: AtomicU64::new(0),
             turns: AtomicU32::new(0),
@@ -210,10 +213,15 @@ impl Upstream {
     }
 
     /// A request has succeeded: an upstream that was down is up.
-    pub fn note_success(&self, rules: &PassiveRules) {
-        if self.failures.load(Relaxed) >= rules.failures {
-            self.failures.store(0, Relaxed);
+    pub fn note_success(&self) {
+        if self.on_trial.load(Relaxed) {
+            self.on_trial.store(false, Relaxed);
         }
+    }
+
+    /// The failures that count. No code that holds the lock can leave them half changed.
+    fn failed_ms(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.failed_ms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request has failed. Whether that marks the upstream down.
@@ -222,21 +230,17 @@ impl Upstream {
         if rules.failures == 0 || !rules.on.counts(failed) || now_ms < self.down_until_ms.load(Relaxed) {
             return false;
         }
-        let is_on_trial = self.failures.load(Relaxed) >= rules.failures;
-        let since_ms = self.failing_since_ms.load(Relaxed);
-        let is_over = now_ms.saturating_sub(since_ms) >= rules.within_ms;
-        let failures = match is_over && !is_on_trial {
-            true => {
-                self.failing_since_ms.store(now_ms, Relaxed);
-                self.failures.store(1, Relaxed);
-                1
-            }
-            false => self.failures.fetch_add(1, Relaxed).saturating_add(1),
-        };
-        if failures < rules.failures {
+        let mut failed_ms = self.failed_ms();
+        failed_ms.push_back(now_ms);
+        while failed_ms.front().is_some_and(|failed_ms| now_ms.saturating_sub(*failed_ms) >= rules.within_ms)
+        {
+            failed_ms.pop_front();
+        }
+        if failed_ms.len() < rules.failures as usize && !self.on_trial.load(Relaxed) {
             return false;
         }
-        self.failures.store(rules.failures, Relaxed);
+        failed_ms.clear();
+        self.on_trial.store(true, Relaxed);
         self.down_until_ms.store(now_ms.saturating_add(rules.down_ms), Relaxed);
         // Earlier successful checks have no meaning any more.
         self.checks_in_a_row.store(0, Relaxed);
@@ -265,7 +269,8 @@ impl Upstream {
         if is_well {
             self.recovered_ms.store(now_ms, Relaxed);
             self.down_until_ms.store(0, Relaxed);
-            self.failures.store(0, Relaxed);
+            self.failed_ms().clear();
+            self.on_trial.store(false, Relaxed);
             Some(Change::Up)
         } else {
             self.totals.marked_down.fetch_add(1, Relaxed);

@@ -23,10 +23,18 @@ fn so_many_failures_in_a_time_mark_it_down() {
     // On trial: one is enough, and a success ends the trial.
     assert!(fails(15_004));
     assert_eq!(upstream.standing(15_004, 0), Standing::Down(20_004));
-    upstream.note_success(&RULES);
+    upstream.note_success();
     assert!(!fails(20_005) && !fails(20_006) && fails(20_007));
     assert_eq!(upstream.numbers().marked_down, 3);
     assert_eq!(upstream.numbers().failures, 10);
+}
+
+/// The time in which failures count slides.
+#[test]
+fn the_latest_failures_count() {
+    let upstream = upstream();
+    let fails = |now_ms| upstream.note_failure(Failed::Connect, &RULES, now_ms);
+    assert_eq!([1, 8_000, 11_000, 12_600].map(fails), [false, false, false, true]);
 }
 
 #[test]
@@ -34,7 +42,7 @@ fn a_success_between_failures_changes_nothing() {
     let upstream = upstream();
     for now_ms in 1..=2 {
         assert!(!upstream.note_failure(Failed::Reset, &RULES, now_ms));
-        upstream.note_success(&RULES);
+        upstream.note_success();
     }
     assert!(upstream.note_failure(Failed::Timeout, &RULES, 3));
 }

@@ -325,10 +325,8 @@ impl Probe {
                 Err(error) if waits(&error) => return Ok(None),
                 Err(error) => return Err(error),
             }
-            if let Some(end) = memchr::memchr(b'\n', &self.response) {
-                let status = status(&self.response[..end]);
-                let unreadable = || io::Error::new(ErrorKind::InvalidData, "no response of HTTP/1");
-                return status.map(Some).ok_or_else(unreadable);
+            if let Some(status) = final_status(&mut self.response)? {
+                return Ok(Some(status));
             }
             if self.response.len() >= RESPONSE_BYTES_MAX {
                 return Err(io::Error::new(ErrorKind::InvalidData, "no status line"));
@@ -339,6 +337,22 @@ impl Probe {
 
 fn waits(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected | ErrorKind::Interrupted)
+}
+
+/// The status of the final response, when its status line has arrived. Heads of interim responses (RFC 9110 section 15.2) are
+/// taken off the bytes.
+fn final_status(response: &mut Vec<u8>) -> io::Result<Option<u16>> {
+    loop {
+        let Some(end) = memchr::memchr(b'\n', response) else { return Ok(None) };
+        let unreadable = || io::Error::new(ErrorKind::InvalidData, "no response of HTTP/1");
+        let status = status(&response[..end]).ok_or_else(unreadable)?;
+        // Behind 101 there is no other response.
+        if status >= 200 || status == 101 {
+            return Ok(Some(status));
+        }
+        let Some(head) = memchr::memmem::find(response, b"\r\n\r\n") else { return Ok(None) };
+        response.drain(..head + 4);
+    }
 }
 
 /// The status in the status line of HTTP/1.
@@ -364,5 +378,25 @@ mod tests {
         ] {
             assert_eq!(status(line.as_bytes()), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn interim_responses_are_passed_over() {
+        for (response, expected) in [
+            ("HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\n", Some(200)),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 x\r\n\r\nHTTP/1.1 503\r\n", Some(503)),
+            ("HTTP/1.1 101 Switching Protocols\r\n", Some(101)),
+            ("HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n", None),
+            ("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 20", None),
+        ] {
+            // One byte at a time, as it may arrive.
+            let mut bytes = Vec::new();
+            let found = response.bytes().find_map(|byte| {
+                bytes.push(byte);
+                final_status(&mut bytes).unwrap()
+            });
+            assert_eq!(found, expected, "{response}");
+        }
+        assert!(final_status(&mut b"SSH-2.0\n".to_vec()).is_err());
     }
 }
