@@ -24,13 +24,16 @@
 //! # The house
 //!
 //! ```text
-//! main, daemon -> embed -> shell -> engine -> { policy, guard, gateway, cache, resolver, metrics } -> http -> net
-//!                          config, log                                            time, part, nearest, words: for all
+//! main, daemon, ffi -> embed -> shell -> engine -> { policy, guard, gateway, cache, resolver, metrics } -> http -> net
+//!            config, log, sandbox, random                                     time, part, nearest, words: for all
 //! ```
 //!
 //! Imports point to the right only, and the rooms in braces do not import each other; `tests/tidy.rs` reads the sources
 //! and fails where that is not so. From `engine` on no room names sockets, files, threads or clocks.
 //!
+//! - `time`: the time of a call, as a value
+//! - `part`: types for values of parts that a build may lack (Cargo features)
+//! - `nearest`, `words`: the name that was probably meant; the words of a line of a file
 //! - `net`: the pool that lends 4 KB blocks; rings and linear buffers over them
 //! - `http`: the HTTP/1.1 grammar, and what a proxy rewrites
 //! - `policy`: access rules, users, header edits
@@ -42,7 +45,9 @@
 //! - `engine`: connections, transactions and tunnels; begin reading there
 //! - `shell`: mio, sockets, the run queue, the threads of the loops
 //! - `config`, `log`: options and files, the access log
+//! - `random`: random numbers from the system
 //! - `embed`: [`Proxy`]
+//! - `ffi`: [`Proxy`] for programs in C (feature `capi`)
 //! - `daemon`, `main`: the program, with its signals, rights and files. It imports `embed`, `config`, `log` and `sandbox`
 //! - `sandbox`: the rights that the daemon gives up before it serves
 //!

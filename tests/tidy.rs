@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may import: `main, daemon, ffi -> embed -> shell -> engine -> { policy, guard, gateway, cache,
-/// resolver, metrics } -> http -> net`; `time`, `nearest`, `words` are for all, `config`, `log` the shell's, `sandbox` the daemon's.
+/// resolver, metrics } -> http -> net`; `time`, `part`, `nearest`, `words` are for all, `config`, `log` the shell's, `sandbox` the
+/// daemon's, `random` for rooms from `config` and the shell on.
 const IMPORTS: [(&str, &str); 21] = [
     ("random", ""),
     ("time", ""),

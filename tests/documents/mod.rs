@@ -1,6 +1,7 @@
 //! What documents and comments say, checked against the sources.
 
-use super::{expect_none, files, names, package, relative};
+use super::{CORE, IMPORTS, bare_code, expect_none, files, names, package, relative, sources};
+use std::collections::BTreeSet;
 
 /// Comments name clients, peers, loops and users: a reader has to know which of them is meant.
 #[test]
@@ -39,4 +40,75 @@ fn the_reference_of_options_is_current() {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == text, "docs/options.md is not current: run UPDATE_DOCS=1 cargo test --test tidy");
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(package().join(path)).expect(path)
+}
+
+/// The names in backticks.
+fn quoted(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// What stands between two texts of a document.
+fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
+    let after = text.split_once(start).expect(start).1;
+    after.split_once(end).expect(end).0
+}
+
+/// The folders and files of `src/` that have a place in the plan.
+fn rooms() -> BTreeSet<String> {
+    IMPORTS.iter().map(|(room, _)| (*room).to_owned()).chain(["ffi".to_owned()]).collect()
+}
+
+/// Each list of the core in a document names the rooms that the tests of the core read.
+#[test]
+fn documents_name_the_core() {
+    let (security, contributing, architecture) =
+        (read("SECURITY.md"), read("CONTRIBUTING.md"), read("docs/architecture.md"));
+    let row = contributing.lines().find(|line| line.contains("| the core: ")).expect("a row for the core");
+    let sentence = architecture.lines().find(|line| line.contains(" are the core.")).expect("a sentence");
+    let core: BTreeSet<String> = CORE.iter().map(|room| (*room).to_owned()).collect();
+    assert_eq!(quoted(between(&security, "The core (", ")")), core, "SECURITY.md");
+    assert_eq!(quoted(between(row, "| ", " | the core: ")), core, "CONTRIBUTING.md");
+    assert_eq!(quoted(between(sentence, "", " are the core.")), core, "docs/architecture.md");
+}
+
+/// Each place that may be unsafe is on the list that users read, and no other one.
+#[test]
+fn documents_name_the_unsafe_places() {
+    let allowed =
+        sources().into_iter().filter(|source| bare_code(&source.text).contains("allow(unsafe_code)"));
+    let allowed: BTreeSet<String> = allowed
+        .map(|source| source.path.strip_suffix("/mod.rs").unwrap_or(&source.path).to_owned())
+        .collect();
+    let security = read("SECURITY.md");
+    let list = between(&security, "except in ", "Tests fail if");
+    let listed = list.lines().filter_map(|line| quoted(line.strip_prefix("- ")?).into_iter().find(is_source));
+    assert_eq!(listed.collect::<BTreeSet<_>>(), allowed, "SECURITY.md");
+}
+
+fn is_source(name: &String) -> bool {
+    name.starts_with("src/")
+}
+
+/// Every room has a row in each table of rooms.
+#[test]
+fn documents_name_every_room() {
+    let first = |line: &str| Some(quoted(line.strip_prefix("| ")?.split_once(" | ")?.0));
+    let rows = |text: &str| text.lines().filter_map(first).flatten().collect::<BTreeSet<_>>();
+    let listed = |line: &str| Some(quoted(line.strip_prefix("//! - ")?.split_once(": ")?.0));
+    let known = [
+        ("docs/architecture.md", rows(between(&read("docs/architecture.md"), "## Rooms", "## Machines"))),
+        ("CONTRIBUTING.md", rows(between(&read("CONTRIBUTING.md"), "## The map", "## Style"))),
+        ("src/lib.rs", read("src/lib.rs").lines().filter_map(listed).flatten().collect()),
+    ];
+    let mut wrong = Vec::new();
+    for (document, named) in known {
+        let named: BTreeSet<_> =
+            named.iter().map(|name| name.strip_suffix(".rs").unwrap_or(name).to_owned()).collect();
+        wrong.extend(rooms().difference(&named).map(|room| format!("{document}: {room}")));
+    }
+    expect_none("rooms that a document does not name", &wrong);
 }
