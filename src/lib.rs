@@ -9,10 +9,12 @@
 //!
 //! [`pages`] lets the program answer requests for the proxy itself, with sessions and forms: `examples/shortener.rs`.
 //!
+//! With [`callback`] the program decides about connections, requests and names while the proxy runs.
+//!
 //! What this page shows is stable within a minor version: [`Proxy`], [`Builder`], [`Configuration`], [`Control`] and what
-//! they return, and the names of options and of the numbers in [`metrics`] (options and numbers may be added). All other
-//! modules can be reached because weir's own tests, benches and fuzz targets use them. They are hidden here and change
-//! without notice.
+//! they return, the modules [`callback`] and [`pages`], and the names of options and of the numbers in [`metrics`] (options and
+//! numbers may be added). All other modules can be reached because weir's own tests, benches and fuzz targets use them. They are
+//! hidden here and change without notice.
 //!
 //! # The one idea
 //!
