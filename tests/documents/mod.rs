@@ -112,3 +112,18 @@ fn documents_name_every_room() {
     }
     expect_none("rooms that a document does not name", &wrong);
 }
+
+/// Each counter of a bound or a time-out has a row, or a sentence, in the page about limits.
+#[test]
+fn limits_name_every_counter() {
+    let (tables, limits) = (read("src/metrics/tables.rs"), read("docs/limits.md"));
+    let of_bounds = |name: &&str| name.starts_with("limit_") || name.starts_with("timeouts_");
+    let counters = tables.lines().filter_map(|line| line.trim_start().split_once(": ")).map(|(name, _)| name);
+    let counters: Vec<_> = counters.filter(of_bounds).collect();
+    assert!(counters.len() > 30, "{counters:?}");
+    let missing = counters.into_iter().filter(|name| !limits.contains(&format!("`{name}`")));
+    expect_none(
+        "counters that docs/limits.md does not name",
+        &missing.map(str::to_owned).collect::<Vec<_>>(),
+    );
+}
