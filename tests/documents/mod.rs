@@ -6,20 +6,42 @@ use std::collections::BTreeSet;
 /// Comments name clients, peers, loops and users: a reader has to know which of them is meant.
 #[test]
 fn comments_name_their_subjects() {
-    let vague = ["nobody", "somebody", "anybody", "everybody", "whoever"];
     let mut wrong = Vec::new();
     for folder in ["src", "tests", "benches", "examples"] {
         for path in files(folder).into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs")) {
             let text = std::fs::read_to_string(&path).expect("a source");
             for (number, line) in text.lines().enumerate() {
                 let comment = line.split_once("//").map_or("", |(_, comment)| comment).to_lowercase();
-                if vague.iter().any(|word| names(&comment, word)) {
+                if is_vague(&comment) {
                     wrong.push(format!("{}:{}: {}", relative(&path), number + 1, line.trim()));
                 }
             }
         }
     }
     expect_none("comments without a subject", &wrong);
+}
+
+/// So do documents.
+#[test]
+fn documents_name_their_subjects() {
+    let own = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "benches/README.md"];
+    let mut all: Vec<_> = files("docs").iter().map(|path| relative(path)).collect();
+    all.extend(own.map(str::to_owned));
+    let mut wrong = Vec::new();
+    for path in all.iter().filter(|path| path.ends_with(".md")) {
+        for (number, line) in
+            read(path).lines().enumerate().filter(|(_, line)| is_vague(&line.to_lowercase()))
+        {
+            wrong.push(format!("{path}:{}: {}", number + 1, line.trim()));
+        }
+    }
+    expect_none("documents without a subject", &wrong);
+}
+
+/// Whether a line in lower case has a word that leaves open who is meant.
+fn is_vague(line: &str) -> bool {
+    let vague = ["nobody", "somebody", "anybody", "everybody", "anyone", "someone", "everyone", "whoever"];
+    vague.iter().any(|word| names(line, word))
 }
 
 /// The reference of options is what `weir help all` prints. `UPDATE_DOCS=1 cargo test --test tidy` writes it anew.
