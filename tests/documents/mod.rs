@@ -149,3 +149,24 @@ fn limits_name_every_counter() {
         &missing.map(str::to_owned).collect::<Vec<_>>(),
     );
 }
+
+/// The page about the log names each key of the formats weir and json.
+#[test]
+fn the_page_of_the_log_names_every_field() {
+    let (format, page) = (read("src/log/format.rs"), read("docs/log.md"));
+    let code = format.split_once("\nuse ").expect("code behind the comment").1;
+    let keys = |start: &str, end: &str| {
+        let behind = code.match_indices(start).map(|(at, _)| &code[at + start.len()..]);
+        let key = |rest: &str| {
+            let key = rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next()?;
+            (!key.is_empty() && rest[key.len()..].starts_with(end)).then(|| key.to_owned())
+        };
+        behind.filter_map(key).collect::<BTreeSet<_>>()
+    };
+    let columns = keys("b\" ", "=").into_iter().map(|key| format!("`{key}=`"));
+    let members = keys("\\\"", "\\\":").into_iter().chain(keys("write_json_text(out, b\"", "\""));
+    let all: BTreeSet<_> = columns.chain(members.map(|key| format!("`{key}`"))).collect();
+    assert!(all.len() > 30, "{all:?}");
+    let missing: Vec<_> = all.into_iter().filter(|key| !page.contains(key.as_str())).collect();
+    expect_none("fields that docs/log.md does not name", &missing);
+}
