@@ -9,7 +9,7 @@
 //! Its messages go to the facade of the `log` crate. It starts threads only for what needs them: one for each worker beyond the
 //! first (`workers`), one for passwords with slow hashes (`auth-file`), one that loads the cache (`cache-file`), those of a shared
 //! store, of fetched networks of clouds and of events (lines of the guard file), one for health checks (routes of the gateway
-//! file), one for the values of pages ([`Builder::pages`]), and one that follows the addresses of the machine
+//! file), one for the values of pages (`Builder::pages`, feature `pages`), and one that follows the addresses of the machine
 //! ([`Builder::follow_addresses`]). `docs/architecture.md` has the name of each thread. The daemon adds the threads for its logs,
 //! `weir ctl`, monitoring systems and the service manager.
 
