@@ -269,9 +269,26 @@ fn end_of_text(text: &str) -> usize {
     end
 }
 
-/// A text without secrets: without values of fields and parameters with a telling name, and user info of URLs.
+/// A text without secrets: without values of fields and parameters with a telling name, and user info of URLs. Where a secret
+/// shows only when the text is percent-decoded (`next=https%3A%2F%2Fa%2F%3Ftoken%3Dx`), the result is the decoded text.
 pub fn redacted(text: &str) -> String {
-    let text = &text[..end_of_text(text)];
+    let mut shown = redacted_as_written(&text[..end_of_text(text)]);
+    let mut bytes = shown.as_bytes().to_vec();
+    for _ in 0..path::ROUNDS_MAX {
+        if !path::decode(&mut bytes) {
+            break;
+        }
+        let decoded = String::from_utf8_lossy(&bytes).into_owned();
+        let hidden = redacted_as_written(&decoded);
+        if hidden != decoded {
+            bytes = hidden.clone().into_bytes();
+            shown = hidden;
+        }
+    }
+    shown
+}
+
+fn redacted_as_written(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     // The text before this position is in `out`.
     let mut done = 0;
@@ -288,30 +305,51 @@ pub fn redacted(text: &str) -> String {
             }
             continue;
         }
-        let before = text[..at].trim_end_matches(['"', '\'', ' ']);
-        let name_at = before.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_-%".contains(c)));
-        let name =
-            &before[name_at.map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8))..];
-        if is_secret(name) {
-            let value = rest.trim_start_matches([' ', '"', '\'']);
-            let quote = rest[..rest.len() - value.len()].chars().next_back();
-            // A quoted value ends with its quote, the value of a field with its line.
-            let ends = match quote {
-                Some('"') => "\"",
-                Some('\'') => "'",
-                Some(_) | None if SECRET_FIELDS.contains(&unescaped(name).to_ascii_lowercase().as_str()) => {
-                    "\r\n\""
-                }
-                Some(_) | None => "\r\n\"' &;,)}#",
-            };
-            let end = value.find(|c: char| ends.contains(c)).unwrap_or(value.len());
-            out.push_str(&rest[..rest.len() - value.len()]);
+        let name = name_before(&text[..at]);
+        if name.split(['[', ']', '.']).any(is_secret) {
+            let value = rest.trim_start_matches([' ', '"', '\'', '\\']);
+            let opening = &rest[..rest.len() - value.len()];
+            let end = value_end(value, opening, name, text.as_bytes()[at]);
+            out.push_str(opening);
             out.push_str(if end > 0 { REDACTED } else { "" });
             done = text.len() - value.len() + end;
         }
     }
     out.push_str(&text[done..]);
     out
+}
+
+/// The name at the end of a text, without quotes behind it: of a field, a parameter (`user[password]`) or a JSON key.
+fn name_before(text: &str) -> &str {
+    let text = text.trim_end_matches(['"', '\'', ' ', '\\']);
+    let before = text.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_-%[].".contains(c)));
+    &text[before.map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8))..]
+}
+
+/// The length of a value behind the name of a secret: a quoted value ends with its quote, the value of a field with its line, one
+/// in a query with the next parameter.
+fn value_end(value: &str, opening: &str, name: &str, separator: u8) -> usize {
+    let whole_line = SECRET_FIELDS.contains(&unescaped(name).to_ascii_lowercase().as_str());
+    let ends = match opening.chars().next_back() {
+        Some(quote @ ('"' | '\'')) => return quoted_end(value, quote, opening.contains('\\')),
+        Some(_) | None if whole_line => "\r\n\"",
+        Some(_) | None if separator == b'=' => "\r\n\" &#<>",
+        Some(_) | None => "\r\n\"' &;,)}#",
+    };
+    value.find(|c: char| ends.contains(c)).unwrap_or(value.len())
+}
+
+/// The length of a text up to its quote. Behind a backslash a quote does not end the text, unless the quotes themselves stand
+/// behind backslashes: JSON as a string of JSON.
+fn quoted_end(value: &str, quote: char, is_escaped: bool) -> usize {
+    let mut backslash = false;
+    for (at, c) in value.char_indices() {
+        if c == quote && (is_escaped || !backslash) {
+            return at;
+        }
+        backslash = c == '\\' && !backslash;
+    }
+    value.len()
 }
 
 /// The newest events. A bounded number, and a bounded number of bytes: older ones make room.
@@ -433,7 +471,18 @@ mod tests {
             ("cookie:a=b; c=d", "cookie:[redacted]"),
             ("X-Api-Key: 12\r\n", "X-Api-Key: [redacted]\r\n"),
             ("/a?token=x&b=c&PASSWORD=d#e", "/a?token=[redacted]&b=c&PASSWORD=[redacted]#e"),
-            ("/a?access_token=x;b", "/a?access_token=[redacted];b"),
+            ("/a?access_token=x;b&c", "/a?access_token=[redacted]&c"),
+            ("/a?password=b)c'd,e;f&g=h", "/a?password=[redacted]&g=h"),
+            ("/a?user[password]=b&c", "/a?user[password]=[redacted]&c"),
+            ("/a?password[]=b&user.token=c", "/a?password[]=[redacted]&user.token=[redacted]"),
+            ("/a?user%5Bpassword%5D=b", "/a?user%5Bpassword%5D=[redacted]"),
+            ("/a?next=https%3A%2F%2Fx%2F%3Ftoken%3Db", "/a?next=https://x/?token=[redacted]"),
+            ("/a?next=http%253A%252F%252Fu%253Ab%2540h", "/a?next=http://[redacted]@h"),
+            ("/a?q=%7B%22password%22%3A%22b%22%7D", "/a?q={\"password\":\"[redacted]\"}"),
+            ("/a?q=100%25+x%3Dy", "/a?q=100%25+x%3Dy"),
+            ("{\"password\":\"a\\\"b\",\"c\":1}", "{\"password\":\"[redacted]\",\"c\":1}"),
+            ("{\\\"password\\\":\\\"a\\\",1}", "{\\\"password\\\":\\\"[redacted]\",1}"),
+            ("password='a', token: b, c", "password='[redacted]', token: [redacted], c"),
             ("/a?X-Amz-Signature=ab", "/a?X-Amz-Signature=[redacted]"),
             (
                 "{\"client_secret\": \"a b\", \"c\": \"d\"}",
