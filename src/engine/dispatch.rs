@@ -412,7 +412,7 @@ impl Machines {
     }
 
     /// Cuts connections and requests of clients that are banned now. weir's own responses are still sent: they may tell the
-    /// client of the ban.
+    /// client of the ban. So are those to requests that have caused the ban themselves.
     pub fn cut_clients(&mut self, cx: &mut Context, is_banned: &dyn Fn(IpAddr) -> bool) {
         let ids: Vec<PeerId> = cx.connections.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -422,7 +422,9 @@ impl Machines {
             match client {
                 Client::Transaction(transaction) => {
                     let banned = transactions.get_mut(transaction).is_some_and(|transaction| {
-                        transaction.stage != Stage::Replying && is_banned(transaction.record.client.ip())
+                        transaction.stage != Stage::Replying
+                            && !transaction.guarded.outlives_ban
+                            && is_banned(transaction.record.client.ip())
                     });
                     if banned {
                         cx.metrics.guard_cut += 1;

@@ -94,6 +94,9 @@ pub trait Filter: Debug + Send {
         Verdict::Pass
     }
 
+    /// The body ends here, because one side has broken it off.
+    fn handle_break(&mut self) {}
+
     /// Returns a report for the guard, once. Called after each piece and after the end.
     fn take_report(&mut self) -> Option<Report> {
         None
@@ -290,6 +293,12 @@ impl Filters {
     /// The reports of the filters for the guard since the last call.
     pub fn take_reports(&mut self) -> Vec<Report> {
         std::mem::take(&mut self.reports)
+    }
+
+    /// The body ends here, because one side has broken it off.
+    pub fn handle_break(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.filter.handle_break());
+        self.collect_reports();
     }
 
     fn collect_reports(&mut self) {

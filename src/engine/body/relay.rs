@@ -134,6 +134,13 @@ impl Relay {
         Some(self.filters.as_ref()?.fault()?.reason())
     }
 
+    /// The body ends here, because one side has broken it off.
+    pub fn handle_break(&mut self) {
+        if let Some(filters) = &mut self.filters {
+            filters.handle_break();
+        }
+    }
+
     /// The reports of the filters for the guard since the last call.
     pub fn take_reports(&mut self) -> Vec<Report> {
         self.filters.as_mut().map_or_else(Vec::new, |filters| filters.take_reports())

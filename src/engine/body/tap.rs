@@ -40,6 +40,10 @@ impl Filter for ResponseTap {
         Verdict::Pass
     }
 
+    fn handle_break(&mut self) {
+        self.done = self.done.or(Some(false));
+    }
+
     fn heap_bytes(&self) -> usize {
         self.content.heap_bytes() + self.watch.as_ref().map_or(0, |watch| watch.heap_bytes())
     }

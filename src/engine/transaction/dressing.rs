@@ -17,6 +17,8 @@ pub(in crate::engine) struct GuardedAnswer {
     pub dressing: Option<Dressing>,
     /// The progress of the page that answers.
     pub visit: Option<Box<Visit>>,
+    /// The request has caused the ban of its client itself, and is not cut because of it.
+    pub outlives_ban: bool,
 }
 
 /// The facts that decide about the further fields of one response.

@@ -172,6 +172,7 @@ impl Examiner<'_> {
             let path = target.path();
             let asked = || self.asked(head, record);
             guard.inspect_head(path, head.fields, asked, self.now).map_err(Refusal::Guarded)?;
+            self.guarded.outlives_ban |= guard.is_banned(self.client, self.now);
             self.inspect_body(path, head, info, record);
         }
         #[cfg(not(feature = "detection"))]

@@ -24,9 +24,15 @@ impl Transaction {
         }
     }
 
+    /// Reports what the filters of the response's body have seen of a body that ends here, incomplete.
+    pub(super) fn report_broken_download(&mut self, now: Now) {
+        self.down.handle_break();
+        self.report_download(now);
+    }
+
     #[cfg(feature = "detection")]
-    fn report(&self, report: Report, now: Now) -> Option<Refusal> {
-        match report {
+    fn report(&mut self, report: Report, now: Now) -> Option<Refusal> {
+        let refusal = match report {
             Report::Detected(findings) => {
                 let guard = self.settings.guard.as_ref()?;
                 let asked = self.since.asked(&self.record, now);
@@ -36,12 +42,20 @@ impl Transaction {
                 watch.end(whole, || self.since.asked(&self.record, now), now);
                 None
             }
-        }
+        };
+        self.guarded.outlives_ban |= self.is_client_banned(now);
+        refusal
     }
 
     #[cfg(not(feature = "detection"))]
     fn report(&self, report: Report, _: Now) -> Option<Refusal> {
         match report {}
+    }
+
+    /// Whether the client is banned by now. A request that has caused that itself keeps its response; the next one is refused.
+    pub(super) fn is_client_banned(&self, now: Now) -> bool {
+        let client = self.record.client.ip();
+        self.settings.guard.as_ref().is_some_and(|guard| guard.is_banned(client, now))
     }
 }
 

@@ -473,6 +473,7 @@ impl Transaction {
             if watch.begin(status, || self.since.asked(&self.record, now), now) {
                 tap(&mut self.down, watch, head.fields);
             }
+            self.guarded.outlives_ban |= self.is_client_banned(now);
         }
         if self.settings.noted.contains(Text::ContentType) {
             self.record.set_content_type(head.fields.get("content-type").unwrap_or_default());

@@ -118,6 +118,7 @@ impl Transactions {
         self.detach(cx, services, id);
         let mut transaction = self.slab.remove(id.index as usize);
         transaction.note_end(cx.now);
+        transaction.report_broken_download(cx.now);
         transaction.input.release(&mut cx.pool);
         transaction.up.release(&mut cx.pool);
         transaction.down.release(&mut cx.pool);

@@ -154,6 +154,7 @@ impl Behaviour {
                     Pace::Wait(wait_us) => met.wait_us = met.wait_us.max(wait_us),
                     Pace::TooLong(wait_us) => {
                         let retry_after_s = u32::try_from(wait_us.div_ceil(1_000_000)).unwrap_or(u32::MAX);
+                        self.tell_throttled(rule, &by, now);
                         met.denial = Some(Denial { cause: Cause::Throttled, line: rule.line, retry_after_s });
                     }
                 }
@@ -179,6 +180,16 @@ impl Behaviour {
             }));
         }
         met
+    }
+
+    /// Records that a request would have to wait for too long, and is refused.
+    fn tell_throttled(&self, rule: &Rule, by: &By<'_, '_>, now: Now) {
+        let mut event =
+            Event::of_request(now, EventType::BehavioralViolation, &(by.asker)(), "request_blocked");
+        event.reason = "throttled".into();
+        event.rule = format!("guard:{}", rule.line);
+        event.metadata = vec![("endpoint", by.endpoint.to_owned())];
+        self.state.push(event);
     }
 
     /// Records one event. True if it has banned the client.
@@ -359,7 +370,8 @@ impl Watch {
 
     /// Whether more of the body is of interest.
     pub fn wants_more(&self) -> bool {
-        !self.bodies.is_empty() && self.seen < SEEN_BYTES_MAX
+        let is_open = |looked: &Looked| !matches!(looked, Looked::Bytes(Progress::Matched));
+        self.seen < SEEN_BYTES_MAX && self.bodies.iter().any(|(.., looked)| is_open(looked))
     }
 
     /// Ends the body, or its watched part; `whole` if that is all of it. Counts the response.
@@ -373,6 +385,10 @@ impl Watch {
             let matches = match (&rule.counts, looked) {
                 (Counts::Returns(Pattern::Bytes(automaton)), Looked::Bytes(progress)) => match whole {
                     true => automaton.end(progress),
+                    // The automaton reports a match at the last byte with the next one.
+                    false if self.seen < SEEN_BYTES_MAX => {
+                        matches!(automaton.feed(progress, b"\0"), Progress::Matched)
+                    }
                     false => matches!(progress, Progress::Matched),
                 },
                 // A document that was cut cannot be parsed.
