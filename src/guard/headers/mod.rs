@@ -141,7 +141,9 @@ impl SecurityHeaders {
         }
         let (mut cors, mut varies) = (self.cors.as_ref(), false);
         for (name, value) in names {
-            let own = |field: &Field| !field.overwrite && field.name.eq_ignore_ascii_case(name);
+            // weir's own answers have the fields that protect them already.
+            let stays = |field: &Field| !field.overwrite || author == Author::Own;
+            let own = |field: &Field| stays(field) && field.name.eq_ignore_ascii_case(name);
             if let Some(at) = self.fields.iter().take(FIELDS_MAX).position(own) {
                 missing &= !(1 << at);
             }
@@ -188,11 +190,12 @@ impl Additions<'_> {
 
 impl forwarding::Edits for Additions<'_> {
     fn removes_nothing(&self) -> bool {
-        !self.cors.is_some_and(Cors::overwrites) && !self.written().any(|field| field.overwrite)
+        self.cors.is_none() && !self.written().any(|field| field.overwrite)
     }
 
     fn removes(&self, name: &str) -> bool {
-        (self.cors.is_some_and(Cors::overwrites) && cors::is_of_cors(name))
+        // Without Access-Control-Allow-Origin the other fields of a server mean nothing, and must not join weir's.
+        (self.cors.is_some() && cors::is_of_cors(name))
             || self.written().any(|field| field.overwrite && field.name.eq_ignore_ascii_case(name))
     }
 

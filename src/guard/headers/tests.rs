@@ -179,6 +179,11 @@ fn ours_9_vary_once_and_a_servers_own_cors() {
     let own = [("access-control-allow-origin", "*"), ("Access-Control-Max-Age", "1")];
     let found = answer(&headers_kept, Author::Server, how, &own);
     assert_eq!(found, "access-control-allow-origin: *\r\nAccess-Control-Max-Age: 1\r\n");
+    // Without an origin the other fields of a server mean nothing: a browser must not read them beside weir's.
+    let alone = [("Access-Control-Allow-Credentials", "true"), ("Access-Control-Allow-Methods", "DELETE")];
+    let found = answer(&headers_kept, Author::Server, how, &alone);
+    assert!(!found.contains("Credentials") && !found.contains("DELETE"), "{found}");
+    assert_eq!(found.matches("Access-Control-Allow-Methods:").count(), 1, "{found}");
     let overwriting = headers(&format!("{file} overwrite"));
     let found = answer(&overwriting, Author::Server, admitted(&overwriting, "https://b.example"), &own);
     assert_eq!(found, "Vary: Origin\r\n");
