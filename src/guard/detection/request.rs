@@ -3,6 +3,8 @@
 use super::category::Context;
 use super::detector::{Detector, Scratch};
 use super::findings::Findings;
+use crate::guard::path::decode;
+use std::borrow::Cow;
 
 /// Fields that weir writes anew, or that only describe the use of the connection.
 const SKIPPED_FIELDS: [&[u8]; 6] = [
@@ -70,7 +72,8 @@ impl Detector {
     fn scan_query(&self, query: &[u8], scratch: &mut Scratch, findings: &mut Findings) {
         for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = split_pair(pair);
-            self.scan(Context::Query, name, value, scratch, findings);
+            self.scan_name(Context::Query, name, scratch, findings);
+            self.scan_value(Context::Query, &unescaped(name), value, scratch, findings);
         }
     }
 
@@ -111,6 +114,17 @@ fn inner_address(path: &[u8]) -> Option<&[u8]> {
 /// Whether a segment of a path is a name as most are.
 fn is_plain(segment: &[u8]) -> bool {
     segment.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+/// A name without percent-encoding, as an application reads it, and lines `allow` have it.
+fn unescaped(name: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr2(b'%', b'+', name).is_none() {
+        return Cow::Borrowed(name);
+    }
+    let mut name = name.to_vec();
+    name.iter_mut().filter(|byte| **byte == b'+').for_each(|byte| *byte = b' ');
+    decode(&mut name);
+    Cow::Owned(name)
 }
 
 /// A name and a value; a text without `=` is a value without a name.
