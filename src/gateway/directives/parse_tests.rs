@@ -102,6 +102,12 @@ fn faults_say_what_was_expected() {
         ("app.example/ -> a health GET /x every 5", "a time with its unit"),
         ("app.example/ -> a health GET /x every 1ms", "health: expected a time of at least 50ms"),
         ("app.example/ -> a lest", "did you mean the option least?"),
+        ("app.example/ -> weight 2", "did you mean the option weight?"),
+        ("app.example/ -> backup a", "did you mean the option backup?"),
+        ("app.example/ -> roundrobin", "did you mean the option round-robin?"),
+        ("app.example/ -> a:1 timeout 3s", "did you mean the option timeout?"),
+        ("app.example/ -> a:1 2", "expected an upstream such as"),
+        ("app.example/x;y -> a", "without parameters (;)"),
         ("app.example/ -> a rond-robin", "did you mean the option round-robin?"),
         ("app.example/ -> a weight 2 bakup", "did you mean the option backup?"),
         ("app.example/ -> a health GET /x 5s", "expected every"),
@@ -141,9 +147,14 @@ fn all_faults_are_told_at_once_with_their_lines() {
 
 #[test]
 fn upstreams_may_have_names_like_options() {
-    for line in
-        ["a/ -> lest", "a/ -> a lest:80", "a/ -> a lest.internal", "a/ -> host1 host2", "a/ -> a backend"]
-    {
+    for line in [
+        "a/ -> \"lest\"",
+        "a/ -> lest:80",
+        "a/ -> a lest:80",
+        "a/ -> a lest.internal",
+        "a/ -> host1 host2",
+        "a/ -> a backend",
+    ] {
         let directives = parse(line.as_bytes());
         assert!(directives.is_ok(), "{line}: {directives:?}");
     }

@@ -75,6 +75,9 @@ const OPTIONS: [Optional<RouteLine>; 11] = [
     ("weight", |_, _| Err("weight: expected right behind an upstream, before the options".into())),
 ];
 
+/// The words behind an upstream or a check.
+const FURTHER_OPTIONS: [&str; 6] = ["backup", "every", "timeout", "rise", "fall", "status"];
+
 /// The options for the distribution of requests; a route has at most one of them.
 const BALANCES: [&str; 3] = ["round-robin", "least", "hash-client"];
 
@@ -153,6 +156,10 @@ fn prefix(text: &str) -> Result<Box<[u8]>, String> {
     if readings.letters != readings.resolved || readings.letters.iter().any(u8::is_ascii_control) {
         return Err(wrong());
     }
+    // Requests for such a path are refused, because servers disagree where its segment ends.
+    if readings.letters.contains(&b';') {
+        return Err(format!("expected {EXPECTED_PREFIX}, without parameters (;), found {}", shown(text)));
+    }
     Ok(readings.letters.strip_suffix(b"/").unwrap_or(readings.letters).into())
 }
 
@@ -161,15 +168,17 @@ fn upstreams(route: &mut RouteLine, words: &mut Words) -> Result<(), String> {
         words.peek().is_none_or(|word| !word.quoted && OPTIONS.iter().any(|(name, _)| *name == word.text))
     };
     while route.upstreams.is_empty() || !is_option(words) {
+        let is_quoted = words.peek().is_some_and(|word| word.quoted);
         let text = words.value(EXPECTED_UPSTREAM)?;
-        // The first word behind the arrow is an upstream, whatever it looks like.
-        if let Some(option) = misspelt(&text).filter(|_| !route.upstreams.is_empty()) {
+        if let Some(option) = misspelt(&text).filter(|_| !is_quoted) {
             return Err(format!(
-                "{}: did you mean the option {option}? An upstream of that name is written with its port",
+                "{}: did you mean the option {option}? An upstream of that name is written with its port, or in quotes",
                 shown(&text)
             ));
         }
-        let Some(authority) = authority(&text) else {
+        // A number alone is an address to the parser of addresses, and the value of a misspelt option to the user.
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let Some(authority) = authority(&text).filter(|_| !is_number) else {
             let hint = if text.contains("://") { " (without a scheme: upstreams speak HTTP)" } else { "" };
             let expected = idna::expected(&text, EXPECTED_UPSTREAM);
             return Err(format!("expected {expected}, found {}{hint}", shown(&text)));
@@ -201,7 +210,7 @@ fn upstreams(route: &mut RouteLine, words: &mut Words) -> Result<(), String> {
 fn misspelt(text: &str) -> Option<&'static str> {
     match text.contains(|char: char| matches!(char, ':' | '.') || char.is_ascii_digit()) {
         true => None,
-        false => nearest(text, OPTIONS.iter().map(|(name, _)| *name).chain(["backup"])),
+        false => nearest(text, OPTIONS.iter().map(|(name, _)| *name).chain(FURTHER_OPTIONS)),
     }
 }
 

@@ -86,6 +86,10 @@ fn off(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
         &[("path", |line, words| path_prefix(words).map(|path| line.path = Some(path)))],
     )?;
     room(draft.directives.detect.off.len(), "detect off")?;
+    let place = line.path.as_deref().unwrap_or_default();
+    for category in &categories {
+        once(draft, &format!("detect off {} {place}", category.name()))?;
+    }
     draft.directives.detect.off.push(line);
     Ok(())
 }
@@ -104,10 +108,19 @@ fn allow(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
         return Err("expected where, such as path /search param q; detect off is for everywhere".into());
     }
     room(draft.directives.detect.allow.len() + categories.len() - 1, "detect allow")?;
+    let place = format!("{:?} {:?}", line.path, line.param);
+    for category in &categories {
+        once(draft, &format!("detect allow {} {place}", category.name()))?;
+    }
     for category in categories {
         draft.directives.detect.allow.push(AllowLine { category, ..line.clone() });
     }
     Ok(())
+}
+
+/// Records what a line says about one category in one place; the line repeats no other.
+fn once(draft: &mut Draft, key: &str) -> Result<(), String> {
+    draft.once(key.to_owned(), |line| format!("the same again: expected once, and line {line} has it"))
 }
 
 fn room(lines: usize, name: &str) -> Result<(), String> {
@@ -149,7 +162,11 @@ pub(super) fn exclude(draft: &mut Draft, words: &mut Words) -> Result<(), String
     } else {
         for path in words.list("paths such as /docs,/static")? {
             let mut one = Words::of(path.as_bytes())?;
-            excluded.push(path_prefix(&mut one)?);
+            let prefix = path_prefix(&mut one)?;
+            if excluded.contains(&prefix) {
+                return Err(format!("{prefix} again: expected each path once"));
+            }
+            excluded.push(prefix);
         }
         words.end()?;
     }
