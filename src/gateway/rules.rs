@@ -169,6 +169,11 @@ impl Gateway {
         Ok(Found { index, route, path_at })
     }
 
+    /// Whether any route has the host of a request.
+    pub fn has_host(&self, authority: &Authority) -> bool {
+        self.table.host(authority).is_some()
+    }
+
     /// The route with this number.
     pub fn route(&self, index: usize) -> Option<&GatewayRoute> {
         self.routes.get(index)

@@ -58,6 +58,7 @@ fn gateway_14_what_is_refused_reaches_no_upstream() {
         (get("/admin"), 404, "no_route_for_path"),
         (get("/apis"), 404, "no_route_for_path"),
         ("GET / HTTP/1.1\r\nHost: other.example\r\n\r\n".to_owned(), 421, "no_route_for_host"),
+        ("OPTIONS * HTTP/1.1\r\nHost: other.example\r\n\r\n".to_owned(), 421, "no_route_for_host"),
         (format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", origin.url("/")), 421, "no_route_for_host"),
         ("GET /api/ HTTP/1.1\r\n\r\n".to_owned(), 400, "host_missing"),
         (

@@ -147,6 +147,25 @@ fn guard_9_reports_of_browsers() {
     assert_eq!(raw.read_response().status(), 204);
 }
 
+/// A request for weir itself is counted as any other, and a gateway has no tunnels.
+#[test]
+fn ours_5_a_request_for_the_gateway_itself_is_counted() {
+    let gate = Gate::start("limit 1/10m per client+host methods OPTIONS");
+    let answer = gate.ask("OPTIONS *", "", "");
+    assert_eq!(answer.status(), 200);
+    assert!(head(&answer).contains("Allow: GET,") && !head(&answer).contains("CONNECT"), "{}", head(&answer));
+    assert_eq!(gate.ask("OPTIONS *", "", "").status(), 429);
+    assert_eq!(gate.ask("GET /", "", "").status(), 200);
+}
+
+/// The client is refused before the authority of its request counts, and its request is recorded as others are.
+#[test]
+fn guard_12_the_request_of_a_banned_client_has_its_url() {
+    let gate = Gate::start("ban 203.0.113.9");
+    assert_eq!(gate.ask("GET /x", "X-Forwarded-For: 203.0.113.9\r\n", "").status(), 403);
+    gate.weir.wait_for_log(|line| line.contains(" 403 GET http://app.example/x "));
+}
+
 #[test]
 fn ours_7_forms_need_a_token_of_the_session() {
     let gate = Gate::start("csrf protect path /forms/");

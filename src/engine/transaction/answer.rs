@@ -12,7 +12,10 @@ use crate::http::reply;
 /// Answers that weir gives in place of an origin (RFC 9110 sections 9.3.7 and 9.3.8), or a callback.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) enum Answer {
-    Options,
+    /// The methods that are possible; CONNECT is one of a forward proxy.
+    Options {
+        connect: bool,
+    },
     Trace,
     /// So many stored responses were removed.
     Purged,
@@ -36,7 +39,7 @@ pub(in crate::engine) enum Answer {
 impl Answer {
     pub fn status(self) -> u16 {
         match self {
-            Answer::Options | Answer::Trace | Answer::Purged => 200,
+            Answer::Options { .. } | Answer::Trace | Answer::Purged => 200,
             Answer::Callback { status, .. } | Answer::Page { status, .. } | Answer::Guard { status, .. } => {
                 status
             }
@@ -49,7 +52,7 @@ impl Answer {
             Answer::Trace => b"message/http",
             Answer::Purged => b"text/plain",
             Answer::Guard { .. } => b"text/plain; charset=utf-8",
-            Answer::Options | Answer::Callback { .. } | Answer::Page { .. } => b"",
+            Answer::Options { .. } | Answer::Callback { .. } | Answer::Page { .. } => b"",
         }
     }
 
@@ -65,8 +68,11 @@ impl Answer {
         let (fields, content): (&[u8], &[u8]) = match self {
             Answer::Trace => (b"Content-Type: message/http\r\n", written),
             Answer::Purged => (b"Content-Type: text/plain\r\nCache-Control: no-store\r\n", written),
-            Answer::Options => {
+            Answer::Options { connect: true } => {
                 (b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT\r\n", written)
+            }
+            Answer::Options { connect: false } => {
+                (b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH\r\n", written)
             }
             Answer::Callback { fields_bytes, .. }
             | Answer::Page { fields_bytes, .. }

@@ -239,7 +239,7 @@ impl Examiner<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), Refusal> {
         // After framing, so that the connection of a proxy with many clients stays open after the refusal of one.
-        self.admit_guarded(head, record)?;
+        self.admit_guarded(head, target, record, out)?;
         self.find_authority(head, target, info, record, out)?;
         if info.is_page {
             self.dress_page(head.fields);
@@ -274,6 +274,9 @@ impl Examiner<'_> {
             }
             Target::Asterisk => {
                 forwarding::route_target(head, target).map_err(Refusal::Fault)?;
+                // Host says which site is meant, for a gateway and for limits of a host.
+                let host = head.fields.get("host").and_then(|host| Authority::parse(host, Some(80)).ok());
+                info.authority = host.unwrap_or(info.authority);
                 Ok(())
             }
             Target::Origin { path } => {
@@ -356,7 +359,7 @@ impl Examiner<'_> {
         Ok(next)
     }
 
-    /// Applies the rules, and sets the filters. Requests for weir itself end here.
+    /// Applies the rules, and sets the filters. There are no rules for requests for weir itself.
     fn judge(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -365,10 +368,7 @@ impl Examiner<'_> {
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        if let Target::Asterisk = target {
-            return Ok(self.answer(head, info, out));
-        }
-        if info.is_page {
+        if info.is_page || matches!(target, Target::Asterisk) {
             return Ok(Step::Continue(Phase::Guard));
         }
         let authority = &info.authority;
@@ -424,8 +424,10 @@ impl Examiner<'_> {
         info: &mut RequestInfo,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let (Target::Absolute { path, .. } | Target::Origin { path }) = target else {
-            return Ok(Step::Decide(Decision::Forward));
+        let path = match target {
+            Target::Absolute { path, .. } | Target::Origin { path } => *path,
+            Target::Asterisk => return Ok(self.answer(head, info, out)),
+            Target::Authority(_) => return Ok(Step::Decide(Decision::Forward)),
         };
         if let Some(decision) = self.purge(head, info, path, out) {
             return decision.map(Step::Decide);
@@ -545,7 +547,10 @@ impl Examiner<'_> {
             | Method::Connect
             | Method::Options
             | Method::OtherIdempotent
-            | Method::Other => Step::Decide(Decision::Answer(Answer::Options)),
+            | Method::Other => {
+                let connect = self.gateway.is_none();
+                Step::Decide(Decision::Answer(Answer::Options { connect }))
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use crate::engine::body::filter::Report;
 use crate::engine::body::inspection::Inspection;
 use crate::guard::rules::{Counted, Guard, Subject};
 use crate::guard::told::Asker;
+use crate::http::forwarding;
 #[cfg(feature = "detection")]
 use crate::http::framing::Body;
 use crate::http::head::RequestHead;
@@ -46,10 +47,18 @@ impl Examiner<'_> {
     pub(super) fn admit_guarded(
         &self,
         head: &RequestHead<'_, '_>,
-        record: &LogRecord,
+        target: &Target<'_>,
+        record: &mut LogRecord,
+        out: &mut Vec<u8>,
     ) -> Result<(), Refusal> {
         match self.guard {
             Some(guard) if !guard.is_usual(&self.client) => {
+                // The authority is found behind this phase, and a refusal is recorded with the URL.
+                if let (Target::Origin { path }, Ok(Some(authority))) =
+                    (target, forwarding::route_target(head, target))
+                {
+                    self.note_url(&authority, path, record, out);
+                }
                 guard.admit(self.client, || self.asked(head, record), self.now).map_err(Refusal::Guarded)
             }
             Some(_) | None => Ok(()),

@@ -48,7 +48,8 @@ impl<'a> Examiner<'a> {
         let path = match target {
             Target::Absolute { path, .. } | Target::Origin { path } => *path,
             Target::Authority(_) => return Err(Refusal::Unrouted(Unrouted::Connect)),
-            Target::Asterisk => return Ok(()),
+            Target::Asterisk if gateway.has_host(authority) => return Ok(()),
+            Target::Asterisk => return Err(Refusal::Unrouted(Unrouted::Host)),
         };
         let found = gateway.find(authority, path, out);
         let routing = found.map(|found| Routing::begin(found.index, found.path_at));
