@@ -352,9 +352,23 @@ impl Engine {
 
     /// Closes all idle upstream connections, because descriptors are needed. False if there were none.
     pub fn shed_idle_origins(&mut self) -> bool {
-        let any = self.machines.services.upstreams.shed_idle(&mut self.cx);
-        self.machines.carry_out_effects(&mut self.cx);
-        any
+        self.machines.shed_idle_origins(&mut self.cx)
+    }
+
+    /// Closes all idle upstream connections, as in a shortage of descriptors, and counts them for memory.
+    pub fn shed_origins(&mut self) {
+        self.machines.shed_origins(&mut self.cx);
+    }
+
+    /// Evicts entries of the cache, the least recently used first, until `bytes` bytes are free, or none is left. Returns the
+    /// number of entries evicted.
+    pub fn shed_cache(&mut self, now: Now, bytes: usize) -> u64 {
+        self.cx.shed_cache(now, bytes)
+    }
+
+    /// Sets whether new requests wait because memory is scarce. Requests under way continue.
+    pub fn set_scarce(&mut self, scarce: bool) {
+        self.cx.set_scarce(scarce);
     }
 
     /// Stops accepting requests: idle connections are closed, transactions finish, and those that are left after the drain
