@@ -100,7 +100,7 @@ impl Transactions {
             }
             Verdict::NoRoom => self.ask_again(cx, services, id),
             Verdict::ServeStale(status) => {
-                if !self.serve_stale(cx, services, id, Some(status)) {
+                if !self.begin_stale_hit(cx, services, id, Some(status)) {
                     return ResponseAction::Pass;
                 }
             }
@@ -192,7 +192,7 @@ impl Transactions {
             return;
         }
         let how = After { log: CacheUse::Revalidated, forward: None, forward_status: Some(304), fill: None };
-        self.serve_after(cx, services, id, stored, how, confirmed.withheld);
+        self.begin_hit_after(cx, services, id, stored, how, confirmed.withheld);
     }
 
     /// The missing bytes of a stored part arrive: the client gets both, one behind the other (rule 35).
@@ -236,7 +236,7 @@ impl Transactions {
             forward_status: Some(206),
             fill: Some(fill),
         };
-        self.serve_after(cx, services, id, pending, how, completed.withheld);
+        self.begin_hit_after(cx, services, id, pending, how, completed.withheld);
         services.fills.advance_fill(cx, fill);
     }
 
@@ -299,7 +299,7 @@ impl Transactions {
         let length = fill.get(&fills.slab).and_then(|fill| fill.length);
         let chunked = length.is_none() && !transaction.ends_at_close;
         let client = transaction.client;
-        transaction.stage = Stage::Serving;
+        transaction.stage = Stage::ReadingCache;
         let mut reader = CacheReader::streaming(fill, length, chunked);
         reader.place = fills.join(fill, id, client).unwrap_or_default();
         transaction.caching.state = CacheState::Reading(reader);

@@ -46,7 +46,7 @@ struct Content {
 
 impl Transactions {
     /// Answers a transaction from a stored response, or from one that is being stored.
-    pub fn serve(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, hit: &Hit) {
+    pub fn begin_hit(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, hit: &Hit) {
         self.decide_close(cx, id);
         let fills = &mut services.fills;
         let length = match (hit.fill, hit.stored.fragment()) {
@@ -73,7 +73,7 @@ impl Transactions {
             transaction.record.set_content_type(media_type);
         }
         transaction.note_answer_from_cache(cx.now);
-        transaction.stage = Stage::Serving;
+        transaction.stage = Stage::ReadingCache;
         let mut reader = match (content.span, hit.fill) {
             (None, _) => CacheReader::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
             (Some((start, len)), None) => {
@@ -108,7 +108,7 @@ impl Transactions {
     }
 
     /// Answers with a stale response after a failure of the origin (rules 23 and 25). False if no stale response may be used.
-    pub fn serve_stale(
+    pub fn begin_stale_hit(
         &mut self,
         cx: &mut Context,
         services: &mut Services,
@@ -124,11 +124,11 @@ impl Transactions {
         self.conclude_collapse(cx, services, id, CollapseOutcome::NotShareable);
         self.detach(cx, services, id);
         let how = After { log: CacheUse::Stale, forward: None, forward_status, fill: None };
-        self.serve_after(cx, services, id, stored, how, Vec::new())
+        self.begin_hit_after(cx, services, id, stored, how, Vec::new())
     }
 
     /// Answers from a stored response after the origin was asked, or could not be. `extra` are lines of this response only.
-    pub fn serve_after(
+    pub fn begin_hit_after(
         &mut self,
         cx: &mut Context,
         services: &mut Services,
@@ -158,7 +158,7 @@ impl Transactions {
             stored,
         };
         transaction.record.verdict = Verdict::Allowed;
-        self.serve(cx, services, id, &hit);
+        self.begin_hit(cx, services, id, &hit);
         true
     }
 
@@ -216,7 +216,7 @@ impl Transactions {
         let Some(reader) = reader.and_then(Fill::lone_reader) else { return };
         let Some(transaction) = self.get_mut(reader) else { return };
         let drained = transaction.caching.reader().is_some_and(|reader| reader.is_drained(&fills.slab));
-        if transaction.stage != Stage::Serving || !drained {
+        if transaction.stage != Stage::ReadingCache || !drained {
             return;
         }
         let fill = fills.slab.remove(id.index as usize);

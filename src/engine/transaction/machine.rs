@@ -185,7 +185,7 @@ impl Transactions {
                 // A build without the cache has no hits.
                 if let Some(hit) = hit.filter(|_| part::cache::built().is_some()) {
                     release_lock(cx, &mut transaction.caching, CollapseOutcome::LookAgain);
-                    self.serve(cx, services, id, &hit);
+                    self.begin_hit(cx, services, id, &hit);
                 }
             }
             Decision::Wait(hash) => self.wait_for_leader(cx, services, id, hash),
@@ -462,7 +462,7 @@ impl Transactions {
             return;
         }
         cx.metrics.count_refusal(refusal);
-        if stale && self.serve_stale(cx, services, id, None) {
+        if stale && self.begin_stale_hit(cx, services, id, None) {
             return;
         }
         let outcome = match refusal {

@@ -2,12 +2,12 @@
 //!
 //! | stage of a [`Transaction`] | left when |
 //! | --- | --- |
-//! | `Begun` | the phases have decided: wait, forward, serve from the cache, or respond |
+//! | `Begun` | the phases have decided: wait, forward, begin a hit, or respond |
 //! | `Verifying`, `Asking`, `Throttled`, `Collecting` | the awaited result is there: the request is examined again (`Begun`) |
 //! | `Waiting` | the leader of the key has a result, or takes too long: the request is examined again (`Begun`) |
 //! | `Connecting` | the connect has a connection (`Awaiting`), or has failed (`Replying`) |
-//! | `Awaiting` | the final head has arrived: `Relaying`, or `Serving` if it is stored; a request sent again begins anew |
-//! | `Relaying`, `Replying`, `Serving` | both directions are done (settled), or one cannot continue (aborted, abandoned) |
+//! | `Awaiting` | the final head has arrived: `Relaying`, or `ReadingCache` if it is stored; a request sent again begins anew |
+//! | `Relaying`, `Replying`, `ReadingCache` | both directions are done (settled), or one cannot continue (aborted, abandoned) |
 
 pub(in crate::engine) mod answer;
 pub(in crate::engine) mod calling;
@@ -84,7 +84,7 @@ pub(in crate::engine) enum Stage {
     /// Waits for another request with the same key; contains the hash of the key.
     Waiting(u64),
     /// A response from the cache, or from a fill, is being sent.
-    Serving,
+    ReadingCache,
 }
 
 /// One request and its response.
@@ -251,7 +251,7 @@ impl Transaction {
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::Serving => false,
+            | Stage::ReadingCache => false,
         }
     }
 
@@ -302,7 +302,7 @@ impl Transaction {
             | Stage::Awaiting
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::Serving => {
+            | Stage::ReadingCache => {
                 let begun = !self.response.is_empty()
                     || self.response.begin_at(pool, Purpose::Download, HEADROOM_BYTES);
                 if !begun {
@@ -341,7 +341,7 @@ impl Transaction {
     /// Whether an answer is on its way to the client.
     pub fn is_answering(&self) -> bool {
         match self.stage {
-            Stage::Relaying | Stage::Replying | Stage::Serving => true,
+            Stage::Relaying | Stage::Replying | Stage::ReadingCache => true,
             Stage::Begun
             | Stage::Verifying
             | Stage::Asking(_)
@@ -361,7 +361,7 @@ impl Transaction {
             Stage::Awaiting if !self.response.is_empty() => {
                 silence_ms.min(self.incoming.until_ms.saturating_sub(cx.now_ms()))
             }
-            Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::Serving => silence_ms,
+            Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::ReadingCache => silence_ms,
             Stage::Begun
             | Stage::Verifying
             | Stage::Asking(_)

@@ -171,7 +171,7 @@ impl Transactions {
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::Serving => {}
+            | Stage::ReadingCache => {}
         }
     }
 
@@ -324,7 +324,7 @@ impl Transactions {
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::Serving => {}
+            | Stage::ReadingCache => {}
         }
     }
 

@@ -21,7 +21,7 @@ impl Transactions {
         let Some(transaction) = self.get_mut(id).filter(|transaction| transaction.is_answering()) else {
             return;
         };
-        let served_short = transaction.stage == Stage::Serving
+        let served_short = transaction.stage == Stage::ReadingCache
             && transaction.caching.reader().is_some_and(|reader| reader.is_cut_short(fills))
             && transaction.down.head.is_empty();
         let truncated = transaction.down.is_truncated() && !transaction.down.wants_send();
@@ -144,7 +144,7 @@ impl Transactions {
         let Some(transaction) = self.get_mut(id) else { return };
         let refusal = match transaction.stage {
             Stage::Connecting(connect) => return services.upstreams.handle_connect_deadline(cx, connect),
-            Stage::Relaying | Stage::Replying | Stage::Serving => {
+            Stage::Relaying | Stage::Replying | Stage::ReadingCache => {
                 let client_sleeps = transaction.wants_send(&services.fills.slab);
                 if self.finish_answered(cx, services, id) {
                     cx.metrics.timeouts_body += 1;
@@ -191,7 +191,7 @@ impl Transactions {
             | Stage::Awaiting
             | Stage::Relaying
             | Stage::Replying
-            | Stage::Serving => {}
+            | Stage::ReadingCache => {}
         }
         if let Some(origin) = transaction.origin.take() {
             services.upstreams.close(cx, origin);
