@@ -92,7 +92,7 @@ impl Transactions {
                 let (stored, stream) = *storing;
                 return ResponseAction::Store(Arc::new(stored), stream);
             }
-            Verdict::Completes(completed) => self.complete(cx, services, id, head_bytes, *completed),
+            Verdict::Completes(completed) => self.begin_completion(cx, services, id, head_bytes, *completed),
             Verdict::Confirmed(confirmed) => self.renew(cx, services, id, head_bytes, *confirmed),
             Verdict::Unconfirmed => {
                 self.give_up_outdated(cx, id);
@@ -156,7 +156,7 @@ impl Transactions {
             Part::Invalidate => judge.invalidate(false),
             Part::Head if judge.caching.bound => Verdict::Pass,
             Part::Head => judge.compare(),
-            Part::Complete => judge.complete(),
+            Part::Complete => judge.decide_on_missing_bytes(),
             // The answer to conditions of the cache's own, and no answer for the client.
             Part::Validate if response.status == 304 && judge.caching.bound => Verdict::Unconfirmed,
             Part::Validate if response.status == 304 => judge.confirm(),
@@ -196,7 +196,7 @@ impl Transactions {
     }
 
     /// The missing bytes of a stored part arrive: the client gets both, one behind the other (rule 35).
-    fn complete(
+    fn begin_completion(
         &mut self,
         cx: &mut Context,
         services: &mut Services,

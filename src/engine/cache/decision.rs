@@ -277,7 +277,7 @@ impl ResponseDecision<'_> {
     }
 
     /// The meaning of the response to a request for missing bytes (RFC 9110 section 15.3.7.3).
-    pub fn complete(&mut self) -> Verdict {
+    pub fn decide_on_missing_bytes(&mut self) -> Verdict {
         match self.response.status {
             206 if self.caching.bound => Verdict::Unconfirmed,
             206 => match self.completed() {

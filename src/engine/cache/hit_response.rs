@@ -199,7 +199,7 @@ impl Transactions {
         for (_, FillReader { transaction: id, .. }) in readers {
             let Some(transaction) = self.get_mut(id) else { continue };
             if let Some(reader) = transaction.caching.reader_mut() {
-                reader.complete(&body, &trailers);
+                reader.switch_to_stored_body(&body, &trailers);
             }
             cx.wake(transaction.client);
             self.try_settle(cx, services, id);

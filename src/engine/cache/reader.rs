@@ -141,7 +141,7 @@ impl CacheReader {
     }
 
     /// The fill is complete: the rest is read from its body, and then the trailers.
-    pub fn complete(&mut self, body: &Arc<Body>, trailers: &[u8]) {
+    pub fn switch_to_stored_body(&mut self, body: &Arc<Body>, trailers: &[u8]) {
         self.set_trailers(trailers);
         let mut source = &mut self.source;
         let mut next = &mut self.next;
