@@ -123,7 +123,7 @@ impl Transactions {
             Target::Authority(_) | Target::Asterisk => return None,
         };
         let targeted: Vec<&str> = cache.targeted.iter().map(String::as_str).collect();
-        let mut judge = ResponseDecision {
+        let mut decision = ResponseDecision {
             cache,
             storing: Storing { freshness: cache.freshness, targeted: &targeted },
             uri: Uri {
@@ -149,18 +149,18 @@ impl Transactions {
             address: transaction.record.upstream.map(|address| address.ip()),
             come: transaction.response.len() - head_bytes,
         };
-        judge.caching.bound |= session_auth::offers_connection(response.fields);
-        Some(match judge.caching.part() {
+        decision.caching.bound |= session_auth::offers_connection(response.fields);
+        Some(match decision.caching.part() {
             Part::None => Verdict::Pass,
-            Part::Invalidate if transaction.up.is_complete() => judge.invalidate(true),
-            Part::Invalidate => judge.invalidate(false),
-            Part::Head if judge.caching.bound => Verdict::Pass,
-            Part::Head => judge.compare(),
-            Part::Complete => judge.decide_on_missing_bytes(),
+            Part::Invalidate if transaction.up.is_complete() => decision.invalidate(true),
+            Part::Invalidate => decision.invalidate(false),
+            Part::Head if decision.caching.bound => Verdict::Pass,
+            Part::Head => decision.compare(),
+            Part::Complete => decision.decide_on_missing_bytes(),
             // The answer to conditions of the cache's own, and no answer for the client.
-            Part::Validate if response.status == 304 && judge.caching.bound => Verdict::Unconfirmed,
-            Part::Validate if response.status == 304 => judge.confirm(),
-            Part::Validate | Part::Store => judge.store(false),
+            Part::Validate if response.status == 304 && decision.caching.bound => Verdict::Unconfirmed,
+            Part::Validate if response.status == 304 => decision.confirm(),
+            Part::Validate | Part::Store => decision.store(false),
         })
     }
 
