@@ -163,10 +163,10 @@ impl Escalations {
     /// Handles one request. `key` is a keyed hash of everything that distinguishes keys; `now_ms` is milliseconds since 1970.
     pub fn step(&mut self, key: u64, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
         if self.permanent.len() > 0 && self.permanent.peek(key).is_some() {
-            self.permanent.touch_or_add(key);
+            self.permanent.use_or_add(key);
             return EscalationVerdict::Permanent;
         }
-        let (place, evicted) = self.states.touch_or_add(key);
+        let (place, evicted) = self.states.use_or_add(key);
         if let Some(evicted) = evicted {
             self.dropped += 1;
             self.times -= evicted.room();
@@ -191,7 +191,7 @@ impl Escalations {
         if let Some(offences) = &mut state.offences {
             offences.events_ms = Vec::new();
         }
-        let (place, evicted) = self.permanent.touch_or_add(key);
+        let (place, evicted) = self.permanent.use_or_add(key);
         *place = state;
         self.permanent_dropped += u64::from(evicted.is_some());
     }

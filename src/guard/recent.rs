@@ -62,8 +62,8 @@ impl<V: Default> Recent<V> {
 
     /// The value of a key, which becomes the most recent one; a new key has the default. Also returns the evicted value: that
     /// of the least recently used key.
-    pub(super) fn touch_or_add(&mut self, key: u64) -> (&mut V, Option<V>) {
-        let (at, evicted) = match self.touch(key) {
+    pub(super) fn use_or_add(&mut self, key: u64) -> (&mut V, Option<V>) {
+        let (at, evicted) = match self.mark_used(key) {
             Some(at) => (at, None),
             None => self.add(key),
         };
@@ -72,7 +72,7 @@ impl<V: Default> Recent<V> {
 
     /// The index of a key, if the table has it; the key becomes the most recent one.
     #[inline]
-    pub(super) fn touch(&mut self, key: u64) -> Option<u32> {
+    pub(super) fn mark_used(&mut self, key: u64) -> Option<u32> {
         let at = self.position(key)?;
         if at != self.newest {
             self.unlink(at);
@@ -81,7 +81,7 @@ impl<V: Default> Recent<V> {
         Some(at)
     }
 
-    /// The value at an index that [`Recent::touch`] or [`Recent::add`] has just returned.
+    /// The value at an index that [`Recent::mark_used`] or [`Recent::add`] has just returned.
     #[inline]
     pub(super) fn at(&mut self, place: u32) -> &mut V {
         &mut self.entries[place as usize].value
@@ -197,15 +197,15 @@ mod tests {
     fn the_order_is_that_of_the_last_use() {
         let mut recent = Recent::new(4);
         for key in 1..=4 {
-            *recent.touch_or_add(key).0 = key as u32;
+            *recent.use_or_add(key).0 = key as u32;
         }
-        assert_eq!(recent.touch_or_add(2), (&mut 2, None));
-        assert_eq!(recent.touch_or_add(4), (&mut 4, None));
+        assert_eq!(recent.use_or_add(2), (&mut 2, None));
+        assert_eq!(recent.use_or_add(4), (&mut 4, None));
         assert_eq!((recent.peek(1), recent.peek(9)), (Some(&1), None));
         assert_eq!(recent.remove(3), Some(3));
         assert_eq!((recent.remove(3), recent.len()), (None, 3));
-        *recent.touch_or_add(5).0 = 5;
-        assert_eq!(recent.touch_or_add(6), (&mut 0, Some(1)), "the oldest makes room");
+        *recent.use_or_add(5).0 = 5;
+        assert_eq!(recent.use_or_add(6), (&mut 0, Some(1)), "the oldest makes room");
         assert_eq!(recent.values().sum::<u32>(), 11);
         assert_eq!(order(recent), [2, 4, 5, 6]);
     }
@@ -214,7 +214,7 @@ mod tests {
     fn places_are_used_again() {
         let mut recent = Recent::<u32>::new(100);
         for key in 0..10_000u64 {
-            recent.touch_or_add(key.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            recent.use_or_add(key.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         }
         assert_eq!(recent.len(), 100);
         assert!(recent.heap_bytes() < 100 * 40, "{}", recent.heap_bytes());

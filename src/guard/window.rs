@@ -365,7 +365,7 @@ impl Windows {
     /// The track of a key; a new one may cost the least recently used key.
     #[inline]
     fn track(&mut self, key: u64) -> &mut Track {
-        let place = self.tracks.touch(key).unwrap_or_else(|| self.add(key));
+        let place = self.tracks.mark_used(key).unwrap_or_else(|| self.add(key));
         self.tracks.at(place)
     }
 

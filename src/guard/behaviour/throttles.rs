@@ -41,7 +41,7 @@ impl Throttles {
     /// Throttles from now on, for `duration_us`; one request in `interval_us` passes.
     pub fn begin(&self, key: u64, interval_us: u64, duration_us: u64, now_us: u64) {
         let mut shard = self.shards.of(key);
-        let (bucket, _) = shard.touch_or_add(key);
+        let (bucket, _) = shard.use_or_add(key);
         bucket.until_us = bucket.until_us.max(now_us.saturating_add(duration_us));
         bucket.next_us = bucket.next_us.max(now_us.saturating_add(interval_us));
     }
@@ -53,7 +53,7 @@ impl Throttles {
             shard.remove(key);
             return Pace::Free;
         }
-        let (bucket, _) = shard.touch_or_add(key);
+        let (bucket, _) = shard.use_or_add(key);
         let wait_us = bucket.next_us.saturating_sub(now_us);
         if wait_us > DELAY_MS_MAX * 1000 {
             return Pace::TooLong(wait_us);
