@@ -223,7 +223,7 @@ impl Persister {
                 let body = move || {
                     let _sender = sender;
                     let loaded = read(&found, &store, now, &stop);
-                    say(&path, &loaded, began.elapsed());
+                    log_loaded(&path, &loaded, began.elapsed());
                     loaded.ending
                 };
                 let thread = threads::spawn("weir-cache", body)?;
@@ -298,7 +298,7 @@ fn unix_us() -> u64 {
     unix.as_micros() as u64
 }
 
-fn say(path: &Path, loaded: &Loaded, took: Duration) {
+fn log_loaded(path: &Path, loaded: &Loaded, took: Duration) {
     let (path, Loaded { entries, damaged, left_out, written, ending }) = (path.display(), loaded);
     let passed = match (damaged, left_out) {
         (0, 0) => String::new(),

@@ -44,7 +44,7 @@ pub struct Scoreboard {
     /// The gateway, if there is one, and the clock of its times.
     gateway: Mutex<Option<(Shared<Gateway>, Clock)>>,
     /// The line that was written last.
-    said: Mutex<Option<String>>,
+    last_line: Mutex<Option<String>>,
 }
 
 /// The sources of the guard's numbers.
@@ -75,7 +75,7 @@ impl Scoreboard {
             guard: OnceLock::new(),
             values: OnceLock::new(),
             gateway: Mutex::default(),
-            said: Mutex::default(),
+            last_line: Mutex::default(),
         })
     }
 
@@ -129,17 +129,17 @@ impl Scoreboard {
     }
 
     /// Writes the line, unless no operator asked for it and it equals the last one.
-    pub fn say(&self, asked: bool) {
+    pub fn log_line(&self, asked: bool) {
         if let Some(line) = self.event(self.snapshot().line(), asked) {
             log::info!("statistics: {line}");
         }
     }
 
     fn event(&self, line: String, asked: bool) -> Option<String> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = said.as_ref() != Some(&line);
+        let mut last_line = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = last_line.as_ref() != Some(&line);
         if is_new {
-            *said = Some(line.clone());
+            *last_line = Some(line.clone());
         }
         (asked || is_new).then_some(line)
     }
@@ -158,7 +158,7 @@ impl Round {
 
 impl Drop for Round {
     fn drop(&mut self) {
-        self.board.say(self.asked);
+        self.board.log_line(self.asked);
     }
 }
 

@@ -151,7 +151,7 @@ impl Workers {
             };
             outcome = outcome.and(ended);
         }
-        self.scoreboard.say(false);
+        self.scoreboard.log_line(false);
         outcome
     }
 }
