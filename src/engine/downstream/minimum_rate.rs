@@ -22,7 +22,7 @@ pub(in crate::engine) struct RateMeter {
     /// Bytes moved in all when it began.
     bytes: u64,
     /// Since when weir cannot receive from the client; 0 if it can.
-    held_since_ms: u64,
+    paused_since_ms: u64,
 }
 
 impl RateMeter {
@@ -32,15 +32,15 @@ impl RateMeter {
     }
 
     /// weir cannot receive from the client for now: this time does not count.
-    pub fn hold(&mut self, now_ms: u64) {
-        if self.held_since_ms == 0 {
-            self.held_since_ms = now_ms;
+    pub fn pause(&mut self, now_ms: u64) {
+        if self.paused_since_ms == 0 {
+            self.paused_since_ms = now_ms;
         }
     }
 
     /// weir can receive again.
-    pub fn go_on(&mut self, now_ms: u64) {
-        let since_ms = std::mem::take(&mut self.held_since_ms);
+    pub fn resume(&mut self, now_ms: u64) {
+        let since_ms = std::mem::take(&mut self.paused_since_ms);
         if since_ms > 0 && self.until_ms > 0 {
             self.until_ms += now_ms.saturating_sub(since_ms);
         }

@@ -96,7 +96,7 @@ impl Transactions {
                 transaction.up.handle_sent(&mut cx.pool, count);
                 if transaction.up.wants_bytes() {
                     // If not before, weir now waits for the origin.
-                    transaction.rates.up.go_on(cx.now_ms());
+                    transaction.rates.up.resume(cx.now_ms());
                 }
                 let client = transaction.client;
                 if self.pump_upload(cx, id) {

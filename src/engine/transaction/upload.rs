@@ -156,7 +156,7 @@ impl Transaction {
     /// Stops the client's clock while weir cannot receive more.
     pub(super) fn hold_rate(&mut self, cx: &Context) {
         if !self.up.wants_bytes() {
-            self.rates.up.hold(cx.now_ms());
+            self.rates.up.pause(cx.now_ms());
         }
     }
 
