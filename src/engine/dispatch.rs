@@ -211,8 +211,8 @@ impl Machines {
             Effect::ResumeWaiters => while transactions.resume_concluded(cx, services) {},
             Effect::FillCompleted(fill) => transactions.complete_readers(cx, services, fill),
             Effect::HandOver(fill) => transactions.take_over(cx, services, fill),
-            Effect::GoOn { client, input, closes, silent } => {
-                downstream.go_on(cx, client, input, closes, silent);
+            Effect::TakeBack { client, input, closes, silent } => {
+                downstream.take_back(cx, client, input, closes, silent);
             }
             Effect::Linger(client) => downstream.linger(cx, client),
             Effect::CloseClient(client) => downstream.close(cx, client),

@@ -59,7 +59,7 @@ pub(in crate::engine) enum Effect {
 
     // For the downstream machine.
     /// The transaction has ended. `input` has the bytes behind the request.
-    GoOn {
+    TakeBack {
         client: PeerId,
         input: Linear,
         closes: bool,

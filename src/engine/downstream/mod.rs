@@ -3,7 +3,7 @@
 //! # Theory of operation
 //!
 //! A client connection is `Idle` until the first bytes of a head arrive, then `Reading` until the head is complete. An effect
-//! then begins a transaction, which owns the connection until [`Downstream::go_on`] takes it back: `Idle` again, `Reading` if
+//! then begins a transaction, which owns the connection until [`Downstream::take_back`] takes it back: `Idle` again, `Reading` if
 //! the next request has arrived already, or `Lingering` if the connection is to end but the client may still be sending.
 //! CONNECT and upgrades turn a transaction into a tunnel, which owns the connection to its end.
 
@@ -309,7 +309,7 @@ impl Downstream {
 
     /// Ends a transaction: the next head is read, or the connection ends. `input` has the bytes behind the request; `silent`
     /// if the client has asked for the close and has sent everything.
-    pub fn go_on(&mut self, cx: &mut Context, id: PeerId, mut input: Linear, closes: bool, silent: bool) {
+    pub fn take_back(&mut self, cx: &mut Context, id: PeerId, mut input: Linear, closes: bool, silent: bool) {
         if cx.connections.client(id).is_none() {
             input.release(&mut cx.pool);
             return;

@@ -91,7 +91,7 @@ impl Transactions {
         // example the CRLF that old clients put behind a body (RFC 9112 sections 2.2 and 9.6).
         let info = &transaction.info;
         let silent = !info.keep_alive && info.grant.is_some() && info.body == Body::None;
-        cx.send(Effect::GoOn { client, input, closes: transaction.closes, silent });
+        cx.send(Effect::TakeBack { client, input, closes: transaction.closes, silent });
         let record = self.retire(cx, transaction);
         cx.log(record);
     }
