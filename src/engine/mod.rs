@@ -527,7 +527,7 @@ impl Engine {
             dns_timeouts: dns.timeouts,
             dns_failures: dns.failures,
             cache_fetches: fills.slab.len() as u64,
-            cache_flights: fills.collapses.len() as u64,
+            cache_collapses: fills.collapses.len() as u64,
             ..self.cx.metrics
         }
     }

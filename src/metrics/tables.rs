@@ -261,7 +261,7 @@ table! {
         /// Fills now: responses under way into the cache, or past it to all requests that wait for them.
         cache_fetches: Gauge(Count),
         /// Keys for which requests collapse now: one request asks the origin, the others wait.
-        cache_flights: Gauge(Count),
+        cache_collapses: Gauge(Count),
     } with {
         /// Responses sent, by class of status ([`STATUS_CLASSES`](crate::metrics::STATUS_CLASSES)); index 0: transactions without one.
         statuses: [u64; 10],

@@ -84,7 +84,7 @@ impl Stage {
     fn at_rest(&self) -> Statistics {
         eventually("nothing under way and nothing lent", || {
             let now = self.weir.statistics();
-            let names = ["exchanges", "blocks_lent", "spilled_bytes", "cache_fetches", "cache_flights"];
+            let names = ["exchanges", "blocks_lent", "spilled_bytes", "cache_fetches", "cache_collapses"];
             names.iter().all(|name| now.get(name) == 0).then_some(now)
         })
     }

@@ -107,8 +107,8 @@ impl Shell {
     /// Nothing is left of the cache's work.
     pub fn check_cache_end(&self, book: &mut Book) -> Checked<()> {
         let metrics = self.engine.metrics();
-        if metrics.cache_fetches + metrics.cache_flights != 0 {
-            let (fetches, collapses) = (metrics.cache_fetches, metrics.cache_flights);
+        if metrics.cache_fetches + metrics.cache_collapses != 0 {
+            let (fetches, collapses) = (metrics.cache_fetches, metrics.cache_collapses);
             return Err(format!("{fetches} fetches and {collapses} collapses at the end"));
         }
         let tally = &mut book.tally;
