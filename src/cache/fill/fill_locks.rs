@@ -27,7 +27,7 @@ pub enum LockResult {
     /// The caller holds the lock and asks the origin.
     Acquired,
     /// Another loop holds the lock and will announce the response that it receives.
-    HeldElsewhere,
+    HeldByOtherLoop,
 }
 
 /// The locks of all keys.
@@ -48,7 +48,7 @@ impl FillLocks {
         let mut shard = self.shard(hash);
         if let Some(lock) = shard.find_mut(hash, |lock| lock.hash == hash) {
             lock.awaited = true;
-            return LockResult::HeldElsewhere;
+            return LockResult::HeldByOtherLoop;
         }
         shard.insert_unique(hash, FillLock { hash, awaited: false }, |lock| lock.hash);
         LockResult::Acquired
@@ -99,7 +99,7 @@ mod tests {
                 "{hash}"
             );
             assert_eq!(fill_locks.lock(hash), LockResult::Acquired, "{hash}");
-            assert_eq!(fill_locks.lock(hash), LockResult::HeldElsewhere, "{hash}");
+            assert_eq!(fill_locks.lock(hash), LockResult::HeldByOtherLoop, "{hash}");
             assert!(fill_locks.is_awaited(hash) && fill_locks.release(hash), "{hash}");
         }
         assert!(fill_locks.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));

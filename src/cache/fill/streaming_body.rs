@@ -503,7 +503,7 @@ pub(in crate::cache) mod tests {
     /// Bodies of known and unknown length, received and followed in pieces of any size; readers of the replica read, and
     /// segments are dropped behind them, or not. A replica that begins when segments were dropped gets nothing.
     #[test]
-    fn rule_48_a_body_is_followed_elsewhere_piece_by_piece() {
+    fn rule_48_a_body_is_followed_in_other_loops_piece_by_piece() {
         let bytes = pattern(300_000);
         for (expected, piece, every, gives_up) in [
             (None, 777, 1, false),

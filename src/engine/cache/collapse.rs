@@ -103,9 +103,9 @@ impl Collapses {
     /// Waits for the leader; without one, another loop leads. Returns whether this is the first request that waits for
     /// another loop.
     pub fn wait(&mut self, hash: u64, key: &[u8], waiter: TransactionId) -> bool {
-        let elsewhere =
+        let led_by_other_loop =
             || Collapse { key: key.into(), phase: Phase::Asking { leader: None, waiters: Vec::new() } };
-        match &mut self.by_hash.entry(hash).or_insert_with(elsewhere).phase {
+        match &mut self.by_hash.entry(hash).or_insert_with(led_by_other_loop).phase {
             Phase::Asking { leader, waiters } => {
                 waiters.push(waiter);
                 leader.is_none() && waiters.len() == 1
@@ -120,14 +120,16 @@ impl Collapses {
     }
 
     /// Whether transactions wait for another loop's request for the key.
-    pub fn is_elsewhere(&self, hash: u64, key: &[u8]) -> bool {
-        self.by_hash.get(&hash).is_some_and(|collapse| collapse.is_elsewhere() && *collapse.key == *key)
+    pub fn is_led_by_other_loop(&self, hash: u64, key: &[u8]) -> bool {
+        self.by_hash
+            .get(&hash)
+            .is_some_and(|collapse| collapse.is_led_by_other_loop() && *collapse.key == *key)
     }
 
     /// This fill gets the response that another loop receives. Returns the transactions that waited; `None` if no transaction
     /// waits, or only for another key.
     pub fn subscribe(&mut self, hash: u64, key: &[u8], fill: FillId) -> Option<Vec<TransactionId>> {
-        if !self.is_elsewhere(hash, key) {
+        if !self.is_led_by_other_loop(hash, key) {
             return None;
         }
         let collapse = self.by_hash.get_mut(&hash)?;
@@ -146,9 +148,9 @@ impl Collapses {
     }
 
     /// Ends the wait for another loop. Returns the transactions that waited.
-    pub fn give_up_elsewhere(&mut self, hash: u64) -> Vec<TransactionId> {
+    pub fn end_wait_for_other_loop(&mut self, hash: u64) -> Vec<TransactionId> {
         match self.by_hash.entry(hash) {
-            Entry::Occupied(found) if found.get().is_elsewhere() => match found.remove().phase {
+            Entry::Occupied(found) if found.get().is_led_by_other_loop() => match found.remove().phase {
                 Phase::Asking { waiters, .. } => waiters,
                 Phase::Filling(_) => Vec::new(),
             },
@@ -206,7 +208,7 @@ impl Collapse {
         }
     }
 
-    fn is_elsewhere(&self) -> bool {
+    fn is_led_by_other_loop(&self) -> bool {
         matches!(self.phase, Phase::Asking { leader: None, .. })
     }
 }

@@ -53,7 +53,7 @@ impl Fills {
     pub fn handle_message(&mut self, cx: &mut Context, message: Message) {
         let Message { hash, event } = message;
         match event {
-            FillEvent::Alone => self.stop_waiting_elsewhere(cx, hash),
+            FillEvent::Alone => self.stop_waiting_for_other_loop(cx, hash),
             FillEvent::Over(outcome) => self.end_waiting(cx, hash, outcome, 1),
             FillEvent::Wanted => {
                 if let Some(id) = self.collapses.fill(hash) {
@@ -87,13 +87,13 @@ impl Fills {
     }
 
     /// Ends the wait of transactions for another loop: one of them asks the origin.
-    pub fn stop_waiting_elsewhere(&mut self, cx: &mut Context, hash: u64) {
+    pub fn stop_waiting_for_other_loop(&mut self, cx: &mut Context, hash: u64) {
         self.end_waiting(cx, hash, CollapseOutcome::LookAgain, WAITS_MAX);
     }
 
     /// The wait counts as so many.
     fn end_waiting(&mut self, cx: &mut Context, hash: u64, outcome: CollapseOutcome, counts: u8) {
-        let waiters = self.collapses.give_up_elsewhere(hash);
+        let waiters = self.collapses.end_wait_for_other_loop(hash);
         release_waiters(cx, waiters, outcome, counts);
     }
 

@@ -361,7 +361,7 @@ impl CacheLookUp<'_> {
                     return None;
                 }
                 let locked = self.collapses.loops > 1 && self.caching.waits < WAITS_MAX;
-                if locked && self.settings.store.fill_locks().lock(hash) == LockResult::HeldElsewhere {
+                if locked && self.settings.store.fill_locks().lock(hash) == LockResult::HeldByOtherLoop {
                     return (!self.caching.background).then_some(CacheAnswer::Wait(hash));
                 }
                 self.caching.lead = Some(Lead { hash, locked, begun: false });

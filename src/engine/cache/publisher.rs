@@ -32,7 +32,7 @@ impl Fill {
     }
 
     /// The positions of readers in other loops.
-    pub fn readers_elsewhere(&self) -> Option<Span> {
+    pub fn readers_in_other_loops(&self) -> Option<Span> {
         self.published()?.lock().readers()
     }
 

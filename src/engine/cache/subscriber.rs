@@ -53,7 +53,7 @@ impl Fills {
     /// Subscribes to a response of another loop that transactions wait for: they read it as it arrives.
     pub(super) fn subscribe(&mut self, cx: &mut Context, hash: u64, shared: &Arc<SharedFill>) {
         let Some(cache) = cx.settings.caching() else { return };
-        if !self.collapses.is_elsewhere(hash, shared.pending.key()) {
+        if !self.collapses.is_led_by_other_loop(hash, shared.pending.key()) {
             return;
         }
         let serial = self.next_serial();
@@ -62,11 +62,11 @@ impl Fills {
         let copied = StreamingBody::replica_bytes_max(shared.length);
         let Some(reserve) = cache.store.admit(cx.now.monotonic_us, copied) else {
             cache.store.count_refused();
-            return self.stop_waiting_elsewhere(cx, hash);
+            return self.stop_waiting_for_other_loop(cx, hash);
         };
         let mut stream = StreamingBody::replica(reserve);
         let Some(place) = shared.subscribe(&mut stream) else {
-            return self.stop_waiting_elsewhere(cx, hash);
+            return self.stop_waiting_for_other_loop(cx, hash);
         };
         let Some(waiters) = self.collapses.subscribe(hash, shared.pending.key(), id) else { return };
         self.slab.insert(Fill::subscribed(serial, cx.now_ms(), Arc::clone(shared), place, stream));

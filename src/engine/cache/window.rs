@@ -21,8 +21,8 @@ impl Fills {
         }
         let places = || fill.readers.iter().map(|(_, reader)| (reader.payload, reader.cursor));
         let own = Span::of(places().map(|(payload, _)| payload));
-        let elsewhere = fill.readers_elsewhere();
-        let unread = elsewhere.map(|readers| (readers.slowest, fill.stream.cursor(readers.slowest)));
+        let in_other_loops = fill.readers_in_other_loops();
+        let unread = in_other_loops.map(|readers| (readers.slowest, fill.stream.cursor(readers.slowest)));
         let kept_from: Option<(u64, Cursor)> = places().chain(unread).min_by_key(|(payload, _)| *payload);
         if let Some((_, cursor)) = kept_from {
             fill.drop_before(cursor);
@@ -33,7 +33,7 @@ impl Fills {
         if let Some(event) = own.and_then(|readers| fill.report_progress(readers)) {
             return cx.send_to_loops(fill.pending.hash(), event);
         }
-        let Some(readers) = own.into_iter().chain(elsewhere).reduce(Span::with) else { return };
+        let Some(readers) = own.into_iter().chain(in_other_loops).reduce(Span::with) else { return };
         let starving = readers.fastest == fill.stream.len() && readers.slowest < readers.fastest;
         let Some(origin) = fill.origin else { return };
         let now_ms = cx.now_ms();
@@ -67,7 +67,7 @@ impl Fills {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         fill.hold.cut(cx.now_ms());
         let own = Span::of(fill.readers.iter().map(|(_, reader)| reader.payload));
-        let Some(readers) = own.into_iter().chain(fill.readers_elsewhere()).reduce(Span::with) else {
+        let Some(readers) = own.into_iter().chain(fill.readers_in_other_loops()).reduce(Span::with) else {
             return;
         };
         let end = readers.too_slow_before();

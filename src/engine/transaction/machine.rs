@@ -408,7 +408,7 @@ impl Transactions {
     /// asks the origin (cache rule 53). If the leader is in another loop, each loop asks for itself.
     pub(super) fn overtake(&mut self, cx: &mut Context, services: &mut Services, hash: u64) {
         let Some(leader) = services.fills.collapses.leader(hash) else {
-            return services.fills.stop_waiting_elsewhere(cx, hash);
+            return services.fills.stop_waiting_for_other_loop(cx, hash);
         };
         cx.metrics.cache_overtaken += 1;
         self.conclude_collapse(cx, services, leader, CollapseOutcome::LookAgain);
