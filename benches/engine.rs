@@ -17,7 +17,7 @@ fn names() -> impl Iterator<Item = &'static str> {
     drive::cases().into_iter().map(|case| case.name)
 }
 
-/// All that happens between what comes in and what goes out, log entry included.
+/// All that happens between what comes in and what goes out, log record included.
 #[divan::bench(args = names())]
 fn exchange(bencher: Bencher, name: &str) {
     let case = drive::cases().into_iter().find(|case| case.name == name);

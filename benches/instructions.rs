@@ -33,7 +33,7 @@ use std::time::Instant;
 use weir::http::h1::decode::Decoder;
 use weir::http::head::{Limits, Message, RequestHead, Scanner};
 use weir::http::target::Host;
-use weir::log::format::write_entry;
+use weir::log::format::write_record;
 use weir::net::{Pool, Ring};
 
 /// Rules of the look-ups: enough that they are found by their index, few enough to be loaded under callgrind.
@@ -222,12 +222,12 @@ fn fill(bytes: usize) -> Operation {
 
 fn write(
     format: weir::log::format::Format,
-    entry: weir::engine::transaction::log_record::LogRecord,
+    record: weir::engine::transaction::log_record::LogRecord,
 ) -> Operation {
     let mut line = Vec::with_capacity(4096);
     Box::new(move || {
         line.clear();
-        write_entry(&mut line, format, black_box(&entry));
+        write_record(&mut line, format, black_box(&record));
         black_box(line.len());
     })
 }

@@ -2,7 +2,7 @@
 
 use divan::{Bencher, black_box};
 use weir::engine::transaction::log_record::{LogRecord, Text};
-use weir::log::format::{Format, write_entry};
+use weir::log::format::{Format, write_record};
 
 /// All of them.
 pub const FORMATS: [Format; 4] = [Format::Weir, Format::Combined, Format::Squid, Format::Json];
@@ -13,39 +13,39 @@ fn main() {
 
 /// An exchange as most are.
 pub fn plain() -> LogRecord {
-    let mut entry = LogRecord::new(([192, 0, 2, 1], 50123).into());
-    entry.started_unix_us = 1_763_766_541_123_456;
-    entry.duration_us = 12_345;
-    entry.status = 200;
-    entry.client_bytes = 432;
-    entry.sent_bytes = 18_765;
-    entry.upstream = Some(([198, 51, 100, 7], 80).into());
-    entry.client_reused = true;
-    entry.set(Text::User, b"alice");
-    entry.set(Text::Method, b"GET");
-    entry.set(Text::Target, b"http://www.example.com/articles/2025/11/index.html?page=2&sort=newest");
-    entry.set(Text::Agent, b"Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0");
-    entry.set(Text::Referrer, b"http://www.example.com/articles/");
-    entry
+    let mut record = LogRecord::new(([192, 0, 2, 1], 50123).into());
+    record.started_unix_us = 1_763_766_541_123_456;
+    record.duration_us = 12_345;
+    record.status = 200;
+    record.client_bytes = 432;
+    record.sent_bytes = 18_765;
+    record.upstream = Some(([198, 51, 100, 7], 80).into());
+    record.client_reused = true;
+    record.set(Text::User, b"alice");
+    record.set(Text::Method, b"GET");
+    record.set(Text::Target, b"http://www.example.com/articles/2025/11/index.html?page=2&sort=newest");
+    record.set(Text::Agent, b"Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0");
+    record.set(Text::Referrer, b"http://www.example.com/articles/");
+    record
 }
 
 /// One whose texts need escapes.
 pub fn hostile() -> LogRecord {
-    let mut entry = plain();
-    entry.set(Text::User, "Zoë \u{202e}".as_bytes());
-    entry.set(
+    let mut record = plain();
+    record.set(Text::User, "Zoë \u{202e}".as_bytes());
+    record.set(
         Text::Target,
         b"http://www.example.com/\"\\\"\\\xff\xfe\x1b[2J/articles/2025/11/index.html?page=2",
     );
-    entry.set(Text::Agent, b"a\r\nb \"c\" \\d\\ \xf0\x9f");
-    entry
+    record.set(Text::Agent, b"a\r\nb \"c\" \\d\\ \xf0\x9f");
+    record
 }
 
-fn write_one(bencher: Bencher<'_, '_>, format: Format, entry: &LogRecord) {
+fn write_one(bencher: Bencher<'_, '_>, format: Format, record: &LogRecord) {
     let mut line = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         line.clear();
-        write_entry(&mut line, format, black_box(entry));
+        write_record(&mut line, format, black_box(record));
         black_box(line.len())
     });
 }

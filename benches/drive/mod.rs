@@ -34,7 +34,7 @@ pub struct Case {
     pub name: &'static str,
     pub shell: Shell,
     pub steps: Vec<Step>,
-    /// Of the log entry that each run writes.
+    /// Of the log record that each run writes.
     pub status: u16,
     /// Most allocations of one run in the steady state.
     pub allocations_max: u64,
@@ -51,7 +51,7 @@ impl Case {
         for _ in 0..300 {
             self.run();
         }
-        assert_eq!(self.shell.entries, 300, "{}: one log entry for each run", self.name);
+        assert_eq!(self.shell.records, 300, "{}: one log record for each run", self.name);
         assert_eq!(self.shell.status, self.status, "{}", self.name);
         let expected = self.steps.iter().any(|step| matches!(step, Step::Origin(_)));
         assert_eq!(expected, self.shell.to_origin > 0, "{}: what went to the origin", self.name);
@@ -67,7 +67,7 @@ pub struct Shell {
     origin: Option<PeerId>,
     pub to_origin: usize,
     pub to_client: usize,
-    pub entries: u64,
+    pub records: u64,
     pub status: u16,
 }
 
@@ -88,7 +88,7 @@ impl Shell {
         let settings = Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() };
         let mut shell = Shell::with(settings, Edits::default(), None);
         shell.run(steps);
-        Shell { to_origin: 0, to_client: 0, entries: 0, ..shell }
+        Shell { to_origin: 0, to_client: 0, records: 0, ..shell }
     }
 
     /// One with a guard file, where the build has the guard: clients behind a trusted proxy, bans, one limit, and a cloud.
@@ -137,7 +137,7 @@ impl Shell {
             origin: None,
             to_origin: 0,
             to_client: 0,
-            entries: 0,
+            records: 0,
             status: 0,
         }
     }
@@ -208,10 +208,10 @@ impl Shell {
                         self.origin = Some(peer);
                         self.engine.handle(self.now, peer, Event::Connected);
                     }
-                    Action::Log(entry) => {
-                        self.entries += 1;
-                        self.status = entry.status;
-                        self.engine.recycle(entry);
+                    Action::Log(record) => {
+                        self.records += 1;
+                        self.status = record.status;
+                        self.engine.recycle(record);
                     }
                     Action::Close(peer) | Action::Reset(peer) => {
                         self.client = self.client.filter(|client| *client != peer);

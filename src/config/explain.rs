@@ -200,11 +200,11 @@ impl Verdicts<'_> {
     fn told_of_gateway(self, request: &Asked, route: Option<(String, String)>) -> (String, bool) {
         let Asked { method, target, host, .. } = request;
         let asked = format!("{method} {} of {} at the gateway", target.escape_debug(), host.escape_debug());
-        let (mut text, allowed) = match &self.trial.entry {
+        let (mut text, allowed) = match &self.trial.record {
             _ if !self.trial.dialled.is_empty() => (format!("allowed: {asked}\n"), true),
-            Some(entry) if entry.verdict != Verdict::Malformed => {
+            Some(record) if record.verdict != Verdict::Malformed => {
                 let (text, allowed) = self.local_outcome(&asked);
-                (format!("{text}  answered with {}\n", entry.status), allowed)
+                (format!("{text}  answered with {}\n", record.status), allowed)
             }
             Some(_) | None => self.local_outcome(&asked),
         };
@@ -253,17 +253,17 @@ impl Verdicts<'_> {
 
     /// The lines for a request for which no address was dialled.
     fn local_outcome(&self, asked: &str) -> (String, bool) {
-        let Some(entry) = &self.trial.entry else {
+        let Some(record) = &self.trial.record else {
             return (format!("failed: {asked}\n  the name servers did not answer in time\n"), false);
         };
-        let reason = String::from_utf8_lossy(entry.text(Text::Reason)).into_owned();
-        let word = match entry.verdict {
+        let reason = String::from_utf8_lossy(record.text(Text::Reason)).into_owned();
+        let word = match record.verdict {
             Verdict::Allowed => "allowed",
             Verdict::Refused => "refused",
             Verdict::Malformed => "malformed",
             Verdict::Failed => "failed",
         };
-        let why = match (entry.verdict, entry.status, reason.as_str()) {
+        let why = match (record.verdict, record.status, reason.as_str()) {
             (Verdict::Allowed, _, _) => "weir answers it itself".to_owned(),
             (_, 407, _) => match self.question.user {
                 None => "credentials are asked for: say --user NAME".to_owned(),
@@ -276,7 +276,7 @@ impl Verdicts<'_> {
             (Verdict::Malformed, status, _) => format!("{reason}: answered with {status}"),
             (Verdict::Refused | Verdict::Failed, _, _) => format!("by {reason}"),
         };
-        (format!("{word}: {asked}\n  {why}\n"), entry.verdict == Verdict::Allowed)
+        (format!("{word}: {asked}\n  {why}\n"), record.verdict == Verdict::Allowed)
     }
 
     /// The addresses of the name that would be dialled, and the reasons against the others.

@@ -55,7 +55,7 @@ pub struct Trial {
     /// The addresses that would be dialled, in order.
     pub dialled: Vec<IpAddr>,
     /// The log record.
-    pub entry: Option<Box<LogRecord>>,
+    pub record: Option<Box<LogRecord>>,
     /// The guard that has counted the request.
     pub guard: Option<part::guard::Shared<Guard>>,
 }
@@ -93,11 +93,18 @@ impl Trial {
         let mut engine = Engine::new(whole, policy, Resolver::new(dns, hosts, seed));
         let began = Instant::now();
         let client = engine.accept(now(began), ListenerId::default(), client);
-        let mut trial =
-            Trial { engine, began, client, queries: HashMap::new(), dialled: Vec::new(), entry: None, guard };
+        let mut trial = Trial {
+            engine,
+            began,
+            client,
+            queries: HashMap::new(),
+            dialled: Vec::new(),
+            record: None,
+            guard,
+        };
         trial.perform_actions();
         trial.ask(head);
-        while trial.entry.is_none() && trial.began.elapsed() < TRIAL_WITHIN {
+        while trial.record.is_none() && trial.began.elapsed() < TRIAL_WITHIN {
             trial.receive_replies();
             let due = trial.engine.next_timeout_us();
             if due.is_some_and(|due| due <= now(began).monotonic_us) {
@@ -115,7 +122,7 @@ impl Trial {
 
     fn ask(&mut self, head: &[u8]) {
         let mut rest = head;
-        while !rest.is_empty() && self.entry.is_none() {
+        while !rest.is_empty() && self.record.is_none() {
             let Some(mut space) = self.engine.space(self.client) else { return };
             let count = space.fill(rest);
             rest = &rest[count..];
@@ -160,7 +167,7 @@ impl Trial {
                 self.engine.handle_value_answer(now, job, ValueAnswer::Failed(StoreFailure::Unreachable));
             }
             Action::Verify { job, .. } => drop(self.engine.handle_verified(now, job, false)),
-            Action::Log(entry) => drop(self.entry.get_or_insert(entry)),
+            Action::Log(record) => drop(self.record.get_or_insert(record)),
             Action::ShutdownWrite(_) | Action::Close(_) | Action::Reset(_) | Action::SendToLoops(_) => {}
         }
     }
@@ -203,7 +210,7 @@ impl Trial {
             }
             self.perform_actions();
         }
-        if self.queries.is_empty() && self.entry.is_none() {
+        if self.queries.is_empty() && self.record.is_none() {
             std::thread::sleep(REPLY_WITHIN);
         }
     }

@@ -82,6 +82,6 @@ pub enum Action {
     },
     /// Send a message to the other loops.
     SendToLoops(Message),
-    /// Write a log entry; give it back with `recycle`.
+    /// Write a log record; give it back with `recycle`.
     Log(Box<LogRecord>),
 }

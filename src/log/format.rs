@@ -70,43 +70,43 @@ impl Format {
 }
 
 /// Appends one line with its newline. Allocates only if `out` is too small.
-pub fn write_entry(out: &mut Vec<u8>, format: Format, entry: &LogRecord) {
+pub fn write_record(out: &mut Vec<u8>, format: Format, record: &LogRecord) {
     match format {
-        Format::Weir => write_weir(out, entry),
-        Format::Combined => write_combined(out, entry),
-        Format::Squid => write_squid(out, entry),
-        Format::Json => write_json(out, entry),
+        Format::Weir => write_weir(out, record),
+        Format::Combined => write_combined(out, record),
+        Format::Squid => write_squid(out, record),
+        Format::Json => write_json(out, record),
         Format::None => return,
     }
     out.push(b'\n');
 }
 
-fn write_weir(out: &mut Vec<u8>, entry: &LogRecord) {
-    write_timestamp(out, entry.started_unix_us);
-    for word in [kind(entry.kind), verdict(entry.verdict)] {
+fn write_weir(out: &mut Vec<u8>, record: &LogRecord) {
+    write_timestamp(out, record.started_unix_us);
+    for word in [kind(record.kind), verdict(record.verdict)] {
         out.push(b' ');
         out.extend_from_slice(word.as_bytes());
     }
     out.push(b' ');
-    match entry.status {
+    match record.status {
         0 => out.push(b'-'),
         status => write_decimal(out, u64::from(status), 3),
     }
     for which in [Text::Method, Text::Target] {
         out.push(b' ');
-        write_word(out, entry.text(which));
+        write_word(out, record.text(which));
     }
     out.extend_from_slice(b" client=");
-    write_socket_address(out, entry.client);
+    write_socket_address(out, record.client);
     out.extend_from_slice(b" user=");
-    write_word(out, entry.text(Text::User));
+    write_word(out, record.text(Text::User));
     out.extend_from_slice(b" received=");
-    write_decimal(out, entry.client_bytes, 1);
+    write_decimal(out, record.client_bytes, 1);
     out.extend_from_slice(b" sent=");
-    write_decimal(out, entry.sent_bytes, 1);
+    write_decimal(out, record.sent_bytes, 1);
     out.extend_from_slice(b" ms=");
-    write_milliseconds(out, entry.duration_us);
-    for (key, phase_us) in phases(entry, [b" dns_ms=", b" connect_ms=", b" ttfb_ms="]) {
+    write_milliseconds(out, record.duration_us);
+    for (key, phase_us) in phases(record, [b" dns_ms=", b" connect_ms=", b" ttfb_ms="]) {
         out.extend_from_slice(key);
         match phase_us {
             Some(us) => write_milliseconds(out, us),
@@ -114,48 +114,48 @@ fn write_weir(out: &mut Vec<u8>, entry: &LogRecord) {
         }
     }
     out.extend_from_slice(b" upstream=");
-    match entry.upstream {
+    match record.upstream {
         Some(upstream) => write_socket_address(out, upstream),
         None => out.push(b'-'),
     }
     out.extend_from_slice(b" reused=");
-    out.extend_from_slice(match (entry.client_reused, entry.origin_reused) {
+    out.extend_from_slice(match (record.client_reused, record.origin_reused) {
         (false, false) => b"-",
         (true, false) => b"client",
         (false, true) => b"origin",
         (true, true) => b"client,origin",
     });
     out.extend_from_slice(b" reason=");
-    write_word(out, entry.text(Text::Reason));
+    write_word(out, record.text(Text::Reason));
     out.extend_from_slice(b" cache=");
-    out.extend_from_slice(entry.cache.word().as_bytes());
-    if !entry.cache_reason.is_empty() {
+    out.extend_from_slice(record.cache.word().as_bytes());
+    if !record.cache_reason.is_empty() {
         out.push(b':');
-        out.extend_from_slice(entry.cache_reason.as_bytes());
+        out.extend_from_slice(record.cache_reason.as_bytes());
     }
-    if !entry.text(Text::Note).is_empty() {
+    if !record.text(Text::Note).is_empty() {
         out.extend_from_slice(b" note=");
-        write_word(out, entry.text(Text::Note));
+        write_word(out, record.text(Text::Note));
     }
 }
 
 /// The durations of the phases, each with its key.
 fn phases<'k>(
-    entry: &LogRecord,
+    record: &LogRecord,
     keys: [&'k [u8]; 3],
 ) -> impl Iterator<Item = (&'k [u8], Option<u64>)> + use<'k> {
-    let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
+    let Phases { dns_us, connect_us, ttfb_us } = record.phases;
     keys.into_iter().zip([dns_us, connect_us, ttfb_us])
 }
 
-fn write_combined(out: &mut Vec<u8>, entry: &LogRecord) {
-    write_address(out, entry.client.ip());
+fn write_combined(out: &mut Vec<u8>, record: &LogRecord) {
+    write_address(out, record.client.ip());
     out.extend_from_slice(b" - ");
-    write_word(out, entry.text(Text::User));
+    write_word(out, record.text(Text::User));
     out.extend_from_slice(b" [");
-    write_common_date(out, entry.started_unix_us / 1_000_000);
+    write_common_date(out, record.started_unix_us / 1_000_000);
     out.extend_from_slice(b"] \"");
-    let method = entry.text(Text::Method);
+    let method = record.text(Text::Method);
     if method.is_empty() {
         // httpd writes `-` for a request without a readable request line, too.
         out.push(b'-');
@@ -163,30 +163,30 @@ fn write_combined(out: &mut Vec<u8>, entry: &LogRecord) {
         // A reader splits the request line at blanks, though the field may contain some.
         write_escaped(out, method, Blank::Escaped);
         out.push(b' ');
-        write_word(out, entry.text(Text::Target));
-        out.extend_from_slice(if entry.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+        write_word(out, record.text(Text::Target));
+        out.extend_from_slice(if record.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
     }
     out.extend_from_slice(b"\" ");
-    write_decimal(out, u64::from(entry.status), 3);
+    write_decimal(out, u64::from(record.status), 3);
     out.push(b' ');
-    match entry.sent_bytes {
+    match record.sent_bytes {
         0 => out.push(b'-'),
         bytes => write_decimal(out, bytes, 1),
     }
     for which in [Text::Referrer, Text::Agent] {
         out.extend_from_slice(b" \"");
-        write_text(out, entry.text(which), Blank::Kept);
+        write_text(out, record.text(which), Blank::Kept);
         out.push(b'"');
     }
 }
 
-fn write_squid(out: &mut Vec<u8>, entry: &LogRecord) {
-    let ended_ms = entry.started_unix_us.saturating_add(entry.duration_us) / 1000;
+fn write_squid(out: &mut Vec<u8>, record: &LogRecord) {
+    let ended_ms = record.started_unix_us.saturating_add(record.duration_us) / 1000;
     write_decimal(out, ended_ms / 1000, 1);
     out.push(b'.');
     write_decimal(out, ended_ms % 1000, 3);
     out.push(b' ');
-    let elapsed_ms = entry.duration_us / 1000;
+    let elapsed_ms = record.duration_us / 1000;
     // Squid right-aligns the number in six columns.
     for column in [100_000, 10_000, 1_000, 100, 10] {
         if elapsed_ms < column {
@@ -195,21 +195,21 @@ fn write_squid(out: &mut Vec<u8>, entry: &LogRecord) {
     }
     write_decimal(out, elapsed_ms, 1);
     out.push(b' ');
-    write_address(out, entry.client.ip());
+    write_address(out, record.client.ip());
     out.push(b' ');
-    out.extend_from_slice(squid_code(entry).as_bytes());
-    if is_aborted(entry) {
+    out.extend_from_slice(squid_code(record).as_bytes());
+    if is_aborted(record) {
         out.extend_from_slice(b"_ABORTED");
     }
     out.push(b'/');
-    write_decimal(out, u64::from(entry.status), 3);
+    write_decimal(out, u64::from(record.status), 3);
     out.push(b' ');
-    write_decimal(out, entry.sent_bytes, 1);
+    write_decimal(out, record.sent_bytes, 1);
     for which in [Text::Method, Text::Target, Text::User] {
         out.push(b' ');
-        write_word(out, entry.text(which));
+        write_word(out, record.text(which));
     }
-    match entry.upstream {
+    match record.upstream {
         Some(upstream) => {
             out.extend_from_slice(b" HIER_DIRECT/");
             write_address(out, upstream.ip());
@@ -217,41 +217,41 @@ fn write_squid(out: &mut Vec<u8>, entry: &LogRecord) {
         None => out.extend_from_slice(b" HIER_NONE/-"),
     }
     out.push(b' ');
-    write_word(out, entry.text(Text::ContentType));
+    write_word(out, record.text(Text::ContentType));
 }
 
 /// Whether Squid would call the response incomplete.
-fn is_aborted(entry: &LogRecord) -> bool {
+fn is_aborted(record: &LogRecord) -> bool {
     // A client without a status had disconnected.
-    entry.aborted || (entry.status == 0 && entry.cache != CacheUse::Refresh)
+    record.aborted || (record.status == 0 && record.cache != CacheUse::Refresh)
 }
 
 /// The result code of Squid.
-fn squid_code(entry: &LogRecord) -> &'static str {
-    match (entry.kind, entry.verdict) {
+fn squid_code(record: &LogRecord) -> &'static str {
+    match (record.kind, record.verdict) {
         (Kind::Tunnel, _) => "TCP_TUNNEL",
         (Kind::TunnelStart, _) => "TCP_TUNNEL_START",
         (Kind::Transaction, Verdict::Refused) => "TCP_DENIED",
-        (Kind::Transaction, Verdict::Malformed) if !entry.aborted => "NONE_NONE",
+        (Kind::Transaction, Verdict::Malformed) if !record.aborted => "NONE_NONE",
         // The request would have become a tunnel.
-        (Kind::Transaction, _) if entry.text(Text::Method) == b"CONNECT" => "TCP_TUNNEL",
+        (Kind::Transaction, _) if record.text(Text::Method) == b"CONNECT" => "TCP_TUNNEL",
         (Kind::Transaction, Verdict::Allowed | Verdict::Failed | Verdict::Malformed) => {
-            squid_cache_code(entry)
+            squid_cache_code(record)
         }
     }
 }
 
-fn squid_cache_code(entry: &LogRecord) -> &'static str {
-    match entry.cache {
-        CacheUse::Hit | CacheUse::Collapsed if entry.status == 304 => "TCP_IMS_HIT",
+fn squid_cache_code(record: &LogRecord) -> &'static str {
+    match record.cache {
+        CacheUse::Hit | CacheUse::Collapsed if record.status == 304 => "TCP_IMS_HIT",
         CacheUse::Hit => "TCP_MEM_HIT",
         CacheUse::Collapsed => "TCP_CF_HIT",
-        CacheUse::Stale if entry.forward.is_some() => "TCP_REFRESH_FAIL_OLD",
+        CacheUse::Stale if record.forward.is_some() => "TCP_REFRESH_FAIL_OLD",
         CacheUse::Stale => "TCP_STALE_HIT",
         CacheUse::Revalidated => "TCP_REFRESH_UNMODIFIED",
         // The word of Squid 2, which had this feature.
         CacheUse::Refresh => "TCP_ASYNC_MISS",
-        CacheUse::None | CacheUse::Miss | CacheUse::Bypass => match entry.forward {
+        CacheUse::None | CacheUse::Miss | CacheUse::Bypass => match record.forward {
             Some(Forward::Stale) => "TCP_REFRESH_MODIFIED",
             Some(Forward::Request) => "TCP_CLIENT_REFRESH_MISS",
             None
@@ -267,33 +267,33 @@ fn squid_cache_code(entry: &LogRecord) -> &'static str {
     }
 }
 
-fn write_json(out: &mut Vec<u8>, entry: &LogRecord) {
+fn write_json(out: &mut Vec<u8>, record: &LogRecord) {
     out.extend_from_slice(b"{\"time\":\"");
-    write_timestamp(out, entry.started_unix_us);
+    write_timestamp(out, record.started_unix_us);
     out.extend_from_slice(b"\",\"kind\":\"");
-    out.extend_from_slice(kind(entry.kind).as_bytes());
+    out.extend_from_slice(kind(record.kind).as_bytes());
     out.extend_from_slice(b"\",\"verdict\":\"");
-    out.extend_from_slice(verdict(entry.verdict).as_bytes());
+    out.extend_from_slice(verdict(record.verdict).as_bytes());
     out.extend_from_slice(b"\",\"status\":");
-    match entry.status {
+    match record.status {
         0 => out.extend_from_slice(b"null"),
         status => write_decimal(out, u64::from(status), 1),
     }
-    write_json_text(out, b"method", entry.text(Text::Method));
-    write_json_text(out, b"target", entry.text(Text::Target));
+    write_json_text(out, b"method", record.text(Text::Method));
+    write_json_text(out, b"target", record.text(Text::Target));
     out.extend_from_slice(b",\"version\":\"1.");
-    out.push(if entry.minor_version == 0 { b'0' } else { b'1' });
+    out.push(if record.minor_version == 0 { b'0' } else { b'1' });
     out.extend_from_slice(b"\",\"client\":\"");
-    write_socket_address(out, entry.client);
+    write_socket_address(out, record.client);
     out.push(b'"');
-    write_json_text(out, b"user", entry.text(Text::User));
+    write_json_text(out, b"user", record.text(Text::User));
     out.extend_from_slice(b",\"received\":");
-    write_decimal(out, entry.client_bytes, 1);
+    write_decimal(out, record.client_bytes, 1);
     out.extend_from_slice(b",\"sent\":");
-    write_decimal(out, entry.sent_bytes, 1);
+    write_decimal(out, record.sent_bytes, 1);
     out.extend_from_slice(b",\"duration_us\":");
-    write_decimal(out, entry.duration_us, 1);
-    for (key, phase_us) in phases(entry, [b",\"dns_ms\":", b",\"connect_ms\":", b",\"ttfb_ms\":"]) {
+    write_decimal(out, record.duration_us, 1);
+    for (key, phase_us) in phases(record, [b",\"dns_ms\":", b",\"connect_ms\":", b",\"ttfb_ms\":"]) {
         out.extend_from_slice(key);
         match phase_us {
             Some(us) => write_milliseconds(out, us),
@@ -301,7 +301,7 @@ fn write_json(out: &mut Vec<u8>, entry: &LogRecord) {
         }
     }
     out.extend_from_slice(b",\"upstream\":");
-    match entry.upstream {
+    match record.upstream {
         Some(upstream) => {
             out.push(b'"');
             write_socket_address(out, upstream);
@@ -310,14 +310,14 @@ fn write_json(out: &mut Vec<u8>, entry: &LogRecord) {
         None => out.extend_from_slice(b"null"),
     }
     for (key, reused) in
-        [(&b",\"client_reused\":"[..], entry.client_reused), (b",\"origin_reused\":", entry.origin_reused)]
+        [(&b",\"client_reused\":"[..], record.client_reused), (b",\"origin_reused\":", record.origin_reused)]
     {
         out.extend_from_slice(key);
         out.extend_from_slice(if reused { b"true" } else { b"false" });
     }
-    write_json_text(out, b"reason", entry.text(Text::Reason));
+    write_json_text(out, b"reason", record.text(Text::Reason));
     out.extend_from_slice(b",\"cache\":");
-    match entry.cache {
+    match record.cache {
         CacheUse::None => out.extend_from_slice(b"null"),
         used => {
             out.push(b'"');
@@ -325,12 +325,12 @@ fn write_json(out: &mut Vec<u8>, entry: &LogRecord) {
             out.push(b'"');
         }
     }
-    write_json_text(out, b"cache_reason", entry.cache_reason.as_bytes());
-    write_json_text(out, b"referrer", entry.text(Text::Referrer));
-    write_json_text(out, b"agent", entry.text(Text::Agent));
-    write_json_text(out, b"content_type", entry.text(Text::ContentType));
-    if !entry.text(Text::Note).is_empty() {
-        write_json_text(out, b"note", entry.text(Text::Note));
+    write_json_text(out, b"cache_reason", record.cache_reason.as_bytes());
+    write_json_text(out, b"referrer", record.text(Text::Referrer));
+    write_json_text(out, b"agent", record.text(Text::Agent));
+    write_json_text(out, b"content_type", record.text(Text::ContentType));
+    if !record.text(Text::Note).is_empty() {
+        write_json_text(out, b"note", record.text(Text::Note));
     }
     out.push(b'}');
 }

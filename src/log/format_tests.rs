@@ -3,40 +3,40 @@ use super::*;
 const ALL: [Format; 4] = [Format::Weir, Format::Combined, Format::Squid, Format::Json];
 
 fn sample() -> LogRecord {
-    let mut entry = LogRecord::new("127.0.0.1:50123".parse().unwrap());
-    entry.started_unix_us = 1_763_766_541_123_456;
-    entry.duration_us = 12_345;
-    entry.status = 200;
-    entry.client_bytes = 210;
-    entry.sent_bytes = 1450;
-    entry.upstream = Some("192.0.2.7:80".parse().unwrap());
-    entry.client_reused = true;
-    entry.origin_reused = true;
-    entry.phases = Phases { dns_us: Some(1_250), connect_us: None, ttfb_us: Some(7_005) };
-    entry.set(Text::User, b"alice");
-    entry.set(Text::Method, b"GET");
-    entry.set(Text::Target, b"http://a.example/?q=1");
-    entry.set(Text::Agent, b"curl/8 (x)");
-    entry.set(Text::Referrer, b"http://b.example/");
-    entry.set(Text::ContentType, b"text/html");
-    entry
+    let mut record = LogRecord::new("127.0.0.1:50123".parse().unwrap());
+    record.started_unix_us = 1_763_766_541_123_456;
+    record.duration_us = 12_345;
+    record.status = 200;
+    record.client_bytes = 210;
+    record.sent_bytes = 1450;
+    record.upstream = Some("192.0.2.7:80".parse().unwrap());
+    record.client_reused = true;
+    record.origin_reused = true;
+    record.phases = Phases { dns_us: Some(1_250), connect_us: None, ttfb_us: Some(7_005) };
+    record.set(Text::User, b"alice");
+    record.set(Text::Method, b"GET");
+    record.set(Text::Target, b"http://a.example/?q=1");
+    record.set(Text::Agent, b"curl/8 (x)");
+    record.set(Text::Referrer, b"http://b.example/");
+    record.set(Text::ContentType, b"text/html");
+    record
 }
 
 fn refused() -> LogRecord {
-    let mut entry = LogRecord::new("[2001:db8::1]:5".parse().unwrap());
-    entry.verdict = Verdict::Refused;
-    entry.status = 403;
-    entry.sent_bytes = 99;
-    entry.minor_version = 0;
-    entry.set(Text::Method, b"CONNECT");
-    entry.set(Text::Target, b"b.example:443");
-    entry.set(Text::Reason, b"block list.txt:12");
-    entry
+    let mut record = LogRecord::new("[2001:db8::1]:5".parse().unwrap());
+    record.verdict = Verdict::Refused;
+    record.status = 403;
+    record.sent_bytes = 99;
+    record.minor_version = 0;
+    record.set(Text::Method, b"CONNECT");
+    record.set(Text::Target, b"b.example:443");
+    record.set(Text::Reason, b"block list.txt:12");
+    record
 }
 
-fn line(format: Format, entry: &LogRecord) -> String {
+fn line(format: Format, record: &LogRecord) -> String {
     let mut out = b"before\n".to_vec();
-    write_entry(&mut out, format, entry);
+    write_record(&mut out, format, record);
     String::from_utf8(out).unwrap().strip_prefix("before\n").unwrap().to_owned()
 }
 
@@ -47,11 +47,11 @@ fn a_line_needs_the_texts_that_are_named() {
     full.set(Text::Note, b"a note");
     for format in [Format::Weir, Format::Combined, Format::Squid, Format::Json, Format::None] {
         let with = |texts: &[Text]| {
-            let mut entry = sample();
-            Text::ALL.into_iter().for_each(|which| entry.set(which, b""));
-            texts.iter().for_each(|which| entry.set(*which, full.text(*which)));
+            let mut record = sample();
+            Text::ALL.into_iter().for_each(|which| record.set(which, b""));
+            texts.iter().for_each(|which| record.set(*which, full.text(*which)));
             let mut out = Vec::new();
-            write_entry(&mut out, format, &entry);
+            write_record(&mut out, format, &record);
             out
         };
         let needed = format.texts();
@@ -132,17 +132,17 @@ fn whole_lines() {
              \"reason\":null,\"cache\":null,\"cache_reason\":null,\"referrer\":null,\"agent\":null,\"content_type\":null}\n",
         ),
     ];
-    for (format, entry, expected) in cases {
-        assert_eq!(line(format, &entry), expected, "{format:?}");
+    for (format, record, expected) in cases {
+        assert_eq!(line(format, &record), expected, "{format:?}");
     }
 }
 
 #[test]
 fn a_dash_is_not_nothing() {
-    let mut entry = sample();
-    entry.set(Text::Referrer, b"-");
-    entry.set(Text::Agent, b"");
-    assert!(line(Format::Combined, &entry).ends_with(" \"\\x2d\" \"-\"\n"));
+    let mut record = sample();
+    record.set(Text::Referrer, b"-");
+    record.set(Text::Agent, b"");
+    assert!(line(Format::Combined, &record).ends_with(" \"\\x2d\" \"-\"\n"));
 }
 
 /// Squid's result codes, with `_ABORTED` for incomplete responses.
@@ -162,10 +162,10 @@ fn kind_25_squid_codes() {
         (Malformed, Transaction, "GET", 400, "NONE_NONE/400"),
         (Malformed, Transaction, "", 400, "NONE_NONE/400"),
     ] {
-        let mut entry = sample();
-        (entry.verdict, entry.kind, entry.status) = (verdict, kind, status);
-        entry.set(Text::Method, method.as_bytes());
-        assert_eq!(squid_word(&entry), expected);
+        let mut record = sample();
+        (record.verdict, record.kind, record.status) = (verdict, kind, status);
+        record.set(Text::Method, method.as_bytes());
+        assert_eq!(squid_word(&record), expected);
     }
     for (verdict, kind, status, expected) in [
         (Failed, Transaction, 200, "TCP_MISS_ABORTED/200"),
@@ -174,9 +174,9 @@ fn kind_25_squid_codes() {
         (Refused, Transaction, 403, "TCP_DENIED_ABORTED/403"),
         (Allowed, Tunnel, 200, "TCP_TUNNEL_ABORTED/200"),
     ] {
-        let mut entry = sample();
-        (entry.verdict, entry.kind, entry.status, entry.aborted) = (verdict, kind, status, true);
-        assert_eq!(squid_word(&entry), expected);
+        let mut record = sample();
+        (record.verdict, record.kind, record.status, record.aborted) = (verdict, kind, status, true);
+        assert_eq!(squid_word(&record), expected);
     }
     for (cache, forward, status, aborted, expected) in [
         (CacheUse::Hit, None, 200, false, "TCP_MEM_HIT/200"),
@@ -192,15 +192,15 @@ fn kind_25_squid_codes() {
         (CacheUse::Bypass, Some(Forward::Method), 200, false, "TCP_MISS/200"),
         (CacheUse::Refresh, None, 0, false, "TCP_ASYNC_MISS/000"),
     ] {
-        let mut entry = sample();
-        (entry.cache, entry.forward, entry.status, entry.aborted) = (cache, forward, status, aborted);
-        assert_eq!(squid_word(&entry), expected);
+        let mut record = sample();
+        (record.cache, record.forward, record.status, record.aborted) = (cache, forward, status, aborted);
+        assert_eq!(squid_word(&record), expected);
     }
 }
 
 /// The word with code and status.
-fn squid_word(entry: &LogRecord) -> String {
-    line(Format::Squid, entry).split_whitespace().nth(3).unwrap_or_default().to_owned()
+fn squid_word(record: &LogRecord) -> String {
+    line(Format::Squid, record).split_whitespace().nth(3).unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -299,12 +299,12 @@ fn hostile(seed: u64) -> Vec<u8> {
 fn nobody_can_forge_a_line_or_a_field() {
     let texts = Text::ALL;
     for seed in 0..2000 {
-        let mut entry = sample();
+        let mut record = sample();
         for (index, which) in texts.into_iter().enumerate() {
-            entry.set(which, &hostile(seed * 7 + index as u64));
+            record.set(which, &hostile(seed * 7 + index as u64));
         }
         for format in ALL {
-            let line = line(format, &entry);
+            let line = line(format, &record);
             assert_eq!(line.matches('\n').count(), 1);
             let body = line.strip_suffix('\n').unwrap();
             assert!(
@@ -314,13 +314,13 @@ fn nobody_can_forge_a_line_or_a_field() {
             assert!(!body.contains(['\u{202e}', '\u{2066}', '\u{feff}', '\u{200b}']), "{line}");
         }
         // The number of fields does not change, and each field gives its bytes back.
-        let line = line(Format::Weir, &entry);
+        let line = line(Format::Weir, &record);
         let fields: Vec<&str> = line.trim_end_matches('\n').split(' ').collect();
-        let count = 18 + usize::from(!entry.text(Text::Note).is_empty());
+        let count = 18 + usize::from(!record.text(Text::Note).is_empty());
         assert_eq!(fields.len(), count, "{line}");
         if count > 18 {
             let note = fields[18].strip_prefix("note=").unwrap();
-            assert_eq!(unescaped(note.as_bytes()), entry.text(Text::Note), "{line}");
+            assert_eq!(unescaped(note.as_bytes()), record.text(Text::Note), "{line}");
         }
         for (field, key, which) in [
             (4, "", Text::Method),
@@ -329,14 +329,14 @@ fn nobody_can_forge_a_line_or_a_field() {
             (16, "reason=", Text::Reason),
         ] {
             let field = fields[field].strip_prefix(key).unwrap();
-            let expected = if field == "-" { b"" } else { entry.text(which) };
+            let expected = if field == "-" { b"" } else { record.text(which) };
             assert_eq!(if field == "-" { vec![] } else { unescaped(field.as_bytes()) }, expected, "{line}");
-            assert_eq!(field == "-", entry.text(which).is_empty());
+            assert_eq!(field == "-", record.text(which).is_empty());
         }
-        assert_eq!(self::line(Format::Squid, &entry).split_whitespace().count(), 10);
-        let json = self::line(Format::Json, &entry);
+        assert_eq!(self::line(Format::Squid, &record).split_whitespace().count(), 10);
+        let json = self::line(Format::Json, &record);
         assert!(is_json_object(json.trim_end_matches('\n')), "{json}");
-        let combined = self::line(Format::Combined, &entry);
+        let combined = self::line(Format::Combined, &record);
         let quotes = combined.replace("\\\\", "").replace("\\\"", "").matches('"').count();
         assert_eq!(quotes, 6, "{combined}");
     }
@@ -461,11 +461,11 @@ fn every_day_of_four_centuries_follows_the_one_before() {
 
 #[test]
 fn extremes() {
-    let mut entry = sample();
-    (entry.started_unix_us, entry.duration_us) = (u64::MAX, u64::MAX);
-    (entry.client_bytes, entry.sent_bytes, entry.status) = (u64::MAX, u64::MAX, u16::MAX);
+    let mut record = sample();
+    (record.started_unix_us, record.duration_us) = (u64::MAX, u64::MAX);
+    (record.client_bytes, record.sent_bytes, record.status) = (u64::MAX, u64::MAX, u16::MAX);
     for format in ALL {
-        assert!(line(format, &entry).contains("18446744073709551615"), "{format:?}");
+        assert!(line(format, &record).contains("18446744073709551615"), "{format:?}");
     }
     for (value, width, expected) in [(0, 1, "0"), (7, 3, "007"), (1234, 3, "1234"), (10, 1, "10")] {
         let mut out = Vec::new();
@@ -479,7 +479,7 @@ fn nothing_is_allocated_beyond_the_line() {
     let mut out = Vec::with_capacity(1 << 12);
     let before = out.as_ptr();
     for format in ALL {
-        write_entry(&mut out, format, &sample());
+        write_record(&mut out, format, &sample());
     }
     assert_eq!(out.as_ptr(), before);
     assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 4);

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::files::LogFile;
-use super::format::{Format, write_entry};
+use super::format::{Format, write_record};
 use crate::engine::transaction::log_record::LogRecord;
 
 /// A batch of this size is handed over within the turn (chosen).
@@ -241,9 +241,9 @@ impl LogSender {
     }
 
     /// Appends a record as one line.
-    pub fn append_record(&mut self, format: Format, entry: &LogRecord) {
+    pub fn append_record(&mut self, format: Format, record: &LogRecord) {
         let before = self.batch.len();
-        write_entry(&mut self.batch, format, entry);
+        write_record(&mut self.batch, format, record);
         if self.batch.len() > before {
             self.appended();
         }

@@ -631,9 +631,9 @@ impl EventLoop {
                     self.store_questions.link().ask_value(&self.remote, job, request);
                 }
                 Action::SendToLoops(message) => self.tell_others(&WorkerMessage::Fill(message)),
-                Action::Log(entry) => {
-                    self.access_log.sender.append_record(self.access_log.format, &entry);
-                    self.engine.recycle(entry);
+                Action::Log(record) => {
+                    self.access_log.sender.append_record(self.access_log.format, &record);
+                    self.engine.recycle(record);
                 }
                 Action::Resolver(resolver::Action::Send { query, server, transport, message }) => {
                     self.ask(query, server, transport, message.as_bytes());

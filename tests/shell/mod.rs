@@ -202,7 +202,7 @@ impl Shell {
         self.fins.contains(&peer) || self.closed.contains(&peer) || self.resets.contains(&peer)
     }
 
-    /// The only log entry.
+    /// The only log record.
     #[track_caller]
     pub fn entry(&self) -> &LogRecord {
         assert_eq!(self.log.len(), 1, "{:?}", self.log);
@@ -234,7 +234,7 @@ impl Shell {
     }
 }
 
-/// A text of a log entry.
+/// A text of a log record.
 pub fn text(entry: &LogRecord, which: Text) -> String {
     String::from_utf8_lossy(entry.text(which)).into_owned()
 }

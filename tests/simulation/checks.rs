@@ -45,10 +45,10 @@ impl Shell {
     pub fn check_balance(&self) -> Checked<()> {
         let metrics = self.engine.metrics();
         let under_way = metrics.exchanges + metrics.tunnels;
-        if metrics.requests != self.entries + under_way {
+        if metrics.requests != self.records + under_way {
             return Err(format!(
-                "{} requests, {} entries, {under_way} under way",
-                metrics.requests, self.entries
+                "{} requests, {} records, {under_way} under way",
+                metrics.requests, self.records
             ));
         }
         if metrics.clients + metrics.origins != self.live as u64 {

@@ -27,7 +27,7 @@ pub struct Shell {
     pub steps: u64,
     /// Turns without any effect, since something last moved.
     pub(super) fruitless: u64,
-    pub(super) entries: u64,
+    pub(super) records: u64,
     /// Entries of tunnels that were set up.
     pub(super) tunnel_starts: u64,
     /// Received bytes by client, from the log records.
@@ -35,7 +35,7 @@ pub struct Shell {
     /// Sent bytes from the log records, and the bytes that clients were sent.
     pub(super) logged_sent: u64,
     pub(super) sent: u64,
-    pub(super) entry_keys: HashMap<String, u32>,
+    pub(super) record_keys: HashMap<String, u32>,
     pub(super) queries: HashSet<QueryId>,
     pub replies: HashMap<u64, (QueryId, Option<Vec<u8>>)>,
     pub jobs: HashMap<u64, (JobId, bool)>,
@@ -60,12 +60,12 @@ impl Shell {
             live: 0,
             steps: 0,
             fruitless: 0,
-            entries: 0,
+            records: 0,
             tunnel_starts: 0,
             received: HashMap::new(),
             logged_sent: 0,
             sent: 0,
-            entry_keys: HashMap::new(),
+            record_keys: HashMap::new(),
             queries: HashSet::new(),
             replies: HashMap::new(),
             jobs: HashMap::new(),
@@ -445,9 +445,9 @@ impl Shell {
                     let after_us = around.net.dice.pick(&[10, 1_000, 100_000, 1_000_000]);
                     around.net.info(after_us, Task::Verified(self.numbers));
                 }
-                Action::Log(entry) => {
-                    self.log(around, &entry)?;
-                    self.engine.recycle(entry);
+                Action::Log(record) => {
+                    self.log(around, &record)?;
+                    self.engine.recycle(record);
                 }
                 Action::Resolver(action) => self.resolve(around, action)?,
             }
@@ -646,40 +646,40 @@ impl Shell {
         self.act(around)
     }
 
-    fn log(&mut self, around: &mut Surroundings, entry: &LogRecord) -> Checked<()> {
-        let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
+    fn log(&mut self, around: &mut Surroundings, record: &LogRecord) -> Checked<()> {
+        let Phases { dns_us, connect_us, ttfb_us } = record.phases;
         let waited_us: u64 = [dns_us, connect_us, ttfb_us].into_iter().flatten().sum();
-        if waited_us > entry.duration_us {
-            return Err(format!("{:?} within {} us", entry.phases, entry.duration_us));
+        if waited_us > record.duration_us {
+            return Err(format!("{:?} within {} us", record.phases, record.duration_us));
         }
-        if entry.kind == Kind::TunnelStart {
+        if record.kind == Kind::TunnelStart {
             self.tunnel_starts += 1;
-            return if entry.sent_bytes == 0 { Ok(()) } else { Err("sent before its start".into()) };
+            return if record.sent_bytes == 0 { Ok(()) } else { Err("sent before its start".into()) };
         }
-        self.entries += 1;
-        *self.received.entry(entry.client).or_insert(0) += entry.client_bytes;
-        self.logged_sent += entry.sent_bytes;
-        let target = String::from_utf8_lossy(entry.text(Text::Target)).into_owned();
-        let reason = String::from_utf8_lossy(entry.text(Text::Reason)).into_owned();
+        self.records += 1;
+        *self.received.entry(record.client).or_insert(0) += record.client_bytes;
+        self.logged_sent += record.sent_bytes;
+        let target = String::from_utf8_lossy(record.text(Text::Target)).into_owned();
+        let reason = String::from_utf8_lossy(record.text(Text::Reason)).into_owned();
         around.net.trace(|| {
-            let cache = (entry.cache, entry.cache_reason);
-            format!("entry: {} {target} {} {reason} {cache:?}", entry.client, entry.status)
+            let cache = (record.cache, record.cache_reason);
+            format!("record: {} {target} {} {reason} {cache:?}", record.client, record.status)
         });
         if reason == "cache_window_max" {
-            around.book.held_up.insert(entry.client);
+            around.book.held_up.insert(record.client);
             around.book.tally.held_up += 1;
         }
         // Of a head that was not whole the target may be cut.
         if let Some((_, key)) = target.split_once("/e/").filter(|_| reason != "head_timeout") {
-            let count = self.entry_keys.entry(key.to_string()).or_insert(0);
+            let count = self.record_keys.entry(key.to_string()).or_insert(0);
             *count += 1;
             if *count > 1 {
-                return Err(format!("{key}: two log entries"));
+                return Err(format!("{key}: two log records"));
             }
         }
-        let cut = entry.kind == Kind::Tunnel && reason == "idle_timeout";
-        if cut && around.must_complete_tunnel(entry.client) {
-            return Err(format!("the tunnel of {} was left to its time-out", entry.client));
+        let cut = record.kind == Kind::Tunnel && reason == "idle_timeout";
+        if cut && around.must_complete_tunnel(record.client) {
+            return Err(format!("the tunnel of {} was left to its time-out", record.client));
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ pub struct Phases {
 /// Longest media type in a record (RFC 6838 section 4.2: either part has 127 characters at most).
 const CONTENT_TYPE_BYTES_MAX: usize = 255;
 
-/// A stretch of an entry's text.
+/// A stretch of a record's text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     start: u32,
@@ -148,7 +148,7 @@ const DNS: u8 = 16;
 const DIALLED: u8 = 32;
 const ANSWERED: u8 = 64;
 
-/// The texts of an entry.
+/// The texts of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Text {
     /// The authenticated user.
@@ -285,7 +285,7 @@ impl LogRecord {
         }
     }
 
-    /// An entry with no texts yet.
+    /// A record with no texts yet.
     pub fn new(client: SocketAddr) -> LogRecord {
         LogRecord {
             kind: Kind::Transaction,

@@ -2,7 +2,7 @@
 
 use weir::engine::transaction::log_record::LogRecord;
 use weir::http::date::{civil, http_date};
-use weir::log::format::{Format, write_entry};
+use weir::log::format::{Format, write_record};
 
 /// The last second of the year 9999.
 const LAST_UNIX_S: u64 = 253_402_300_799;
@@ -53,7 +53,7 @@ pub fn dates(bytes: &[u8]) {
     let (hour, minute, second) = (capped / 3600 % 24, capped / 60 % 60, capped % 60);
     let line = |format| {
         let mut out = Vec::new();
-        write_entry(&mut out, format, &entry);
+        write_record(&mut out, format, &entry);
         String::from_utf8(out).expect("ASCII")
     };
     let milli = unix / 1000 % 1000;

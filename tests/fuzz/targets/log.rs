@@ -1,9 +1,9 @@
-//! Lines of the access log: one per entry, nothing in it that a terminal or a reader could mistake, nothing lost.
+//! Lines of the access log: one per record, nothing in it that a terminal or a reader could mistake, nothing lost.
 
 use std::net::SocketAddr;
 
 use weir::engine::transaction::log_record::{Kind, LogRecord, Phases, Text, Verdict};
-use weir::log::format::{Format, write_entry};
+use weir::log::format::{Format, write_record};
 
 use super::json;
 use super::pieces::shown;
@@ -38,44 +38,44 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Any bytes as the numbers and texts of an entry: each text behind a byte of its length.
+/// Any bytes as the numbers and texts of an record: each text behind a byte of its length.
 pub fn log_entry(bytes: &[u8]) {
     let mut input = Input(bytes);
     let options = input.byte();
     let client = if options & 1 == 0 { ([192, 0, 2, 1], 50_123).into() } else { input.address() };
-    let mut entry = LogRecord::new(client);
-    entry.kind = if options & 2 == 0 { Kind::Transaction } else { Kind::Tunnel };
-    entry.verdict = [Verdict::Allowed, Verdict::Refused, Verdict::Malformed, Verdict::Failed]
+    let mut record = LogRecord::new(client);
+    record.kind = if options & 2 == 0 { Kind::Transaction } else { Kind::Tunnel };
+    record.verdict = [Verdict::Allowed, Verdict::Refused, Verdict::Malformed, Verdict::Failed]
         [usize::from(options >> 2 & 3)];
-    entry.client_reused = options & 16 != 0;
-    entry.origin_reused = options & 32 != 0;
-    entry.minor_version = options >> 6 & 1;
+    record.client_reused = options & 16 != 0;
+    record.origin_reused = options & 32 != 0;
+    record.minor_version = options >> 6 & 1;
     if options & 128 != 0 {
-        entry.upstream = Some(input.address());
-        entry.status = input.number() as u16;
-        entry.started_unix_us = input.number();
-        entry.duration_us = input.number();
-        entry.client_bytes = input.number();
-        entry.sent_bytes = input.number();
+        record.upstream = Some(input.address());
+        record.status = input.number() as u16;
+        record.started_unix_us = input.number();
+        record.duration_us = input.number();
+        record.client_bytes = input.number();
+        record.sent_bytes = input.number();
         let mut phase = || Some(input.number()).filter(|phase| phase % 3 != 1);
-        entry.phases = Phases { dns_us: phase(), connect_us: phase(), ttfb_us: phase() };
+        record.phases = Phases { dns_us: phase(), connect_us: phase(), ttfb_us: phase() };
     }
     for which in TEXTS {
         let len = usize::from(input.byte());
-        entry.set(which, input.take(len));
+        record.set(which, input.take(len));
     }
     for format in [Format::Weir, Format::Combined, Format::Squid, Format::Json] {
         let mut out = b"before\n".to_vec();
-        write_entry(&mut out, format, &entry);
+        write_record(&mut out, format, &record);
         let line = out.strip_prefix(b"before\n").and_then(|line| line.strip_suffix(b"\n"));
         let line = line.expect("one line was appended");
         let line = std::str::from_utf8(line).unwrap_or_else(|_| panic!("not UTF-8: {}", shown(line)));
         check_shape(line);
         match format {
-            Format::Weir => weir(&entry, line),
-            Format::Combined => combined(&entry, line),
-            Format::Squid => squid(&entry, line),
-            Format::Json => json(&entry, line),
+            Format::Weir => weir(&record, line),
+            Format::Combined => combined(&record, line),
+            Format::Squid => squid(&record, line),
+            Format::Json => json(&record, line),
             Format::None => unreachable!("not among these"),
         }
     }
@@ -119,52 +119,52 @@ fn unescaped(field: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn expect(entry: &LogRecord, which: Text, field: &str) {
-    assert_eq!(unescaped(field), entry.text(which), "{which:?} as {field}");
+fn expect(record: &LogRecord, which: Text, field: &str) {
+    assert_eq!(unescaped(field), record.text(which), "{which:?} as {field}");
 }
 
-fn weir(entry: &LogRecord, line: &str) {
+fn weir(record: &LogRecord, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
-    let noted = !entry.text(Text::Note).is_empty();
+    let noted = !record.text(Text::Note).is_empty();
     assert_eq!(words.len(), 18 + usize::from(noted), "{line}");
     let value =
         |at: usize, key: &str| words[at].strip_prefix(key).unwrap_or_else(|| panic!("{key} in {line}"));
-    expect(entry, Text::Method, words[4]);
-    expect(entry, Text::Target, words[5]);
-    expect(entry, Text::User, value(7, "user="));
-    expect(entry, Text::Reason, value(16, "reason="));
+    expect(record, Text::Method, words[4]);
+    expect(record, Text::Target, words[5]);
+    expect(record, Text::User, value(7, "user="));
+    expect(record, Text::Reason, value(16, "reason="));
     if noted {
-        expect(entry, Text::Note, value(18, "note="));
+        expect(record, Text::Note, value(18, "note="));
     }
-    assert_eq!(value(8, "received=").parse(), Ok(entry.client_bytes));
-    assert_eq!(value(9, "sent=").parse(), Ok(entry.sent_bytes));
-    assert_eq!(value(10, "ms="), milliseconds(entry.duration_us));
-    let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
+    assert_eq!(value(8, "received=").parse(), Ok(record.client_bytes));
+    assert_eq!(value(9, "sent=").parse(), Ok(record.sent_bytes));
+    assert_eq!(value(10, "ms="), milliseconds(record.duration_us));
+    let Phases { dns_us, connect_us, ttfb_us } = record.phases;
     let phases = [(11, "dns_ms=", dns_us), (12, "connect_ms=", connect_us), (13, "ttfb_ms=", ttfb_us)];
     for (at, key, phase) in phases {
         assert_eq!(value(at, key), phase.map_or("-".to_owned(), milliseconds));
     }
     let client = value(6, "client=").parse::<SocketAddr>().expect("an address");
-    assert_eq!(client.ip(), entry.client.ip().to_canonical());
+    assert_eq!(client.ip(), record.client.ip().to_canonical());
     let upstream = value(14, "upstream=").parse::<SocketAddr>().ok().map(|upstream| upstream.ip());
-    assert_eq!(upstream, entry.upstream.map(|upstream| upstream.ip().to_canonical()));
+    assert_eq!(upstream, record.upstream.map(|upstream| upstream.ip().to_canonical()));
 }
 
 fn milliseconds(us: u64) -> String {
     format!("{}.{:03}", us / 1000, us % 1000)
 }
 
-fn squid(entry: &LogRecord, line: &str) {
+fn squid(record: &LogRecord, line: &str) {
     let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     assert_eq!(words.len(), 10, "{line}");
-    assert_eq!(words[1].parse(), Ok(entry.duration_us / 1000));
-    expect(entry, Text::Method, words[5]);
-    expect(entry, Text::Target, words[6]);
-    expect(entry, Text::User, words[7]);
-    expect(entry, Text::ContentType, words[9]);
+    assert_eq!(words[1].parse(), Ok(record.duration_us / 1000));
+    expect(record, Text::Method, words[5]);
+    expect(record, Text::Target, words[6]);
+    expect(record, Text::User, words[7]);
+    expect(record, Text::ContentType, words[9]);
 }
 
-fn combined(entry: &LogRecord, line: &str) {
+fn combined(record: &LogRecord, line: &str) {
     // Outside of quotes at even places, inside at odd ones.
     let mut parts = vec![String::new()];
     let mut chars = line.chars();
@@ -179,17 +179,17 @@ fn combined(entry: &LogRecord, line: &str) {
     assert_eq!(parts.len(), 7, "{line}");
     let words: Vec<&str> = parts[0].split(' ').collect();
     assert_eq!(words.len(), 6, "{line}");
-    expect(entry, Text::User, words[2]);
-    if entry.text(Text::Method).is_empty() {
+    expect(record, Text::User, words[2]);
+    if record.text(Text::Method).is_empty() {
         assert_eq!(parts[1], "-");
     } else {
         let request: Vec<&str> = parts[1].split(' ').collect();
         assert_eq!(request.len(), 3, "{line}");
-        assert_eq!(unescaped_in_quotes(request[0]), entry.text(Text::Method), "{line}");
-        expect(entry, Text::Target, request[1]);
+        assert_eq!(unescaped_in_quotes(request[0]), record.text(Text::Method), "{line}");
+        expect(record, Text::Target, request[1]);
     }
-    expect(entry, Text::Referrer, &parts[3]);
-    expect(entry, Text::Agent, &parts[5]);
+    expect(record, Text::Referrer, &parts[3]);
+    expect(record, Text::Agent, &parts[5]);
 }
 
 /// A method that is nothing but `-` stands as it is: no request line is just that.
@@ -197,25 +197,25 @@ fn unescaped_in_quotes(field: &str) -> Vec<u8> {
     if field == "-" { b"-".to_vec() } else { unescaped(field) }
 }
 
-fn json(entry: &LogRecord, line: &str) {
+fn json(record: &LogRecord, line: &str) {
     let members = json::object(line).unwrap_or_else(|| panic!("no JSON: {line}"));
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     let count = names.len();
     names.sort_unstable();
     names.dedup();
-    let noted = !entry.text(Text::Note).is_empty();
+    let noted = !record.text(Text::Note).is_empty();
     assert!(names.len() == count && count == 24 + usize::from(noted), "{line}");
     let member = |name: &str| &members.iter().find(|(known, _)| known == name).expect("a member").1;
-    assert_eq!(*member("received"), json::Value::Number(entry.client_bytes));
-    assert_eq!(*member("duration_us"), json::Value::Number(entry.duration_us));
-    let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
+    assert_eq!(*member("received"), json::Value::Number(record.client_bytes));
+    assert_eq!(*member("duration_us"), json::Value::Number(record.duration_us));
+    let Phases { dns_us, connect_us, ttfb_us } = record.phases;
     for (name, phase) in [("dns_ms", dns_us), ("connect_ms", connect_us), ("ttfb_ms", ttfb_us)] {
         let expected = phase.map_or(json::Value::Null, json::Value::Thousandths);
         assert_eq!(*member(name), expected, "{line}");
     }
     let keys = ["user", "method", "target", "reason", "agent", "referrer", "content_type", "note"];
     for (which, key) in TEXTS.into_iter().zip(keys).filter(|(which, _)| noted || *which != Text::Note) {
-        let bytes = entry.text(which);
+        let bytes = record.text(which);
         let text: String = bytes
             .utf8_chunks()
             .flat_map(|chunk| [chunk.valid().to_owned(), "\u{FFFD}".repeat(chunk.invalid().len())])
