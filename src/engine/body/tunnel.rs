@@ -1,6 +1,6 @@
 //! CONNECT tunnels and upgraded connections: two halves and no grammar.
 //!
-//! Most tunnels are idle most of the time: an idle tunnel has a slab entry and the note for its log record.
+//! Most tunnels are idle most of the time: an idle tunnel has a slab entry and its packed log record.
 //!
 //! Each direction ends by itself: when its source has ended and all bytes were sent, its sink gets a FIN, and the other
 //! direction continues. A reset of one side resets the other.
@@ -12,7 +12,7 @@ use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::{PeerId, TunnelId};
 use crate::engine::transaction::Transaction;
-use crate::engine::transaction::log_record::{Kind, Note, Text};
+use crate::engine::transaction::log_record::{Kind, PackedRecord, Text};
 use crate::engine::upstream::routing::Routing;
 use crate::engine::{Action, Event};
 use crate::gateway::balance::Lease;
@@ -31,7 +31,7 @@ pub(in crate::engine) struct Tunnel {
     /// From origin to client.
     pub down: TunnelHalf,
     /// The texts for the log record.
-    pub note: Note,
+    pub packed: PackedRecord,
     pub began_us: u64,
     /// Bytes received from the client, the head before the tunnel included.
     pub client_bytes: u64,
@@ -80,7 +80,7 @@ impl Tunnels {
             sent_bytes: transaction.down.sent,
             up: TunnelHalf::new(&mut self.relays, Purpose::Upload, &mut transaction.up),
             down: TunnelHalf::new(&mut self.relays, Purpose::Download, &mut transaction.down),
-            note: transaction.record.note(transaction.settings.noted, &mut cx.scratch),
+            packed: transaction.record.pack(transaction.settings.noted, &mut cx.scratch),
             began_us: transaction.since.began_us,
         };
         let id = TunnelId(self.slab.insert(tunnel) as u32);
@@ -191,7 +191,7 @@ impl Tunnels {
         let duration = cx.now.monotonic_us.saturating_sub(tunnel.began_us);
         let Some(client) = cx.connections.address(tunnel.client) else { return };
         let mut record = cx.take_record(client);
-        record.restore(&tunnel.note);
+        record.unpack(&tunnel.packed);
         record.upstream = cx.connections.address(tunnel.origin);
         record.duration_us = duration;
         record.started_unix_us = cx.now.unix_us.saturating_sub(duration);

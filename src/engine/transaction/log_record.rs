@@ -136,9 +136,9 @@ pub struct LogRecord {
 /// possible. A byte of flags, the phases that occurred, seven bits in a byte, and each text that the log writes and that is
 /// not empty: its number, its length, and its bytes. The target is the last and needs no length.
 #[derive(Debug)]
-pub(in crate::engine) struct Note(Box<[u8]>);
+pub(in crate::engine) struct PackedRecord(Box<[u8]>);
 
-/// Flags of a note.
+/// Flags of a packed record.
 const CLIENT_REUSED: u8 = 1;
 const ORIGIN_REUSED: u8 = 2;
 const MINOR_VERSION: u8 = 4;
@@ -223,9 +223,9 @@ impl LogRecord {
         }
     }
 
-    /// The note of a tunnel, with those of the texts that are `noted`. Texts longer than 64 KB, which heads within the usual
-    /// limit do not contain, are cut.
-    pub(in crate::engine) fn note(&self, noted: TextSet, scratch: &mut Vec<u8>) -> Note {
+    /// Packs the record of a tunnel, with those of the texts that are `noted`. Texts longer than 64 KB, which heads within the usual
+    /// limit do not contain, are shortened.
+    pub(in crate::engine) fn pack(&self, noted: TextSet, scratch: &mut Vec<u8>) -> PackedRecord {
         debug_assert!(matches!(self.status, 101 | 200));
         let connect = self.text(Text::Method) == b"CONNECT";
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
@@ -239,13 +239,13 @@ impl LogRecord {
         scratch.clear();
         scratch.push(flags);
         phases.into_iter().flatten().for_each(|phase| push_number(scratch, phase));
-        let cut = |which: Text| {
+        let shortened = |which: Text| {
             let text = self.text(which);
             &text[..text.len().min(usize::from(u16::MAX))]
         };
         let is_kept = |which: &Text| noted.contains(*which) && *which != Text::Target;
         for which in Text::ALL.into_iter().filter(is_kept) {
-            let text = cut(which);
+            let text = shortened(which);
             if text.is_empty() || (connect && which == Text::Method) {
                 continue;
             }
@@ -255,14 +255,14 @@ impl LogRecord {
         }
         if noted.contains(Text::Target) {
             scratch.push(Text::Target as u8);
-            scratch.extend_from_slice(cut(Text::Target));
+            scratch.extend_from_slice(shortened(Text::Target));
         }
-        Note(scratch.as_slice().into())
+        PackedRecord(scratch.as_slice().into())
     }
 
-    /// Turns this blank record into one of a tunnel, from its note.
-    pub(in crate::engine) fn restore(&mut self, note: &Note) {
-        let Some((&flags, mut rest)) = note.0.split_first() else { return };
+    /// Turns this blank record into one of a tunnel, from its packed record.
+    pub(in crate::engine) fn unpack(&mut self, packed: &PackedRecord) {
+        let Some((&flags, mut rest)) = packed.0.split_first() else { return };
         (self.kind, self.status) = (Kind::Tunnel, if flags & CONNECT != 0 { 200 } else { 101 });
         (self.client_reused, self.origin_reused) = (flags & CLIENT_REUSED != 0, flags & ORIGIN_REUSED != 0);
         self.minor_version = u8::from(flags & MINOR_VERSION != 0);
@@ -379,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tunnel_remembers_what_its_entry_had() {
+    fn a_tunnel_remembers_what_its_record_had() {
         let client = SocketAddr::from(([192, 0, 2, 1], 1234));
         let long = vec![b'x'; 70_000];
         let cases = [
@@ -402,9 +402,9 @@ mod tests {
             };
             let texts = [(Text::Method, method), (Text::Target, target), (Text::Agent, agent)];
             texts.iter().for_each(|(which, text)| record.set(*which, text));
-            let note = record.note(TextSet::ALL, &mut vec![7; 7]);
+            let packed = record.pack(TextSet::ALL, &mut vec![7; 7]);
             let mut restored = LogRecord::new(client);
-            restored.restore(&note);
+            restored.unpack(&packed);
             assert_eq!((restored.kind, restored.status), (Kind::Tunnel, record.status), "case {case}");
             assert_eq!(restored.client_reused, record.client_reused, "case {case}");
             assert_eq!(restored.origin_reused, record.origin_reused, "case {case}");
@@ -415,20 +415,20 @@ mod tests {
                 assert_eq!(restored.text(which), &text[..text.len().min(65_535)], "case {case}, {which:?}");
             }
             let mut short = LogRecord::new(client);
-            short.restore(&record.note(TextSet::of(&[Text::Target]), &mut Vec::new()));
+            short.unpack(&record.pack(TextSet::of(&[Text::Target]), &mut Vec::new()));
             assert_eq!((short.text(Text::Target), short.text(Text::Agent)), (target, &b""[..]));
         }
     }
 
     /// The smallest piece that glibc's allocator has holds 24 bytes: enough for a target of usual length.
     #[test]
-    fn a_note_is_small() {
+    fn a_packed_record_is_small() {
         let mut record = LogRecord::new(SocketAddr::from(([192, 0, 2, 1], 1234)));
         record.status = 200;
         record.set(Text::Method, b"CONNECT");
         record.set(Text::Target, b"www.example.org:8080");
         record.phases.connect_us = Some(16_000);
         record.phases.ttfb_us = Some(0);
-        assert_eq!(record.note(TextSet::ALL, &mut Vec::new()).0.len(), 24);
+        assert_eq!(record.pack(TextSet::ALL, &mut Vec::new()).0.len(), 24);
     }
 }
