@@ -58,10 +58,10 @@
 //! The loop accepts a connection and tells the engine, which gives it a slot and no memory. When bytes arrive, the pool
 //! lends a block; the scanner finds the end of the head with a saved cursor, and the head is parsed once. Everything
 //! ambiguous is refused. The policy judges user, name and port, the guard
-//! counts the request. An idle origin connection is reused, or the resolver
+//! counts the request. An idle upstream connection is reused, or the resolver
 //! answers, the policy judges every address, and only allowed ones are dialled. A new head is written; the client's bytes
 //! are never forwarded as they are. Two relays carry the bodies, each at its own pace. When both are done, the transaction
-//! is settled: one log record, the origin connection back to the pool, the blocks back, the client idle or closing.
+//! is settled: one log record, the upstream connection back to the pool, the blocks back, the client idle or closing.
 
 // Links into rooms that are hidden here are for who reads the sources (`cargo doc --document-private-items`).
 #![allow(rustdoc::private_intra_doc_links)]

@@ -131,7 +131,7 @@ fn descriptors_run_out() {
     let mut command = shell(&scratch, &script);
     command.arg(&folder);
     let weir = Weir::spawn(command, 1).expect("a start with 40 descriptors");
-    // 20 clients and the daemon's own leave fewer descriptors than there are origin connections to be made.
+    // 20 clients and the daemon's own leave fewer descriptors than there are upstream connections to be made.
     let mut clients: Vec<_> = (0..20).map(|_| weir.connect()).collect();
     clients.iter_mut().for_each(|client| client.send_if_open(origin.get("/few")));
     eventually("a shortage", || (weir.statistics().get("shortages") > 0).then_some(()));

@@ -66,7 +66,7 @@ fn requests_wait_while_memory_is_scarce() {
     assert_eq!((counted.limit_memory_clients, counted.requests), (1, 3));
 }
 
-/// Idle origin connections that are closed for want of memory are counted as such.
+/// Idle upstream connections that are closed for want of memory are counted as such.
 #[test]
 fn idle_origins_go_when_memory_is_scarce() {
     let mut shell = Shell::new();
@@ -75,8 +75,8 @@ fn idle_origins_go_when_memory_is_scarce() {
     shell.receive(origin, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     assert!(shell.send(client).ends_with("ok"));
     assert_eq!(shell.engine.metrics().origins_idle, 1);
-    shell.engine.shed_origins();
-    shell.engine.shed_origins();
+    shell.engine.shed_upstreams();
+    shell.engine.shed_upstreams();
     shell.act();
     let counted = shell.engine.metrics();
     assert_eq!((counted.origins_idle, counted.limit_memory_origins, counted.origins_shed), (0, 1, 1));

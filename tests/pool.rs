@@ -1,4 +1,4 @@
-//! Which origin connection carries what, without sockets: time passes when told (rules 44 and 45).
+//! Which upstream connection carries what, without sockets: time passes when told (rules 44 and 45).
 
 mod shell;
 

@@ -628,7 +628,7 @@ fn fairness() {
     reading.join().expect("the flood's reader");
 }
 
-/// A response's end is the origin's to give: an interrupted client frees the origin connection.
+/// A response's end is the origin's to give: an interrupted client frees the upstream connection.
 #[test]
 fn clients_that_leave() {
     let weir = Weir::start(&[]);

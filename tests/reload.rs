@@ -230,7 +230,7 @@ fn kind_21_hup_takes_limits() {
     }
 }
 
-/// Origin connections that are kept beyond the new limits go.
+/// Upstream connections that are kept beyond the new limits go.
 #[test]
 fn kind_21_hup_takes_limits_of_idle_origins() {
     for (limit, left) in [("idle-origins 1", 1), ("idle-per-origin 0", 0)] {

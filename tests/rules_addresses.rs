@@ -185,7 +185,7 @@ fn rule_42_names_that_point_inside() {
     assert_eq!(origin.connections(), 0);
 }
 
-/// Rule 42: an idle origin connection is not used by a request whose own answer does not approve its address.
+/// Rule 42: an idle upstream connection is not used by a request whose own answer does not approve its address.
 #[test]
 fn rule_42_pool_is_judged_too() {
     let dns = FakeDns::start(&[("moves.test", Answer::short(0, &["127.0.0.1"]))]);

@@ -228,7 +228,7 @@ fn rule_32_nothing_after_a_malformed_request() {
     assert_eq!(origin.heads().len(), 1);
 }
 
-/// Rule 33: complete exchanges share one origin connection, from one client or from several.
+/// Rule 33: complete exchanges share one upstream connection, from one client or from several.
 #[test]
 fn rule_33_reuse() {
     let (weir, origin) = (Weir::start(&[]), Origin::ok());

@@ -1,4 +1,4 @@
-//! The pool of origin connections: rule 45 of the rule book.
+//! The pool of upstream connections: rule 45 of the rule book.
 
 mod common;
 

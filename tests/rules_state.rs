@@ -208,7 +208,7 @@ fn kind_01_any_answer_may_bind() {
     }
 }
 
-/// Rule 44: with the client goes its origin connection.
+/// Rule 44: with the client goes its upstream connection.
 #[test]
 fn kind_01_the_clients_end_is_the_origins() {
     for options in common::built(DAEMONS) {
@@ -239,7 +239,7 @@ fn kind_01_the_clients_end_is_the_origins() {
     }
 }
 
-/// Rule 44: with the origin connection goes the client: it would take another one for authenticated.
+/// Rule 44: with the upstream connection goes the client: it would take another one for authenticated.
 #[test]
 #[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_01_the_origins_end_is_the_clients() {

@@ -38,7 +38,7 @@ fn crowd(weir: &Weir, origin: &Origin) -> Vec<Raw> {
     clients
 }
 
-/// Origin connections may be kept.
+/// Upstream connections may be kept.
 #[track_caller]
 fn wait_until_nobody_is_connected(weir: &Weir) {
     eventually("nobody is connected", || (weir.statistics().get("clients") == 0).then_some(()));

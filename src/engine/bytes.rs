@@ -129,7 +129,7 @@ impl Machines {
                     if !transaction.wants_upload() || transaction.keeps_input() {
                         return None;
                     }
-                    (transaction.origin?, transaction.up.splice_allowed()?)
+                    (transaction.upstream?, transaction.up.splice_allowed()?)
                 }
                 Client::Tunnel(tunnel) => self.tunnels.splice_up(tunnel)?,
             },

@@ -2,13 +2,13 @@
 //!
 //! # Theory of operation
 //!
-//! The engine owns a slab of peers. A peer is a client connection or an origin connection; a [`PeerId`] is its index and the
+//! The engine owns a slab of peers. A peer is a client connection or an upstream connection; a [`PeerId`] is its index and the
 //! token of its socket. The shell owns the sockets. It reports events ([`Event`]), gets space to read into
 //! ([`Engine::space`]) and bytes to send ([`Engine::to_send`]), and carries out actions ([`Action`], drained after every
 //! call). The run queue has the peers that need a turn ([`Engine::next_runnable`]).
 //!
 //! A client's head is read and begins a *transaction*; the next head is read when the transaction is settled. A transaction
-//! is examined (`examine`), gets an origin connection (`dial`), and then is two independent relays, one for each direction
+//! is examined (`examine`), gets an upstream connection (`dial`), and then is two independent relays, one for each direction
 //! (`relay`). One function, `try_settle`, applies the rules that join them. CONNECT and upgrades turn a transaction into a
 //! *tunnel*: also two relays, without grammar.
 //!
@@ -346,18 +346,18 @@ impl Engine {
     }
 
     /// Whether the connection is an upstream connection that waits to be reused.
-    pub fn is_idle_origin(&self, id: PeerId) -> bool {
+    pub fn is_idle_upstream(&self, id: PeerId) -> bool {
         self.cx.connections.upstream(id).is_some_and(|(_, state)| state.is_waiting())
     }
 
     /// Closes all idle upstream connections, because descriptors are needed. False if there were none.
-    pub fn shed_idle_origins(&mut self) -> bool {
-        self.machines.shed_idle_origins(&mut self.cx)
+    pub fn shed_idle_upstreams(&mut self) -> bool {
+        self.machines.shed_idle_upstreams(&mut self.cx)
     }
 
     /// Closes all idle upstream connections, as in a shortage of descriptors, and counts them for memory.
-    pub fn shed_origins(&mut self) {
-        self.machines.shed_origins(&mut self.cx);
+    pub fn shed_upstreams(&mut self) {
+        self.machines.shed_upstreams(&mut self.cx);
     }
 
     /// Evicts entries of the cache, the least recently used first, until `bytes` bytes are free, or none is left. Returns the

@@ -27,16 +27,16 @@ impl Context {
 
 impl Machines {
     /// Closes all idle upstream connections. False if there were none.
-    pub fn shed_idle_origins(&mut self, cx: &mut Context) -> bool {
+    pub fn shed_idle_upstreams(&mut self, cx: &mut Context) -> bool {
         let any = self.services.upstreams.shed_idle(cx);
         self.carry_out_effects(cx);
         any
     }
 
     /// Closes all idle upstream connections, as in a shortage of descriptors, and counts them for memory.
-    pub fn shed_origins(&mut self, cx: &mut Context) {
+    pub fn shed_upstreams(&mut self, cx: &mut Context) {
         let before = cx.metrics.origins_shed;
-        self.shed_idle_origins(cx);
+        self.shed_idle_upstreams(cx);
         cx.metrics.limit_memory_origins += cx.metrics.origins_shed - before;
     }
 }

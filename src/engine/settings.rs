@@ -76,7 +76,7 @@ pub struct Timeouts {
     pub connect_ms: u64,
     /// A tunnel without a byte in either direction.
     pub tunnel_ms: u64,
-    /// An idle origin connection.
+    /// An idle upstream connection.
     pub origin_idle_ms: u64,
     /// From the order to stop until remaining work is cut.
     pub drain_ms: u64,
@@ -115,11 +115,11 @@ pub struct Settings {
     pub rate_min: u64,
     /// 4 KB blocks at most.
     pub blocks_max: usize,
-    /// Age in milliseconds above which an origin connection is not reused; 0 for no limit.
+    /// Age in milliseconds above which an upstream connection is not reused; 0 for no limit.
     pub origin_lifetime_ms: u64,
-    /// Idle origin connections in all.
+    /// Idle upstream connections in all.
     pub origins_idle_max: usize,
-    /// Idle origin connections to one authority.
+    /// Idle upstream connections to one authority.
     pub origins_idle_per_authority_max: usize,
     /// Whether the shell can move bytes from socket to socket inside the kernel.
     pub splices: bool,

@@ -75,7 +75,7 @@ pub struct Histograms {
     pub tunnel_duration: Histogram,
     /// By the result of the cache ([`CACHE_USES`]).
     pub time_to_first_byte: [Histogram; CACHE_USES.len()],
-    /// New origin connections.
+    /// New upstream connections.
     pub connect: Histogram,
     /// Look-ups that were waited for.
     pub dns: Histogram,

@@ -41,7 +41,7 @@ impl EventLoop {
         }
     }
 
-    /// Reacts to a shortage of descriptors or memory: idle origin connections are closed, and accepting waits. The
+    /// Reacts to a shortage of descriptors or memory: idle upstream connections are closed, and accepting waits. The
     /// listener stays ready, and the loop does not spin.
     fn pause(&mut self, error: &io::Error) {
         self.shortage.count += 1;
@@ -49,7 +49,7 @@ impl EventLoop {
             log::warn!("cannot take connections ({error}): trying again every {} ms", PAUSE.as_millis());
         }
         self.pipes.shed();
-        self.engine.shed_idle_origins();
+        self.engine.shed_idle_upstreams();
         self.act();
         self.ask_others_to_shed();
         self.shortage.pause(self.now);
@@ -66,10 +66,10 @@ impl EventLoop {
         self.act();
     }
 
-    /// Idle origin connections of other loops hold descriptors, too.
+    /// Idle upstream connections of other loops hold descriptors, too.
     pub(super) fn ask_others_to_shed(&mut self) {
         if self.shortage.may_ask(self.now) {
-            self.tell_others(&WorkerMessage::ShedIdleOrigins);
+            self.tell_others(&WorkerMessage::ShedIdleUpstreams);
         }
     }
 }

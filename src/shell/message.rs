@@ -55,7 +55,7 @@ pub enum WorkerMessage {
     /// fill of this loop.
     Fill(Message),
     /// From another loop: descriptors are short, so idle upstream connections are to be closed.
-    ShedIdleOrigins,
+    ShedIdleUpstreams,
     /// From another loop: a client has closed while all loops together had the most clients allowed, so this loop may accept
     /// a connection that waits in its backlog.
     CapacityFreed,

@@ -423,7 +423,7 @@ impl EventLoop {
                 WorkerMessage::Bans => bans = true,
                 WorkerMessage::Unblock(client) => self.engine.handle_unblock(client),
                 WorkerMessage::Finding(finding) => self.engine.handle_finding(self.now, finding),
-                WorkerMessage::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
+                WorkerMessage::ShedIdleUpstreams => drop(self.engine.shed_idle_upstreams()),
                 WorkerMessage::CapacityFreed => {} // The turn ends with a look at the listeners.
                 WorkerMessage::Drain => {
                     self.close_listeners();
@@ -469,7 +469,7 @@ impl EventLoop {
         }
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
         socket.note(event);
-        if self.engine.is_idle_origin(id) {
+        if self.engine.is_idle_upstream(id) {
             // Before a request of this round reuses the connection.
             self.take_turn(id);
         } else {
@@ -645,7 +645,7 @@ impl EventLoop {
         self.tell_names();
     }
 
-    /// Begins to connect. If descriptors are short, empty pipes, idle origin connections and reserved descriptors are given up.
+    /// Begins to connect. If descriptors are short, empty pipes, idle upstream connections and reserved descriptors are given up.
     fn connect(&mut self, peer: PeerId, address: SocketAddr) {
         let mut connected = self.open(peer, address);
         if connected == Err(SocketError::Exhausted) {
@@ -655,7 +655,7 @@ impl EventLoop {
             }
         }
         if connected == Err(SocketError::Exhausted) {
-            if self.engine.shed_idle_origins() {
+            if self.engine.shed_idle_upstreams() {
                 // Tried again when those are closed.
                 self.engine.defer(Action::Connect { peer, address });
                 return;

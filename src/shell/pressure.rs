@@ -2,7 +2,7 @@
 //!
 //! All bounds are sized so that all parts together fit. No bound covers the gaps between the allocator's pieces, and the
 //! program's code in use: so each loop reads the memory of the process, and gives up, in this order, code that is not in use
-//! and entries of the cache; idle origin connections; new clients and requests, which wait. Values of pages are not given up.
+//! and entries of the cache; idle upstream connections; new clients and requests, which wait. Values of pages are not given up.
 
 use super::memory;
 use crate::time::Now;

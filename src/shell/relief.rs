@@ -18,7 +18,7 @@ impl EventLoop {
             }
         }
         if parts >= ORIGINS {
-            self.engine.shed_origins();
+            self.engine.shed_upstreams();
             self.act();
             self.ask_others_to_shed();
         }

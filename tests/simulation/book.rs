@@ -166,7 +166,7 @@ pub struct Book {
     pub records: HashMap<Key, Record>,
     /// Since when which policy has held.
     pub policies: Vec<(u64, usize)>,
-    /// Whose tunnel an origin connection is, by its serial number.
+    /// Whose tunnel an upstream connection is, by its serial number.
     pub tunnels: HashMap<u32, Key>,
     pub draining: bool,
     /// Requests that were sent while something unasked was on its way, and have not met it yet.
@@ -174,7 +174,7 @@ pub struct Book {
     pub sayings: Sayings,
     /// Clients that held others up who read the same.
     pub held_up: HashSet<SocketAddr>,
-    /// Bodies behind their filters, as they were needed: of a request, or of the response on an origin connection.
+    /// Bodies behind their filters, as they were needed: of a request, or of the response on an upstream connection.
     pub filtered: HashMap<(Key, Option<u32>), Rc<Filtered>>,
     pub filtering: Filtering,
     pub guarding: Guarding,
@@ -578,7 +578,7 @@ pub fn guard_word(head: &Head) -> Option<&str> {
     words.into_iter().find(|word| *word == detail)
 }
 
-/// Whose answer it is, and from which origin connection.
+/// Whose answer it is, and from which upstream connection.
 pub fn parse_answer(head: &Head) -> Option<(Key, u32)> {
     let (key, serial) = head.get("x-answer")?.rsplit_once('-')?;
     Some((Key::parse(key)?, serial.parse().ok()?))

@@ -46,7 +46,7 @@ enum Leaving {
 #[derive(Debug)]
 struct Coming {
     key: Key,
-    /// From which origin connection; `None`: weir's own, or one that need not be checked.
+    /// From which upstream connection; `None`: weir's own, or one that need not be checked.
     serial: Option<u32>,
     /// The received part of a page.
     share: Option<Share>,

@@ -264,7 +264,7 @@ impl Book {
         Rc::clone(self.filtered.entry((key, None)).or_insert_with(|| Rc::new(make())))
     }
 
-    /// What a client must get of the response that an origin connection gave.
+    /// What a client must get of the response that an upstream connection gave.
     pub fn filtered_answer(&mut self, key: Key, serial: u32) -> Checked<Rc<Filtered>> {
         let said = self.said(key, serial).ok_or("an answer that no origin gave")?;
         let record = &self.records[&key];

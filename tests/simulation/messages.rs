@@ -32,7 +32,7 @@ impl Key {
     }
 }
 
-/// The key of the bytes of the response bodies on one origin connection.
+/// The key of the bytes of the response bodies on one upstream connection.
 pub fn download(key: Key, serial: u32) -> u64 {
     content_key([u64::from(key.client), u64::from(key.number), 2 + u64::from(serial)])
 }

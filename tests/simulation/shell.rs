@@ -148,7 +148,7 @@ impl Shell {
         socket.ending |= read_closed || error;
         socket.hung_up |= error || (read_closed && write_closed);
         let Some(id) = self.engine.connection_at(index) else { return Ok(()) };
-        if self.engine.is_idle_origin(id) {
+        if self.engine.is_idle_upstream(id) {
             self.take_turn(around, id)
         } else {
             self.engine.wake(id);
@@ -505,7 +505,7 @@ impl Shell {
         self.install(around, id, link, true)?;
         let Some(error) = failed else { return Ok(()) };
         if error == SocketError::Exhausted {
-            self.engine.shed_idle_origins();
+            self.engine.shed_idle_upstreams();
         }
         self.tell(around, id, Event::Failed(error))
     }
@@ -629,7 +629,7 @@ impl Shell {
                 self.engine.drain(now);
             }
             GlobalEvent::Exhaustion(exhausted) => return self.set_exhausted(around, exhausted),
-            GlobalEvent::ShedIdle => drop(self.engine.shed_idle_origins()),
+            GlobalEvent::ShedIdle => drop(self.engine.shed_idle_upstreams()),
             GlobalEvent::Jump(_)
             | GlobalEvent::SetClock(_)
             | GlobalEvent::PurgeAll
@@ -641,7 +641,7 @@ impl Shell {
     fn set_exhausted(&mut self, around: &mut Surroundings, exhausted: bool) -> Checked<()> {
         self.exhausted = exhausted;
         if exhausted {
-            self.engine.shed_idle_origins();
+            self.engine.shed_idle_upstreams();
         }
         self.act(around)
     }

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(in crate::engine) struct Tunnel {
     pub client: PeerId,
-    pub origin: PeerId,
+    pub upstream: PeerId,
     /// From client to origin.
     pub up: TunnelHalf,
     /// From origin to client.
@@ -50,7 +50,7 @@ enum Ends {
     /// The origin was reset, so the client is reset.
     ResetClient,
     /// The client was reset, so the origin is reset.
-    ResetOrigin,
+    ResetUpstream,
 }
 
 /// All tunnels of one loop.
@@ -65,7 +65,7 @@ pub(in crate::engine) struct Tunnels {
 
 impl Tunnels {
     /// Takes both connections over from a transaction. Bytes behind the client's head are sent first.
-    pub fn open(&mut self, cx: &mut Context, transaction: &mut Transaction, origin: PeerId) {
+    pub fn open(&mut self, cx: &mut Context, transaction: &mut Transaction, upstream: PeerId) {
         let client = transaction.client;
         transaction.response.release(&mut cx.pool);
         transaction.input.consume(&mut cx.pool, transaction.consumed.min(transaction.input.len()));
@@ -75,7 +75,7 @@ impl Tunnels {
         transaction.record.kind = Kind::Tunnel;
         let tunnel = Tunnel {
             client,
-            origin,
+            upstream,
             client_bytes: transaction.info.head_bytes as u64 + transaction.up.received,
             sent_bytes: transaction.down.sent,
             up: TunnelHalf::new(&mut self.relays, Purpose::Upload, &mut transaction.up),
@@ -88,18 +88,18 @@ impl Tunnels {
             self.leases.insert(id, lease);
         }
         cx.connections.set_client(client, Client::Tunnel(id));
-        cx.connections.set_upstream(origin, UpstreamState::Tunnel(id));
+        cx.connections.set_upstream(upstream, UpstreamState::Tunnel(id));
         cx.metrics.tunnels_opened += 1;
-        cx.timers.clear(origin);
+        cx.timers.clear(upstream);
         cx.set_timer(client, cx.settings.timeouts.tunnel_ms);
         cx.wake(client);
-        cx.wake(origin);
+        cx.wake(upstream);
     }
 
     pub fn handle_client(&mut self, cx: &mut Context, id: TunnelId, event: Event) {
         let Tunnels { slab, relays, .. } = self;
         let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
-        let origin = tunnel.origin;
+        let upstream = tunnel.upstream;
         match event {
             Event::Received(count) => {
                 tunnel.client_bytes += count as u64;
@@ -120,12 +120,12 @@ impl Tunnels {
                 tunnel.down.ended = true;
             }
             Event::SendFailed(_) | Event::Failed(_) => {
-                self.end(cx, id, Some("client_reset"), Ends::ResetOrigin);
+                self.end(cx, id, Some("client_reset"), Ends::ResetUpstream);
                 return;
             }
             Event::Connected => {}
         }
-        cx.wake(origin);
+        cx.wake(upstream);
         self.pass_end(cx, id);
     }
 
@@ -156,9 +156,9 @@ impl Tunnels {
     fn pass_end(&mut self, cx: &mut Context, id: TunnelId) {
         let Tunnels { slab, relays, .. } = self;
         let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
-        let (client, origin) = (tunnel.client, tunnel.origin);
+        let (client, upstream) = (tunnel.client, tunnel.upstream);
         cx.set_timer(client, cx.settings.timeouts.tunnel_ms);
-        let mut ends = [(&mut tunnel.up, origin), (&mut tunnel.down, client)];
+        let mut ends = [(&mut tunnel.up, upstream), (&mut tunnel.down, client)];
         if ends.iter().all(|(half, _)| half.ended || half.is_complete(relays)) {
             // Closing also ends the side that has not got a FIN yet.
             self.end(cx, id, None, Ends::Close);
@@ -192,12 +192,12 @@ impl Tunnels {
         let Some(client) = cx.connections.address(tunnel.client) else { return };
         let mut record = cx.take_record(client);
         record.unpack(&tunnel.packed);
-        record.upstream = cx.connections.address(tunnel.origin);
+        record.upstream = cx.connections.address(tunnel.upstream);
         record.duration_us = duration;
         record.started_unix_us = cx.now.unix_us.saturating_sub(duration);
         (record.client_bytes, record.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
         record.aborted = match ends {
-            Ends::ResetClient | Ends::ResetOrigin => true,
+            Ends::ResetClient | Ends::ResetUpstream => true,
             Ends::Close => false,
         };
         if let Some(reason) = reason {
@@ -211,11 +211,11 @@ impl Tunnels {
         );
         cx.send(match ends {
             Ends::ResetClient => Effect::ResetClient(tunnel.client),
-            Ends::ResetOrigin | Ends::Close => Effect::CloseClient(tunnel.client),
+            Ends::ResetUpstream | Ends::Close => Effect::CloseClient(tunnel.client),
         });
         cx.send(match ends {
-            Ends::ResetOrigin => Effect::ResetUpstream(tunnel.origin),
-            Ends::ResetClient | Ends::Close => Effect::CloseUpstream(tunnel.origin),
+            Ends::ResetUpstream => Effect::ResetUpstream(tunnel.upstream),
+            Ends::ResetClient | Ends::Close => Effect::CloseUpstream(tunnel.upstream),
         });
         cx.log(record);
     }
@@ -255,7 +255,7 @@ impl Tunnels {
     /// The connection that bytes of the client may go to inside the kernel, and their most number.
     pub fn splice_up(&self, id: TunnelId) -> Option<(PeerId, usize)> {
         let tunnel = &self.slab[id.0 as usize];
-        Some((tunnel.origin, tunnel.up.splice_allowed(&self.relays)?))
+        Some((tunnel.upstream, tunnel.up.splice_allowed(&self.relays)?))
     }
 
     /// The connection that bytes of the origin may go to inside the kernel, and their most number.

@@ -185,7 +185,7 @@ impl Transactions {
             Fate::Removed => cache.store.remove(&old),
             Fate::Left => {}
         }
-        transaction.release_origin(cx, &mut services.upstreams, head_bytes);
+        transaction.release_upstream(cx, &mut services.upstreams, head_bytes);
         self.conclude_collapse(cx, services, id, outcome(&stored, cx.now));
         if background {
             cx.send(finish_background(id));
@@ -314,7 +314,7 @@ impl Transaction {
     /// The parts that the transaction gives to a fill: its upstream connection, and the received bytes of the body.
     fn give(&mut self, head_bytes: usize) -> Option<Giver<'_>> {
         Some(Giver {
-            origin: self.origin.take()?,
+            upstream: self.upstream.take()?,
             withheld: std::mem::take(&mut self.down.withheld),
             reusable: self.carrier.reusable,
             opened_ms: self.carrier.opened_ms,
@@ -324,16 +324,16 @@ impl Transaction {
     }
 
     /// Gives the upstream connection back after a response without a body.
-    fn release_origin(&mut self, cx: &mut Context, upstreams: &mut Upstreams, head_bytes: usize) {
+    fn release_upstream(&mut self, cx: &mut Context, upstreams: &mut Upstreams, head_bytes: usize) {
         let bytes = self.response.bytes(&cx.pool);
         let clean = bytes.len() == head_bytes && self.up.is_complete() && !cx.is_draining();
         let reusable = clean
             && (self.incoming.message.response(&bytes[..head_bytes]))
                 .is_some_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
         self.response.release(&mut cx.pool);
-        match self.origin.take() {
-            Some(origin) if reusable => upstreams.set_idle(cx, origin, self.carrier.opened_ms),
-            Some(origin) => upstreams.close(cx, origin),
+        match self.upstream.take() {
+            Some(upstream) if reusable => upstreams.set_idle(cx, upstream, self.carrier.opened_ms),
+            Some(upstream) => upstreams.close(cx, upstream),
             None => {}
         }
     }

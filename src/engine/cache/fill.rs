@@ -1,6 +1,6 @@
 //! A response on its way into the cache, and from there to all requests that wait for it.
 //!
-//! When the head of a storable response has arrived, the transaction that requested it gives its origin connection to a fill.
+//! When the head of a storable response has arrived, the transaction that requested it gives its upstream connection to a fill.
 //! The origin's bytes are received directly into the segments of the streaming body; the transaction becomes its first
 //! reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them delays the
 //! origin or the others (rule 47). A body that is too large for the store, or finds the store full of held bytes, is not
@@ -55,7 +55,7 @@ impl FillId {
 pub(in crate::engine) struct Fill {
     pub serial: u32,
     /// The upstream connection, until the body has ended.
-    pub origin: Option<PeerId>,
+    pub upstream: Option<PeerId>,
     /// The response without its body, for readers and for the store.
     pub pending: Arc<Stored>,
     pub stream: StreamingBody,
@@ -75,7 +75,7 @@ pub(in crate::engine) struct Fill {
     pub hold: Hold,
     /// The origin waits for readers, so its silence does not count.
     pub waits: bool,
-    /// The origin connection can carry another transaction.
+    /// The upstream connection can carry another transaction.
     pub(super) reusable: bool,
     /// When the connection was opened.
     pub opened_ms: u64,
@@ -173,7 +173,7 @@ impl Fill {
     ) -> Fill {
         Fill {
             serial,
-            origin: None,
+            upstream: None,
             pending: Arc::clone(&shared.pending),
             stream,
             whole: None,
@@ -266,7 +266,7 @@ pub(in crate::engine) struct Beginning {
 
 /// The parts of a transaction that its fill takes over.
 pub(in crate::engine) struct Giver<'a> {
-    pub origin: PeerId,
+    pub upstream: PeerId,
     pub withheld: Withheld,
     pub reusable: bool,
     pub opened_ms: u64,

@@ -23,7 +23,7 @@ impl Fills {
     /// Takes the upstream connection and the received bytes of a transaction whose response will be stored.
     pub fn begin_fill(&mut self, cx: &mut Context, giver: Giver<'_>, beginning: Beginning) -> FillId {
         let serial = self.next_serial();
-        let Giver { origin, withheld, reusable, opened_ms, response, head_bytes } = giver;
+        let Giver { upstream, withheld, reusable, opened_ms, response, head_bytes } = giver;
         let length = match beginning.body {
             Body::None => Some(0),
             Body::Length(length) => Some(length),
@@ -31,7 +31,7 @@ impl Fills {
         };
         let mut fill = Fill {
             serial,
-            origin: Some(origin),
+            upstream: Some(upstream),
             pending: beginning.pending,
             stream: beginning.stream,
             whole: None,
@@ -58,9 +58,9 @@ impl Fills {
         fill.reusable &= taken == rest.len();
         response.release(&mut cx.pool);
         let id = FillId { index: self.slab.insert(fill) as u32, serial };
-        cx.connections.set_upstream(origin, UpstreamState::Filling(id));
-        cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
-        cx.wake(origin);
+        cx.connections.set_upstream(upstream, UpstreamState::Filling(id));
+        cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
+        cx.wake(upstream);
         id
     }
 
@@ -73,8 +73,8 @@ impl Fills {
                 let count = count.min(fill.stream.space().len());
                 fill.admit(count);
                 // A reader that holds the fill up is not forgiven for that.
-                if let Some(origin) = fill.origin.filter(|_| !fill.hold.is_on()) {
-                    cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
+                if let Some(upstream) = fill.upstream.filter(|_| !fill.hold.is_on()) {
+                    cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
                 }
             }
             Event::EndOfStream => {
@@ -102,8 +102,8 @@ impl Fills {
             return;
         }
         // Readers have deadlines of their own.
-        if let Some(origin) = fill.origin.filter(|_| fill.waits) {
-            cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
+        if let Some(upstream) = fill.upstream.filter(|_| fill.waits) {
+            cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
             return;
         }
         cx.metrics.timeouts_response += 1;
@@ -133,7 +133,7 @@ impl Fills {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         let ends = fill.has_ended() || fill.has_failed();
         if ends {
-            if let Some(connection) = fill.origin.take() {
+            if let Some(connection) = fill.upstream.take() {
                 let reusable = fill.reusable && !cx.is_draining();
                 let idle = Effect::IdleUpstream { connection, opened_ms: fill.opened_ms };
                 cx.send(if reusable { idle } else { Effect::CloseUpstream(connection) });
@@ -256,8 +256,8 @@ impl Fills {
         }
         self.collapses.end_fill(hash, id);
         self.release_filled(cx, fill.lock);
-        if let Some(origin) = fill.origin {
-            cx.send(Effect::CloseUpstream(origin));
+        if let Some(upstream) = fill.upstream {
+            cx.send(Effect::CloseUpstream(upstream));
         }
         if !fill.has_ended() {
             keep_part(cx, fill);

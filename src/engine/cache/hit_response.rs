@@ -220,21 +220,21 @@ impl Transactions {
             return;
         }
         let fill = fills.slab.remove(id.index as usize);
-        let (hash, lock, origin) = (fill.pending.hash(), fill.lock, fill.origin);
+        let (hash, lock, upstream) = (fill.pending.hash(), fill.lock, fill.upstream);
         transaction.carrier.opened_ms = fill.opened_ms;
         if let (Some((rest, withheld, reusable)), Some(reader)) =
             (fill.into_rest(), transaction.caching.hand_over())
         {
             transaction.down.resume(rest, reader.into_frame());
             transaction.down.withheld = withheld;
-            transaction.origin = origin;
+            transaction.upstream = upstream;
             transaction.carrier.reusable = reusable;
             transaction.stage = Stage::Relaying;
         }
-        if let Some(origin) = origin {
-            cx.connections.set_upstream(origin, UpstreamState::Busy(reader));
-            cx.timers.clear(origin);
-            cx.wake(origin);
+        if let Some(upstream) = upstream {
+            cx.connections.set_upstream(upstream, UpstreamState::Busy(reader));
+            cx.timers.clear(upstream);
+            cx.wake(upstream);
         }
         fills.collapses.end_fill(hash, id);
         fills.release_filled(cx, lock);

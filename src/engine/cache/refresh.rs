@@ -8,7 +8,7 @@ use crate::engine::listener::ListenerId;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Refreshes under way at once in one loop (chosen: each holds an origin connection; a response that is not refreshed
+/// Refreshes under way at once in one loop (chosen: each holds an upstream connection; a response that is not refreshed
 /// now is refreshed at its next request).
 pub const REFRESHES_MAX: usize = 64;
 

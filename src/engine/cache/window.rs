@@ -35,16 +35,16 @@ impl Fills {
         }
         let Some(readers) = own.into_iter().chain(in_other_loops).reduce(Span::with) else { return };
         let starving = readers.fastest == fill.stream.len() && readers.slowest < readers.fastest;
-        let Some(origin) = fill.origin else { return };
+        let Some(upstream) = fill.upstream else { return };
         let now_ms = cx.now_ms();
         match (fill.hold.is_on(), starving && !fill.wants_bytes()) {
             (false, true) => {
                 let patience_ms = fill.hold.begin(now_ms);
-                cx.set_timer(origin, patience_ms);
+                cx.set_timer(upstream, patience_ms);
             }
             (true, false) => {
                 fill.hold.end(now_ms);
-                cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
+                cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
             }
             (false, false) | (true, true) => {}
         }
@@ -57,9 +57,9 @@ impl Fills {
             return;
         }
         if waited && !fill.hold.is_on() {
-            cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
+            cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
         }
-        cx.wake(origin);
+        cx.wake(upstream);
     }
 
     /// The slowest readers have delayed the others for too long: they are cut, in any loop.

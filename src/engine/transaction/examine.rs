@@ -18,7 +18,7 @@ use crate::engine::transaction::edits::{GatewayEdits, OwnConditions, never_in_tr
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::{Method, Phase, RequestInfo};
-use crate::engine::upstream::pool::Origins;
+use crate::engine::upstream::pool::UpstreamPool;
 use crate::engine::upstream::routing::Routing;
 use crate::gateway::directives::HostField;
 use crate::gateway::rules::Gateway;
@@ -89,7 +89,7 @@ pub(in crate::engine) struct Examiner<'a> {
     pub cache: Option<CacheLookUp<'a>>,
     pub settings: &'a Settings,
     pub policy: &'a Policy,
-    pub origins: &'a Origins,
+    pub pool: &'a UpstreamPool,
     pub remembered: &'a mut CredentialCache,
     /// The guard; `None` if it does not decide, as for weir's own requests.
     pub guard: Option<Lent<'a, Guard>>,
@@ -436,8 +436,8 @@ impl Examiner<'_> {
         // The upstream of a route is not chosen yet: a pinned one will be chosen (`choose_upstream`).
         let pinned = self.bond_lost
             || match self.gateway {
-                Some(_) => self.origins.pinned_hop(self.peer).is_some(),
-                None => self.origins.is_pinned(self.peer, info.next_hop()),
+                Some(_) => self.pool.pinned_hop(self.peer).is_some(),
+                None => self.pool.is_pinned(self.peer, info.next_hop()),
             };
         info.bound = info.authenticates || pinned;
         let Some(cache) = part::cache::built().and(self.cache.as_mut()) else {
@@ -476,7 +476,7 @@ impl Examiner<'_> {
         }
         self.choose_upstream(info)?;
         let now_ms = self.now.monotonic_ms();
-        if info.body_out == Body::Chunked && self.origins.speaks_http10(now_ms, info.next_hop().authority) {
+        if info.body_out == Body::Chunked && self.pool.speaks_http10(now_ms, info.next_hop().authority) {
             return Err(Refusal::LengthRequired);
         }
         let host_edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);

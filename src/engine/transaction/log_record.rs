@@ -117,7 +117,7 @@ pub struct LogRecord {
     pub aborted: bool,
     /// The client connection had carried an earlier request.
     pub client_reused: bool,
-    /// The origin connection had carried an earlier transaction.
+    /// The upstream connection had carried an earlier transaction.
     pub origin_reused: bool,
     /// The use of the cache.
     pub cache: CacheUse,

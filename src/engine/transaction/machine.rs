@@ -262,7 +262,7 @@ impl Transactions {
             cache,
             settings,
             policy: &transaction.policy,
-            origins: &upstreams.pool,
+            pool: &upstreams.pool,
             remembered,
             guard,
             breaker: &mut store_waits.breaker,
@@ -482,7 +482,7 @@ impl Transactions {
             cx.send(ending.with_verdict(id, refusal.verdict(), refusal.wording().reason));
             return;
         }
-        let bound = transaction.origin.is_some()
+        let bound = transaction.upstream.is_some()
             && transaction.carrier.bond.after(transaction.info.authenticates, false).binds();
         transaction.closes |= bound || !refusal.keeps_connection();
         self.detach(cx, services, id);
@@ -583,8 +583,8 @@ impl Transactions {
                     return;
                 }
                 transaction.hold_rate(cx);
-                if let Some(origin) = transaction.origin {
-                    cx.wake(origin);
+                if let Some(upstream) = transaction.upstream {
+                    cx.wake(upstream);
                 }
             }
             Event::Sent(count) => {
@@ -600,8 +600,8 @@ impl Transactions {
                     self.abandon_client(cx, id, "min_rate");
                     return;
                 }
-                if let Some(origin) = transaction.origin {
-                    cx.wake(origin);
+                if let Some(upstream) = transaction.upstream {
+                    cx.wake(upstream);
                 }
                 self.pump_download(cx, id);
                 self.try_settle(cx, services, id);

@@ -92,7 +92,7 @@ pub(in crate::engine) enum Stage {
 pub(in crate::engine) struct Transaction {
     pub serial: u32,
     pub client: PeerId,
-    pub origin: Option<PeerId>,
+    pub upstream: Option<PeerId>,
     pub stage: Stage,
     pub info: RequestInfo,
     /// The policy it began with.
@@ -121,7 +121,7 @@ pub(in crate::engine) struct Transaction {
     pub closes: bool,
     /// The client takes the close for the end of the response, so a truncation must be a reset.
     pub ends_at_close: bool,
-    /// The state of the origin connection.
+    /// The state of the upstream connection.
     pub carrier: Carrier,
     /// Whether the request can be sent once more.
     pub repeat: Repeat,
@@ -143,7 +143,7 @@ impl Transaction {
         Transaction {
             serial: 0,
             client,
-            origin: None,
+            upstream: None,
             stage: Stage::Begun,
             info: RequestInfo::unknown(0),
             policy,
@@ -174,7 +174,7 @@ impl Transaction {
         let Transaction {
             serial: own_serial,
             client: own_client,
-            origin,
+            upstream,
             stage,
             info,
             policy: _,
@@ -198,7 +198,7 @@ impl Transaction {
             guarded: _,
         } = self;
         debug_assert!(input.is_empty() && response.is_empty() && !up.wants_send() && !down.wants_send());
-        (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
+        (*own_serial, *own_client, *upstream, *stage) = (serial, client, None, Stage::Begun);
         info.reset(head_bytes);
         (*rates, *carrier, *repeat) = (Rates::default(), Carrier::default(), Repeat::default());
         request_head.clear();
@@ -327,7 +327,7 @@ impl Transaction {
 
     /// Whether an origin may have seen any of the request.
     fn was_sent(&self) -> bool {
-        self.origin.is_some() || self.repeat.done || self.caching.unconditional
+        self.upstream.is_some() || self.repeat.done || self.caching.unconditional
     }
 
     /// Whether the client may wait for a 100. After a final response it may send the body nevertheless, or not: the
@@ -394,7 +394,7 @@ impl Transaction {
         cx.connections.set_upstream(connection, UpstreamState::Busy(id));
         self.record.upstream = cx.connections.address(connection);
         self.record.origin_reused = reused;
-        self.origin = Some(connection);
+        self.upstream = Some(connection);
         (self.stage, self.since.phase_us) = (Stage::Awaiting, cx.now.monotonic_us);
         self.record.phases.ttfb_us = None;
         self.caching.requested_s = cx.now.unix_s();

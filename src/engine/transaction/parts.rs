@@ -40,7 +40,7 @@ impl Incoming {
     }
 }
 
-/// The state of the origin connection of a transaction.
+/// The state of the upstream connection of a transaction.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Carrier {
     /// Whether the connection can carry another transaction.

@@ -48,7 +48,7 @@ struct Ends {
     bond: Bond,
     /// The client takes the end of the connection for that of the response.
     at_close: bool,
-    origin_reusable: bool,
+    upstream_reusable: bool,
     /// The client's ends.
     closes: bool,
 }
@@ -66,11 +66,11 @@ impl Ends {
         let at_close = transaction.client_body(body) == Body::UntilClose;
         let received = transaction.up.is_received();
         // An origin that closes will not read the rest of the request, so the client's next request cannot be found.
-        let origin_reusable = keeps && (received || !transaction.may_wait());
-        let cut_short = !origin_reusable && !received;
+        let upstream_reusable = keeps && (received || !transaction.may_wait());
+        let cut_short = !upstream_reusable && !received;
         // Bound connections end together.
-        let alone = bond.binds() && (!origin_reusable || aged());
-        Ends { bond, at_close, origin_reusable, closes: !info.keep_alive || at_close || cut_short || alone }
+        let alone = bond.binds() && (!upstream_reusable || aged());
+        Ends { bond, at_close, upstream_reusable, closes: !info.keep_alive || at_close || cut_short || alone }
     }
 }
 
@@ -104,9 +104,9 @@ impl Transactions {
                     self.try_settle(cx, services, id);
                 }
             }
-            Event::EndOfStream => self.handle_origin_end(cx, services, id, Refusal::OriginClosed),
+            Event::EndOfStream => self.handle_upstream_end(cx, services, id, Refusal::OriginClosed),
             Event::Failed(_) => {
-                self.handle_origin_end(cx, services, id, Refusal::Connect(SocketError::Reset));
+                self.handle_upstream_end(cx, services, id, Refusal::Connect(SocketError::Reset));
             }
             Event::SendFailed(_) => {
                 // The origin does not read any more; it may have sent the reason.
@@ -298,7 +298,7 @@ impl Transactions {
     }
 
     /// The origin has finished sending, or its connection broke.
-    fn handle_origin_end(
+    fn handle_upstream_end(
         &mut self,
         cx: &mut Context,
         services: &mut Services,
@@ -339,8 +339,8 @@ impl Transactions {
             transaction.down.truncate();
         }
         transaction.abandon_upload(cx);
-        if let Some(origin) = transaction.origin.take() {
-            services.upstreams.close(cx, origin);
+        if let Some(upstream) = transaction.upstream.take() {
+            services.upstreams.close(cx, upstream);
         }
         cx.wake(transaction.client);
         self.try_settle(cx, services, id);
@@ -443,7 +443,7 @@ impl Transaction {
             let ends = Ends::of(self, body, (keeps, offers), aged);
             self.carrier.bond = ends.bond;
             self.ends_at_close = ends.at_close;
-            self.carrier.reusable = ends.origin_reusable;
+            self.carrier.reusable = ends.upstream_reusable;
             self.closes |= draining || ends.closes;
         } else {
             self.incoming.informational += 1;
@@ -534,7 +534,7 @@ impl Transaction {
 
     /// The origin agreed to another protocol; the head for the client is written.
     fn switch(&mut self, cx: &mut Context, id: TransactionId, head_bytes: usize) {
-        let Some(origin) = self.origin else { return };
+        let Some(upstream) = self.upstream else { return };
         // Filters are for bodies, and no body follows.
         self.up.drop_filters(&mut cx.pool);
         self.down.drop_filters(&mut cx.pool);
@@ -543,11 +543,11 @@ impl Transaction {
             // The 101 was sent: no response can follow.
             return cx.send(Effect::End(Ending::Abort.of(id, "buffers_max")));
         }
-        cx.send(Effect::OpenTunnel(id, origin));
+        cx.send(Effect::OpenTunnel(id, upstream));
     }
 
     /// Answers CONNECT: the origin's connection stands.
-    pub fn establish_tunnel(&mut self, cx: &mut Context, id: TransactionId, origin: PeerId) {
+    pub fn establish_tunnel(&mut self, cx: &mut Context, id: TransactionId, upstream: PeerId) {
         cx.scratch.clear();
         cx.scratch.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n");
         if let Some(via) = &cx.settings.via {
@@ -556,14 +556,14 @@ impl Transaction {
             cx.scratch.extend_from_slice(b"\r\n");
         }
         cx.scratch.extend_from_slice(b"\r\n");
-        self.origin = Some(origin);
+        self.upstream = Some(upstream);
         self.stage = Stage::Awaiting;
         self.record.phases.ttfb_us = Some(0);
         if !self.down.head.append(&mut cx.pool, Purpose::Reply, &cx.scratch) {
             return cx.send(Effect::Refuse(id, Refusal::NoMemory));
         }
         self.record.status = 200;
-        cx.send(Effect::OpenTunnel(id, origin));
+        cx.send(Effect::OpenTunnel(id, upstream));
     }
 }
 

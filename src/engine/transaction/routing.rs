@@ -105,7 +105,7 @@ impl<'a> Examiner<'a> {
             return Ok(());
         }
         let Some(route) = gateway.route(routing.route) else { return Ok(()) };
-        let bound = self.origins.pinned_hop(self.peer).filter(|hop| hop.configured);
+        let bound = self.pool.pinned_hop(self.peer).filter(|hop| hop.configured);
         let bound = bound.and_then(|hop| route.choose_bound(hop.authority));
         let chosen = bound.or_else(|| route.choose(self.client, routing.tried, self.now.common_ms()));
         let Some(chosen) = chosen else {

@@ -38,7 +38,7 @@ impl Transactions {
         }
         if !transaction.up.is_complete() {
             // A complete response to an incomplete request: the origin may continue to read as long as its connection stays.
-            let goes_on = transaction.origin.is_some() && transaction.carrier.reusable;
+            let goes_on = transaction.upstream.is_some() && transaction.carrier.reusable;
             if goes_on || (transaction.stage == Stage::Replying && !transaction.closes) {
                 return;
             }
@@ -67,21 +67,21 @@ impl Transactions {
         transaction.up.release(&mut cx.pool);
         transaction.down.release(&mut cx.pool);
         transaction.response.release(&mut cx.pool);
-        let Transaction { client, origin, carrier, .. } = *transaction;
+        let Transaction { client, upstream, carrier, .. } = *transaction;
         let Carrier { opened_ms, bond, .. } = carrier;
         let binds = bond.binds();
         let aged = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms()) == 0;
         let reusable = transaction.carrier.reusable && !cx.is_draining() && !(binds && aged);
         // Bound connections end together.
-        transaction.closes |= binds && !(reusable && origin.is_some());
+        transaction.closes |= binds && !(reusable && upstream.is_some());
         let upstreams = &mut services.upstreams;
-        match origin {
-            Some(origin) if !binds && reusable => upstreams.set_idle(cx, origin, opened_ms),
-            Some(origin) if binds && !transaction.closes => {
+        match upstream {
+            Some(upstream) if !binds && reusable => upstreams.set_idle(cx, upstream, opened_ms),
+            Some(upstream) if binds && !transaction.closes => {
                 let rooted = transaction.info.next_hop().authority.is_rooted();
-                upstreams.pin(cx, client, rooted, (origin, bond, opened_ms));
+                upstreams.pin(cx, client, rooted, (upstream, bond, opened_ms));
             }
-            Some(origin) => upstreams.close(cx, origin),
+            Some(upstream) => upstreams.close(cx, upstream),
             None => {}
         }
         transaction.leave_fill(cx, services, id);
@@ -193,8 +193,8 @@ impl Transactions {
             | Stage::Replying
             | Stage::ReadingCache => {}
         }
-        if let Some(origin) = transaction.origin.take() {
-            services.upstreams.close(cx, origin);
+        if let Some(upstream) = transaction.upstream.take() {
+            services.upstreams.close(cx, upstream);
         }
         transaction.response.release(&mut cx.pool);
     }

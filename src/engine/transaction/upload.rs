@@ -121,8 +121,8 @@ impl Transactions {
         if !excess.is_empty() && !transaction.input.append(&mut cx.pool, Purpose::Head, excess) {
             transaction.closes = true;
         }
-        if let Some(origin) = transaction.origin {
-            cx.wake(origin);
+        if let Some(upstream) = transaction.upstream {
+            cx.wake(upstream);
         }
         self.try_settle(cx, services, id);
     }

@@ -4,7 +4,7 @@
 //! # Theory of operation
 //!
 //! A transaction finds that out from its request, which has credentials of such a scheme, or from the response, which offers
-//! one. From then on its origin connection is bound: it is never pooled, and when the transaction has ended it is pinned,
+//! one. From then on its upstream connection is bound: it is never pooled, and when the transaction has ended it is pinned,
 //! that is, it waits for the next request of the same client connection to the same authority. A client has one pinned
 //! connection at most; its requests to other authorities use the pool meanwhile. Both connections end together: when the
 //! client closes, its pinned connection is closed, and when the origin ends a bound connection the client is closed, at once
@@ -26,23 +26,23 @@ impl Upstreams {
         cx: &mut Context,
         client: PeerId,
         rooted: bool,
-        (origin, bond, opened_ms): (PeerId, Bond, u64),
+        (upstream, bond, opened_ms): (PeerId, Bond, u64),
     ) {
         self.end_binding(cx, client);
-        let Some((group, _)) = cx.connections.upstream(origin) else { return };
-        cx.connections.set_upstream(origin, UpstreamState::Pinned(client));
-        self.pool.pin(client, Pinned { origin, group, rooted, bond, opened_ms });
+        let Some((group, _)) = cx.connections.upstream(upstream) else { return };
+        cx.connections.set_upstream(upstream, UpstreamState::Pinned(client));
+        self.pool.pin(client, Pinned { upstream, group, rooted, bond, opened_ms });
         let left_ms = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms());
-        cx.set_timer(origin, cx.settings.timeouts.origin_idle_ms.min(left_ms));
+        cx.set_timer(upstream, cx.settings.timeouts.origin_idle_ms.min(left_ms));
         self.shed_excess(cx, group);
         // The origin may have sent bytes, or closed, while the connection was not read.
-        cx.wake(origin);
+        cx.wake(upstream);
     }
 
     /// The client makes no further requests: its pinned connection is closed.
     pub fn end_binding(&mut self, cx: &mut Context, client: PeerId) {
         if let Some(pinned) = self.pool.unpin(client) {
-            self.close(cx, pinned.origin);
+            self.close(cx, pinned.upstream);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::ids::{GroupId, PeerId};
 
-/// Whether an origin connection belongs to one client, by the messages on it.
+/// Whether an upstream connection belongs to one client, by the messages on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum Bond {
     /// Belongs to no client: any transaction may use it.
@@ -32,7 +32,7 @@ impl Bond {
 /// A connection that waits for its client.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Pinned {
-    pub origin: PeerId,
+    pub upstream: PeerId,
     pub group: GroupId,
     /// The name had a trailing dot in the request: that makes no other group, but may be another host.
     pub rooted: bool,

@@ -34,13 +34,13 @@ use bond::{Bond, Pinned};
 pub(in crate::engine) use connect::{Attached, Found, Request};
 use connect::{Connect, Need, Timings};
 use names::Names;
-use pool::Origins;
+use pool::UpstreamPool;
 use route::Hop;
 use slab::Slab;
 
 /// All upstream connections of one loop, and the resolver for their names.
 pub(in crate::engine) struct Upstreams {
-    pub pool: Origins,
+    pub pool: UpstreamPool,
     pub resolver: Resolver,
     connects: Slab<Connect>,
     /// Connects that wait for a look-up. A list, since look-ups in flight are few: a tree of them is 5 KB of code.
@@ -52,7 +52,11 @@ pub(in crate::engine) struct Upstreams {
 impl Upstreams {
     pub fn new(settings: &Settings, keyed: Keyed, resolver: Resolver) -> Upstreams {
         Upstreams {
-            pool: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
+            pool: UpstreamPool::new(
+                keyed,
+                settings.origins_idle_max,
+                settings.origins_idle_per_authority_max,
+            ),
             resolver,
             connects: Slab::new(),
             look_ups: Vec::new(),
@@ -99,10 +103,10 @@ impl Upstreams {
 
     /// Takes the connection that is bound to the client and leads to the transaction's next hop.
     fn take_pinned(&mut self, cx: &mut Context, request: &Request<'_>) -> Found {
-        let Some(Pinned { origin, bond, opened_ms, .. }) = self.pool.unpin(request.client) else {
+        let Some(Pinned { upstream, bond, opened_ms, .. }) = self.pool.unpin(request.client) else {
             return Found::BindingRefused;
         };
-        let judged = cx.connections.get(origin).zip(request.info.grant).map(|(peer, grant)| {
+        let judged = cx.connections.get(upstream).zip(request.info.grant).map(|(peer, grant)| {
             let (ip, port) = (peer.address.ip, peer.address.port());
             let asked =
                 || Asker { authority: Some(&request.info.authority), ..Asker::by(request.client_address) };
@@ -111,11 +115,11 @@ impl Upstreams {
                     && cx.settings.admit_destination(ip, asked, cx.now).is_ok())
         });
         if judged == Some(true) {
-            let attached = Attached { connection: origin, opened_ms, reused: true, bond };
+            let attached = Attached { connection: upstream, opened_ms, reused: true, bond };
             return Found::Connection(attached, Timings::default());
         }
         // The rules have changed. The client is closed with its connection.
-        self.close(cx, origin);
+        self.close(cx, upstream);
         Found::BindingRefused
     }
 

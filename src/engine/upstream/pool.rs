@@ -120,9 +120,9 @@ impl<const LINK: usize> List<LINK> {
     }
 }
 
-/// All origin connections of one loop.
+/// All upstream connections of one loop.
 #[derive(Debug)]
-pub(in crate::engine) struct Origins {
+pub(in crate::engine) struct UpstreamPool {
     groups: Slab<Group>,
     /// The groups by their next hops.
     index: HashTable<GroupId>,
@@ -138,9 +138,9 @@ pub(in crate::engine) struct Origins {
     idle_per_group_max: usize,
 }
 
-impl Origins {
-    pub fn new(seed: Keyed, idle_max: usize, idle_per_group_max: usize) -> Origins {
-        Origins {
+impl UpstreamPool {
+    pub fn new(seed: Keyed, idle_max: usize, idle_per_group_max: usize) -> UpstreamPool {
+        UpstreamPool {
             groups: Slab::new(),
             index: HashTable::new(),
             seed,
@@ -170,7 +170,7 @@ impl Origins {
             doubted_ms: 0,
             addresses: None,
         };
-        let Origins { groups, index, .. } = self;
+        let UpstreamPool { groups, index, .. } = self;
         let id = GroupId(groups.insert(group) as u32);
         index.insert_unique(hash, id, |id| groups[id.0 as usize].hash);
         id
@@ -234,7 +234,7 @@ impl Origins {
         self.pinned.get(&client).map_or(0, |pinned| pinned.opened_ms)
     }
 
-    /// Makes a connection idle. Another one may then have to be closed: [`Origins::excess`].
+    /// Makes a connection idle. Another one may then have to be closed: [`UpstreamPool::excess`].
     pub fn set_idle(&mut self, group: GroupId, peer: PeerId, opened_ms: u64, now_ms: u64) -> IdleId {
         let record = Idle { peer, opened_ms, since_ms: now_ms, group, links: [Link::default(); 2] };
         let id = IdleId(self.entries.insert(record) as u32);
@@ -254,7 +254,7 @@ impl Origins {
         }
     }
 
-    /// Sets other limits: then some connections may have to be closed ([`Origins::any_excess`]).
+    /// Sets other limits: then some connections may have to be closed ([`UpstreamPool::any_excess`]).
     pub fn set_limits(&mut self, idle_max: usize, idle_per_group_max: usize) {
         (self.idle_max, self.idle_per_group_max) = (idle_max, idle_per_group_max);
     }
@@ -378,98 +378,95 @@ mod tests {
         PeerId::from_token(index)
     }
 
-    fn idle_for<'a>(origins: &'a Origins, authority: &Authority) -> impl Iterator<Item = PeerId> + use<'a> {
-        let group = origins.group(direct(authority));
-        group.into_iter().flat_map(|group| origins.idle_in(group)).map(|idle| idle.peer)
+    fn idle_for<'a>(pool: &'a UpstreamPool, authority: &Authority) -> impl Iterator<Item = PeerId> + use<'a> {
+        let group = pool.group(direct(authority));
+        group.into_iter().flat_map(|group| pool.idle_in(group)).map(|idle| idle.peer)
     }
 
     #[test]
     fn reuses_the_youngest_and_sheds_the_oldest() {
-        let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
+        let mut pool = UpstreamPool::new(Keyed::new([1, 2]), 3, 2);
         let (a, b) = (authority("a.example"), authority("b.example"));
-        let group = origins.join(direct(&a));
+        let group = pool.join(direct(&a));
         for _ in 0..3 {
-            assert_eq!(origins.join(direct(&a)), group);
+            assert_eq!(pool.join(direct(&a)), group);
         }
-        let first = origins.set_idle(group, peer(1), 0, 0);
-        let second = origins.set_idle(group, peer(2), 0, 0);
-        assert_eq!(origins.excess(group), None);
-        let third = origins.set_idle(group, peer(3), 0, 0);
-        assert_eq!(origins.excess(group), Some(peer(1)));
-        origins.set_busy(first);
-        assert_eq!(origins.excess(group), None);
-        assert!(idle_for(&origins, &a).eq([peer(3), peer(2)]));
-        let other = origins.join(direct(&b));
-        origins.join(direct(&b));
-        origins.set_idle(other, peer(4), 0, 0);
-        assert_eq!(origins.excess(other), None);
-        origins.set_idle(other, peer(5), 0, 0);
-        assert_eq!(origins.excess(other), Some(peer(2)));
-        origins.set_busy(second);
-        assert_eq!((origins.excess(other), origins.idle_count()), (None, 3));
-        origins.set_busy(third);
-        assert_eq!(idle_for(&origins, &a).count(), 0);
-        assert_eq!(origins.longest_idle(), Some(peer(4)));
+        let first = pool.set_idle(group, peer(1), 0, 0);
+        let second = pool.set_idle(group, peer(2), 0, 0);
+        assert_eq!(pool.excess(group), None);
+        let third = pool.set_idle(group, peer(3), 0, 0);
+        assert_eq!(pool.excess(group), Some(peer(1)));
+        pool.set_busy(first);
+        assert_eq!(pool.excess(group), None);
+        assert!(idle_for(&pool, &a).eq([peer(3), peer(2)]));
+        let other = pool.join(direct(&b));
+        pool.join(direct(&b));
+        pool.set_idle(other, peer(4), 0, 0);
+        assert_eq!(pool.excess(other), None);
+        pool.set_idle(other, peer(5), 0, 0);
+        assert_eq!(pool.excess(other), Some(peer(2)));
+        pool.set_busy(second);
+        assert_eq!((pool.excess(other), pool.idle_count()), (None, 3));
+        pool.set_busy(third);
+        assert_eq!(idle_for(&pool, &a).count(), 0);
+        assert_eq!(pool.longest_idle(), Some(peer(4)));
     }
 
     #[test]
     fn leaves_a_list_from_any_place() {
         let authority = authority("a.example");
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let mut origins = Origins::new(Keyed::new([1, 2]), 9, 9);
-            let group = origins.join(direct(&authority));
-            let ids = [7, 8, 9].map(|index| origins.set_idle(group, peer(index), 0, 0));
+            let mut pool = UpstreamPool::new(Keyed::new([1, 2]), 9, 9);
+            let group = pool.join(direct(&authority));
+            let ids = [7, 8, 9].map(|index| pool.set_idle(group, peer(index), 0, 0));
             let mut left = vec![9, 8, 7];
             for index in order {
-                origins.set_busy(ids[index]);
+                pool.set_busy(ids[index]);
                 left.retain(|&other| other != index + 7);
-                assert!(
-                    idle_for(&origins, &authority).eq(left.iter().map(|&index| peer(index))),
-                    "{order:?}"
-                );
-                assert_eq!(origins.longest_idle(), left.last().map(|&index| peer(index)), "{order:?}");
+                assert!(idle_for(&pool, &authority).eq(left.iter().map(|&index| peer(index))), "{order:?}");
+                assert_eq!(pool.longest_idle(), left.last().map(|&index| peer(index)), "{order:?}");
             }
-            assert!(origins.entries.is_empty());
+            assert!(pool.entries.is_empty());
         }
     }
 
     #[test]
     fn forgets_a_group_with_its_last_connection() {
-        let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
+        let mut pool = UpstreamPool::new(Keyed::new([1, 2]), 3, 2);
         let a = authority("a.example");
-        let group = origins.join(direct(&a));
-        origins.set_http10(7, &a, true);
-        origins.leave(group);
-        assert!(origins.groups.is_empty() && origins.index.is_empty());
-        assert!(origins.speaks_http10(7, &a), "what it speaks is remembered");
-        origins.set_http10(7, &a, false);
-        assert!(!origins.speaks_http10(7, &a));
+        let group = pool.join(direct(&a));
+        pool.set_http10(7, &a, true);
+        pool.leave(group);
+        assert!(pool.groups.is_empty() && pool.index.is_empty());
+        assert!(pool.speaks_http10(7, &a), "what it speaks is remembered");
+        pool.set_http10(7, &a, false);
+        assert!(!pool.speaks_http10(7, &a));
     }
 
     #[test]
     fn rule_37_http_1_0_is_forgotten_after_a_minute() {
-        let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
+        let mut pool = UpstreamPool::new(Keyed::new([1, 2]), 3, 2);
         let (a, b) = (authority("a.example"), authority("b.example"));
-        origins.set_http10(1000, &a, true);
-        assert!(origins.speaks_http10(1000, &a) && origins.speaks_http10(60_999, &a));
-        assert!(!origins.speaks_http10(61_000, &a) && !origins.speaks_http10(1000, &b));
+        pool.set_http10(1000, &a, true);
+        assert!(pool.speaks_http10(1000, &a) && pool.speaks_http10(60_999, &a));
+        assert!(!pool.speaks_http10(61_000, &a) && !pool.speaks_http10(1000, &b));
         // Each such response restarts the time.
-        origins.set_http10(50_000, &a, true);
-        assert!(origins.speaks_http10(109_999, &a) && !origins.speaks_http10(110_000, &a));
-        origins.set_http10(109_000, &a, false);
-        assert!(!origins.speaks_http10(109_001, &a));
+        pool.set_http10(50_000, &a, true);
+        assert!(pool.speaks_http10(109_999, &a) && !pool.speaks_http10(110_000, &a));
+        pool.set_http10(109_000, &a, false);
+        assert!(!pool.speaks_http10(109_001, &a));
     }
 
     #[test]
     fn a_connection_that_was_judged_is_none_for_a_configured_hop() {
-        let mut origins = Origins::new(Keyed::new([1, 2]), 9, 9);
+        let mut pool = UpstreamPool::new(Keyed::new([1, 2]), 9, 9);
         let authority = authority("a.example");
         let configured = Hop { configured: true, ..direct(&authority) };
-        let group = origins.join(direct(&authority));
-        origins.set_idle(group, peer(1), 0, 0);
-        assert!(origins.group(configured).is_none());
-        assert_ne!(origins.join(configured), group);
-        assert_eq!(origins.group(configured).map(|group| origins.idle_in(group).count()), Some(0));
-        assert_eq!(idle_for(&origins, &authority).count(), 1);
+        let group = pool.join(direct(&authority));
+        pool.set_idle(group, peer(1), 0, 0);
+        assert!(pool.group(configured).is_none());
+        assert_ne!(pool.join(configured), group);
+        assert_eq!(pool.group(configured).map(|group| pool.idle_in(group).count()), Some(0));
+        assert_eq!(idle_for(&pool, &authority).count(), 1);
     }
 }
