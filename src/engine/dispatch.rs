@@ -217,11 +217,11 @@ impl Machines {
             Effect::Linger(client) => downstream.linger(cx, client),
             Effect::CloseClient(client) => downstream.close(cx, client),
             Effect::ResetClient(client) => downstream.reset(cx, client),
-            Effect::BindingEnded { client, authority, configured, rooted } => {
+            Effect::PinEnded { client, authority, configured, rooted } => {
                 match cx.connections.client(client) {
                     Some(Client::Idle | Client::Reading(_)) => downstream.close(cx, client),
                     Some(Client::Transaction(id)) => {
-                        transactions.note_binding_end(id, Hop { authority: &authority, configured }, rooted)
+                        transactions.note_pin_end(id, Hop { authority: &authority, configured }, rooted)
                     }
                     Some(Client::Tunnel(_) | Client::Lingering { .. }) | None => {}
                 }
@@ -231,7 +231,7 @@ impl Machines {
             }
             Effect::CloseUpstream(connection) => services.upstreams.close(cx, connection),
             Effect::ResetUpstream(connection) => services.upstreams.reset(cx, connection),
-            Effect::EndBinding(client) => services.upstreams.end_binding(cx, client),
+            Effect::EndPin(client) => services.upstreams.end_pin(cx, client),
             Effect::AdvanceFill(fill) => {
                 if let Some(fills) = services.fills.built() {
                     fills.advance_fill(cx, fill);
@@ -288,7 +288,7 @@ impl Machines {
             policy: &transaction.policy,
             fresh: transaction.needs_fresh(),
             repeatable: transaction.can_be_repeated(),
-            binding_lost: transaction.carrier.bond_lost,
+            pin_lost: transaction.carrier.pin_lost,
         };
         match services.upstreams.find(cx, &request) {
             Found::Connection(attached, timings) => {
@@ -300,8 +300,8 @@ impl Machines {
                 transaction.note_connect(&timings);
                 transactions.refuse(cx, services, id, refusal);
             }
-            Found::BindingRefused => {
-                (transaction.closes, transaction.carrier.bond_lost) = (true, true);
+            Found::PinRefused => {
+                (transaction.closes, transaction.carrier.pin_lost) = (true, true);
                 transactions.refuse(cx, services, id, Refusal::OriginClosed);
             }
         }
@@ -346,7 +346,7 @@ impl Machines {
         }
         let mut transaction = transactions.slab.remove(id.index as usize);
         // From now on the client sends only bytes of the tunnel.
-        services.upstreams.end_binding(cx, transaction.client);
+        services.upstreams.end_pin(cx, transaction.client);
         tunnels.open(cx, &mut transaction, upstream);
         let logs_start = transaction.settings.logs_tunnel_starts;
         if logs_start {

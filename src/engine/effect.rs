@@ -68,8 +68,8 @@ pub(in crate::engine) enum Effect {
     Linger(PeerId),
     CloseClient(PeerId),
     ResetClient(PeerId),
-    /// The upstream connection that was bound to the client has ended; `authority` was its destination.
-    BindingEnded {
+    /// The upstream connection that was pinned to the client has ended; `authority` was its destination.
+    PinEnded {
         client: PeerId,
         authority: Box<Authority>,
         /// Whether the configuration names the authority.
@@ -85,7 +85,7 @@ pub(in crate::engine) enum Effect {
     CloseUpstream(PeerId),
     ResetUpstream(PeerId),
     /// The client makes no further requests.
-    EndBinding(PeerId),
+    EndPin(PeerId),
 
     // For the fills.
     AdvanceFill(FillId),

@@ -136,7 +136,7 @@ impl Members {
     }
 
     /// The upstream at that address, whatever its state.
-    pub fn choose_bound(&self, authority: &Authority) -> Option<Chosen> {
+    pub fn choose_pinned(&self, authority: &Authority) -> Option<Chosen> {
         let index = self.members.iter().position(|member| member.upstream.authority == *authority)?;
         Some(self.lease(index))
     }

@@ -268,9 +268,9 @@ impl GatewayRoute {
         self.members.choose(client, tried, now_ms)
     }
 
-    /// The upstream at that address, whatever its state: a client is bound to a connection to it.
-    pub fn choose_bound(&self, authority: &Authority) -> Option<Chosen> {
-        self.members.choose_bound(authority)
+    /// The upstream at that address, whatever its state: a connection to it is pinned to a client.
+    pub fn choose_pinned(&self, authority: &Authority) -> Option<Chosen> {
+        self.members.choose_pinned(authority)
     }
 
     /// The number of upstreams.

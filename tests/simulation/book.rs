@@ -89,7 +89,7 @@ pub struct Tally {
     pub paged: u64,
     pub given: u64,
     /// Requests over connections that are one client's alone.
-    pub bound: u64,
+    pub pinned: u64,
     /// Requests that another upstream of the gateway got.
     pub failed_over: u64,
     /// Requests that changed a page, and were answered.
@@ -139,7 +139,7 @@ impl Tally {
         self.parts += other.parts;
         self.paged += other.paged;
         self.given += other.given;
-        self.bound += other.bound;
+        self.pinned += other.pinned;
         self.failed_over += other.failed_over;
         self.changes += other.changes;
         self.hits += other.hits;
@@ -303,7 +303,7 @@ impl Book {
             (!host.steady, "the host"),
             (denied, "the policy"),
             (self.guarding.may_refuse(record.ask.key), "the guard"),
-            (self.may_be_bound(record.ask.key), "a connection of its own"),
+            (self.may_be_pinned(record.ask.key), "a connection of its own"),
             (record.raced, "a race"),
             (self.held_up.contains(&address(record.ask.key.client)), "it held others up"),
             (

@@ -113,7 +113,7 @@ impl Ask {
 
 impl Book {
     /// Whether the client may have an upstream connection of its own, with which its connection ends.
-    pub fn may_be_bound(&self, key: Key) -> bool {
+    pub fn may_be_pinned(&self, key: Key) -> bool {
         let before = (0..=key.number).filter_map(|number| self.records.get(&Key { number, ..key }));
         before.into_iter().any(|record| self.scenario.hosts[record.ask.host].authenticates)
     }

@@ -207,7 +207,7 @@ impl OriginEnd {
         self.check_head(book, key, head)?;
         let authenticates = book.scenario.hosts[book.record(key).ask.host].authenticates;
         self.identity.take_request(&mut net.dice, authenticates, key, head)?;
-        book.tally.bound += u64::from(self.identity.is_for_one_client());
+        book.tally.pinned += u64::from(self.identity.is_for_one_client());
         if net.links[self.link].unsolicited {
             book.record_mut(key).raced = true;
         }
@@ -215,7 +215,7 @@ impl OriginEnd {
         let (answer, given) = if book.record(key).ask.kind == Kind::Shared {
             book.check_page_asked(key, head)?;
             let (answer, given) = book.answer_page(&mut net.dice, key, head, net.now_us);
-            book.sayings.given[given as usize].bound = self.identity.is_for_one_client();
+            book.sayings.given[given as usize].pinned = self.identity.is_for_one_client();
             (answer, Some(given))
         } else {
             (book.record(key).answers[attempt.min(1)], None)

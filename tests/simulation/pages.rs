@@ -426,7 +426,7 @@ pub struct Given {
     /// The request had Authorization.
     pub authorized: bool,
     /// It came over a connection that is one client's alone.
-    pub bound: bool,
+    pub pinned: bool,
     /// The request said no-store, or the answer ends in two ways.
     pub withheld: bool,
     /// The whole of it.
@@ -545,7 +545,7 @@ impl Book {
             says: page.says[usize::from(if dice.percent(80) { version % 2 == 1 } else { version % 2 == 0 })],
             made_us: now_us,
             authorized: ask.shared.user.is_some(),
-            bound: false,
+            pinned: false,
             withheld: ask.shared.no_store,
             length,
             content,

@@ -235,7 +235,7 @@ impl Book {
         if says.no_store || says.private || given.withheld {
             return Err("another client's response, which was not to be stored");
         }
-        if given.bound {
+        if given.pinned {
             return Err("another client's response, over a connection of its own");
         }
         if given.authorized && !says.is_for_all() {

@@ -149,16 +149,16 @@ impl Transactions {
             address: transaction.record.upstream.map(|address| address.ip()),
             come: transaction.response.len() - head_bytes,
         };
-        decision.caching.bound |= session_auth::offers_connection(response.fields);
+        decision.caching.pinned |= session_auth::offers_connection(response.fields);
         Some(match decision.caching.part() {
             Part::None => Verdict::Pass,
             Part::Invalidate if transaction.up.is_complete() => decision.invalidate(true),
             Part::Invalidate => decision.invalidate(false),
-            Part::Head if decision.caching.bound => Verdict::Pass,
+            Part::Head if decision.caching.pinned => Verdict::Pass,
             Part::Head => decision.compare(),
             Part::Complete => decision.decide_on_missing_bytes(),
             // The answer to conditions of the cache's own, and no answer for the client.
-            Part::Validate if response.status == 304 && decision.caching.bound => Verdict::Unconfirmed,
+            Part::Validate if response.status == 304 && decision.caching.pinned => Verdict::Unconfirmed,
             Part::Validate if response.status == 304 => decision.confirm(),
             Part::Validate | Part::Store => decision.store(false),
         })

@@ -108,7 +108,7 @@ impl ResponseDecision<'_> {
             },
         );
         if !complete
-            || self.caching.bound
+            || self.caching.pinned
             || method != "POST"
             || !invalidation::content_location_is_own(&self.uri, response.fields)
         {
@@ -244,7 +244,7 @@ impl ResponseDecision<'_> {
             return Verdict::Pass;
         }
         let asked = RequestDirectives::read(self.asked.fields);
-        let judged = match self.caching.bound {
+        let judged = match self.caching.pinned {
             true => Err(NotStored::ConnectionAuth),
             false => storable::judge(self.asked, &asked, response, own_uri, self.times, &self.storing),
         };
@@ -279,7 +279,7 @@ impl ResponseDecision<'_> {
     /// The meaning of the response to a request for missing bytes (RFC 9110 section 15.3.7.3).
     pub fn decide_on_missing_bytes(&mut self) -> Verdict {
         match self.response.status {
-            206 if self.caching.bound => Verdict::Unconfirmed,
+            206 if self.caching.pinned => Verdict::Unconfirmed,
             206 => match self.completed() {
                 Some((stored, withheld)) => self.begin_body().map_or(Verdict::NoRoom, |stream| {
                     Verdict::Completes(Box::new(Completed { stored, stream, withheld }))

@@ -103,11 +103,11 @@ impl CacheLookUp<'_> {
         path: &[u8],
     ) -> Option<CacheAnswer> {
         match info.method {
-            Method::Get | Method::Head => self.caching.begin(info.bound),
+            Method::Get | Method::Head => self.caching.begin(info.pinned),
             Method::Connect => return None,
             Method::Options | Method::Trace | Method::OtherIdempotent | Method::Other => {
                 if !invalidation::is_safe(head.method) {
-                    self.caching.begin(info.bound);
+                    self.caching.begin(info.pinned);
                     self.caching.state = CacheState::Invalidating(None);
                 }
                 return None;
@@ -435,7 +435,7 @@ fn passed_by(head: &RequestHead<'_, '_>, info: &RequestInfo) -> Option<&'static 
     match info.body {
         Body::Length(_) | Body::Chunked | Body::UntilClose => Some("request-body"),
         Body::None if info.upgrade => Some("upgrade"),
-        Body::None if info.bound => Some("connection-auth"),
+        Body::None if info.pinned => Some("connection-auth"),
         Body::None if info.filters_response => Some("filter"),
         Body::None if info.tells_other_host => Some("forwarded-host"),
         Body::None => validation::is_for_origin(head.fields).then_some("condition"),

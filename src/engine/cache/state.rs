@@ -128,7 +128,7 @@ pub(in crate::engine) struct Caching {
     /// weir's own request, to refresh a response that was served stale.
     pub background: bool,
     /// The connection belongs to one client, or its origin offers that: the response is for no other client.
-    pub bound: bool,
+    pub pinned: bool,
     /// Seconds for which a rule lets its response be fresh at most.
     pub lifetime_max_s: Option<u32>,
     /// The reason why the response was not stored.
@@ -153,11 +153,11 @@ impl Caching {
         }
     }
 
-    /// Begins the first or a further look-up. `bound`: over a connection that belongs to one client.
-    pub fn begin(&mut self, bound: bool) {
+    /// Begins the first or a further look-up. `pinned`: over a connection that belongs to one client.
+    pub fn begin(&mut self, pinned: bool) {
         let Caching { lead, waits, unconditional, background, .. } = *self;
         let state = CacheState::LookingUp;
-        *self = Caching { state, lead, waits, unconditional, background, bound, ..Caching::default() };
+        *self = Caching { state, lead, waits, unconditional, background, pinned, ..Caching::default() };
     }
 
     /// Begins the look-up of a request of weir's own.

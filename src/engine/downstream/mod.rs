@@ -341,7 +341,7 @@ impl Downstream {
     /// Sends a FIN and drops bytes that the client still sends, within a bound: a close with unread bytes would be a reset,
     /// which can destroy the response on its way (RFC 9112 section 9.6).
     pub fn linger(&mut self, cx: &mut Context, id: PeerId) {
-        cx.send(Effect::EndBinding(id));
+        cx.send(Effect::EndPin(id));
         if cx.connections.get(id).is_some_and(|peer| peer.past == Past::Background) {
             self.close(cx, id);
             return;
@@ -380,8 +380,8 @@ impl Downstream {
         }
         let Some(peer) = cx.connections.remove(id) else { return false };
         cx.timers.clear(id);
-        // Before another client can get this index: a connection that is bound to one must not carry a request of the other.
-        cx.send_first(Effect::EndBinding(id));
+        // Before another client can get this index: a connection that is pinned to one must not carry a request of the other.
+        cx.send_first(Effect::EndPin(id));
         if peer.past == Past::Background {
             self.background -= 1;
             return false;

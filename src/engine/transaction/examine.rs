@@ -114,8 +114,8 @@ pub(in crate::engine) struct Examiner<'a> {
     /// The gateway, if the request arrived at one of its listeners.
     pub gateway: Option<Lent<'a, Gateway>>,
     pub routing: &'a mut Option<Routing>,
-    /// The client's bound connection has ended meanwhile.
-    pub bond_lost: bool,
+    /// The client's pinned connection has ended meanwhile.
+    pub pin_lost: bool,
     /// The guard's part of the response.
     pub guarded: &'a mut GuardedAnswer,
     /// Pages of the program around the proxy.
@@ -434,12 +434,12 @@ impl Examiner<'_> {
         }
         info.authenticates = session_auth::authenticates_connection(head.fields);
         // The upstream of a route is not chosen yet: a pinned one will be chosen (`choose_upstream`).
-        let pinned = self.bond_lost
+        let pinned = self.pin_lost
             || match self.gateway {
                 Some(_) => self.pool.pinned_hop(self.peer).is_some(),
                 None => self.pool.is_pinned(self.peer, info.next_hop()),
             };
-        info.bound = info.authenticates || pinned;
+        info.pinned = info.authenticates || pinned;
         let Some(cache) = part::cache::built().and(self.cache.as_mut()) else {
             return Ok(Step::Continue(Phase::Route));
         };

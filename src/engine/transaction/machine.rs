@@ -279,7 +279,7 @@ impl Transactions {
             peer_address: peer.map(|peer| peer.address.ip),
             gateway,
             routing: &mut transaction.routing,
-            bond_lost: transaction.carrier.bond_lost,
+            pin_lost: transaction.carrier.pin_lost,
             guarded: &mut transaction.guarded,
             pages: part::pages::lend(cx.callbacks.pages.as_ref()).filter(|_| !is_refresh),
             behind: &[],
@@ -482,9 +482,9 @@ impl Transactions {
             cx.send(ending.with_verdict(id, refusal.verdict(), refusal.wording().reason));
             return;
         }
-        let bound = transaction.upstream.is_some()
-            && transaction.carrier.bond.after(transaction.info.authenticates, false).binds();
-        transaction.closes |= bound || !refusal.keeps_connection();
+        let pinned = transaction.upstream.is_some()
+            && transaction.carrier.pinning.after(transaction.info.authenticates, false).pins();
+        transaction.closes |= pinned || !refusal.keeps_connection();
         self.detach(cx, services, id);
         self.decide_close(cx, id);
         let Transactions { slab, refusal_texts, .. } = self;
@@ -619,19 +619,19 @@ impl Transactions {
         }
     }
 
-    /// The upstream connection that was bound to the client has ended. A transaction that waits to be sent over it finds no
+    /// The upstream connection that was pinned to the client has ended. A transaction that waits to be sent over it finds no
     /// other, and the client connection ends with any transaction.
-    pub fn note_binding_end(&mut self, id: TransactionId, hop: Hop<'_>, rooted: bool) {
+    pub fn note_pin_end(&mut self, id: TransactionId, hop: Hop<'_>, rooted: bool) {
         let Some(transaction) = self.get_mut(id) else { return };
         let waits = matches!(
             transaction.stage,
             Stage::Begun | Stage::Verifying | Stage::Asking(_) | Stage::Throttled | Stage::Collecting
         );
         let asked = transaction.info.next_hop();
-        // The upstream of a route is not chosen yet: the bound one would have been chosen, if the route has it.
+        // The upstream of a route is not chosen yet: the pinned one would have been chosen, if the route has it.
         let is_open = hop.configured && !asked.configured;
         let leads = is_open || (asked == hop && asked.authority.is_rooted() == rooted);
         transaction.closes = true;
-        transaction.carrier.bond_lost |= waits && leads;
+        transaction.carrier.pin_lost |= waits && leads;
     }
 }

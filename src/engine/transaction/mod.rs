@@ -384,13 +384,13 @@ impl Transaction {
 
     /// Takes the connection that was found; the request can be sent.
     pub fn attach(&mut self, cx: &mut Context, id: TransactionId, attached: Attached) {
-        let Attached { connection, opened_ms, reused, bond } = attached;
+        let Attached { connection, opened_ms, reused, pinning } = attached;
         cx.metrics.origins_reused += u64::from(reused);
         let repeatable = self.can_be_repeated();
         let may_go_again = reused || self.has_more_upstreams();
         self.repeat.keeps_body = may_go_again && repeatable && !self.up.is_received();
         self.repeat.looks_first = reused && !repeatable;
-        (self.carrier.bond, self.carrier.opened_ms) = (bond, opened_ms);
+        (self.carrier.pinning, self.carrier.opened_ms) = (pinning, opened_ms);
         cx.connections.set_upstream(connection, UpstreamState::Busy(id));
         self.record.upstream = cx.connections.address(connection);
         self.record.origin_reused = reused;

@@ -2,7 +2,7 @@
 
 use super::log_record::LogRecord;
 use crate::engine::downstream::minimum_rate::RateMeter;
-use crate::engine::upstream::bond::Bond;
+use crate::engine::upstream::pinning::Pinning;
 use crate::guard::told::Asker;
 use crate::http::head::{Message, Scanner};
 use crate::time::Now;
@@ -46,17 +46,17 @@ pub(in crate::engine) struct Carrier {
     /// Whether the connection can carry another transaction.
     pub reusable: bool,
     /// Whether the connection belongs to one client.
-    pub bond: Bond,
+    pub pinning: Pinning,
     /// The connection that was pinned for the client has ended before this request was sent on it. The client takes it for
     /// authenticated: neither another connection nor the cache may answer.
-    pub bond_lost: bool,
+    pub pin_lost: bool,
     /// When the connection was opened, in milliseconds since the loop started.
     pub opened_ms: u64,
 }
 
 impl Default for Carrier {
     fn default() -> Carrier {
-        Carrier { reusable: false, bond: Bond::None, bond_lost: false, opened_ms: 0 }
+        Carrier { reusable: false, pinning: Pinning::None, pin_lost: false, opened_ms: 0 }
     }
 }
 

@@ -119,7 +119,7 @@ pub(in crate::engine) struct RequestInfo {
     /// The request has credentials for its connection, which belongs to the client from then on.
     pub authenticates: bool,
     /// The connection belongs to the client, because of this or an earlier request.
-    pub bound: bool,
+    pub pinned: bool,
     /// The remaining quota of the client, if the response contains it.
     pub quota: Option<Quota>,
     /// The client accepts HTML, for the page of a refusal. Set when there is one.
@@ -149,7 +149,7 @@ impl RequestInfo {
             upgrade: false,
             is_page: false,
             authenticates: false,
-            bound: false,
+            pinned: false,
             quota: None,
             html: false,
             head_bytes,
@@ -180,7 +180,7 @@ impl RequestInfo {
         self.route = Route::Direct;
         (self.grant, self.body, self.body_out) = (None, Body::None, Body::None);
         (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
-        (self.authenticates, self.bound, self.filters_response) = (false, false, false);
+        (self.authenticates, self.pinned, self.filters_response) = (false, false, false);
         (self.is_page, self.scheme, self.tells_other_host) = (false, Scheme::Http, false);
         (self.head_bytes, self.phase, self.quota) = (head_bytes, Phase::Client, None);
     }

@@ -17,7 +17,7 @@ use crate::engine::transaction::log_record::Text;
 use crate::engine::transaction::machine::{Services, Transactions};
 use crate::engine::transaction::refusal::{Refusal, SocketError};
 use crate::engine::transaction::{Stage, Transaction};
-use crate::engine::upstream::bond::Bond;
+use crate::engine::upstream::pinning::Pinning;
 use crate::guard::behaviour::Watch;
 use crate::guard::headers::Author;
 use crate::http::fault::Fault;
@@ -45,7 +45,7 @@ enum Head {
 
 /// The handling of both connections after a final response.
 struct Ends {
-    bond: Bond,
+    pinning: Pinning,
     /// The client takes the end of the connection for that of the response.
     at_close: bool,
     upstream_reusable: bool,
@@ -62,15 +62,20 @@ impl Ends {
         aged: impl Fn() -> bool,
     ) -> Ends {
         let info = &transaction.info;
-        let bond = transaction.carrier.bond.after(info.authenticates, offers);
+        let pinning = transaction.carrier.pinning.after(info.authenticates, offers);
         let at_close = transaction.client_body(body) == Body::UntilClose;
         let received = transaction.up.is_received();
         // An origin that closes will not read the rest of the request, so the client's next request cannot be found.
         let upstream_reusable = keeps && (received || !transaction.may_wait());
         let cut_short = !upstream_reusable && !received;
-        // Bound connections end together.
-        let alone = bond.binds() && (!upstream_reusable || aged());
-        Ends { bond, at_close, upstream_reusable, closes: !info.keep_alive || at_close || cut_short || alone }
+        // Pinned connections end together.
+        let alone = pinning.pins() && (!upstream_reusable || aged());
+        Ends {
+            pinning,
+            at_close,
+            upstream_reusable,
+            closes: !info.keep_alive || at_close || cut_short || alone,
+        }
     }
 }
 
@@ -351,7 +356,7 @@ impl Transactions {
     /// (RFC 9110 section 9.2.2). Never if the connection was authenticated: another one is not (rule 44).
     fn retry(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> bool {
         let Some(transaction) = self.get_mut(id) else { return false };
-        let only_here = transaction.carrier.bond == Bond::Authenticated;
+        let only_here = transaction.carrier.pinning == Pinning::Authenticated;
         let first = transaction.record.origin_reused && !transaction.repeat.done;
         if !first || transaction.incoming.informational > 0 || only_here {
             return false;
@@ -361,7 +366,7 @@ impl Transactions {
             return false;
         }
         transaction.repeat.done = true;
-        transaction.carrier.bond = Bond::None;
+        transaction.carrier.pinning = Pinning::None;
         transaction.incoming.scanner = Scanner::default();
         transaction.record.origin_reused = false;
         cx.metrics.retries += 1;
@@ -441,7 +446,7 @@ impl Transaction {
             let keeps = forwarding::origin_keeps_alive(head.version, head.fields) && body != Body::UntilClose;
             let aged = || settings.lifetime_left_ms(self.carrier.opened_ms, now_ms) == 0;
             let ends = Ends::of(self, body, (keeps, offers), aged);
-            self.carrier.bond = ends.bond;
+            self.carrier.pinning = ends.pinning;
             self.ends_at_close = ends.at_close;
             self.carrier.reusable = ends.upstream_reusable;
             self.closes |= draining || ends.closes;

@@ -20,7 +20,7 @@ use crate::cache::rfc::key::Scheme;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::TransactionId;
-use crate::engine::upstream::bond::Bond;
+use crate::engine::upstream::pinning::Pinning;
 use crate::engine::upstream::route::Route;
 use crate::engine::upstream::routing::{Routing, Unrouted};
 use crate::gateway::directives::HostField;
@@ -105,9 +105,9 @@ impl<'a> Examiner<'a> {
             return Ok(());
         }
         let Some(route) = gateway.route(routing.route) else { return Ok(()) };
-        let bound = self.pool.pinned_hop(self.peer).filter(|hop| hop.configured);
-        let bound = bound.and_then(|hop| route.choose_bound(hop.authority));
-        let chosen = bound.or_else(|| route.choose(self.client, routing.tried, self.now.common_ms()));
+        let pinned = self.pool.pinned_hop(self.peer).filter(|hop| hop.configured);
+        let pinned = pinned.and_then(|hop| route.choose_pinned(hop.authority));
+        let chosen = pinned.or_else(|| route.choose(self.client, routing.tried, self.now.common_ms()));
         let Some(chosen) = chosen else {
             let retry_after_s = route.retry_after_s().min(u16::MAX.into()) as u16;
             return Err(Refusal::Unrouted(Unrouted::NoUpstream { retry_after_s }));
@@ -177,7 +177,7 @@ impl Transactions {
         cx.metrics.gateway_retries += 1;
         self.detach(cx, services, id);
         let Some(transaction) = self.get_mut(id) else { return false };
-        transaction.carrier.bond = Bond::None;
+        transaction.carrier.pinning = Pinning::None;
         transaction.incoming.scanner = Scanner::default();
         transaction.record.origin_reused = false;
         transaction.info.route = Route::Configured(next);
@@ -218,7 +218,7 @@ impl Transaction {
         let may = may
             && failed != Failed::Timeout
             && self.incoming.informational == 0
-            && self.carrier.bond != Bond::Authenticated;
+            && self.carrier.pinning != Pinning::Authenticated;
         let may = may && self.has_more_upstreams();
         let gateway = self.settings.gateway.as_ref()?;
         let routing = self.routing.as_mut()?;

@@ -68,18 +68,18 @@ impl Transactions {
         transaction.down.release(&mut cx.pool);
         transaction.response.release(&mut cx.pool);
         let Transaction { client, upstream, carrier, .. } = *transaction;
-        let Carrier { opened_ms, bond, .. } = carrier;
-        let binds = bond.binds();
+        let Carrier { opened_ms, pinning, .. } = carrier;
+        let pins = pinning.pins();
         let aged = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms()) == 0;
-        let reusable = transaction.carrier.reusable && !cx.is_draining() && !(binds && aged);
-        // Bound connections end together.
-        transaction.closes |= binds && !(reusable && upstream.is_some());
+        let reusable = transaction.carrier.reusable && !cx.is_draining() && !(pins && aged);
+        // Pinned connections end together.
+        transaction.closes |= pins && !(reusable && upstream.is_some());
         let upstreams = &mut services.upstreams;
         match upstream {
-            Some(upstream) if !binds && reusable => upstreams.set_idle(cx, upstream, opened_ms),
-            Some(upstream) if binds && !transaction.closes => {
+            Some(upstream) if !pins && reusable => upstreams.set_idle(cx, upstream, opened_ms),
+            Some(upstream) if pins && !transaction.closes => {
                 let rooted = transaction.info.next_hop().authority.is_rooted();
-                upstreams.pin(cx, client, rooted, (upstream, bond, opened_ms));
+                upstreams.pin(cx, client, rooted, (upstream, pinning, opened_ms));
             }
             Some(upstream) => upstreams.close(cx, upstream),
             None => {}

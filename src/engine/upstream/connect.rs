@@ -1,7 +1,7 @@
 //! The request of a transaction to the upstream machine and its result, and a connect under way in between: plain data, which
 //! the files of this folder use.
 
-use super::bond::Bond;
+use super::pinning::Pinning;
 use super::route::Hop;
 use crate::engine::context::Context;
 use crate::engine::ids::{ConnectId, PeerId, TransactionId};
@@ -28,8 +28,8 @@ pub(in crate::engine) struct Request<'a> {
     pub fresh: bool,
     /// The request can be sent once more should its connection turn out to be dead.
     pub repeatable: bool,
-    /// The connection that was bound to the client has ended: no other may carry the request.
-    pub binding_lost: bool,
+    /// The connection that was pinned to the client has ended: no other may carry the request.
+    pub pin_lost: bool,
 }
 
 /// A connection that can carry a transaction.
@@ -40,7 +40,7 @@ pub(in crate::engine) struct Attached {
     pub opened_ms: u64,
     pub reused: bool,
     /// The client to which the connection belongs.
-    pub bond: Bond,
+    pub pinning: Pinning,
 }
 
 /// The result of a request for a connection.
@@ -49,8 +49,8 @@ pub(in crate::engine) enum Found {
     /// An effect will have the result.
     Pending(ConnectId),
     Refused(Refusal, Timings),
-    /// The rules no longer allow the connection that is bound to the client. It is closed.
-    BindingRefused,
+    /// The rules no longer allow the connection that is pinned to the client. It is closed.
+    PinRefused,
 }
 
 /// The needs that an idle connection has to meet.

@@ -9,8 +9,8 @@
 //! nothing else.
 
 use super::Upstreams;
-use super::bond::Bond;
 use super::connect::{Attached, Connect, Dial, Found, Progress, Request, Stage, Step, Timings};
+use super::pinning::Pinning;
 use super::route::Hop;
 use crate::engine::connections::{Peer, Role, UpstreamState};
 use crate::engine::context::Context;
@@ -152,7 +152,7 @@ impl Upstreams {
             let losers = dial.attempts().filter(|attempt| *attempt != connection);
             losers.for_each(|loser| self.close(cx, loser));
         }
-        let attached = Attached { connection, opened_ms: cx.now_ms(), reused: false, bond: Bond::None };
+        let attached = Attached { connection, opened_ms: cx.now_ms(), reused: false, pinning: Pinning::None };
         self.conclude(cx, id, Step::Done(attached));
     }
 

@@ -1,17 +1,17 @@
-//! Connections to origins: finding, dialling, reuse, binding to a client.
+//! Connections to origins: finding, dialling, reuse, pinning to a client.
 //!
 //! # Theory of operation
 //!
 //! A transaction requests a connection ([`Upstreams::find`]). It gets one at once if there is one: the connection that is
-//! bound to its client (`binding`), or an idle one of the pool (`reuse`). Otherwise a [`Connect`] begins, which resolves the
+//! pinned to its client (`pin`), or an idle one of the pool (`reuse`). Otherwise a [`Connect`] begins, which resolves the
 //! name (`resolution`), judges each address, and dials them one after the other (`connecting`); the transaction gets its
-//! result as an effect. A connection that has carried a response goes back to the pool, is bound to its client, or is closed.
+//! result as an effect. A connection that has carried a response goes back to the pool, is pinned to its client, or is closed.
 
-pub(in crate::engine) mod binding;
-pub(in crate::engine) mod bond;
 pub(in crate::engine) mod connect;
 pub(in crate::engine) mod connecting;
 mod names;
+pub(in crate::engine) mod pin;
+pub(in crate::engine) mod pinning;
 pub(in crate::engine) mod pool;
 pub(in crate::engine) mod resolution;
 pub(in crate::engine) mod reuse;
@@ -30,10 +30,10 @@ use crate::engine::transaction::request::Method;
 use crate::guard::told::Asker;
 use crate::http::target::{Authority, Host};
 use crate::resolver::{LookUpId, Resolver};
-use bond::{Bond, Pinned};
 pub(in crate::engine) use connect::{Attached, Found, Request};
 use connect::{Connect, Need, Timings};
 use names::Names;
+use pinning::{Pinned, Pinning};
 use pool::UpstreamPool;
 use route::Hop;
 use slab::Slab;
@@ -71,7 +71,7 @@ impl Upstreams {
         if request.info.method != Method::Connect && self.pool.is_pinned(request.client, hop) {
             return self.take_pinned(cx, request);
         }
-        if request.binding_lost {
+        if request.pin_lost {
             return Found::Refused(Refusal::OriginClosed, Timings::default());
         }
         let Some(grant) = request.info.grant else {
@@ -98,13 +98,13 @@ impl Upstreams {
             Some(_) | None => cx.now_ms(),
         };
         cx.connections.set_upstream(connection, UpstreamState::Busy(transaction));
-        Attached { connection, opened_ms, reused: true, bond: Bond::None }
+        Attached { connection, opened_ms, reused: true, pinning: Pinning::None }
     }
 
-    /// Takes the connection that is bound to the client and leads to the transaction's next hop.
+    /// Takes the connection that is pinned to the client and leads to the transaction's next hop.
     fn take_pinned(&mut self, cx: &mut Context, request: &Request<'_>) -> Found {
-        let Some(Pinned { upstream, bond, opened_ms, .. }) = self.pool.unpin(request.client) else {
-            return Found::BindingRefused;
+        let Some(Pinned { upstream, pinning, opened_ms, .. }) = self.pool.unpin(request.client) else {
+            return Found::PinRefused;
         };
         let judged = cx.connections.get(upstream).zip(request.info.grant).map(|(peer, grant)| {
             let (ip, port) = (peer.address.ip, peer.address.port());
@@ -115,12 +115,12 @@ impl Upstreams {
                     && cx.settings.admit_destination(ip, asked, cx.now).is_ok())
         });
         if judged == Some(true) {
-            let attached = Attached { connection: upstream, opened_ms, reused: true, bond };
+            let attached = Attached { connection: upstream, opened_ms, reused: true, pinning };
             return Found::Connection(attached, Timings::default());
         }
         // The rules have changed. The client is closed with its connection.
         self.close(cx, upstream);
-        Found::BindingRefused
+        Found::PinRefused
     }
 
     /// Records the HTTP version of an origin, from a response head.
@@ -150,7 +150,7 @@ impl Upstreams {
                 if let Some(pinned) = self.pool.unpin(client) {
                     let Hop { authority, configured } = self.pool.hop(group);
                     let authority = Box::new(*authority);
-                    cx.send(Effect::BindingEnded { client, authority, configured, rooted: pinned.rooted });
+                    cx.send(Effect::PinEnded { client, authority, configured, rooted: pinned.rooted });
                 }
             }
             UpstreamState::Connecting(_)

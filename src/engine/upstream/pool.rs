@@ -5,7 +5,7 @@
 
 use crate::engine::ids::{GroupId, IdleId, PeerId};
 use crate::engine::keyed::Keyed;
-use crate::engine::upstream::bond::Pinned;
+use crate::engine::upstream::pinning::Pinned;
 use crate::engine::upstream::route::Hop;
 use crate::http::target::Authority;
 use crate::resolver::Addresses;

@@ -4,7 +4,7 @@ use crate::engine::ids::{GroupId, PeerId};
 
 /// Whether an upstream connection belongs to one client, by the messages on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) enum Bond {
+pub(in crate::engine) enum Pinning {
     /// Belongs to no client: any transaction may use it.
     None,
     /// The origin has offered authentication of the connection, and the client may accept.
@@ -13,17 +13,17 @@ pub(in crate::engine) enum Bond {
     Authenticated,
 }
 
-impl Bond {
+impl Pinning {
     /// Whether the connection belongs to one client alone.
-    pub fn binds(self) -> bool {
-        self != Bond::None
+    pub fn pins(self) -> bool {
+        self != Pinning::None
     }
 
-    /// The bond after a request with or without authentication, and a response with or without an offer.
-    pub fn after(self, authenticates: bool, offers: bool) -> Bond {
+    /// The pinning after a request with or without authentication, and a response with or without an offer.
+    pub fn after(self, authenticates: bool, offers: bool) -> Pinning {
         match (authenticates, offers) {
-            (true, _) => Bond::Authenticated,
-            (false, true) => self.max(Bond::Offered),
+            (true, _) => Pinning::Authenticated,
+            (false, true) => self.max(Pinning::Offered),
             (false, false) => self,
         }
     }
@@ -36,6 +36,6 @@ pub(in crate::engine) struct Pinned {
     pub group: GroupId,
     /// The name had a trailing dot in the request: that makes no other group, but may be another host.
     pub rooted: bool,
-    pub bond: Bond,
+    pub pinning: Pinning,
     pub opened_ms: u64,
 }
