@@ -288,7 +288,7 @@ impl Machines {
             policy: &transaction.policy,
             fresh: transaction.needs_fresh(),
             repeatable: transaction.can_be_repeated(),
-            pin_lost: transaction.carrier.pin_lost,
+            pin_lost: transaction.upstream_use.pin_lost,
         };
         match services.upstreams.find(cx, &request) {
             Found::Connection(attached, timings) => {
@@ -301,7 +301,7 @@ impl Machines {
                 transactions.refuse(cx, services, id, refusal);
             }
             Found::PinRefused => {
-                (transaction.closes, transaction.carrier.pin_lost) = (true, true);
+                (transaction.closes, transaction.upstream_use.pin_lost) = (true, true);
                 transactions.refuse(cx, services, id, Refusal::OriginClosed);
             }
         }

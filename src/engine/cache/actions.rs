@@ -214,7 +214,7 @@ impl Transactions {
         ) else {
             return;
         };
-        transaction.carrier.reusable = forwarding::origin_keeps_alive(head.version, head.fields);
+        transaction.upstream_use.reusable = forwarding::origin_keeps_alive(head.version, head.fields);
         let outcome = outcome(&pending, cx.now);
         let beginning = Beginning {
             pending: Arc::clone(&pending),
@@ -316,8 +316,8 @@ impl Transaction {
         Some(Giver {
             upstream: self.upstream.take()?,
             withheld: std::mem::take(&mut self.down.withheld),
-            reusable: self.carrier.reusable,
-            opened_ms: self.carrier.opened_ms,
+            reusable: self.upstream_use.reusable,
+            opened_ms: self.upstream_use.opened_ms,
             response: &mut self.response,
             head_bytes,
         })
@@ -332,7 +332,7 @@ impl Transaction {
                 .is_some_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
         self.response.release(&mut cx.pool);
         match self.upstream.take() {
-            Some(upstream) if reusable => upstreams.set_idle(cx, upstream, self.carrier.opened_ms),
+            Some(upstream) if reusable => upstreams.set_idle(cx, upstream, self.upstream_use.opened_ms),
             Some(upstream) => upstreams.close(cx, upstream),
             None => {}
         }

@@ -221,14 +221,14 @@ impl Transactions {
         }
         let fill = fills.slab.remove(id.index as usize);
         let (hash, lock, upstream) = (fill.pending.hash(), fill.lock, fill.upstream);
-        transaction.carrier.opened_ms = fill.opened_ms;
+        transaction.upstream_use.opened_ms = fill.opened_ms;
         if let (Some((rest, withheld, reusable)), Some(reader)) =
             (fill.into_rest(), transaction.caching.hand_over())
         {
             transaction.down.resume(rest, reader.into_frame());
             transaction.down.withheld = withheld;
             transaction.upstream = upstream;
-            transaction.carrier.reusable = reusable;
+            transaction.upstream_use.reusable = reusable;
             transaction.stage = Stage::Relaying;
         }
         if let Some(upstream) = upstream {

@@ -279,7 +279,7 @@ impl Transactions {
             peer_address: peer.map(|peer| peer.address.ip),
             gateway,
             routing: &mut transaction.routing,
-            pin_lost: transaction.carrier.pin_lost,
+            pin_lost: transaction.upstream_use.pin_lost,
             guarded: &mut transaction.guarded,
             pages: part::pages::lend(cx.callbacks.pages.as_ref()).filter(|_| !is_refresh),
             behind: &[],
@@ -483,7 +483,7 @@ impl Transactions {
             return;
         }
         let pinned = transaction.upstream.is_some()
-            && transaction.carrier.pinning.after(transaction.info.authenticates, false).pins();
+            && transaction.upstream_use.pinning.after(transaction.info.authenticates, false).pins();
         transaction.closes |= pinned || !refusal.keeps_connection();
         self.detach(cx, services, id);
         self.decide_close(cx, id);
@@ -632,6 +632,6 @@ impl Transactions {
         let is_open = hop.configured && !asked.configured;
         let leads = is_open || (asked == hop && asked.authority.is_rooted() == rooted);
         transaction.closes = true;
-        transaction.carrier.pin_lost |= waits && leads;
+        transaction.upstream_use.pin_lost |= waits && leads;
     }
 }

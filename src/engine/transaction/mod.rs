@@ -55,7 +55,7 @@ use crate::policy::Policy;
 use crate::time::Now;
 use dressing::{Dressing, GuardedAnswer};
 use log_record::LogRecord;
-use parts::{Carrier, Incoming, Rates, Repeat, Since};
+use parts::{Incoming, Rates, Repeat, Since, UpstreamUse};
 use request::{Method, RequestInfo};
 use slab::Slab;
 use std::sync::Arc;
@@ -122,7 +122,7 @@ pub(in crate::engine) struct Transaction {
     /// The client takes the close for the end of the response, so a truncation must be a reset.
     pub ends_at_close: bool,
     /// The state of the upstream connection.
-    pub carrier: Carrier,
+    pub upstream_use: UpstreamUse,
     /// Whether the request can be sent once more.
     pub repeat: Repeat,
     /// The routing, if the request is for the gateway.
@@ -161,7 +161,7 @@ impl Transaction {
             since: Since::default(),
             rates: Rates::default(),
             incoming: Incoming::new(),
-            carrier: Carrier::default(),
+            upstream_use: UpstreamUse::default(),
             repeat: Repeat::default(),
             caching: Caching::default(),
             guarded: GuardedAnswer::default(),
@@ -192,7 +192,7 @@ impl Transaction {
             since,
             rates,
             incoming,
-            carrier,
+            upstream_use,
             repeat,
             caching,
             guarded: _,
@@ -200,7 +200,7 @@ impl Transaction {
         debug_assert!(input.is_empty() && response.is_empty() && !up.wants_send() && !down.wants_send());
         (*own_serial, *own_client, *upstream, *stage) = (serial, client, None, Stage::Begun);
         info.reset(head_bytes);
-        (*rates, *carrier, *repeat) = (Rates::default(), Carrier::default(), Repeat::default());
+        (*rates, *upstream_use, *repeat) = (Rates::default(), UpstreamUse::default(), Repeat::default());
         request_head.clear();
         incoming.clear();
         up.reset(Purpose::Upload);
@@ -390,7 +390,7 @@ impl Transaction {
         let may_go_again = reused || self.has_more_upstreams();
         self.repeat.keeps_body = may_go_again && repeatable && !self.up.is_received();
         self.repeat.looks_first = reused && !repeatable;
-        (self.carrier.pinning, self.carrier.opened_ms) = (pinning, opened_ms);
+        (self.upstream_use.pinning, self.upstream_use.opened_ms) = (pinning, opened_ms);
         cx.connections.set_upstream(connection, UpstreamState::Busy(id));
         self.record.upstream = cx.connections.address(connection);
         self.record.origin_reused = reused;

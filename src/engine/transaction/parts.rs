@@ -42,7 +42,7 @@ impl Incoming {
 
 /// The state of the upstream connection of a transaction.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Carrier {
+pub(in crate::engine) struct UpstreamUse {
     /// Whether the connection can carry another transaction.
     pub reusable: bool,
     /// Whether the connection belongs to one client.
@@ -54,9 +54,9 @@ pub(in crate::engine) struct Carrier {
     pub opened_ms: u64,
 }
 
-impl Default for Carrier {
-    fn default() -> Carrier {
-        Carrier { reusable: false, pinning: Pinning::None, pin_lost: false, opened_ms: 0 }
+impl Default for UpstreamUse {
+    fn default() -> UpstreamUse {
+        UpstreamUse { reusable: false, pinning: Pinning::None, pin_lost: false, opened_ms: 0 }
     }
 }
 

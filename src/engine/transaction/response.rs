@@ -62,7 +62,7 @@ impl Ends {
         aged: impl Fn() -> bool,
     ) -> Ends {
         let info = &transaction.info;
-        let pinning = transaction.carrier.pinning.after(info.authenticates, offers);
+        let pinning = transaction.upstream_use.pinning.after(info.authenticates, offers);
         let at_close = transaction.client_body(body) == Body::UntilClose;
         let received = transaction.up.is_received();
         // An origin that closes will not read the rest of the request, so the client's next request cannot be found.
@@ -154,13 +154,13 @@ impl Transactions {
                 self.advance_response(cx, services, id);
             }
             Stage::Relaying if transaction.down.is_received() => {
-                transaction.carrier.reusable = false;
+                transaction.upstream_use.reusable = false;
                 self.try_settle(cx, services, id);
             }
             Stage::Relaying => {
                 excess.clear();
                 let received = transaction.down.handle_received(&mut cx.pool, count, excess);
-                transaction.carrier.reusable &= excess.is_empty();
+                transaction.upstream_use.reusable &= excess.is_empty();
                 if let Err(fault) = received {
                     transaction.fail_download(cx, fault);
                 }
@@ -259,7 +259,7 @@ impl Transactions {
         let adopted = down.adopt(pool, response, head_bytes, front, excess);
         let client = transaction.client;
         match adopted {
-            Ok(true) => transaction.carrier.reusable &= excess.is_empty(),
+            Ok(true) => transaction.upstream_use.reusable &= excess.is_empty(),
             Ok(false) => transaction.response.consume(pool, head_bytes),
             Err(fault) => {
                 transaction.fail_download(cx, fault);
@@ -282,7 +282,7 @@ impl Transactions {
         }
         while !transaction.response.is_empty() {
             if transaction.down.is_received() {
-                transaction.carrier.reusable = false;
+                transaction.upstream_use.reusable = false;
                 transaction.response.release(&mut cx.pool);
                 break;
             }
@@ -311,7 +311,7 @@ impl Transactions {
         refusal: Refusal,
     ) {
         let Some(transaction) = self.get_mut(id) else { return };
-        transaction.carrier.reusable = false;
+        transaction.upstream_use.reusable = false;
         match transaction.stage {
             Stage::Awaiting => {
                 if !transaction.response.is_empty() {
@@ -356,7 +356,7 @@ impl Transactions {
     /// (RFC 9110 section 9.2.2). Never if the connection was authenticated: another one is not (rule 44).
     fn retry(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> bool {
         let Some(transaction) = self.get_mut(id) else { return false };
-        let only_here = transaction.carrier.pinning == Pinning::Authenticated;
+        let only_here = transaction.upstream_use.pinning == Pinning::Authenticated;
         let first = transaction.record.origin_reused && !transaction.repeat.done;
         if !first || transaction.incoming.informational > 0 || only_here {
             return false;
@@ -366,7 +366,7 @@ impl Transactions {
             return false;
         }
         transaction.repeat.done = true;
-        transaction.carrier.pinning = Pinning::None;
+        transaction.upstream_use.pinning = Pinning::None;
         transaction.incoming.scanner = Scanner::default();
         transaction.record.origin_reused = false;
         cx.metrics.retries += 1;
@@ -398,7 +398,7 @@ impl Transaction {
             BodyFault::Framing(fault) => cx.metrics.count_fault(fault),
             BodyFault::Filter(_) => {}
         }
-        self.carrier.reusable = false;
+        self.upstream_use.reusable = false;
         self.down.truncate();
     }
 
@@ -444,11 +444,11 @@ impl Transaction {
         let offers = session_auth::offers_connection(head.fields);
         if !interim {
             let keeps = forwarding::origin_keeps_alive(head.version, head.fields) && body != Body::UntilClose;
-            let aged = || settings.lifetime_left_ms(self.carrier.opened_ms, now_ms) == 0;
+            let aged = || settings.lifetime_left_ms(self.upstream_use.opened_ms, now_ms) == 0;
             let ends = Ends::of(self, body, (keeps, offers), aged);
-            self.carrier.pinning = ends.pinning;
+            self.upstream_use.pinning = ends.pinning;
             self.ends_at_close = ends.at_close;
-            self.carrier.reusable = ends.upstream_reusable;
+            self.upstream_use.reusable = ends.upstream_reusable;
             self.closes |= draining || ends.closes;
         } else {
             self.incoming.informational += 1;

@@ -177,7 +177,7 @@ impl Transactions {
         cx.metrics.gateway_retries += 1;
         self.detach(cx, services, id);
         let Some(transaction) = self.get_mut(id) else { return false };
-        transaction.carrier.pinning = Pinning::None;
+        transaction.upstream_use.pinning = Pinning::None;
         transaction.incoming.scanner = Scanner::default();
         transaction.record.origin_reused = false;
         transaction.info.route = Route::Configured(next);
@@ -218,7 +218,7 @@ impl Transaction {
         let may = may
             && failed != Failed::Timeout
             && self.incoming.informational == 0
-            && self.carrier.pinning != Pinning::Authenticated;
+            && self.upstream_use.pinning != Pinning::Authenticated;
         let may = may && self.has_more_upstreams();
         let gateway = self.settings.gateway.as_ref()?;
         let routing = self.routing.as_mut()?;

@@ -3,7 +3,7 @@
 
 use super::log_record::{Text, Verdict};
 use super::machine::{Services, Transactions};
-use super::parts::Carrier;
+use super::parts::UpstreamUse;
 use super::refusal::Refusal;
 use super::{Stage, Transaction};
 use crate::engine::cache::collapse::CollapseOutcome;
@@ -38,7 +38,7 @@ impl Transactions {
         }
         if !transaction.up.is_complete() {
             // A complete response to an incomplete request: the origin may continue to read as long as its connection stays.
-            let goes_on = transaction.upstream.is_some() && transaction.carrier.reusable;
+            let goes_on = transaction.upstream.is_some() && transaction.upstream_use.reusable;
             if goes_on || (transaction.stage == Stage::Replying && !transaction.closes) {
                 return;
             }
@@ -67,11 +67,11 @@ impl Transactions {
         transaction.up.release(&mut cx.pool);
         transaction.down.release(&mut cx.pool);
         transaction.response.release(&mut cx.pool);
-        let Transaction { client, upstream, carrier, .. } = *transaction;
-        let Carrier { opened_ms, pinning, .. } = carrier;
+        let Transaction { client, upstream, upstream_use, .. } = *transaction;
+        let UpstreamUse { opened_ms, pinning, .. } = upstream_use;
         let pins = pinning.pins();
         let aged = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms()) == 0;
-        let reusable = transaction.carrier.reusable && !cx.is_draining() && !(pins && aged);
+        let reusable = transaction.upstream_use.reusable && !cx.is_draining() && !(pins && aged);
         // Pinned connections end together.
         transaction.closes |= pins && !(reusable && upstream.is_some());
         let upstreams = &mut services.upstreams;

@@ -162,7 +162,7 @@ impl Transaction {
 
     /// Ends the upload: the origin has stopped reading.
     pub(super) fn abandon_upload(&mut self, cx: &mut Context) {
-        self.carrier.reusable = false;
+        self.upstream_use.reusable = false;
         if !self.up.is_complete() {
             self.closes |= !self.up.is_received();
             self.up.abandon(&mut cx.pool);
