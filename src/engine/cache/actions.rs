@@ -8,7 +8,7 @@ use crate::cache::rfc::storable::Storing;
 use crate::cache::store::stored::Stored;
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::decision::{Completed, Confirmed, Fate, ResponseDecision, Verdict};
-use crate::engine::cache::fill::{Beginning, Giver};
+use crate::engine::cache::fill::{Beginning, FillSource};
 use crate::engine::cache::hit_response::After;
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::cache::selecting::AsForwarded;
@@ -226,8 +226,8 @@ impl Transactions {
             beside: Some(beside),
         };
         let fills = &mut services.fills;
-        let Some(giver) = transaction.give(head_bytes) else { return };
-        let fill = fills.begin_fill(cx, giver, beginning);
+        let Some(source) = transaction.take_fill_source(head_bytes) else { return };
+        let fill = fills.begin_fill(cx, source, beginning);
         fills.hand_lock_over(cx, &mut transaction.caching, fill, outcome);
         fills.conclude_by_fill(cx, id, &mut transaction.caching, fill, outcome);
         let how = After {
@@ -282,8 +282,8 @@ impl Transactions {
         let beginning =
             Beginning { pending, epoch, body, stream, unread: background, keeps_part, beside: None };
         let fills = &mut services.fills;
-        let Some(giver) = transaction.give(head_bytes) else { return };
-        let fill = fills.begin_fill(cx, giver, beginning);
+        let Some(source) = transaction.take_fill_source(head_bytes) else { return };
+        let fill = fills.begin_fill(cx, source, beginning);
         // Not earlier: if storing fails, the waiting requests are released when the transaction ends.
         let caching = &mut transaction.caching;
         if is_part {
@@ -312,8 +312,8 @@ impl Transactions {
 
 impl Transaction {
     /// The parts that the transaction gives to a fill: its upstream connection, and the received bytes of the body.
-    fn give(&mut self, head_bytes: usize) -> Option<Giver<'_>> {
-        Some(Giver {
+    fn take_fill_source(&mut self, head_bytes: usize) -> Option<FillSource<'_>> {
+        Some(FillSource {
             upstream: self.upstream.take()?,
             withheld: std::mem::take(&mut self.down.withheld),
             reusable: self.upstream_use.reusable,

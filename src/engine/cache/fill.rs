@@ -265,7 +265,7 @@ pub(in crate::engine) struct Beginning {
 }
 
 /// The parts of a transaction that its fill takes over.
-pub(in crate::engine) struct Giver<'a> {
+pub(in crate::engine) struct FillSource<'a> {
     pub upstream: PeerId,
     pub withheld: Withheld,
     pub reusable: bool,

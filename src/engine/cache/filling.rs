@@ -7,7 +7,7 @@ use crate::cache::store::stored::Head;
 use crate::engine::Event;
 use crate::engine::body::intake::Intake;
 use crate::engine::cache::Fills;
-use crate::engine::cache::fill::{Beginning, Coordination, Fill, FillReader, Giver};
+use crate::engine::cache::fill::{Beginning, Coordination, Fill, FillReader, FillSource};
 use crate::engine::cache::hold::Hold;
 use crate::engine::connections::UpstreamState;
 use crate::engine::context::Context;
@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 impl Fills {
     /// Takes the upstream connection and the received bytes of a transaction whose response will be stored.
-    pub fn begin_fill(&mut self, cx: &mut Context, giver: Giver<'_>, beginning: Beginning) -> FillId {
+    pub fn begin_fill(&mut self, cx: &mut Context, source: FillSource<'_>, beginning: Beginning) -> FillId {
         let serial = self.next_serial();
-        let Giver { upstream, withheld, reusable, opened_ms, response, head_bytes } = giver;
+        let FillSource { upstream, withheld, reusable, opened_ms, response, head_bytes } = source;
         let length = match beginning.body {
             Body::None => Some(0),
             Body::Length(length) => Some(length),
