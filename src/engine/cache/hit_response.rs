@@ -17,11 +17,11 @@ use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::{FillId, TransactionId};
 use crate::engine::settings::Settings;
-use crate::engine::transaction::dressing::write_quota;
 use crate::engine::transaction::log_record::{CacheUse, Text, Verdict};
 use crate::engine::transaction::machine::{Services, Transactions};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::Method;
+use crate::engine::transaction::response_fields::write_quota;
 use crate::engine::transaction::{Stage, Transaction};
 use crate::guard::headers::Author;
 use crate::http::block::{FieldBlock, FieldLines};
@@ -380,12 +380,12 @@ fn write_head(
     forwarding::write_persistence(out, info.version, !transaction.closes);
     edits.write_added(out);
     write_quota(info.quota, out);
-    dress(out, begin, transaction);
+    write_response_fields(out, begin, transaction);
     out.extend_from_slice(b"\r\n");
 }
 
 /// Writes the further fields of a gateway's responses, behind the fields from `begin` on.
-fn dress(out: &mut Vec<u8>, begin: usize, transaction: &Transaction) {
+fn write_response_fields(out: &mut Vec<u8>, begin: usize, transaction: &Transaction) {
     let fields = FieldBlock::new(&out[begin..]).lines();
     let Some(additions) = transaction.additions(Author::Server, fields) else { return };
     if !additions.removes_nothing() {

@@ -1,7 +1,7 @@
 //! Answers that need no origin and are no refusals.
 
 use crate::engine::settings::Settings;
-use crate::engine::transaction::dressing::Dressing;
+use crate::engine::transaction::response_fields::ResponseFields;
 use crate::guard::headers::Author;
 use crate::http::block::{FieldBlock, FieldLines as _};
 use crate::http::fields;
@@ -63,7 +63,7 @@ impl Answer {
         written: &[u8],
         date: &str,
         (version, keep_alive, head_only): (Version, bool, bool),
-        dressing: Option<(&Dressing, &Settings)>,
+        response_fields: Option<(&ResponseFields, &Settings)>,
     ) {
         let (fields, content): (&[u8], &[u8]) = match self {
             Answer::Trace => (b"Content-Type: message/http\r\n", written),
@@ -96,12 +96,12 @@ impl Answer {
         }
         // The guard's own responses contain the fields for other origins already.
         let is_complete = matches!(self, Answer::Guard { .. });
-        if let Some((dressing, settings)) = dressing {
+        if let Some((response_fields, settings)) = response_fields {
             let has = FieldBlock::new(fields).lines();
-            let additions = dressing.additions(settings, Author::Own, has);
+            let additions = response_fields.additions(settings, Author::Own, has);
             let additions = if is_complete { additions.without_cors() } else { additions };
             additions.write_added(out);
-            out.extend_from_slice(dressing.cookie());
+            out.extend_from_slice(response_fields.cookie());
         }
         // These have no content (RFC 9110 sections 15.3.5 and 15.4.5).
         let has_content = !matches!(status, 204 | 304);

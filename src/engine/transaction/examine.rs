@@ -13,11 +13,11 @@ use crate::engine::ids::PeerId;
 use crate::engine::pages::OwnPages;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::answer::Answer;
-use crate::engine::transaction::dressing::GuardedAnswer;
 use crate::engine::transaction::edits::{GatewayEdits, OwnConditions, never_in_trailers};
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::{Method, Phase, RequestInfo};
+use crate::engine::transaction::response_fields::GuardedAnswer;
 use crate::engine::upstream::pool::UpstreamPool;
 use crate::engine::upstream::routing::Routing;
 use crate::gateway::directives::HostField;
@@ -211,7 +211,7 @@ impl Examiner<'_> {
         self.note_head(head, record);
         self.note_target(head, target, record);
         self.find_client(head, record);
-        self.dress(head.fields);
+        self.prepare_fields(head.fields);
         if self.admits() { Ok(()) } else { Err(STRANGER) }
     }
 
@@ -242,7 +242,7 @@ impl Examiner<'_> {
         self.admit_guarded(head, target, record, out)?;
         self.find_authority(head, target, info, record, out)?;
         if info.is_page {
-            self.dress_page(head.fields);
+            self.prepare_page_fields(head.fields);
         }
         if let Some(gateway) = self.gateway {
             self.find_route(gateway, target, &info.authority, out)?;

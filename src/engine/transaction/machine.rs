@@ -4,13 +4,13 @@
 //! `cache`, and its end in `settle`.
 
 use super::answer::Answer;
-use super::dressing::{Dressing, GuardedAnswer};
 use super::examine::{Decision, Examiner, Unverified};
 use super::log_record::{LogRecord, Text, Verdict};
 use super::page::{RefusalTexts, write_refusal};
 use super::refusal::Refusal;
 use super::request::Method;
 use super::request::Phase;
+use super::response_fields::{GuardedAnswer, ResponseFields};
 use super::store_wait::{Awaited, StoreWaits};
 use super::throttle_wait::ThrottleWaits;
 use super::verification::Verifications;
@@ -440,9 +440,12 @@ impl Transactions {
         let info = &transaction.info;
         let form = (info.version, !transaction.closes, info.method == Method::Head);
         let (date, out) = cx.date_and_scratch();
-        let dressing =
-            transaction.guarded.dressing.as_ref().map(|dressing| (dressing, &*transaction.settings));
-        answer.write(out, &content, date, form, dressing);
+        let response_fields = transaction
+            .guarded
+            .response_fields
+            .as_ref()
+            .map(|response_fields| (response_fields, &*transaction.settings));
+        answer.write(out, &content, date, form, response_fields);
         self.reply(cx, id);
     }
 
@@ -493,8 +496,8 @@ impl Transactions {
         let listener = listener.and_then(|listener| transaction.settings.listener(listener));
         let is_for_gateway = listener.is_some_and(|listener| listener.gateway);
         // For heads that are no request, too.
-        if transaction.guarded.dressing.is_none() && is_for_gateway {
-            transaction.guarded.dressing = Some(Dressing::default());
+        if transaction.guarded.response_fields.is_none() && is_for_gateway {
+            transaction.guarded.response_fields = Some(ResponseFields::default());
         }
         transaction.note_reader(&cx.pool);
         let (date, out) = cx.date_and_scratch();

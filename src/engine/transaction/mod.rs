@@ -12,7 +12,6 @@
 pub(in crate::engine) mod answer;
 pub(in crate::engine) mod calling;
 pub(in crate::engine) mod collecting;
-pub(in crate::engine) mod dressing;
 pub(in crate::engine) mod edits;
 pub(in crate::engine) mod examine;
 pub(in crate::engine) mod guarding;
@@ -27,6 +26,7 @@ pub(in crate::engine) mod refusal;
 pub(in crate::engine) mod reports;
 pub(in crate::engine) mod request;
 pub(in crate::engine) mod response;
+pub(in crate::engine) mod response_fields;
 mod routing;
 pub(in crate::engine) mod settle;
 pub(in crate::engine) mod store_wait;
@@ -53,10 +53,10 @@ use crate::http::reply::accepts_html;
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::policy::Policy;
 use crate::time::Now;
-use dressing::{Dressing, GuardedAnswer};
 use log_record::LogRecord;
 use parts::{Incoming, Rates, Repeat, Since, UpstreamUse};
 use request::{Method, RequestInfo};
+use response_fields::{GuardedAnswer, ResponseFields};
 use slab::Slab;
 use std::sync::Arc;
 
@@ -216,7 +216,7 @@ impl Transaction {
         author: Author,
         fields: impl Iterator<Item = (&'n str, &'n [u8])>,
     ) -> Option<Additions<'a>> {
-        Some(self.guarded.dressing.as_ref()?.additions(&self.settings, author, fields))
+        Some(self.guarded.response_fields.as_ref()?.additions(&self.settings, author, fields))
     }
 
     /// Records which format the reader of a refusal accepts: before a response the head of the request is still in memory.
@@ -227,7 +227,7 @@ impl Transaction {
 
     /// The line Set-Cookie of weir's own.
     pub fn cookie(&self) -> &[u8] {
-        self.guarded.dressing.as_ref().map_or(b"", Dressing::cookie)
+        self.guarded.response_fields.as_ref().map_or(b"", ResponseFields::cookie)
     }
 
     /// Whether more of the request's body can be received; bytes received with the head go first.

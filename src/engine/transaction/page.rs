@@ -3,10 +3,10 @@
 
 use crate::engine::settings::Settings;
 use crate::engine::transaction::Transaction;
-use crate::engine::transaction::dressing::write_quota;
 use crate::engine::transaction::log_record::{Kind, Text};
 use crate::engine::transaction::refusal::{Refusal, SocketError, Wording};
 use crate::engine::transaction::request::Method;
+use crate::engine::transaction::response_fields::write_quota;
 use crate::engine::upstream::routing::Unrouted;
 use crate::guard::headers::Author;
 use crate::guard::verdict::{Cause, Denial};

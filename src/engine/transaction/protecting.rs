@@ -2,12 +2,12 @@
 
 use super::answer::Answer;
 use super::collecting::{Collected, collected, collected_beginning};
-use super::dressing::Dressing;
 use super::edits::{HOST, PROTO};
 use super::examine::{Decision, Examiner, Step};
 use super::log_record::LogRecord;
 use super::refusal::Refusal;
 use super::request::RequestInfo;
+use super::response_fields::ResponseFields;
 use crate::engine::pages::is_form;
 use crate::guard::csrf::{self, Forged, Key};
 use crate::guard::headers::report;
@@ -22,20 +22,20 @@ use crate::part::guard::Lent;
 
 impl Examiner<'_> {
     /// Records the facts for the further fields of the response. A forward proxy needs none: its responses are other servers'.
-    pub(super) fn dress(&mut self, fields: Fields<'_, '_>) {
+    pub(super) fn prepare_fields(&mut self, fields: Fields<'_, '_>) {
         if self.gateway.is_none() {
             return;
         }
         let secure = self.is_secure(fields);
         let circumstances = self.settings.security_headers().circumstances(secure, fields);
-        self.guarded.dressing = Some(Dressing { circumstances, cookie: None });
+        self.guarded.response_fields = Some(ResponseFields { circumstances, cookie: None });
     }
 
     /// Records the facts for the further fields of a page's response.
-    pub(super) fn dress_page(&mut self, fields: Fields<'_, '_>) {
+    pub(super) fn prepare_page_fields(&mut self, fields: Fields<'_, '_>) {
         let secure = self.pages.is_some_and(|pages| pages.is_secure()) || self.is_secure(fields);
         let circumstances = self.settings.security_headers().circumstances(secure, fields);
-        self.guarded.dressing = Some(Dressing { circumstances, cookie: None });
+        self.guarded.response_fields = Some(ResponseFields { circumstances, cookie: None });
     }
 
     /// The origin of this site's forms. `None` if a trusted proxy names a host that is none, or several.
@@ -45,7 +45,11 @@ impl Examiner<'_> {
         target: &Target<'_>,
         info: &RequestInfo,
     ) -> Option<WebOrigin> {
-        let secure = self.guarded.dressing.as_ref().is_some_and(|dressing| dressing.circumstances.secure);
+        let secure = self
+            .guarded
+            .response_fields
+            .as_ref()
+            .is_some_and(|response_fields| response_fields.circumstances.secure);
         let mut told = head.fields.all(HOST).filter(|_| self.is_peer_trusted());
         if let Some(host) = told.next() {
             return WebOrigin::of_host(secure, host).filter(|_| told.next().is_none());
@@ -68,12 +72,12 @@ impl Examiner<'_> {
     /// The response to a preflight, if the guard file has rules for other origins: an OPTIONS request with Origin and
     /// Access-Control-Request-Method (Fetch standard).
     pub(super) fn answer_preflight(&self, head: &RequestHead<'_, '_>, out: &mut Vec<u8>) -> Option<Step> {
-        let dressing = self.guarded.dressing.as_ref()?;
+        let response_fields = self.guarded.response_fields.as_ref()?;
         let cors = self.settings.security_headers().cors()?;
         let method = head.fields.get("access-control-request-method").filter(|_| head.method == "OPTIONS")?;
         head.fields.get("origin")?;
         let headers: Vec<&[u8]> = head.fields.all("access-control-request-headers").collect();
-        let preflight = cors.preflight(dressing.circumstances.admitted, method, &headers);
+        let preflight = cors.preflight(response_fields.circumstances.admitted, method, &headers);
         out.clear();
         out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
         out.extend_from_slice(&preflight.fields);
@@ -122,10 +126,10 @@ impl Examiner<'_> {
             session.ok().filter(|session| !token.is_some_and(|token| key.is_token(session, token)))
         {
             let token = key.token(session, guard.state().unique(self.now));
-            if let Some(dressing) = &mut self.guarded.dressing {
+            if let Some(response_fields) = &mut self.guarded.response_fields {
                 let mut line = Vec::new();
-                csrf::write_cookie(&mut line, &token, dressing.circumstances.secure);
-                dressing.cookie = Some(line.into());
+                csrf::write_cookie(&mut line, &token, response_fields.circumstances.secure);
+                response_fields.cookie = Some(line.into());
             }
         }
         Ok(self.behind_protection(guard, info))

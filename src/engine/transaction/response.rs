@@ -12,10 +12,10 @@ use crate::engine::context::Context;
 use crate::engine::effect::{Effect, Ending};
 use crate::engine::ids::{PeerId, TransactionId};
 use crate::engine::settings::INFORMATIONAL_MAX;
-use crate::engine::transaction::dressing::{Dressing, ResponseEdits};
 use crate::engine::transaction::log_record::Text;
 use crate::engine::transaction::machine::{Services, Transactions};
 use crate::engine::transaction::refusal::{Refusal, SocketError};
+use crate::engine::transaction::response_fields::{ResponseEdits, ResponseFields};
 use crate::engine::transaction::{Stage, Transaction};
 use crate::engine::upstream::pinning::Pinning;
 use crate::guard::behaviour::Watch;
@@ -496,17 +496,17 @@ impl Transaction {
         out: &mut Vec<u8>,
     ) {
         let is_final = head.status >= 200;
-        let dressing = self.guarded.dressing.as_ref().filter(|_| is_final);
-        let additions = dressing.map(|dressing| {
+        let response_fields = self.guarded.response_fields.as_ref().filter(|_| is_final);
+        let additions = response_fields.map(|response_fields| {
             let received = head.fields.iter().filter(|(name, _)| !edits.removes(name));
             let added = edits.added().map(|(name, value)| (name, value.as_bytes()));
-            dressing.additions(&self.settings, Author::Server, received.chain(added))
+            response_fields.additions(&self.settings, Author::Server, received.chain(added))
         });
         let own = ResponseEdits {
             edits,
             quota: self.info.quota.filter(|_| is_final),
             additions,
-            cookie: dressing.map_or(b"", Dressing::cookie),
+            cookie: response_fields.map_or(b"", ResponseFields::cookie),
         };
         let route = ResponseRoute {
             body: match body {

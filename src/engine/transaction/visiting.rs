@@ -102,10 +102,11 @@ impl Examiner<'_> {
                 Err(None) => return Err(wrong_answer(record)),
             }
         };
-        if let (Some(id), Some(dressing)) = (visit.session.new_id(), &mut self.guarded.dressing) {
+        if let (Some(id), Some(response_fields)) = (visit.session.new_id(), &mut self.guarded.response_fields)
+        {
             let mut line = Vec::new();
-            sessions::write_cookie(&mut line, id, dressing.circumstances.secure);
-            dressing.cookie = Some(line.into());
+            sessions::write_cookie(&mut line, id, response_fields.circumstances.secure);
+            response_fields.cookie = Some(line.into());
         }
         out.clear();
         let Some(fields_bytes) = write_answer(&answer, out) else { return Err(wrong_answer(record)) };

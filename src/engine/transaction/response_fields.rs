@@ -14,7 +14,7 @@ pub(in crate::engine) struct GuardedAnswer {
     /// The watch of the behaviour rules on the response.
     pub watch: Option<Box<Watch>>,
     /// The further fields of the response, for a gateway or a page.
-    pub dressing: Option<Dressing>,
+    pub response_fields: Option<ResponseFields>,
     /// The progress of the page that answers.
     pub visit: Option<Box<Visit>>,
     /// The request has caused the ban of its client itself, and is not cut because of it.
@@ -23,13 +23,13 @@ pub(in crate::engine) struct GuardedAnswer {
 
 /// The facts that decide about the further fields of one response.
 #[derive(Clone, Debug, Default)]
-pub(in crate::engine) struct Dressing {
+pub(in crate::engine) struct ResponseFields {
     pub circumstances: Circumstances,
     /// The value of Set-Cookie, if the response sets a cookie.
     pub cookie: Option<Box<[u8]>>,
 }
 
-impl Dressing {
+impl ResponseFields {
     /// The further fields of a response that has these fields.
     pub fn additions<'a, 'n>(
         &self,
