@@ -260,7 +260,7 @@ impl Bans {
     }
 
     /// Applies news of the store about bans. Returns the number of refused bans.
-    pub fn hear(&mut self, news: &StoreNews, now_unix_ms: u64) -> usize {
+    pub fn apply_news(&mut self, news: &StoreNews, now_unix_ms: u64) -> usize {
         match news {
             StoreNews::Banned { network, until_unix_ms, reason } => {
                 let (until_unix_ms, reason) = (*until_unix_ms, reason.clone());

@@ -270,7 +270,7 @@ fn fault_13_1_a_banned_network_is_enforced_in_every_process() {
     let network = net("203.0.113.0/24");
     here.insert(network, ban(Some(NOW + DAY), BanOrigin::Control), NOW).unwrap();
     let news = StoreNews::Banned { network, until_unix_ms: Some(NOW + DAY), reason: "abuse".into() };
-    assert_eq!(there.hear(&news, NOW), 0);
+    assert_eq!(there.apply_news(&news, NOW), 0);
     for bans in [&here, &there] {
         assert_eq!(found(bans, "203.0.113.200", NOW).as_deref(), Some("203.0.113.0/24"));
     }
@@ -278,7 +278,7 @@ fn fault_13_1_a_banned_network_is_enforced_in_every_process() {
     let mut late = Bans::new(10, 3);
     let all =
         StoreNews::AllBans(vec![(network, Some(NOW + DAY), "abuse".into()), (net("::1"), None, "".into())]);
-    assert_eq!(late.hear(&all, NOW), 1, "loopback is refused from all processes");
+    assert_eq!(late.apply_news(&all, NOW), 1, "loopback is refused from all processes");
     let (_, ban) = late.find("203.0.113.1".parse().unwrap(), NOW).unwrap();
     assert_eq!((&*ban.reason, ban.origin), ("abuse", BanOrigin::Store));
 }
@@ -287,14 +287,14 @@ fn fault_13_1_a_banned_network_is_enforced_in_every_process() {
 fn fault_13_2_an_unban_ends_the_ban_in_every_process_at_once() {
     let mut bans = Bans::new(10, 1);
     let network = net("203.0.113.9");
-    bans.hear(&StoreNews::Banned { network, until_unix_ms: None, reason: "".into() }, NOW);
+    bans.apply_news(&StoreNews::Banned { network, until_unix_ms: None, reason: "".into() }, NOW);
     control(&mut bans, "203.0.113.8", None).unwrap();
-    bans.hear(&StoreNews::Unbanned(network), NOW);
+    bans.apply_news(&StoreNews::Unbanned(network), NOW);
     assert_eq!(found(&bans, "203.0.113.9", NOW), None);
     // A missed message: the next list of all bans says it, and leaves alone what the store never had.
-    bans.hear(&StoreNews::Banned { network, until_unix_ms: None, reason: "".into() }, NOW);
-    bans.hear(&StoreNews::Reached, NOW);
-    bans.hear(&StoreNews::AllBans(Vec::new()), NOW);
+    bans.apply_news(&StoreNews::Banned { network, until_unix_ms: None, reason: "".into() }, NOW);
+    bans.apply_news(&StoreNews::Reached, NOW);
+    bans.apply_news(&StoreNews::AllBans(Vec::new()), NOW);
     assert_eq!(found(&bans, "203.0.113.9", NOW), None);
     assert!(found(&bans, "203.0.113.8", NOW).is_some());
 }

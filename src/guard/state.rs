@@ -249,22 +249,22 @@ impl State {
             // The loops have the counters.
             StoreNews::Unblocked(_) | StoreNews::Warning(_) => {}
             StoreNews::Vanished(networks) => {
-                self.hear(news, now);
+                self.apply_news(news, now);
                 for network in networks {
                     let told = Told { client: *network, ..Told::of(Happened::Unbanned, network.addr()) };
                     self.tell(now, Told { reason: "no longer in the store", ..told });
                 }
             }
             StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {
-                self.hear(news, now);
+                self.apply_news(news, now);
                 (self.sink)(Change::Bans);
             }
         }
     }
 
-    fn hear(&self, news: &StoreNews, now: Now) {
+    fn apply_news(&self, news: &StoreNews, now: Now) {
         let mut table = self.write_bans();
-        table.hear(news, now.unix_ms());
+        table.apply_news(news, now.unix_ms());
         self.note_bans(&mut table, now.unix_ms());
     }
 

@@ -1,6 +1,6 @@
 //! The thread of a store: takes work from the queue and hands it to the client in batches.
 
-use super::desk::{Desk, Question};
+use super::store_state::{Question, StoreState};
 use crate::guard::store::{StoreFailure, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) struct ValueQuestion {
 pub(super) enum Work {
     Ask(Vec<Question>),
     Value(ValueQuestion),
-    /// The desk has orders.
+    /// There are orders.
     Order,
 }
 
@@ -48,11 +48,11 @@ impl Work {
     }
 
     /// Answers questions without the store.
-    pub fn fail(self, desk: &Desk, failure: StoreFailure) {
+    pub fn fail(self, state: &StoreState, failure: StoreFailure) {
         match self {
             Work::Ask(questions) => {
-                desk.release(questions.len());
-                desk.fail(&questions, failure);
+                state.release(questions.len());
+                state.fail(&questions, failure);
             }
             Work::Value(question) => (question.done)(ValueAnswer::Failed(failure)),
             Work::Order => {}
@@ -75,21 +75,26 @@ pub(super) trait Backend {
 }
 
 /// Works until the client is dropped.
-pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc<Desk>, deadline: Duration) {
+pub(super) fn run(
+    backend: &mut impl Backend,
+    queue: &Receiver<Work>,
+    state: &Arc<StoreState>,
+    deadline: Duration,
+) {
     backend.look_after_connections();
-    desk.announce();
+    state.announce();
     let mut orders_again_at = Instant::now();
     let mut batch = Vec::with_capacity(TAKEN_MAX);
     let mut values = Vec::new();
     // Questions that are in the queue when the client is dropped are still answered.
     loop {
-        let patience = if desk.has_orders() { ORDERS_AGAIN_AFTER } else { IDLE_AFTER };
+        let patience = if state.has_orders() { ORDERS_AGAIN_AFTER } else { IDLE_AFTER };
         match queue.recv_timeout(patience) {
             Ok(first) => {
                 for work in std::iter::once(first).chain(queue.try_iter()).take(TAKEN_MAX) {
                     match work {
                         Work::Ask(questions) => {
-                            desk.release(questions.len());
+                            state.release(questions.len());
                             batch.extend(questions);
                         }
                         Work::Value(question) => values.push(question),
@@ -97,35 +102,35 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
                     }
                 }
             }
-            Err(RecvTimeoutError::Timeout) if desk.has_orders() => {}
+            Err(RecvTimeoutError::Timeout) if state.has_orders() => {}
             Err(RecvTimeoutError::Timeout) => backend.look_after_connections(),
             Err(RecvTimeoutError::Disconnected) => break,
         }
         // A server that stands still costs one pipeline: questions behind it may have expired by then.
         while !batch.is_empty() {
-            desk.answer_expired(&mut batch, deadline);
+            state.answer_expired(&mut batch, deadline);
             let pipeline = batch.len().min(PIPELINE_MAX);
             if pipeline > 0 {
                 backend.ask(&batch[..pipeline]);
                 batch.drain(..pipeline);
             }
         }
-        serve(backend, std::mem::take(&mut values), desk, deadline);
-        if desk.has_orders() && Instant::now() >= orders_again_at {
-            let orders = desk.take_orders(ORDERS_AT_ONCE);
+        serve(backend, std::mem::take(&mut values), state, deadline);
+        if state.has_orders() && Instant::now() >= orders_again_at {
+            let orders = state.take_orders(ORDERS_AT_ONCE);
             if !backend.carry_out(&orders) {
-                desk.return_orders(orders);
+                state.return_orders(orders);
                 orders_again_at = Instant::now() + ORDERS_AGAIN_AFTER;
             }
         }
     }
 }
 
-fn serve(backend: &mut impl Backend, questions: Vec<ValueQuestion>, desk: &Desk, deadline: Duration) {
+fn serve(backend: &mut impl Backend, questions: Vec<ValueQuestion>, state: &StoreState, deadline: Duration) {
     let now = Instant::now();
     let in_time = |question: &ValueQuestion| now.duration_since(question.asked_at) < deadline;
     let (sent, late): (Vec<_>, Vec<_>) = questions.into_iter().partition(in_time);
-    desk.note_values(late.iter().map(|_| Some(StoreFailure::Late)), None);
+    state.note_values(late.iter().map(|_| Some(StoreFailure::Late)), None);
     late.into_iter().for_each(|question| (question.done)(ValueAnswer::Failed(StoreFailure::Late)));
     if sent.is_empty() {
         return;
@@ -133,7 +138,7 @@ fn serve(backend: &mut impl Backend, questions: Vec<ValueQuestion>, desk: &Desk,
     let (requests, tellers): (Vec<_>, Vec<_>) =
         sent.into_iter().map(|question| (question.request, question.done)).unzip();
     let answers = backend.answer_values(&requests);
-    desk.note_values(answers.iter().map(ValueAnswer::failure), backend.last_error().as_deref());
+    state.note_values(answers.iter().map(ValueAnswer::failure), backend.last_error().as_deref());
     for (answer, done) in answers.into_iter().zip(tellers) {
         done(answer);
     }

@@ -6,7 +6,7 @@
 //! nothing. Values that expire are in memory only.
 
 use super::backend::Backend;
-use super::desk::{Desk, Question};
+use super::store_state::{Question, StoreState};
 use crate::guard::store::{StoreFailure, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest, Values};
 use rustix::fs::{FlockOperation, flock};
@@ -60,7 +60,7 @@ pub(super) struct LocalBackend {
     values: Values,
     counting: Arc<ValueCounting>,
     journal: Option<Journal>,
-    desk: Arc<Desk>,
+    state: Arc<StoreState>,
 }
 
 impl LocalBackend {
@@ -70,7 +70,7 @@ impl LocalBackend {
         path: Option<PathBuf>,
         bytes_max: usize,
         seed: [u64; 2],
-        desk: Arc<Desk>,
+        state: Arc<StoreState>,
     ) -> io::Result<LocalBackend> {
         let mut values = Values::new(VALUES_MAX, bytes_max, seed);
         let journal = match path {
@@ -90,7 +90,7 @@ impl LocalBackend {
         };
         let counting = Arc::new(ValueCounting { bytes_max: bytes_max as u64, ..ValueCounting::default() });
         counting.show(&values);
-        Ok(LocalBackend { values, counting, journal, desk })
+        Ok(LocalBackend { values, counting, journal, state })
     }
 
     /// Its numbers.
@@ -125,7 +125,7 @@ impl LocalBackend {
 impl Backend for LocalBackend {
     /// Limits are counted by the guard's own state.
     fn ask(&mut self, questions: &[Question]) {
-        self.desk.fail(questions, StoreFailure::Refused);
+        self.state.fail(questions, StoreFailure::Refused);
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {
@@ -227,8 +227,8 @@ mod tests {
     use std::path::Path;
 
     fn open(path: &Path) -> io::Result<LocalBackend> {
-        let desk = Arc::new(Desk::new(|_, _| {}, |_| {}, std::time::Duration::from_secs(30)));
-        LocalBackend::open(Some(path.to_owned()), BYTES_MAX, [1, 2], desk)
+        let state = Arc::new(StoreState::new(|_, _| {}, |_| {}, std::time::Duration::from_secs(30)));
+        LocalBackend::open(Some(path.to_owned()), BYTES_MAX, [1, 2], state)
     }
 
     fn load(backend: &mut LocalBackend, key: &str) -> ValueAnswer {

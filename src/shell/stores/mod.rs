@@ -14,7 +14,7 @@
 mod backend;
 // Only Redis needs the sweeps in the background.
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
-mod desk;
+mod store_state;
 // Only Redis tells of a key with another type.
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod health;
@@ -28,15 +28,14 @@ mod redis;
 mod settings;
 mod slot;
 
-pub use desk::{Ready, StoreCounters, StoreReplies};
 pub use settings::StoreSettings;
 pub use slot::StoreSlot;
+pub use store_state::{Ready, StoreCounters, StoreReplies};
 
 use crate::guard::store::{Check, StoreFailure, StoreNews, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::shell::threads;
 use backend::{ValueQuestion, Work};
-use desk::{Desk, QUESTIONS_MAX, Question, count};
 use local::LocalBackend;
 pub use local::{BYTES_MAX as VALUE_BYTES_MAX, ValueCounting};
 use std::io;
@@ -44,6 +43,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
+use store_state::{QUESTIONS_MAX, Question, StoreState, count};
 
 /// Most pieces of work that wait for the thread; the questions of one loop's turn are one piece (chosen: the limit of
 /// questions).
@@ -62,7 +62,7 @@ pub struct StoreClient {
 
 struct Shared {
     queue: SyncSender<Work>,
-    desk: Arc<Desk>,
+    state: Arc<StoreState>,
     /// Whether the store carries messages between processes.
     has_messages: bool,
     /// The URL and the prefix of keys.
@@ -71,7 +71,7 @@ struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.desk.stop();
+        self.state.stop();
     }
 }
 
@@ -94,14 +94,14 @@ impl StoreClient {
         news: impl Fn(StoreNews) + Send + Sync + 'static,
         ready: Ready,
     ) -> io::Result<StoreClient> {
-        let desk = Arc::new(Desk::new(deliver, news, settings.deadline).announcing(ready));
+        let state = Arc::new(StoreState::new(deliver, news, settings.deadline).announcing(ready));
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let has_messages = !settings.url.starts_with("mongodb");
         let place = (settings.url.clone(), settings.prefix.clone());
-        start_threads(settings, &desk, receiver).inspect_err(|_| desk.stop())?;
-        let shared = Arc::new(Shared { queue: sender, desk, has_messages, place });
+        start_threads(settings, &state, receiver).inspect_err(|_| state.stop())?;
+        let shared = Arc::new(Shared { queue: sender, state, has_messages, place });
         let client = Arc::downgrade(&shared);
-        shared.desk.set_waker(move || {
+        shared.state.set_waker(move || {
             if let Some(client) = client.upgrade() {
                 let _ = client.queue.try_send(Work::Order);
             }
@@ -117,15 +117,15 @@ impl StoreClient {
         bytes_max: usize,
         seed: [u64; 2],
     ) -> io::Result<(StoreClient, Arc<ValueCounting>)> {
-        let desk = Arc::new(Desk::new(|_, _| {}, |_| {}, LOCAL_DEADLINE));
-        let mut backend = LocalBackend::open(file, bytes_max, seed, Arc::clone(&desk))?;
+        let state = Arc::new(StoreState::new(|_, _| {}, |_| {}, LOCAL_DEADLINE));
+        let mut backend = LocalBackend::open(file, bytes_max, seed, Arc::clone(&state))?;
         let counting = Arc::clone(backend.counting());
         let (sender, receiver) = sync_channel(QUEUE_MAX);
-        let (desk_of_thread, place) = (Arc::clone(&desk), Default::default());
-        let shared = Shared { queue: sender, desk, has_messages: false, place };
+        let (state_of_thread, place) = (Arc::clone(&state), Default::default());
+        let shared = Shared { queue: sender, state, has_messages: false, place };
         let client = StoreClient { shared: Arc::new(shared) };
         threads::spawn("weir-values", move || {
-            backend::run(&mut backend, &receiver, &desk_of_thread, LOCAL_DEADLINE);
+            backend::run(&mut backend, &receiver, &state_of_thread, LOCAL_DEADLINE);
         })?;
         Ok((client, counting))
     }
@@ -133,16 +133,16 @@ impl StoreClient {
     /// Asks the questions of a loop: for each of its jobs, the checks of one request. The answers come through `deliver`;
     /// questions beyond the limit are answered at once.
     pub fn ask(&self, loop_index: usize, jobs: impl Iterator<Item = (u64, Vec<Check>)>) {
-        let (desk, asked_at) = (&self.shared.desk, Instant::now());
+        let (state, asked_at) = (&self.shared.state, Instant::now());
         let mut questions: Vec<Question> =
             jobs.map(|(job, checks)| Question { loop_index, job, checks, asked_at }).collect();
-        count(&desk.counting.questions, questions.len());
-        let beyond = questions.split_off(desk.admit(questions.len()));
+        count(&state.counting.questions, questions.len());
+        let beyond = questions.split_off(state.admit(questions.len()));
         if !questions.is_empty() {
             self.enqueue(Work::Ask(questions));
         }
-        count(&desk.counting.queue_full, beyond.len());
-        desk.fail(&beyond, StoreFailure::Late);
+        count(&state.counting.queue_full, beyond.len());
+        state.fail(&beyond, StoreFailure::Late);
     }
 
     /// Requests a value; a thread of the store calls `done` with the answer. Beyond the limit of questions `done` is
@@ -157,38 +157,38 @@ impl StoreClient {
         if order.needs_messages() && !self.shared.has_messages {
             return;
         }
-        self.shared.desk.add_order(order);
+        self.shared.state.add_order(order);
         // A full queue keeps the thread awake, and it looks at orders every time.
         let _ = self.shared.queue.try_send(Work::Order);
     }
 
     /// Reports no more news: another client does.
-    fn hush(&self) {
-        self.shared.desk.hush();
+    fn mute(&self) {
+        self.shared.state.mute();
     }
 
     /// Takes the orders over that wait in the client before this one, and at the same place also its bans.
-    fn inherit(&self, before: &StoreClient) {
+    fn take_over_orders(&self, before: &StoreClient) {
         let is_same_place = self.shared.place == before.shared.place;
-        self.shared.desk.inherit(&before.shared.desk, is_same_place);
+        self.shared.state.take_over_orders(&before.shared.state, is_same_place);
         let _ = self.shared.queue.try_send(Work::Order);
     }
 
     fn enqueue(&self, work: Work) {
-        let Shared { queue, desk, .. } = &*self.shared;
+        let Shared { queue, state, .. } = &*self.shared;
         match queue.try_send(work) {
             Ok(()) => {}
             Err(TrySendError::Full(work)) => {
-                count(&desk.counting.queue_full, work.len());
-                work.fail(desk, StoreFailure::Late);
+                count(&state.counting.queue_full, work.len());
+                work.fail(state, StoreFailure::Late);
             }
-            Err(TrySendError::Disconnected(work)) => work.fail(desk, StoreFailure::Unreachable),
+            Err(TrySendError::Disconnected(work)) => work.fail(state, StoreFailure::Unreachable),
         }
     }
 
     /// The counters since the start.
     pub fn counters(&self) -> StoreCounters {
-        self.shared.desk.counters()
+        self.shared.state.counters()
     }
 }
 
@@ -204,14 +204,14 @@ pub fn check(settings: &StoreSettings) -> io::Result<()> {
     }
 }
 
-fn start_threads(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
+fn start_threads(settings: StoreSettings, state: &Arc<StoreState>, queue: Receiver<Work>) -> io::Result<()> {
     let scheme = settings.url.split("://").next().unwrap_or_default();
     match scheme {
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "valkey" | "valkeys" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
-        | "rediss-sentinel" => redis::start(settings, desk, queue),
+        | "rediss-sentinel" => redis::start(settings, state, queue),
         #[cfg(feature = "mongodb")]
-        "mongodb" | "mongodb+srv" => mongodb::start(settings, desk, queue),
+        "mongodb" | "mongodb+srv" => mongodb::start(settings, state, queue),
         other => {
             let text = format!("no store is known, or compiled in, for URLs that begin with {other}://");
             Err(io::Error::new(io::ErrorKind::InvalidInput, text))

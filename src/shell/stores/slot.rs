@@ -50,7 +50,7 @@ impl StoreSlot {
                 slot.take_over(change);
             }
         });
-        let has_present = self.read().as_ref().inspect(|present| present.hush()).is_some();
+        let has_present = self.read().as_ref().inspect(|present| present.mute()).is_some();
         match start(ready) {
             Ok(client) if has_present => next.client = Some(client),
             Ok(client) => self.set(Some(client)),
@@ -78,7 +78,7 @@ impl StoreSlot {
         let mut place = self.client.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *place, client);
         if let (Some(before), Some(client)) = (&before, place.as_ref()) {
-            client.inherit(before);
+            client.take_over_orders(before);
         }
         if let Some(before) = before {
             self.counted.lock().unwrap_or_else(PoisonError::into_inner).add(&before.counters());

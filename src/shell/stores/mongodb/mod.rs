@@ -8,8 +8,8 @@ mod address;
 pub mod pipeline;
 
 use super::backend::{Backend, Work, run};
-use super::desk::{Desk, Question};
 use super::settings::StoreSettings;
+use super::store_state::{Question, StoreState};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::shell::threads;
@@ -43,7 +43,11 @@ pub(super) fn check(settings: &StoreSettings) -> io::Result<()> {
 }
 
 /// Starts the thread that asks, and the driver's threads.
-pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
+pub(super) fn start(
+    settings: StoreSettings,
+    state: &Arc<StoreState>,
+    queue: Receiver<Work>,
+) -> io::Result<()> {
     // Another part of the process may have installed a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (url, places) = Places::split_off(&settings.url)?;
@@ -61,11 +65,11 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
         deadline: settings.deadline,
         is_indexed: false,
         refusal: RefCell::default(),
-        desk: desk.clone(),
+        state: state.clone(),
     };
-    let desk = desk.clone();
+    let state = state.clone();
     threads::spawn("weir-store", move || {
-        run(&mut backend, &queue, &desk, settings.deadline);
+        run(&mut backend, &queue, &state, settings.deadline);
         // A server that does not answer must not hold the thread.
         backend.runtime.shutdown_background();
     })?;
@@ -102,7 +106,7 @@ struct MongoBackend {
     is_indexed: bool,
     /// What the server has said last against a question, without secrets.
     refusal: RefCell<Option<String>>,
-    desk: Arc<Desk>,
+    state: Arc<StoreState>,
 }
 
 fn now_ms() -> i64 {
@@ -228,7 +232,7 @@ impl MongoBackend {
     /// Records whether there is a connection: the driver looks after it, and questions show it.
     fn note(&self, failures: impl Iterator<Item = Option<StoreFailure>>) {
         for failure in failures {
-            self.desk.diagnose(|health| match failure {
+            self.state.diagnose(|health| match failure {
                 Some(StoreFailure::Unreachable) => health.disconnected("no server was found"),
                 Some(StoreFailure::Late | StoreFailure::Refused | StoreFailure::WrongType) => None,
                 None => health.connected(),
@@ -255,7 +259,7 @@ impl Backend for MongoBackend {
         let checks = questions.iter().flat_map(|question| &question.checks);
         let outcomes = self.runtime.block_on(join_all(checks.map(|check| self.check(check))));
         self.note(outcomes.iter().map(|outcome| outcome.err()));
-        self.desk.answer(questions, outcomes.into_iter(), self.last_error().as_deref());
+        self.state.answer(questions, outcomes.into_iter(), self.last_error().as_deref());
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {

@@ -16,10 +16,10 @@ use super::command::Command;
 use super::server::Timeouts;
 use super::servers::{Outcome, Servers};
 use crate::guard::store::{StoreFailure, StoreNews};
-use crate::shell::stores::desk::{Desk, count};
 use crate::shell::stores::health::Health;
 use crate::shell::stores::orders::Bans;
 use crate::shell::stores::settings::StoreSettings;
+use crate::shell::stores::store_state::{StoreState, count};
 use ipnet::IpNet;
 use redis::{Connection, FromRedisValue, Value};
 use std::collections::hash_map::Entry;
@@ -45,21 +45,21 @@ pub fn now_unix_ms() -> u64 {
 }
 
 /// Synchronizes bans until the client is dropped.
-pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, desk: &Desk) {
+pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, state: &StoreState) {
     let timeouts = Timeouts {
         reply: settings.read_timeout,
         connect: settings.connect_timeout,
         give_up: settings.read_timeout,
     };
     let servers = Servers::new(target, timeouts, false);
-    let mut follower = Follower { servers, keys, settings, desk, identities: None, has_warned: false };
-    while !desk.is_stopping() {
+    let mut follower = Follower { servers, keys, settings, state, identities: None, has_warned: false };
+    while !state.is_stopping() {
         let ended = follower.follow();
-        if let Some(reason) = ended.err().filter(|_| !desk.is_stopping()) {
-            desk.diagnose(|health| health.disconnected(&reason));
+        if let Some(reason) = ended.err().filter(|_| !state.is_stopping()) {
+            state.diagnose(|health| health.disconnected(&reason));
         }
         let again_at = Instant::now() + LOOK_UP_EVERY;
-        while !desk.is_stopping() && Instant::now() < again_at {
+        while !state.is_stopping() && Instant::now() < again_at {
             thread::sleep(LOOK_UP_EVERY / 4);
         }
     }
@@ -69,7 +69,7 @@ struct Follower<'a> {
     servers: Servers,
     keys: BanKeys,
     settings: StoreSettings,
-    desk: &'a Desk,
+    state: &'a StoreState,
     /// What the servers and their memories were at the last load.
     identities: Option<Vec<String>>,
     /// Whether the missing right to subscribe was reported.
@@ -84,7 +84,7 @@ impl Follower<'_> {
         let mut channel = connection.as_pubsub();
         channel.set_read_timeout(Some(LOOK_UP_EVERY)).map_err(|error| error.to_string())?;
         let mut load_at = None;
-        while !self.desk.is_stopping() {
+        while !self.state.is_stopping() {
             if load_at.is_none_or(|at| Instant::now() >= at) {
                 // Where the user had no right to subscribe it may have one now.
                 if load_at.is_some() && !is_subscribed {
@@ -92,18 +92,18 @@ impl Follower<'_> {
                 }
                 self.load().map_err(|()| self.reason())?;
                 load_at = Some(Instant::now() + self.settings.resync_every);
-                self.desk.diagnose(Health::connected);
+                self.state.diagnose(Health::connected);
             }
-            if let Some(key) = self.desk.next_sweep() {
+            if let Some(key) = self.state.next_sweep() {
                 self.forget_all(&key).map_err(|()| self.reason())?;
-                self.desk.end_sweep();
+                self.state.end_sweep();
             }
             match channel.get_message() {
                 Ok(message) => {
                     if let Some(message) =
                         Message::parse(&String::from_utf8_lossy(message.get_payload_bytes()))
                     {
-                        self.hear(&message);
+                        self.apply_message(&message);
                     }
                 }
                 Err(error) if error.is_timeout() => {}
@@ -130,7 +130,7 @@ impl Follower<'_> {
                         "the user may not use the channel {channel}, and needs the right &{channel}: bans of other processes \
                          come late, with the next load of all bans ({error})"
                     );
-                    self.desk.tell(StoreNews::Warning(text.into()));
+                    self.state.tell(StoreNews::Warning(text.into()));
                 }
                 Ok(false)
             }
@@ -140,27 +140,27 @@ impl Follower<'_> {
 
     fn subscription(&mut self) -> Option<Connection> {
         self.servers.look_after_connections();
-        count(&self.desk.counting.connections, self.servers.take_noticed().connections);
+        count(&self.state.counting.connections, self.servers.take_noticed().connections);
         let connected = (0..self.servers.count()).filter_map(|index| self.servers.server(index));
         let connection = connected
             .filter(|server| server.is_connected())
             .find_map(|server| server.separate_connection().ok());
-        count(&self.desk.counting.connections, usize::from(connection.is_some()));
+        count(&self.state.counting.connections, usize::from(connection.is_some()));
         connection
     }
 
     /// Reports what other processes have done.
-    fn hear(&mut self, message: &Message<'_>) {
+    fn apply_message(&mut self, message: &Message<'_>) {
         let network = message.network;
         if message.node == self.keys.node() {
             return;
         }
-        self.desk.tell(match message.deed {
+        self.state.tell(match message.deed {
             Deed::Banned { until_unix_ms, reason } => {
                 StoreNews::Banned { network, until_unix_ms, reason: reason.into() }
             }
             Deed::Unbanned => {
-                self.desk.forget_own(network);
+                self.state.forget_own(network);
                 StoreNews::Unbanned(network)
             }
             Deed::Unblocked => StoreNews::Unblocked(network.addr()),
@@ -170,29 +170,29 @@ impl Follower<'_> {
     /// Loads all bans and reports them; sends bans of this process again that a server has lost.
     fn load(&mut self) -> Result<(), ()> {
         let (mut bans, identities) = self.scan_one_memory()?;
-        let missing = self.desk.end_load(&mut bans, now_unix_ms());
+        let missing = self.state.end_load(&mut bans, now_unix_ms());
         let (ended, gone) = self.ended(missing)?;
         let is_other = self.identities.as_ref().is_some_and(|before| *before != identities);
         self.identities = Some(identities);
         let (lost, vanished) = if is_other { (gone, Vec::new()) } else { (Vec::new(), gone) };
-        let back = self.desk.bring_back(lost);
+        let back = self.state.bring_back(lost);
         if is_other {
             let text = format!(
                 "it is another server than before, or has lost its memory: {} bans of this process are written again",
                 back.len()
             );
-            self.desk.tell(StoreNews::Warning(text.into()));
+            self.state.tell(StoreNews::Warning(text.into()));
         }
         bans.extend(back);
         let all = bans.into_iter().map(|(network, (until, reason))| (network, until, reason)).collect();
-        self.desk.tell(StoreNews::AllBans(all));
+        self.state.tell(StoreNews::AllBans(all));
         for network in ended {
-            self.desk.forget_own(network);
-            self.desk.tell(StoreNews::Unbanned(network));
+            self.state.forget_own(network);
+            self.state.tell(StoreNews::Unbanned(network));
         }
         if !vanished.is_empty() {
-            vanished.iter().for_each(|network| self.desk.forget_own(*network));
-            self.desk.tell(StoreNews::Vanished(vanished));
+            vanished.iter().for_each(|network| self.state.forget_own(*network));
+            self.state.tell(StoreNews::Vanished(vanished));
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ impl Follower<'_> {
     fn scan_one_memory(&mut self) -> Result<(Bans, Vec<String>), ()> {
         let mut before = self.identities()?;
         for _ in 0..SCANS_MAX {
-            self.desk.begin_load();
+            self.state.begin_load();
             let bans = self.scan()?;
             let behind = self.identities()?;
             if before == behind {
@@ -272,13 +272,13 @@ impl Follower<'_> {
         let pattern = self.keys.pattern();
         for index in 0..self.servers.count() {
             let mut cursor = Some("0".to_owned());
-            while let Some(from) = cursor.filter(|_| !self.desk.is_stopping()) {
+            while let Some(from) = cursor.filter(|_| !self.state.is_stopping()) {
                 let (next, found) = self.scan_on(index, &from, &pattern)?;
                 dropped += self.read(found, &mut bans)?;
                 cursor = next;
             }
         }
-        count(&self.desk.counting.bans_dropped, dropped);
+        count(&self.state.counting.bans_dropped, dropped);
         Ok(bans)
     }
 
@@ -300,7 +300,7 @@ impl Follower<'_> {
         let pattern = self.keys.hashed_pattern(key);
         for index in 0..self.servers.count() {
             let mut cursor = Some("0".to_owned());
-            while let Some(from) = cursor.filter(|_| !self.desk.is_stopping()) {
+            while let Some(from) = cursor.filter(|_| !self.state.is_stopping()) {
                 let (next, found) = self.scan_on(index, &from, &pattern)?;
                 let deletes: Vec<Command> =
                     found.iter().map(|key| Command::new("DEL").key(key.clone())).collect();

@@ -8,8 +8,8 @@ mod server;
 mod servers;
 
 use super::backend::{Backend, Work, run};
-use super::desk::{Desk, Question, count};
 use super::settings::StoreSettings;
+use super::store_state::{Question, StoreState, count};
 use crate::guard::escalation::PERMANENT_AFTER_MAX;
 use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreNews, StoreOrder};
 use crate::guard::values::{self, ValueAnswer, ValueRequest};
@@ -40,16 +40,20 @@ fn target(settings: &StoreSettings) -> io::Result<Target> {
 }
 
 /// Starts the thread for questions and orders, and the thread for bans.
-pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
+pub(super) fn start(
+    settings: StoreSettings,
+    state: &Arc<StoreState>,
+    queue: Receiver<Work>,
+) -> io::Result<()> {
     let target = target(&settings)?;
     let mut node = [0; 8];
     random::fill(&mut node)?;
     let keys =
         BanKeys::new(&settings.prefix, format!("{:016x}", u64::from_ne_bytes(node)), target.database());
-    let (for_bans, desk) = (Target::parse(&settings)?, desk.clone());
-    let (bans_desk, bans_keys, bans_settings) = (desk.clone(), keys.clone(), settings.clone());
+    let (for_bans, state) = (Target::parse(&settings)?, state.clone());
+    let (bans_state, bans_keys, bans_settings) = (state.clone(), keys.clone(), settings.clone());
     threads::spawn("weir-bans", move || {
-        bans::run(for_bans, bans_settings, bans_keys, &bans_desk);
+        bans::run(for_bans, bans_settings, bans_keys, &bans_state);
     })?;
     threads::spawn("weir-store", move || {
         let timeouts = Timeouts {
@@ -63,10 +67,10 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
             prefix: settings.prefix,
             keys,
             hits: 0,
-            desk: desk.clone(),
+            state: state.clone(),
             deadline: settings.deadline,
         };
-        run(&mut client, &queue, &desk, settings.deadline);
+        run(&mut client, &queue, &state, settings.deadline);
     })?;
     Ok(())
 }
@@ -77,7 +81,7 @@ struct RedisBackend {
     keys: BanKeys,
     /// Recorded hits: together with the node's name the number distinguishes two hits at the same time.
     hits: u64,
-    desk: Arc<Desk>,
+    state: Arc<StoreState>,
     deadline: Duration,
 }
 
@@ -137,9 +141,9 @@ impl RedisBackend {
 
     fn tell_noticed(&mut self) {
         let noticed = self.servers.take_noticed();
-        count(&self.desk.counting.connections, noticed.connections);
+        count(&self.state.counting.connections, noticed.connections);
         if noticed.script_reloaded {
-            self.desk.tell(StoreNews::ScriptReloaded);
+            self.state.tell(StoreNews::ScriptReloaded);
         }
     }
 }
@@ -162,9 +166,9 @@ impl Backend for RedisBackend {
             },
             Err(failure) => Err(*failure),
         });
-        self.desk.answer(questions, answers, self.servers.last_error());
+        self.state.answer(questions, answers, self.servers.last_error());
         if let Some(key) = other_key {
-            self.desk.diagnose(|health| health.wrong_type(key, Instant::now()));
+            self.state.diagnose(|health| health.wrong_type(key, Instant::now()));
         }
     }
 
@@ -196,7 +200,7 @@ impl Backend for RedisBackend {
         let now_ms = bans::now_unix_ms();
         for order in orders {
             if let StoreOrder::ForgetAll(key) = order {
-                self.desk.add_sweep(key.clone());
+                self.state.add_sweep(key.clone());
             }
         }
         let writes: Vec<Command> =
@@ -209,7 +213,7 @@ impl Backend for RedisBackend {
             let refused = outcomes.iter().filter(|outcome| **outcome == Err(StoreFailure::Refused)).count();
             if refused > 0 {
                 are_written = false;
-                count(&self.desk.counting.orders_dropped, refused);
+                count(&self.state.counting.orders_dropped, refused);
                 log::error!(
                     "the store has refused {refused} orders: {}",
                     self.servers.last_error().unwrap_or("no reason")
@@ -222,7 +226,7 @@ impl Backend for RedisBackend {
                 return false;
             }
         }
-        self.desk.note_done(orders, are_written);
+        self.state.note_done(orders, are_written);
         true
     }
 

@@ -149,7 +149,8 @@ pub(super) fn count(counter: &AtomicU64, more: usize) {
     counter.fetch_add(more as u64, Ordering::Relaxed);
 }
 
-pub(super) struct Desk {
+/// The state that the threads of one client of a store share.
+pub(super) struct StoreState {
     stopping: AtomicBool,
     /// Questions in the queue.
     waiting: AtomicUsize,
@@ -159,7 +160,7 @@ pub(super) struct Desk {
     health: Mutex<Health>,
     /// An answer that comes later is as good as none.
     deadline: Duration,
-    is_hushed: AtomicBool,
+    is_muted: AtomicBool,
     ready: Mutex<Option<Ready>>,
     /// Wakes the thread of questions and orders.
     waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -168,20 +169,20 @@ pub(super) struct Desk {
     pub counting: Counting,
 }
 
-impl Desk {
+impl StoreState {
     pub fn new(
         deliver: impl Fn(usize, StoreReplies) + Send + Sync + 'static,
         news: impl Fn(StoreNews) + Send + Sync + 'static,
         deadline: Duration,
-    ) -> Desk {
-        Desk {
+    ) -> StoreState {
+        StoreState {
             stopping: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             orders: Mutex::default(),
             sweeps: Mutex::default(),
             health: Mutex::default(),
             deadline,
-            is_hushed: AtomicBool::new(false),
+            is_muted: AtomicBool::new(false),
             ready: Mutex::default(),
             waker: OnceLock::new(),
             deliver: Box::new(deliver),
@@ -191,8 +192,8 @@ impl Desk {
     }
 
     /// Calls `ready` when the client is connected.
-    pub fn announcing(self, ready: Ready) -> Desk {
-        Desk { ready: Mutex::new(Some(ready)), ..self }
+    pub fn announcing(self, ready: Ready) -> StoreState {
+        StoreState { ready: Mutex::new(Some(ready)), ..self }
     }
 
     /// Sets what wakes the thread of questions and orders.
@@ -286,18 +287,18 @@ impl Desk {
     }
 
     pub fn tell(&self, news: StoreNews) {
-        if !self.is_hushed.load(Ordering::Relaxed) {
+        if !self.is_muted.load(Ordering::Relaxed) {
             (self.news)(news);
         }
     }
 
     /// Drops all news from now on.
-    pub fn hush(&self) {
-        self.is_hushed.store(true, Ordering::Relaxed);
+    pub fn mute(&self) {
+        self.is_muted.store(true, Ordering::Relaxed);
     }
 
-    /// Takes over what another desk has not done, and its bans if they are in the same place.
-    pub fn inherit(&self, before: &Desk, is_same_place: bool) {
+    /// Takes over the orders that the client before has not carried out, and its bans if they are in the same place.
+    pub fn take_over_orders(&self, before: &StoreState, is_same_place: bool) {
         let mut orders = std::mem::take(&mut *before.orders());
         if !is_same_place {
             orders.forget_all_own();
@@ -426,17 +427,17 @@ mod tests {
 
     #[test]
     fn beginnings_of_keys_wait_once_and_are_bounded() {
-        let desk = Desk::new(|_, _| {}, |_| {}, DEADLINE);
+        let state = StoreState::new(|_, _| {}, |_| {}, DEADLINE);
         for number in (0..SWEEPS_MAX).chain([0, SWEEPS_MAX]) {
-            desk.add_sweep(number.to_string().into());
+            state.add_sweep(number.to_string().into());
         }
-        assert_eq!(desk.counters().orders_dropped, 1);
+        assert_eq!(state.counters().orders_dropped, 1);
         for number in 0..SWEEPS_MAX {
-            assert_eq!(desk.next_sweep(), Some(number.to_string().into()));
-            assert_eq!(desk.next_sweep(), Some(number.to_string().into()), "it stays until it is done");
-            desk.end_sweep();
+            assert_eq!(state.next_sweep(), Some(number.to_string().into()));
+            assert_eq!(state.next_sweep(), Some(number.to_string().into()), "it stays until it is done");
+            state.end_sweep();
         }
-        assert_eq!(desk.next_sweep(), None);
+        assert_eq!(state.next_sweep(), None);
     }
 
     fn question(loop_index: usize, job: u64, checks: usize, asked_at: Instant) -> Question {
@@ -448,7 +449,7 @@ mod tests {
     fn questions_beyond_the_deadline_are_answered_and_not_sent() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let teller = told.clone();
-        let desk = Desk::new(
+        let state = StoreState::new(
             move |_, replies: StoreReplies| {
                 let each = replies.iter().map(|(job, answers)| (job, answers.map(<[Answer]>::to_vec)));
                 teller.lock().expect("a lock").extend(each);
@@ -459,11 +460,11 @@ mod tests {
         let now = Instant::now();
         let early = now - Duration::from_secs(60);
         let mut batch = vec![question(0, 1, 1, early), question(0, 2, 1, now), question(0, 3, 2, early)];
-        desk.answer_expired(&mut batch, Duration::from_secs(30));
+        state.answer_expired(&mut batch, Duration::from_secs(30));
         assert_eq!(batch.iter().map(|question| question.job).collect::<Vec<_>>(), [2]);
         let late = Err(StoreFailure::Late);
         assert_eq!(*told.lock().expect("a lock"), [(1, late.clone()), (3, late)]);
-        let counted = desk.counters();
+        let counted = state.counters();
         assert_eq!((counted.expired, counted.late, counted.answers), (2, 2, 0));
     }
 
@@ -471,7 +472,7 @@ mod tests {
     fn each_loop_is_told_all_its_answers_at_once() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let teller = told.clone();
-        let desk = Desk::new(
+        let state = StoreState::new(
             move |index, replies: StoreReplies| {
                 let each = replies.iter().map(|(job, answers)| (job, answers.map(<[Answer]>::to_vec)));
                 teller.lock().expect("a lock").push((index, each.collect::<Vec<_>>()));
@@ -489,7 +490,7 @@ mod tests {
             4 | 7 => Err(StoreFailure::Unreachable),
             _ => Ok(answer(number)),
         });
-        desk.answer(&questions, outcomes, None);
+        state.answer(&questions, outcomes, None);
         let refused = Err(StoreFailure::Refused);
         assert_eq!(
             *told.lock().expect("a lock"),
@@ -498,15 +499,18 @@ mod tests {
                 (1, vec![(2, Ok(vec![answer(1), answer(2)])), (5, Ok(vec![answer(8)]))]),
             ]
         );
-        let counted = desk.counters();
+        let counted = state.counters();
         assert_eq!((counted.answers, counted.refused, counted.unreachable), (3, 2, 0));
     }
 
     #[test]
     fn questions_that_wait_are_bounded() {
-        let desk = Desk::new(|_, _| {}, |_| {}, DEADLINE);
-        assert_eq!((desk.admit(QUESTIONS_MAX - 1), desk.admit(3), desk.admit(1)), (QUESTIONS_MAX - 1, 1, 0));
-        desk.release(2);
-        assert_eq!((desk.admit(1), desk.admit(7), desk.admit(7)), (1, 1, 0));
+        let state = StoreState::new(|_, _| {}, |_| {}, DEADLINE);
+        assert_eq!(
+            (state.admit(QUESTIONS_MAX - 1), state.admit(3), state.admit(1)),
+            (QUESTIONS_MAX - 1, 1, 0)
+        );
+        state.release(2);
+        assert_eq!((state.admit(1), state.admit(7), state.admit(7)), (1, 1, 0));
     }
 }
