@@ -12,7 +12,7 @@ use crate::engine::cache::fill::{Beginning, FillSource};
 use crate::engine::cache::hit_response::After;
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::cache::selecting::AsForwarded;
-use crate::engine::cache::state::{CacheState, Part};
+use crate::engine::cache::state::{CacheState, CacheTask};
 use crate::engine::context::Context;
 use crate::engine::effect::{Effect, Ending};
 use crate::engine::ids::TransactionId;
@@ -150,17 +150,17 @@ impl Transactions {
             come: transaction.response.len() - head_bytes,
         };
         decision.caching.pinned |= session_auth::offers_connection(response.fields);
-        Some(match decision.caching.part() {
-            Part::None => Verdict::Pass,
-            Part::Invalidate if transaction.up.is_complete() => decision.invalidate(true),
-            Part::Invalidate => decision.invalidate(false),
-            Part::Head if decision.caching.pinned => Verdict::Pass,
-            Part::Head => decision.compare(),
-            Part::Complete => decision.decide_on_missing_bytes(),
+        Some(match decision.caching.task() {
+            CacheTask::None => Verdict::Pass,
+            CacheTask::Invalidate if transaction.up.is_complete() => decision.invalidate(true),
+            CacheTask::Invalidate => decision.invalidate(false),
+            CacheTask::Head if decision.caching.pinned => Verdict::Pass,
+            CacheTask::Head => decision.compare(),
+            CacheTask::Complete => decision.decide_on_missing_bytes(),
             // The answer to conditions of the cache's own, and no answer for the client.
-            Part::Validate if response.status == 304 && decision.caching.pinned => Verdict::Unconfirmed,
-            Part::Validate if response.status == 304 => decision.confirm(),
-            Part::Validate | Part::Store => decision.store(false),
+            CacheTask::Validate if response.status == 304 && decision.caching.pinned => Verdict::Unconfirmed,
+            CacheTask::Validate if response.status == 304 => decision.confirm(),
+            CacheTask::Validate | CacheTask::Store => decision.store(false),
         })
     }
 

@@ -7,7 +7,7 @@ use crate::cache::fill::fill_locks::LockResult;
 use crate::cache::rfc::control::RequestDirectives;
 use crate::cache::rfc::freshness::{self, Use};
 use crate::cache::rfc::key::{self, Uri};
-use crate::cache::rfc::range::{self, Part as Bytes, Selection};
+use crate::cache::rfc::range::{self, Part, Selection};
 use crate::cache::rfc::status::Forward;
 use crate::cache::rfc::validation::{self, Answer, Validators};
 use crate::cache::rfc::{invalidation, language, vary};
@@ -18,7 +18,7 @@ use crate::engine::cache::coordination::WAITS_MAX;
 use crate::engine::cache::fill::Fill;
 use crate::engine::cache::selecting::AsForwarded;
 use crate::engine::cache::settings::CacheSettings;
-use crate::engine::cache::state::{CacheState, Caching, Inquiry, Known, Lead, Part, Question, Stale};
+use crate::engine::cache::state::{CacheState, CacheTask, Caching, Inquiry, Known, Lead, Question, Stale};
 use crate::engine::ids::FillId;
 use crate::engine::transaction::log_record::CacheUse;
 use crate::engine::transaction::request::{Method, RequestInfo};
@@ -260,7 +260,7 @@ impl CacheLookUp<'_> {
     }
 
     /// The bytes that a request wants of a representation with stored parts.
-    fn wanted_part(&self, stored: &Stored, head: &RequestHead<'_, '_>) -> Option<Bytes> {
+    fn wanted_part(&self, stored: &Stored, head: &RequestHead<'_, '_>) -> Option<Part> {
         if head.method != "GET" || self.caching.unconditional {
             return None;
         }
@@ -273,7 +273,7 @@ impl CacheLookUp<'_> {
         stored: &Stored,
         head: &RequestHead<'_, '_>,
         asked: &RequestDirectives,
-    ) -> Option<Bytes> {
+    ) -> Option<Part> {
         let wanted = self.wanted_part(stored, head)?;
         // Not for a response to a client's condition, for one user only, or without a reader.
         let own = ["if-none-match", "if-modified-since", "authorization"];
@@ -354,7 +354,7 @@ impl CacheLookUp<'_> {
             InProgress::Nothing => {
                 // A response to a client's condition, or for one user, is no response to wait for.
                 let own = head.fields.contains("authorization")
-                    || (self.caching.part() == Part::Store
+                    || (self.caching.task() == CacheTask::Store
                         && (head.fields.contains("if-none-match")
                             || head.fields.contains("if-modified-since")));
                 if own {

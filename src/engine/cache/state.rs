@@ -13,7 +13,7 @@
 //! requested it reads it like any other reader.
 
 use crate::cache::rfc::freshness::Terms;
-use crate::cache::rfc::range::Part as Bytes;
+use crate::cache::rfc::range::Part;
 use crate::cache::rfc::status::Forward;
 use crate::cache::rfc::storable::NotStored;
 use crate::cache::store::Epoch;
@@ -64,7 +64,7 @@ pub(in crate::engine) enum Question {
     /// Asks whether the stored response is still valid.
     Validation(Stale),
     /// Requests the missing bytes of a stored part.
-    Missing { beside: Arc<Stored>, missing: Bytes },
+    Missing { beside: Arc<Stored>, missing: Part },
     /// HEAD: the response describes the stored one, and is not stored itself.
     Head(Known),
 }
@@ -90,7 +90,7 @@ pub(in crate::engine) struct Stale {
 
 /// The work of the cache on the response of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Part {
+pub(in crate::engine) enum CacheTask {
     /// No work: no cache, or the request bypasses it.
     None,
     /// The response may be stored.
@@ -207,24 +207,24 @@ impl Caching {
     }
 
     /// The work of the cache on the response.
-    pub fn part(&self) -> Part {
+    pub fn task(&self) -> CacheTask {
         if built().is_none() {
-            return Part::None;
+            return CacheTask::None;
         }
         match &self.state {
-            CacheState::Invalidating(_) => Part::Invalidate,
+            CacheState::Invalidating(_) => CacheTask::Invalidate,
             CacheState::Asking(inquiry) => match inquiry.question {
-                Question::Response(_) => Part::Store,
-                Question::Validation(_) => Part::Validate,
-                Question::Missing { .. } => Part::Complete,
-                Question::Head(_) => Part::Head,
+                Question::Response(_) => CacheTask::Store,
+                Question::Validation(_) => CacheTask::Validate,
+                Question::Missing { .. } => CacheTask::Complete,
+                Question::Head(_) => CacheTask::Head,
             },
             CacheState::Unused
             | CacheState::LookingUp
             | CacheState::Bypassing(_)
             | CacheState::Waiting { .. }
             | CacheState::Reading(_)
-            | CacheState::HandedOver => Part::None,
+            | CacheState::HandedOver => CacheTask::None,
         }
     }
 
@@ -325,7 +325,7 @@ impl Caching {
     }
 
     /// The stored part that the origin completes, and its missing bytes.
-    pub fn to_complete(&self) -> Option<(&Arc<Stored>, Bytes)> {
+    pub fn to_complete(&self) -> Option<(&Arc<Stored>, Part)> {
         match self.question()? {
             Question::Missing { beside, missing } => Some((beside, *missing)),
             Question::Response(_) | Question::Validation(_) | Question::Head(_) => None,

@@ -7,7 +7,7 @@ use crate::engine::body::relay::{BodyFault, Relay};
 use crate::engine::body::tap::ResponseTap;
 use crate::engine::cache::actions::ResponseAction;
 use crate::engine::cache::hit_response::write_forwarded_status;
-use crate::engine::cache::state::Part;
+use crate::engine::cache::state::CacheTask;
 use crate::engine::context::Context;
 use crate::engine::effect::{Effect, Ending};
 use crate::engine::ids::{PeerId, TransactionId};
@@ -195,11 +195,13 @@ impl Transactions {
                     Ok(None) => return,
                     Err(fault) => return cx.send(Effect::Refuse(id, Refusal::OriginFault(fault))),
                 };
-            let action = match transaction.caching.part() {
-                Part::None => ResponseAction::Pass,
-                Part::Store | Part::Validate | Part::Complete | Part::Head | Part::Invalidate => {
-                    self.decide_on_final(cx, services, id, head_bytes)
-                }
+            let action = match transaction.caching.task() {
+                CacheTask::None => ResponseAction::Pass,
+                CacheTask::Store
+                | CacheTask::Validate
+                | CacheTask::Complete
+                | CacheTask::Head
+                | CacheTask::Invalidate => self.decide_on_final(cx, services, id, head_bytes),
             };
             let storing = match action {
                 ResponseAction::Settled => return,
