@@ -7,7 +7,7 @@
 //! A collapse belongs to one loop. With several loops, a leader locks the key first, in a table that they share
 //! (`fill_locks`); if another loop has locked it, the collapse is led there (see [`crate::engine::cache::coordination`]).
 //!
-//! | phase of a [`Collapse`] | left when |
+//! | state of a [`Collapse`] | left when |
 //! | --- | --- |
 //! | `Asking` | the leader has a response that may be shared (`Filling`), or has none: the collapse ends |
 //! | `Filling` | the fill has ended: the collapse ends |
@@ -34,12 +34,12 @@ pub(in crate::engine) const COLLAPSES_MAX: u8 = 3;
 #[derive(Debug)]
 pub(in crate::engine) struct Collapse {
     key: Box<[u8]>,
-    phase: Phase,
+    state: CollapseState,
 }
 
-/// The phase of a collapse.
+/// The state of a collapse.
 #[derive(Debug)]
-enum Phase {
+enum CollapseState {
     /// The final response head has not arrived.
     Asking {
         /// `None` if another loop asks.
@@ -50,7 +50,7 @@ enum Phase {
     Filling(FillId),
 }
 
-/// The state of the collapse for a key.
+/// The state of a collapse, for a request that asks for the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum InProgress {
     Nothing,
@@ -86,31 +86,35 @@ impl Collapses {
             None => InProgress::Nothing,
             // Another key with the same hash: extremely unlikely, and not collapsed.
             Some(collapse) if *collapse.key != *key => InProgress::Crowded,
-            Some(Collapse { phase: Phase::Filling(fill), .. }) => InProgress::Filling(*fill),
-            Some(Collapse { phase: Phase::Asking { waiters, .. }, .. }) if waiters.len() < WAITERS_MAX => {
+            Some(Collapse { state: CollapseState::Filling(fill), .. }) => InProgress::Filling(*fill),
+            Some(Collapse { state: CollapseState::Asking { waiters, .. }, .. })
+                if waiters.len() < WAITERS_MAX =>
+            {
                 InProgress::Asking
             }
-            Some(Collapse { phase: Phase::Asking { .. }, .. }) => InProgress::Crowded,
+            Some(Collapse { state: CollapseState::Asking { .. }, .. }) => InProgress::Crowded,
         }
     }
 
     /// Begins a collapse.
     pub fn lead(&mut self, hash: u64, key: &[u8], leader: TransactionId) {
-        let phase = Phase::Asking { leader: Some(leader), waiters: Vec::new() };
-        self.by_hash.insert(hash, Collapse { key: key.into(), phase });
+        let state = CollapseState::Asking { leader: Some(leader), waiters: Vec::new() };
+        self.by_hash.insert(hash, Collapse { key: key.into(), state });
     }
 
     /// Waits for the leader; without one, another loop leads. Returns whether this is the first request that waits for
     /// another loop.
     pub fn wait(&mut self, hash: u64, key: &[u8], waiter: TransactionId) -> bool {
-        let led_by_other_loop =
-            || Collapse { key: key.into(), phase: Phase::Asking { leader: None, waiters: Vec::new() } };
-        match &mut self.by_hash.entry(hash).or_insert_with(led_by_other_loop).phase {
-            Phase::Asking { leader, waiters } => {
+        let led_by_other_loop = || Collapse {
+            key: key.into(),
+            state: CollapseState::Asking { leader: None, waiters: Vec::new() },
+        };
+        match &mut self.by_hash.entry(hash).or_insert_with(led_by_other_loop).state {
+            CollapseState::Asking { leader, waiters } => {
                 waiters.push(waiter);
                 leader.is_none() && waiters.len() == 1
             }
-            Phase::Filling(_) => false,
+            CollapseState::Filling(_) => false,
         }
     }
 
@@ -133,26 +137,26 @@ impl Collapses {
             return None;
         }
         let collapse = self.by_hash.get_mut(&hash)?;
-        match std::mem::replace(&mut collapse.phase, Phase::Filling(fill)) {
-            Phase::Asking { waiters, .. } => Some(waiters),
-            Phase::Filling(_) => None,
+        match std::mem::replace(&mut collapse.state, CollapseState::Filling(fill)) {
+            CollapseState::Asking { waiters, .. } => Some(waiters),
+            CollapseState::Filling(_) => None,
         }
     }
 
     /// The fill that brings that key.
     pub fn fill(&self, hash: u64) -> Option<FillId> {
-        match self.by_hash.get(&hash)?.phase {
-            Phase::Filling(fill) => Some(fill),
-            Phase::Asking { .. } => None,
+        match self.by_hash.get(&hash)?.state {
+            CollapseState::Filling(fill) => Some(fill),
+            CollapseState::Asking { .. } => None,
         }
     }
 
     /// Ends the wait for another loop. Returns the transactions that waited.
     pub fn end_wait_for_other_loop(&mut self, hash: u64) -> Vec<TransactionId> {
         match self.by_hash.entry(hash) {
-            Entry::Occupied(found) if found.get().is_led_by_other_loop() => match found.remove().phase {
-                Phase::Asking { waiters, .. } => waiters,
-                Phase::Filling(_) => Vec::new(),
+            Entry::Occupied(found) if found.get().is_led_by_other_loop() => match found.remove().state {
+                CollapseState::Asking { waiters, .. } => waiters,
+                CollapseState::Filling(_) => Vec::new(),
             },
             Entry::Occupied(_) | Entry::Vacant(_) => Vec::new(),
         }
@@ -160,7 +164,9 @@ impl Collapses {
 
     /// Waits no longer.
     pub fn leave(&mut self, hash: u64, waiter: TransactionId) {
-        if let Some(Collapse { phase: Phase::Asking { waiters, .. }, .. }) = self.by_hash.get_mut(&hash) {
+        if let Some(Collapse { state: CollapseState::Asking { waiters, .. }, .. }) =
+            self.by_hash.get_mut(&hash)
+        {
             waiters.retain(|other| *other != waiter);
         }
     }
@@ -169,9 +175,9 @@ impl Collapses {
     pub fn turn_into_fill(&mut self, hash: u64, leader: TransactionId, fill: FillId) -> Vec<TransactionId> {
         match self.by_hash.get_mut(&hash) {
             Some(collapse) if collapse.leader() == Some(leader) => {
-                match std::mem::replace(&mut collapse.phase, Phase::Filling(fill)) {
-                    Phase::Asking { waiters, .. } => waiters,
-                    Phase::Filling(_) => Vec::new(),
+                match std::mem::replace(&mut collapse.state, CollapseState::Filling(fill)) {
+                    CollapseState::Asking { waiters, .. } => waiters,
+                    CollapseState::Filling(_) => Vec::new(),
                 }
             }
             Some(_) | None => Vec::new(),
@@ -184,15 +190,15 @@ impl Collapses {
             Some(collapse) if collapse.leader() == Some(leader) => {}
             Some(_) | None => return Vec::new(),
         }
-        match self.by_hash.remove(&hash).map(|collapse| collapse.phase) {
-            Some(Phase::Asking { waiters, .. }) => waiters,
-            Some(Phase::Filling(_)) | None => Vec::new(),
+        match self.by_hash.remove(&hash).map(|collapse| collapse.state) {
+            Some(CollapseState::Asking { waiters, .. }) => waiters,
+            Some(CollapseState::Filling(_)) | None => Vec::new(),
         }
     }
 
     /// A fill has ended: no transaction joins it any more.
     pub fn end_fill(&mut self, hash: u64, fill: FillId) {
-        if let Some(Collapse { phase: Phase::Filling(other), .. }) = self.by_hash.get(&hash) {
+        if let Some(Collapse { state: CollapseState::Filling(other), .. }) = self.by_hash.get(&hash) {
             if *other == fill {
                 self.by_hash.remove(&hash);
             }
@@ -202,14 +208,14 @@ impl Collapses {
 
 impl Collapse {
     fn leader(&self) -> Option<TransactionId> {
-        match &self.phase {
-            Phase::Asking { leader, .. } => *leader,
-            Phase::Filling(_) => None,
+        match &self.state {
+            CollapseState::Asking { leader, .. } => *leader,
+            CollapseState::Filling(_) => None,
         }
     }
 
     fn is_led_by_other_loop(&self) -> bool {
-        matches!(self.phase, Phase::Asking { leader: None, .. })
+        matches!(self.state, CollapseState::Asking { leader: None, .. })
     }
 }
 
