@@ -1,27 +1,27 @@
-//! The access log: what its lines say of the phases of an exchange, of tunnels, and in the words of others.
+//! The access log: what its lines say of the waits of an exchange, of tunnels, and in the words of others.
 
 mod common;
 mod shell;
 
 use common::{Answer, FakeDns, Origin, Raw, Scratch, Weir};
 use shell::Shell;
-use weir::engine::transaction::log_record::{Kind, LogRecord, Phases};
+use weir::engine::transaction::log_record::{Kind, LogRecord, Waits};
 use weir::engine::{Event, Settings, SocketError};
 
 const GET: &str = "GET http://name.example/ HTTP/1.1\r\nHost: name.example\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-fn phases(
+fn waits(
     dns_us: impl Into<Option<u64>>,
     connect_us: impl Into<Option<u64>>,
     ttfb_us: impl Into<Option<u64>>,
-) -> Phases {
-    Phases { dns_us: dns_us.into(), connect_us: connect_us.into(), ttfb_us: ttfb_us.into() }
+) -> Waits {
+    Waits { dns_us: dns_us.into(), connect_us: connect_us.into(), ttfb_us: ttfb_us.into() }
 }
 
 #[track_caller]
-fn expect(entry: &LogRecord, phases: Phases, duration_us: u64) {
-    assert_eq!((entry.phases, entry.duration_us), (phases, duration_us));
+fn expect(entry: &LogRecord, waits: Waits, duration_us: u64) {
+    assert_eq!((entry.waits, entry.duration_us), (waits, duration_us));
 }
 
 impl Shell {
@@ -32,12 +32,12 @@ impl Shell {
     }
 }
 
-/// Each phase is as long as it was, to the microsecond, and is told apart from those before and behind it.
+/// Each wait is as long as it was, to the microsecond, and is told apart from those before and behind it.
 #[test]
 fn kind_25_phases_follow_one_another() {
     let mut shell = Shell::new();
     let client = shell.client();
-    // Receiving the request itself is no phase.
+    // Receiving the request itself is no wait.
     shell.receive(client, &GET[..20]);
     shell.wait(7);
     shell.receive(client, &GET[20..]);
@@ -52,14 +52,14 @@ fn kind_25_phases_follow_one_another() {
     shell.receive(origin, &OK[1..]);
     shell.wait(60);
     shell.send(client);
-    expect(&shell.log[0], phases(1_001, 20_002, 300_003), 7 + 1_001 + 20_002 + 300_003 + 50 + 60);
+    expect(&shell.log[0], waits(1_001, 20_002, 300_003), 7 + 1_001 + 20_002 + 300_003 + 50 + 60);
     // The connection is there, so there is no dial; that its address is still the name's is known (rule 45).
     shell.receive(client, GET);
     shell.send(origin);
     shell.wait(40);
     shell.receive(origin, OK);
     shell.send(client);
-    expect(&shell.log[1], phases(0, None, 40), 40);
+    expect(&shell.log[1], waits(0, None, 40), 40);
     assert!(shell.log[1].origin_reused);
     // The name is known, the connection is not.
     let other = shell.client_with(GET.replace("name.example", "name.example:81"));
@@ -67,7 +67,7 @@ fn kind_25_phases_follow_one_another() {
     let (origin, _) = shell.establish(1);
     shell.receive(origin, OK);
     shell.send(other);
-    expect(&shell.log[2], phases(0, 9, 0), 9);
+    expect(&shell.log[2], waits(0, 9, 0), 9);
 }
 
 /// Interim responses are not what is waited for; the final one may begin in the same read.
@@ -88,11 +88,11 @@ fn kind_25_the_first_byte_is_that_of_the_final_head() {
             shell.receive(origin, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         }
         shell.send(client);
-        expect(shell.entry(), phases(None, 0, 300), if together { 1_300 } else { 300 });
+        expect(shell.entry(), waits(None, 0, 300), if together { 1_300 } else { 300 });
     }
 }
 
-/// A phase that fails took its time, too, and has none behind it.
+/// A wait that fails took its time, too, and has none behind it.
 #[test]
 fn kind_25_failures_have_the_phase_that_failed() {
     // No name server answers.
@@ -101,9 +101,9 @@ fn kind_25_failures_have_the_phase_that_failed() {
     shell.pass(60_000);
     shell.send(client);
     let entry = shell.entry();
-    let waited = entry.phases.dns_us.expect("a look-up");
-    assert!(waited > 0 && waited <= entry.duration_us, "{:?}", entry.phases);
-    assert_eq!((entry.phases.connect_us, entry.phases.ttfb_us, entry.status), (None, None, 504));
+    let waited = entry.waits.dns_us.expect("a look-up");
+    assert!(waited > 0 && waited <= entry.duration_us, "{:?}", entry.waits);
+    assert_eq!((entry.waits.connect_us, entry.waits.ttfb_us, entry.status), (None, None, 504));
     // No process listens there.
     let mut shell = Shell::new();
     let client = shell.client_with(GET);
@@ -114,30 +114,30 @@ fn kind_25_failures_have_the_phase_that_failed() {
     shell.event(dialled, Event::Failed(SocketError::Refused));
     shell.wait(13);
     shell.send(client);
-    expect(shell.entry(), phases(5, 11, None), 29);
+    expect(shell.entry(), waits(5, 11, None), 29);
     // The origin says nothing; the client gives up while it is dialled, or while its answer is awaited.
     let mut shell = Shell::new();
     let client = shell.client_with(GET);
     shell.resolve([192, 0, 2, 1]);
     shell.wait(3);
     shell.event(client, Event::Failed(SocketError::Reset));
-    expect(shell.entry(), phases(0, 3, None), 3);
+    expect(shell.entry(), waits(0, 3, None), 3);
     let mut shell = Shell::new();
     let client = shell.client_with(GET);
     shell.resolve([192, 0, 2, 1]);
     shell.establish(0);
     shell.wait(4);
     shell.event(client, Event::Failed(SocketError::Reset));
-    expect(shell.entry(), phases(0, 0, None), 4);
+    expect(shell.entry(), waits(0, 0, None), 4);
     // No name server and no origin was asked.
     let mut shell = Shell::new();
     let client = shell.client_with("GET http://10.0.0.1:25/ HTTP/1.1\r\nHost: 10.0.0.1:25\r\n\r\n");
     shell.wait(2);
     shell.send(client);
-    expect(shell.entry(), phases(None, None, None), 2);
+    expect(shell.entry(), waits(None, None, None), 2);
 }
 
-/// Of several addresses the race is one phase. A connection that had died counts nowhere.
+/// Of several addresses the race is one wait. A connection that had died counts nowhere.
 #[test]
 fn kind_25_a_race_is_one_phase() {
     let mut shell = Shell::with_hosts("192.0.2.1 two.example\n192.0.2.2 two.example\n");
@@ -148,8 +148,8 @@ fn kind_25_a_race_is_one_phase() {
     let (origin, _) = shell.establish(1);
     shell.receive(origin, OK);
     shell.send(client);
-    expect(shell.entry(), phases(0, 1_000_017, 0), 1_000_017);
-    // The connection is used again, and dead: the phases are those of the next one.
+    expect(shell.entry(), waits(0, 1_000_017, 0), 1_000_017);
+    // The connection is used again, and dead: the waits are those of the next one.
     shell.receive(client, "GET http://two.example/ HTTP/1.1\r\nHost: two.example\r\n\r\n");
     shell.send(origin);
     shell.wait(8);
@@ -159,10 +159,10 @@ fn kind_25_a_race_is_one_phase() {
     shell.wait(32);
     shell.receive(origin, OK);
     shell.send(client);
-    expect(&shell.log[1], phases(0, 16, 32), 56);
+    expect(&shell.log[1], waits(0, 16, 32), 56);
 }
 
-/// A tunnel has the phases of its set-up when it ends, and at its start if that is asked for. The start counts nowhere.
+/// A tunnel has the waits of its set-up when it ends, and at its start if that is asked for. The start counts nowhere.
 #[test]
 fn kind_25_tunnels_are_told_at_their_start_too() {
     for logs_tunnel_starts in [false, true] {
@@ -179,7 +179,7 @@ fn kind_25_tunnels_are_told_at_their_start_too() {
             let start = shell.entry();
             assert_eq!((start.kind, start.status, start.sent_bytes), (Kind::TunnelStart, 200, 0));
             assert_eq!(start.client_bytes, connect.len() as u64);
-            expect(start, phases(1_000, 2_000, 0), 3_000);
+            expect(start, waits(1_000, 2_000, 0), 3_000);
             shell.log.clear();
         }
         let before = shell.engine.metrics();
@@ -188,7 +188,7 @@ fn kind_25_tunnels_are_told_at_their_start_too() {
         let end = shell.entry();
         assert_eq!((end.kind, end.status, end.sent_bytes), (Kind::Tunnel, 200, answer.len() as u64));
         assert!(end.aborted);
-        expect(end, phases(1_000, 2_000, 0), 4_003_000);
+        expect(end, waits(1_000, 2_000, 0), 4_003_000);
         let after = shell.engine.metrics();
         assert_eq!((after.requests, after.allowed, after.statuses[2]), (1, 1, 1));
     }
@@ -277,7 +277,7 @@ fn expect_phases(line: &str, expected: &str) {
     assert!(sum <= milliseconds(field(line, "ms")).expect("a time") + 0.000_5, "{line}");
 }
 
-/// The daemon's lines have the phases that there were.
+/// The daemon's lines have the waits that there were.
 #[test]
 #[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn kind_25_the_daemon_logs_phases() {
@@ -369,7 +369,7 @@ fn kind_25_a_reload_asks_for_starts_of_tunnels() {
     assert_eq!(kinds, [true, false]);
 }
 
-/// An upgraded connection is a tunnel like any other: with its start, and with the phases up to the 101.
+/// An upgraded connection is a tunnel like any other: with its start, and with the waits up to the 101.
 #[test]
 fn kind_25_upgrades_are_tunnels() {
     let origin = Origin::serve(|conn| {
@@ -390,8 +390,8 @@ fn kind_25_upgrades_are_tunnels() {
     let end = weir.wait_for_log(|line| line.contains("Z tunnel allowed 101 GET http"));
     for line in [&start, &end] {
         expect_phases(line, "-tt");
-        let phases = |line: &str| ["connect_ms", "ttfb_ms"].map(|key| field(line, key).to_owned());
-        assert_eq!(phases(line), phases(&start));
+        let waits = |line: &str| ["connect_ms", "ttfb_ms"].map(|key| field(line, key).to_owned());
+        assert_eq!(waits(line), waits(&start));
     }
     assert_eq!(weir.log_lines().len(), 2);
 }

@@ -33,14 +33,14 @@ impl Metrics {
             Kind::Tunnel => histograms.tunnel_duration.observe(record.duration_us),
             Kind::TunnelStart => return,
         }
-        if let Some(ttfb_us) = record.phases.ttfb_us {
+        if let Some(ttfb_us) = record.waits.ttfb_us {
             histograms.time_to_first_byte[cache_label(record.cache)].observe(ttfb_us);
         }
-        if let Some(connect_us) = record.phases.connect_us {
+        if let Some(connect_us) = record.waits.connect_us {
             histograms.connect.observe(connect_us);
         }
         // 0 means that the answer was in the cache: most are, and would hide the others.
-        if let Some(dns_us) = record.phases.dns_us.filter(|&waited_us| waited_us > 0) {
+        if let Some(dns_us) = record.waits.dns_us.filter(|&waited_us| waited_us > 0) {
             histograms.dns.observe(dns_us);
         }
     }
@@ -137,7 +137,7 @@ fn cache_label(cache: CacheUse) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::transaction::log_record::Phases;
+    use crate::engine::transaction::log_record::Waits;
     use crate::metrics::{CACHE_USES, Histogram};
     use std::net::SocketAddr;
 
@@ -162,7 +162,7 @@ mod tests {
         let record = |kind, dns_us, connect_us, ttfb_us| {
             let mut record = LogRecord::new(SocketAddr::from(([192, 0, 2, 1], 1)));
             (record.kind, record.status, record.duration_us) = (kind, 200, 5_000);
-            (record.cache, record.phases) = (CacheUse::Miss, Phases { dns_us, connect_us, ttfb_us });
+            (record.cache, record.waits) = (CacheUse::Miss, Waits { dns_us, connect_us, ttfb_us });
             record
         };
         // Requests, tunnels, first bytes, connections, look-ups; waits for a store are not of a record.

@@ -18,13 +18,13 @@
 //! TIME is the beginning of the request, in UTC, as in `combined` and `json`; `squid` has the time of its end, as Squid does. `cache` is
 //! the result of the cache (hit, miss, stale, revalidated, collapsed, bypass, refresh) and, behind a colon, the reason. Then follows
 //! `note=`, the text of a callback, if a callback has set one. `received` and `sent` are bytes from and to the client; `reused` names the
-//! connections that had been used before. [`Phases`] defines `dns_ms`, `connect_ms` and `ttfb_ms`; `combined` and `squid` have no place
+//! connections that had been used before. [`Waits`] defines `dns_ms`, `connect_ms` and `ttfb_ms`; `combined` and `squid` have no place
 //! for them.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::transaction::log_record::{CacheUse, Forward, Kind, LogRecord, Phases, Text, Verdict};
+use crate::engine::transaction::log_record::{CacheUse, Forward, Kind, LogRecord, Text, Verdict, Waits};
 use crate::http::date::civil;
 use crate::http::fields;
 
@@ -106,9 +106,9 @@ fn write_weir(out: &mut Vec<u8>, record: &LogRecord) {
     write_decimal(out, record.sent_bytes, 1);
     out.extend_from_slice(b" ms=");
     write_milliseconds(out, record.duration_us);
-    for (key, phase_us) in phases(record, [b" dns_ms=", b" connect_ms=", b" ttfb_ms="]) {
+    for (key, wait_us) in waits(record, [b" dns_ms=", b" connect_ms=", b" ttfb_ms="]) {
         out.extend_from_slice(key);
-        match phase_us {
+        match wait_us {
             Some(us) => write_milliseconds(out, us),
             None => out.push(b'-'),
         }
@@ -139,12 +139,12 @@ fn write_weir(out: &mut Vec<u8>, record: &LogRecord) {
     }
 }
 
-/// The durations of the phases, each with its key.
-fn phases<'k>(
+/// The durations of the waits, each with its key.
+fn waits<'k>(
     record: &LogRecord,
     keys: [&'k [u8]; 3],
 ) -> impl Iterator<Item = (&'k [u8], Option<u64>)> + use<'k> {
-    let Phases { dns_us, connect_us, ttfb_us } = record.phases;
+    let Waits { dns_us, connect_us, ttfb_us } = record.waits;
     keys.into_iter().zip([dns_us, connect_us, ttfb_us])
 }
 
@@ -293,9 +293,9 @@ fn write_json(out: &mut Vec<u8>, record: &LogRecord) {
     write_decimal(out, record.sent_bytes, 1);
     out.extend_from_slice(b",\"duration_us\":");
     write_decimal(out, record.duration_us, 1);
-    for (key, phase_us) in phases(record, [b",\"dns_ms\":", b",\"connect_ms\":", b",\"ttfb_ms\":"]) {
+    for (key, wait_us) in waits(record, [b",\"dns_ms\":", b",\"connect_ms\":", b",\"ttfb_ms\":"]) {
         out.extend_from_slice(key);
-        match phase_us {
+        match wait_us {
             Some(us) => write_milliseconds(out, us),
             None => out.extend_from_slice(b"null"),
         }

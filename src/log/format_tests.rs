@@ -12,7 +12,7 @@ fn sample() -> LogRecord {
     record.upstream = Some("192.0.2.7:80".parse().unwrap());
     record.client_reused = true;
     record.origin_reused = true;
-    record.phases = Phases { dns_us: Some(1_250), connect_us: None, ttfb_us: Some(7_005) };
+    record.waits = Waits { dns_us: Some(1_250), connect_us: None, ttfb_us: Some(7_005) };
     record.set(Text::User, b"alice");
     record.set(Text::Method, b"GET");
     record.set(Text::Target, b"http://a.example/?q=1");

@@ -10,7 +10,7 @@ use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir::engine::StoreJob;
-use weir::engine::transaction::log_record::{Kind, LogRecord, Phases, Text};
+use weir::engine::transaction::log_record::{Kind, LogRecord, Text, Waits};
 use weir::engine::{Action, Engine, Event, JobId, ListenerId, PeerId, SocketError, Splice};
 use weir::guard::values::{ValueAnswer, ValueRequest};
 use weir::policy::auth::Users;
@@ -647,10 +647,10 @@ impl Shell {
     }
 
     fn log(&mut self, around: &mut Surroundings, record: &LogRecord) -> Checked<()> {
-        let Phases { dns_us, connect_us, ttfb_us } = record.phases;
+        let Waits { dns_us, connect_us, ttfb_us } = record.waits;
         let waited_us: u64 = [dns_us, connect_us, ttfb_us].into_iter().flatten().sum();
         if waited_us > record.duration_us {
-            return Err(format!("{:?} within {} us", record.phases, record.duration_us));
+            return Err(format!("{:?} within {} us", record.waits, record.duration_us));
         }
         if record.kind == Kind::TunnelStart {
             self.tunnel_starts += 1;

@@ -70,7 +70,7 @@ pub enum Kind {
 
 /// The waits of a transaction, one after the other, in microseconds. `None` for a wait that did not occur.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Phases {
+pub struct Waits {
     /// The look-up of a name, even a failed one; 0 if the answer was in the cache.
     pub dns_us: Option<u64>,
     /// The connection to the origin, for all addresses that were tried, even without success.
@@ -110,7 +110,7 @@ pub struct LogRecord {
     /// The address dialled, if any was.
     pub upstream: Option<SocketAddr>,
     /// The waits of the transaction.
-    pub phases: Phases,
+    pub waits: Waits,
     /// The outcome for the client.
     pub verdict: Verdict,
     /// The transaction ended before its response was complete: the client closed, or the response broke off.
@@ -133,7 +133,7 @@ pub struct LogRecord {
 }
 
 /// The facts that a tunnel keeps for its record: the texts and the values known at its begin, in as little memory as
-/// possible. A byte of flags, the phases that occurred, seven bits in a byte, and each text that the log writes and that is
+/// possible. A byte of flags, the waits that occurred, seven bits in a byte, and each text that the log writes and that is
 /// not empty: its number, its length, and its bytes. The target is the last and needs no length.
 #[derive(Debug)]
 pub(in crate::engine) struct PackedRecord(Box<[u8]>);
@@ -233,12 +233,12 @@ impl LogRecord {
             | flag(self.origin_reused, ORIGIN_REUSED)
             | flag(self.minor_version > 0, MINOR_VERSION)
             | flag(connect, CONNECT);
-        let phases = [self.phases.dns_us, self.phases.connect_us, self.phases.ttfb_us.filter(|_| !connect)];
-        let kept = phases.iter().zip([DNS, DIALLED, ANSWERED]);
-        let flags = kept.fold(flags, |flags, (phase, kept)| flags | flag(phase.is_some(), kept));
+        let waits = [self.waits.dns_us, self.waits.connect_us, self.waits.ttfb_us.filter(|_| !connect)];
+        let kept = waits.iter().zip([DNS, DIALLED, ANSWERED]);
+        let flags = kept.fold(flags, |flags, (wait, kept)| flags | flag(wait.is_some(), kept));
         scratch.clear();
         scratch.push(flags);
-        phases.into_iter().flatten().for_each(|phase| push_number(scratch, phase));
+        waits.into_iter().flatten().for_each(|wait| push_number(scratch, wait));
         let shortened = |which: Text| {
             let text = self.text(which);
             &text[..text.len().min(usize::from(u16::MAX))]
@@ -266,11 +266,11 @@ impl LogRecord {
         (self.kind, self.status) = (Kind::Tunnel, if flags & CONNECT != 0 { 200 } else { 101 });
         (self.client_reused, self.origin_reused) = (flags & CLIENT_REUSED != 0, flags & ORIGIN_REUSED != 0);
         self.minor_version = u8::from(flags & MINOR_VERSION != 0);
-        let mut phase = |kept: u8| (flags & kept != 0).then(|| take_number(&mut rest));
-        self.phases = Phases { dns_us: phase(DNS), connect_us: phase(DIALLED), ttfb_us: phase(ANSWERED) };
+        let mut wait = |kept: u8| (flags & kept != 0).then(|| take_number(&mut rest));
+        self.waits = Waits { dns_us: wait(DNS), connect_us: wait(DIALLED), ttfb_us: wait(ANSWERED) };
         if flags & CONNECT != 0 {
             self.set(Text::Method, b"CONNECT");
-            self.phases.ttfb_us = Some(0);
+            self.waits.ttfb_us = Some(0);
         }
         while let Some((&place, texts)) = rest.split_first() {
             let which = Text::ALL[usize::from(place)];
@@ -296,7 +296,7 @@ impl LogRecord {
             client_bytes: 0,
             sent_bytes: 0,
             upstream: None,
-            phases: Phases::default(),
+            waits: Waits::default(),
             verdict: Verdict::Allowed,
             aborted: false,
             client_reused: false,
@@ -394,11 +394,11 @@ mod tests {
             record.client_reused = case & 1 != 0;
             record.origin_reused = case & 2 != 0;
             record.minor_version = u8::from(case != 1);
-            record.phases = match case {
-                0 => Phases { dns_us: Some(0), connect_us: Some(127), ttfb_us: Some(0) },
-                1 => Phases { dns_us: Some(u64::MAX), connect_us: None, ttfb_us: Some(128) },
-                2 => Phases { dns_us: None, connect_us: Some(1 << 35), ttfb_us: None },
-                _ => Phases::default(),
+            record.waits = match case {
+                0 => Waits { dns_us: Some(0), connect_us: Some(127), ttfb_us: Some(0) },
+                1 => Waits { dns_us: Some(u64::MAX), connect_us: None, ttfb_us: Some(128) },
+                2 => Waits { dns_us: None, connect_us: Some(1 << 35), ttfb_us: None },
+                _ => Waits::default(),
             };
             let texts = [(Text::Method, method), (Text::Target, target), (Text::Agent, agent)];
             texts.iter().for_each(|(which, text)| record.set(*which, text));
@@ -409,7 +409,7 @@ mod tests {
             assert_eq!(restored.client_reused, record.client_reused, "case {case}");
             assert_eq!(restored.origin_reused, record.origin_reused, "case {case}");
             assert_eq!(restored.minor_version, record.minor_version, "case {case}");
-            assert_eq!(restored.phases, record.phases, "case {case}");
+            assert_eq!(restored.waits, record.waits, "case {case}");
             for which in Text::ALL {
                 let text = record.text(which);
                 assert_eq!(restored.text(which), &text[..text.len().min(65_535)], "case {case}, {which:?}");
@@ -427,8 +427,8 @@ mod tests {
         record.status = 200;
         record.set(Text::Method, b"CONNECT");
         record.set(Text::Target, b"www.example.org:8080");
-        record.phases.connect_us = Some(16_000);
-        record.phases.ttfb_us = Some(0);
+        record.waits.connect_us = Some(16_000);
+        record.waits.ttfb_us = Some(0);
         assert_eq!(record.pack(TextSet::ALL, &mut Vec::new()).0.len(), 24);
     }
 }

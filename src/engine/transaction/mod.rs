@@ -396,7 +396,7 @@ impl Transaction {
         self.record.origin_reused = reused;
         self.upstream = Some(connection);
         (self.stage, self.since.phase_us) = (Stage::Awaiting, cx.now.monotonic_us);
-        self.record.phases.ttfb_us = None;
+        self.record.waits.ttfb_us = None;
         self.caching.requested_s = cx.now.unix_s();
         cx.timers.clear(connection);
         cx.set_timer(self.client, cx.settings.timeouts.exchange_ms);

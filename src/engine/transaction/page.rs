@@ -82,7 +82,7 @@ impl RefusalTexts {
             },
             connect: transaction.info.method == Method::Connect,
             html: transaction.info.html,
-            answered: transaction.record.phases.ttfb_us.is_some(),
+            answered: transaction.record.waits.ttfb_us.is_some(),
         };
         if let Some(place) = self.prepared.iter().position(|(known, _)| *known == reason) {
             if names_client(refusal) {
@@ -312,7 +312,7 @@ fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) ->
         Refusal::HeadTimeout => write_time(timeouts.head_ms, "head-timeout", out),
         Refusal::BodyTimeout => write_time(timeouts.exchange_ms, "timeout", out),
         // The head of the response had begun.
-        Refusal::OriginTimeout if transaction.record.phases.ttfb_us.is_some() => {
+        Refusal::OriginTimeout if transaction.record.waits.ttfb_us.is_some() => {
             write_time(timeouts.head_ms, "head-timeout", out)
         }
         Refusal::OriginTimeout => write_time(timeouts.exchange_ms, "timeout", out),

@@ -228,7 +228,7 @@ impl Transactions {
                     transaction.incoming.scanner = Scanner::default();
                     // Not the time of the final response, unless that has begun behind the interim one.
                     match transaction.response.is_empty() {
-                        true => transaction.record.phases.ttfb_us = None,
+                        true => transaction.record.waits.ttfb_us = None,
                         false => transaction.note_first_byte(cx.now),
                     }
                     cx.wake(transaction.client);
@@ -565,7 +565,7 @@ impl Transaction {
         cx.scratch.extend_from_slice(b"\r\n");
         self.upstream = Some(upstream);
         self.stage = Stage::Awaiting;
-        self.record.phases.ttfb_us = Some(0);
+        self.record.waits.ttfb_us = Some(0);
         if !self.down.head.append(&mut cx.pool, Purpose::Reply, &cx.scratch) {
             return cx.send(Effect::Refuse(id, Refusal::NoMemory));
         }

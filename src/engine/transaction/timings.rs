@@ -1,4 +1,4 @@
-//! The durations of a transaction's phases: it waits for a look-up, for a connection, and for the response, one after the other.
+//! The durations of a transaction's waits: it waits for a look-up, for a connection, and for the response, one after the other.
 
 use crate::engine::transaction::Transaction;
 use crate::engine::upstream::connect::Timings;
@@ -7,9 +7,9 @@ use crate::time::Now;
 impl Transaction {
     /// Notes how long look-ups and handshakes took, and the address that was tried last.
     pub fn note_connect(&mut self, timings: &Timings) {
-        let phases = &mut self.record.phases;
+        let waits = &mut self.record.waits;
         for (sum_us, taken_us) in
-            [(&mut phases.dns_us, timings.dns_us), (&mut phases.connect_us, timings.connect_us)]
+            [(&mut waits.dns_us, timings.dns_us), (&mut waits.connect_us, timings.connect_us)]
         {
             if let Some(taken_us) = taken_us {
                 *sum_us = Some(sum_us.unwrap_or(0).saturating_add(taken_us));
@@ -20,15 +20,15 @@ impl Transaction {
 
     /// Records the arrival of the first byte of a response head.
     pub fn note_first_byte(&mut self, now: Now) {
-        self.record.phases.ttfb_us = Some(now.monotonic_us.saturating_sub(self.since.phase_us));
+        self.record.waits.ttfb_us = Some(now.monotonic_us.saturating_sub(self.since.phase_us));
     }
 
     /// Notes that an answer begins that no origin gives.
     pub fn note_answer_from_cache(&mut self, now: Now) {
-        let phases = &mut self.record.phases;
-        let before_us = phases.dns_us.unwrap_or(0).saturating_add(phases.connect_us.unwrap_or(0));
+        let waits = &mut self.record.waits;
+        let before_us = waits.dns_us.unwrap_or(0).saturating_add(waits.connect_us.unwrap_or(0));
         let after_us = now.monotonic_us.saturating_sub(self.since.began_us);
-        phases.ttfb_us.get_or_insert(after_us.saturating_sub(before_us));
+        waits.ttfb_us.get_or_insert(after_us.saturating_sub(before_us));
     }
 
     /// Records the totals of a transaction that has ended.

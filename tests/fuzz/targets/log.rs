@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use weir::engine::transaction::log_record::{Kind, LogRecord, Phases, Text, Verdict};
+use weir::engine::transaction::log_record::{Kind, LogRecord, Text, Verdict, Waits};
 use weir::log::format::{Format, write_record};
 
 use super::json;
@@ -57,8 +57,8 @@ pub fn log_entry(bytes: &[u8]) {
         record.duration_us = input.number();
         record.client_bytes = input.number();
         record.sent_bytes = input.number();
-        let mut phase = || Some(input.number()).filter(|phase| phase % 3 != 1);
-        record.phases = Phases { dns_us: phase(), connect_us: phase(), ttfb_us: phase() };
+        let mut wait = || Some(input.number()).filter(|wait| wait % 3 != 1);
+        record.waits = Waits { dns_us: wait(), connect_us: wait(), ttfb_us: wait() };
     }
     for which in TEXTS {
         let len = usize::from(input.byte());
@@ -139,10 +139,10 @@ fn weir(record: &LogRecord, line: &str) {
     assert_eq!(value(8, "received=").parse(), Ok(record.client_bytes));
     assert_eq!(value(9, "sent=").parse(), Ok(record.sent_bytes));
     assert_eq!(value(10, "ms="), milliseconds(record.duration_us));
-    let Phases { dns_us, connect_us, ttfb_us } = record.phases;
-    let phases = [(11, "dns_ms=", dns_us), (12, "connect_ms=", connect_us), (13, "ttfb_ms=", ttfb_us)];
-    for (at, key, phase) in phases {
-        assert_eq!(value(at, key), phase.map_or("-".to_owned(), milliseconds));
+    let Waits { dns_us, connect_us, ttfb_us } = record.waits;
+    let waits = [(11, "dns_ms=", dns_us), (12, "connect_ms=", connect_us), (13, "ttfb_ms=", ttfb_us)];
+    for (at, key, wait) in waits {
+        assert_eq!(value(at, key), wait.map_or("-".to_owned(), milliseconds));
     }
     let client = value(6, "client=").parse::<SocketAddr>().expect("an address");
     assert_eq!(client.ip(), record.client.ip().to_canonical());
@@ -208,9 +208,9 @@ fn json(record: &LogRecord, line: &str) {
     let member = |name: &str| &members.iter().find(|(known, _)| known == name).expect("a member").1;
     assert_eq!(*member("received"), json::Value::Number(record.client_bytes));
     assert_eq!(*member("duration_us"), json::Value::Number(record.duration_us));
-    let Phases { dns_us, connect_us, ttfb_us } = record.phases;
-    for (name, phase) in [("dns_ms", dns_us), ("connect_ms", connect_us), ("ttfb_ms", ttfb_us)] {
-        let expected = phase.map_or(json::Value::Null, json::Value::Thousandths);
+    let Waits { dns_us, connect_us, ttfb_us } = record.waits;
+    for (name, wait) in [("dns_ms", dns_us), ("connect_ms", connect_us), ("ttfb_ms", ttfb_us)] {
+        let expected = wait.map_or(json::Value::Null, json::Value::Thousandths);
         assert_eq!(*member(name), expected, "{line}");
     }
     let keys = ["user", "method", "target", "reason", "agent", "referrer", "content_type", "note"];
