@@ -15,7 +15,7 @@ fn main() {
 #[cfg(feature = "detection")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     use std::path::PathBuf;
-    use weir::guard::detection::{Context, DetectRules, Detector, Findings, Mode, Scratch, Verdict};
+    use weir::guard::detection::{Context, DetectRules, DetectionResult, Detector, Findings, Mode, Scratch};
 
     let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("expected a folder")?);
     let detector = Detector::new(&DetectRules { mode: Mode::Block, ..DetectRules::default() })?;
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let text = std::fs::read_to_string(&path)?;
             let found =
                 text.lines().filter(|line| !line.trim().is_empty()).map(|line| (line, look(place, line)));
-            let is_threat = |findings: &Findings| findings.verdict() != Verdict::Clean;
+            let is_threat = |findings: &Findings| findings.result() != DetectionResult::Clean;
             let (hit, clean): (Vec<_>, Vec<_>) =
                 found.partition(|(_, findings)| findings.as_ref().is_some_and(is_threat));
             println!("| {place} | {} | {} of {} found |", path.display(), hit.len(), hit.len() + clean.len());

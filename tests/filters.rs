@@ -5,8 +5,8 @@ mod shell;
 use shell::{Shell, connection, status, text};
 use std::sync::{Arc, Mutex};
 use weir::cache::store::{Limits, Store};
-use weir::engine::filter::{Filter, FilterLists, Output, Verdict};
-use weir::engine::transaction::log_record::{CacheUse, Text, Verdict as Logged};
+use weir::engine::filter::{Filter, FilterDecision, FilterLists, Output};
+use weir::engine::transaction::log_record::{CacheUse, Text, Verdict};
 use weir::engine::{CacheSettings, Settings};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -14,7 +14,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// Does as it is told, and notes what it has seen.
 #[derive(Debug)]
 struct Tester {
-    verdict: Verdict,
+    verdict: FilterDecision,
     replaces: bool,
     seen: Arc<Mutex<Vec<u8>>>,
 }
@@ -24,7 +24,7 @@ impl Filter for Tester {
         self.replaces
     }
 
-    fn handle_payload(&mut self, payload: &[u8], output: &mut Output<'_>) -> Verdict {
+    fn handle_payload(&mut self, payload: &[u8], output: &mut Output<'_>) -> FilterDecision {
         self.seen.lock().expect("the bytes").extend_from_slice(payload);
         if self.replaces {
             output.write(&payload.to_ascii_uppercase());
@@ -36,7 +36,7 @@ impl Filter for Tester {
 /// A shell whose requests, or responses, go through such a filter if they have a field X-Filter; and what that has seen.
 fn filtering(
     settings: Settings,
-    (of_response, verdict, replaces): (bool, Verdict, bool),
+    (of_response, verdict, replaces): (bool, FilterDecision, bool),
 ) -> (Shell, Arc<Mutex<Vec<u8>>>) {
     let mut shell = Shell::with(settings, None, "");
     let seen = Arc::<Mutex<Vec<u8>>>::default();
@@ -56,11 +56,11 @@ fn request(line: &str, fields: &str) -> String {
     format!("{line} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n")
 }
 
-const REPLACE: (Verdict, bool) = (Verdict::Drop, true);
+const REPLACE: (FilterDecision, bool) = (FilterDecision::Drop, true);
 
 #[test]
 fn request_that_a_filter_aborts_is_refused_and_says_why() {
-    let (mut shell, _) = filtering(Settings::default(), (false, Verdict::Abort("attack"), false));
+    let (mut shell, _) = filtering(Settings::default(), (false, FilterDecision::Abort("attack"), false));
     let post = request("POST http://127.0.0.1/", "X-Filter: 1\r\nContent-Length: 5\r\n");
     let client = shell.client_with(post + "he");
     let answer = shell.send(client);
@@ -68,21 +68,21 @@ fn request_that_a_filter_aborts_is_refused_and_says_why() {
     assert!(answer.contains("Proxy-Status:") && answer.contains("http_request_denied"), "{answer}");
     assert_eq!(
         (shell.entry().verdict, text(shell.entry(), Text::Reason)),
-        (Logged::Refused, "attack".into())
+        (Verdict::Refused, "attack".into())
     );
     assert_eq!(shell.engine.metrics().blocks_lent, 0);
 }
 
 #[test]
 fn response_that_a_filter_aborts_has_no_end() {
-    let (mut shell, _) = filtering(Settings::default(), (true, Verdict::Abort("leak"), false));
+    let (mut shell, _) = filtering(Settings::default(), (true, FilterDecision::Abort("leak"), false));
     let client = shell.client_with(request("GET http://127.0.0.1/", "X-Filter: 1\r\n"));
     let (origin, _) = shell.establish(0);
     shell.receive(origin, OK);
     let answer = shell.send(client);
     assert!(answer.contains("Content-Length: 2\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
     assert!(shell.is_ended(client));
-    assert_eq!((shell.entry().verdict, text(shell.entry(), Text::Reason)), (Logged::Refused, "leak".into()));
+    assert_eq!((shell.entry().verdict, text(shell.entry(), Text::Reason)), (Verdict::Refused, "leak".into()));
     assert_eq!(shell.engine.metrics().blocks_lent, 0);
 }
 
@@ -143,7 +143,7 @@ fn filtered_responses_pass_the_cache_by() {
 /// Rule 34: a request that is sent once more is not shown again, and one that was replaced is not sent once more.
 #[test]
 fn request_that_is_repeated_is_seen_once() {
-    for (verdict, replaces) in [(Verdict::Pass, false), (Verdict::Hold, false), REPLACE] {
+    for (verdict, replaces) in [(FilterDecision::Pass, false), (FilterDecision::Hold, false), REPLACE] {
         let (mut shell, seen) = filtering(Settings::default(), (false, verdict, replaces));
         let client = shell.client_with(request("GET http://127.0.0.1/1", ""));
         let (origin, _) = shell.establish(0);

@@ -17,7 +17,7 @@ pub fn report(
     text: &[u8],
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<(String, bool), Problems> {
-    use crate::guard::detection::{Detector, Mode, Scratch, Verdict};
+    use crate::guard::detection::{DetectionResult, Detector, Mode, Scratch};
     use std::fmt::Write as _;
     let mut rules = detect_rules(settings, read_file)?;
     if rules.mode == Mode::Off {
@@ -52,16 +52,16 @@ pub fn report(
             finding.preview
         );
     }
-    let verdict = match findings.verdict() {
-        Verdict::Clean if findings.found().is_empty() => "nothing found".to_owned(),
-        Verdict::Clean => "no attack: the scores together are below 1.00".to_owned(),
-        Verdict::Threat(category) => format!("attack: {}", category.name()),
-        Verdict::Exhausted => {
+    let verdict = match findings.result() {
+        DetectionResult::Clean if findings.found().is_empty() => "nothing found".to_owned(),
+        DetectionResult::Clean => "no attack: the scores together are below 1.00".to_owned(),
+        DetectionResult::Threat(category) => format!("attack: {}", category.name()),
+        DetectionResult::Exhausted => {
             "exhausted: more bytes or more layers of encoding than are looked at".to_owned()
         }
     };
     let _ = writeln!(out, "{verdict}");
-    Ok((out, findings.verdict() != Verdict::Clean))
+    Ok((out, findings.result() != DetectionResult::Clean))
 }
 
 /// A build without the feature has no findings.

@@ -39,7 +39,7 @@ impl PidFile {
         let file = PidFile { pid, verdict, begun: 0 };
         replace(
             &file.verdict,
-            &Verdict { begun: 0, ended: 0, failed: false, text: String::new() }.written(),
+            &ReloadResult { begun: 0, ended: 0, failed: false, text: String::new() }.written(),
         )?;
         Ok(file)
     }
@@ -47,15 +47,20 @@ impl PidFile {
     /// A reload begins.
     pub fn begin(&mut self) {
         self.begun += 1;
-        self.write(Verdict { begun: self.begun, ended: self.begun - 1, failed: false, text: String::new() });
+        self.write(ReloadResult {
+            begun: self.begun,
+            ended: self.begun - 1,
+            failed: false,
+            text: String::new(),
+        });
     }
 
     /// Writes the outcome of the reload.
     pub fn end(&self, failed: bool, text: String) {
-        self.write(Verdict { begun: self.begun, ended: self.begun, failed, text });
+        self.write(ReloadResult { begun: self.begun, ended: self.begun, failed, text });
     }
 
-    fn write(&self, verdict: Verdict) {
+    fn write(&self, verdict: ReloadResult) {
         if let Err(error) = replace(&self.verdict, &verdict.written()) {
             log::warn!("cannot write beside the pid file what came of the reload: {error}");
         }
@@ -131,12 +136,12 @@ fn find(path: &Path) -> Result<Pid, NoAnswer> {
     pid.ok_or_else(|| NoAnswer::Unable(format!("{place}: expected the number of a process")))
 }
 
-fn read(path: &Path) -> Result<Verdict, NoAnswer> {
+fn read(path: &Path) -> Result<ReloadResult, NoAnswer> {
     let path = beside(path);
     // A file that is being written is read again.
     for _ in 0..100 {
         match std::fs::read_to_string(&path) {
-            Ok(text) => match Verdict::read(&text) {
+            Ok(text) => match ReloadResult::read(&text) {
                 Some(verdict) => return Ok(verdict),
                 None => std::thread::sleep(LOOK_EVERY),
             },
@@ -150,7 +155,7 @@ fn read(path: &Path) -> Result<Verdict, NoAnswer> {
 
 /// The content of the second file. Its last line shows that the file is complete.
 #[derive(Debug, PartialEq, Eq)]
-struct Verdict {
+struct ReloadResult {
     /// Reloads begun since the start.
     begun: u64,
     /// Of these, the reloads that have ended.
@@ -159,19 +164,19 @@ struct Verdict {
     text: String,
 }
 
-impl Verdict {
+impl ReloadResult {
     fn written(&self) -> String {
-        let Verdict { begun, ended, failed, text } = self;
+        let ReloadResult { begun, ended, failed, text } = self;
         let word = if *failed { "failed" } else { "reloaded" };
         format!("{begun} {ended} {word}\n{}\nend\n", text.trim_end())
     }
 
-    fn read(text: &str) -> Option<Verdict> {
+    fn read(text: &str) -> Option<ReloadResult> {
         let (first, text) = text.strip_suffix("\nend\n")?.split_once('\n')?;
         let mut words = first.split(' ');
         let mut number = || words.next()?.parse().ok();
         let (begun, ended) = (number()?, number()?);
-        Some(Verdict { begun, ended, failed: words.next()? == "failed", text: text.to_owned() })
+        Some(ReloadResult { begun, ended, failed: words.next()? == "failed", text: text.to_owned() })
     }
 }
 
@@ -200,11 +205,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for (failed, text) in [(false, ""), (true, "a: b\nc: d"), (true, "end")] {
-            let verdict = Verdict { begun: 3, ended: 2, failed, text: text.to_owned() };
+            let verdict = ReloadResult { begun: 3, ended: 2, failed, text: text.to_owned() };
             let written = verdict.written();
-            assert_eq!(Verdict::read(&written).as_ref(), Some(&verdict));
+            assert_eq!(ReloadResult::read(&written).as_ref(), Some(&verdict));
             for end in 0..written.len() {
-                assert_eq!(Verdict::read(&written[..end]), None, "{:?} is not whole", &written[..end]);
+                assert_eq!(ReloadResult::read(&written[..end]), None, "{:?} is not whole", &written[..end]);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A cache of verdicts on credentials: a bounded table of keyed hashes, with short lives.
+//! A cache of results on credentials: a bounded table of keyed hashes, with short lives.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -6,7 +6,7 @@ use hashlink::LruCache;
 
 use crate::time::Now;
 
-/// Most verdicts; the least recently used one leaves first (chosen: 200 KB).
+/// Most results; the least recently used one leaves first (chosen: 200 KB).
 pub const CREDENTIALS_MAX: usize = 4096;
 
 /// How long an acceptance is kept, in microseconds (chosen: the requests of one page cost one slow hash).
@@ -16,57 +16,57 @@ pub const ACCEPTED_FOR_US: u64 = 60_000_000;
 /// uses one of its attempts, per 30 s).
 pub const WRONG_FOR_US: u64 = 30_000_000;
 
-/// Verdicts on credentials. The keys are 128-bit hashes under the seed of the [`Users`] that decided; the credentials
+/// Results on credentials. The keys are 128-bit hashes under the seed of the [`Users`] that decided; the credentials
 /// are not kept. After a reload the keys of users who have changed differ, so nothing has to be revoked.
 ///
 /// [`Users`]: super::auth::Users
 #[derive(Debug)]
 pub struct CredentialCache {
-    verdicts: LruCache<u128, Verdict, BuildHasherDefault<KeyHasher>>,
+    results: LruCache<u128, Remembered, BuildHasherDefault<KeyHasher>>,
 }
 
 impl Default for CredentialCache {
     fn default() -> CredentialCache {
-        CredentialCache { verdicts: LruCache::with_hasher(CREDENTIALS_MAX, BuildHasherDefault::default()) }
+        CredentialCache { results: LruCache::with_hasher(CREDENTIALS_MAX, BuildHasherDefault::default()) }
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Verdict {
+struct Remembered {
     accepted: bool,
     until_us: u64,
 }
 
 impl CredentialCache {
-    /// The verdict on this key, if there is a recent one. See `Users::key`.
+    /// The result on this key, if there is a recent one. See `Users::key`.
     pub fn get(&mut self, now: Now, key: u128) -> Option<bool> {
-        let verdict = self.verdicts.get(&key).copied()?;
-        if now.monotonic_us >= verdict.until_us {
-            self.verdicts.remove(&key);
+        let result = self.results.get(&key).copied()?;
+        if now.monotonic_us >= result.until_us {
+            self.results.remove(&key);
             return None;
         }
-        Some(verdict.accepted)
+        Some(result.accepted)
     }
 
-    /// Stores a verdict, and removes expired ones: a password guesser does not repeat itself, so a look-up would
+    /// Stores a result, and removes expired ones: a password guesser does not repeat itself, so a look-up would
     /// never meet them.
     pub fn put(&mut self, now: Now, key: u128, accepted: bool) {
-        while self.verdicts.iter().next().is_some_and(|(_, verdict)| now.monotonic_us >= verdict.until_us) {
-            self.verdicts.remove_lru();
+        while self.results.iter().next().is_some_and(|(_, result)| now.monotonic_us >= result.until_us) {
+            self.results.remove_lru();
         }
         let life = if accepted { ACCEPTED_FOR_US } else { WRONG_FOR_US };
         let until_us = now.monotonic_us.saturating_add(life);
-        self.verdicts.insert(key, Verdict { accepted, until_us });
+        self.results.insert(key, Remembered { accepted, until_us });
     }
 
-    /// Number of verdicts, with expired ones.
+    /// Number of results, with expired ones.
     pub fn len(&self) -> usize {
-        self.verdicts.len()
+        self.results.len()
     }
 
-    /// Whether the cache has no verdict.
+    /// Whether the cache has no result.
     pub fn is_empty(&self) -> bool {
-        self.verdicts.is_empty()
+        self.results.is_empty()
     }
 }
 

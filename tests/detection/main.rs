@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use weir::guard::detection::{Context, DetectRules, Detector, Findings, Mode, Scratch, Verdict};
+use weir::guard::detection::{Context, DetectRules, DetectionResult, Detector, Findings, Mode, Scratch};
 
 /// Of a hundred attacks of a class, in one encoding and one place, so many are found at least.
 const FLOOR_PERCENT: usize = 95;
@@ -72,7 +72,7 @@ fn noise_is_no_attack() {
         let Looker { detector, scratch } = &mut looker;
         let mut findings = detector.begin(Some(b"/a"), scratch).expect("a path that is not excluded");
         detector.scan(Context::Body, b"q", &value, scratch, &mut findings);
-        findings.verdict() != Verdict::Clean
+        findings.result() != DetectionResult::Clean
     });
     // Two million bytes.
     assert!(taken.count() <= 1);
@@ -143,7 +143,7 @@ fn guard_11_attacks_are_found_in_every_encoding_and_place() {
                     .iter()
                     .filter(|attack| {
                         let findings = looker.findings(place, &encoded(encoding, attack));
-                        !matches!(findings.verdict(), Verdict::Threat(_))
+                        !matches!(findings.result(), DetectionResult::Threat(_))
                     })
                     .collect();
                 let found = (attacks.len() - missed.len()) * 100 / attacks.len();
@@ -193,7 +193,7 @@ fn ours_11_words_beside_an_attack_do_not_hide_it() {
             .flat_map(|(_, attacks)| attacks)
             .filter(|attack| {
                 let findings = looker.findings("body", &format!("{before}{attack}{behind}"));
-                matches!(findings.verdict(), Verdict::Threat(_))
+                matches!(findings.result(), DetectionResult::Threat(_))
             })
             .count();
         println!("| {before:?} before, {behind:?} behind | {found} of {total} |");
@@ -213,7 +213,7 @@ fn guard_11_benign_values_pass_in_every_place() {
             let places = ["query", "body", "header"].into_iter().zip(["url", "plain", "plain"]);
             let found = places.into_iter().find_map(|(place, encoding)| {
                 let findings = looker.findings(place, &encoded(encoding, value));
-                (findings.verdict() != Verdict::Clean)
+                (findings.result() != DetectionResult::Clean)
                     .then(|| format!("{place} {value:?} {:?}", findings.found()))
             });
             taken.extend(found);

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use weir::engine::FilterSource;
-use weir::engine::filter::{Filter, FilterLists, Output, PIECE_BYTES_MAX, Verdict, WhenFull};
+use weir::engine::filter::{Filter, FilterDecision, FilterLists, Output, PIECE_BYTES_MAX, WhenFull};
 
 /// What one filter does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,32 +97,32 @@ impl Filter for Tester {
         replaces(&[self.doing])
     }
 
-    fn handle_payload(&mut self, payload: &[u8], output: &mut Output<'_>) -> Verdict {
+    fn handle_payload(&mut self, payload: &[u8], output: &mut Output<'_>) -> FilterDecision {
         assert!(!payload.is_empty() && payload.len() <= PIECE_BYTES_MAX, "a piece of {}", payload.len());
         let first = self.bytes == 0;
         self.bytes += payload.len();
         self.note(|seen| seen.note(payload));
         match self.doing {
-            Doing::Count => Verdict::Pass,
-            Doing::HoldUntil(bytes) if self.bytes < bytes => Verdict::Hold,
-            Doing::HoldUntil(_) => Verdict::Pass,
-            Doing::HoldAll => Verdict::Hold,
+            Doing::Count => FilterDecision::Pass,
+            Doing::HoldUntil(bytes) if self.bytes < bytes => FilterDecision::Hold,
+            Doing::HoldUntil(_) => FilterDecision::Pass,
+            Doing::HoldAll => FilterDecision::Hold,
             Doing::Double => {
                 output.write(&doubled(payload));
-                Verdict::Drop
+                FilterDecision::Drop
             }
             Doing::Exchange => {
                 output.write(if first { b"<" } else { b"" });
-                Verdict::Drop
+                FilterDecision::Drop
             }
-            Doing::Leave(bytes) if self.bytes < bytes => Verdict::Pass,
-            Doing::Leave(_) => Verdict::Leave,
-            Doing::Abort(bytes) if self.bytes < bytes => Verdict::Pass,
-            Doing::Abort(_) => Verdict::Abort("filter_test"),
+            Doing::Leave(bytes) if self.bytes < bytes => FilterDecision::Pass,
+            Doing::Leave(_) => FilterDecision::Leave,
+            Doing::Abort(bytes) if self.bytes < bytes => FilterDecision::Pass,
+            Doing::Abort(_) => FilterDecision::Abort("filter_test"),
         }
     }
 
-    fn handle_end(&mut self, trailers: &mut Vec<u8>, output: &mut Output<'_>) -> Verdict {
+    fn handle_end(&mut self, trailers: &mut Vec<u8>, output: &mut Output<'_>) -> FilterDecision {
         self.note(|seen| seen.ends += 1);
         match self.doing {
             Doing::Double if !trailers.is_empty() => trailers.extend_from_slice(b"X-Doubled: 1\r\n"),
@@ -134,7 +134,7 @@ impl Filter for Tester {
             | Doing::Leave(_)
             | Doing::Abort(_) => {}
         }
-        Verdict::Pass
+        FilterDecision::Pass
     }
 
     fn when_full(&self) -> WhenFull {

@@ -12,7 +12,7 @@
 //! byte to [`PIECE_BYTES_MAX`]; pieces are independent of chunks. The last piece is followed by [`Filter::handle_end`], with
 //! the trailers that may be forwarded. A body that is cut short has no end, and a message without content is not shown.
 //!
-//! A [`Verdict`] decides about a piece. The list keeps the held bytes of a filter, in memory of the pool, up to
+//! A [`FilterDecision`] decides about a piece. The list keeps the held bytes of a filter, in memory of the pool, up to
 //! [`HELD_BYTES_MAX`] for each filter; beyond that [`Filter::when_full`] decides. A filter replaces bytes by writing to
 //! [`Output`] and dropping those that it read. The length is then unknown, so a filter that writes or drops announces that
 //! with [`Filter::replaces`] before the head is written, and the head has no Content-Length. A verdict against this promise
@@ -55,7 +55,7 @@ pub const FILTERS_MAX: usize = 8;
 
 /// The decision about a piece of payload, and about the bytes that the filter holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FilterDecision {
     /// The held bytes pass, then this piece.
     Pass,
     /// The piece is held, behind the bytes that are held already. At the end of the body equal to `Pass`.
@@ -85,13 +85,13 @@ pub trait Filter: Debug + Send {
     }
 
     /// Handles the next piece of the body. Bytes written to `output` pass at once, before the held bytes and this piece.
-    fn handle_payload(&mut self, payload: &[u8], output: &mut Output<'_>) -> Verdict;
+    fn handle_payload(&mut self, payload: &[u8], output: &mut Output<'_>) -> FilterDecision;
 
     /// Handles the end of the body. `trailers` are lines with their ends, empty for most bodies; a filter that replaces may
     /// change them.
-    fn handle_end(&mut self, trailers: &mut Vec<u8>, output: &mut Output<'_>) -> Verdict {
+    fn handle_end(&mut self, trailers: &mut Vec<u8>, output: &mut Output<'_>) -> FilterDecision {
         let _ = (trailers, output);
-        Verdict::Pass
+        FilterDecision::Pass
     }
 
     /// The body ends here, because one side has broken it off.
@@ -381,8 +381,8 @@ impl Filters {
 struct Gone;
 
 impl Filter for Gone {
-    fn handle_payload(&mut self, _: &[u8], _: &mut Output<'_>) -> Verdict {
-        Verdict::Leave
+    fn handle_payload(&mut self, _: &[u8], _: &mut Output<'_>) -> FilterDecision {
+        FilterDecision::Leave
     }
 }
 
@@ -411,20 +411,25 @@ impl Slot {
     }
 
     /// Carries out the verdict of the filter about a piece.
-    fn follow(&mut self, verdict: Verdict, piece: &[u8], output: &mut Output<'_>) -> Result<(), FilterFault> {
-        let replaced = output.written || verdict == Verdict::Drop;
+    fn follow(
+        &mut self,
+        verdict: FilterDecision,
+        piece: &[u8],
+        output: &mut Output<'_>,
+    ) -> Result<(), FilterFault> {
+        let replaced = output.written || verdict == FilterDecision::Drop;
         if replaced && !self.filter.replaces() {
             return Err(FilterFault::Refused("filter_undeclared"));
         }
         match verdict {
-            Verdict::Hold if !piece.is_empty() => self.hold(piece, output)?,
-            Verdict::Pass | Verdict::Hold | Verdict::Leave => {
-                self.left |= verdict == Verdict::Leave;
+            FilterDecision::Hold if !piece.is_empty() => self.hold(piece, output)?,
+            FilterDecision::Pass | FilterDecision::Hold | FilterDecision::Leave => {
+                self.left |= verdict == FilterDecision::Leave;
                 self.release(output);
                 output.push(piece);
             }
-            Verdict::Drop => self.held.release(output.pool),
-            Verdict::Abort(reason) => return Err(FilterFault::Refused(reason)),
+            FilterDecision::Drop => self.held.release(output.pool),
+            FilterDecision::Abort(reason) => return Err(FilterFault::Refused(reason)),
         }
         output.outcome
     }
@@ -477,12 +482,12 @@ fn show(
         let mut output = Output { pool, purpose, behind, passed, outcome: Ok(()), written: false };
         let verdict = slot.filter.handle_payload(piece, &mut output);
         slot.charge(output.pool)?;
-        let as_it_is = matches!(verdict, Verdict::Pass | Verdict::Leave) && !output.written;
+        let as_it_is = matches!(verdict, FilterDecision::Pass | FilterDecision::Leave) && !output.written;
         if !(as_it_is && slot.held.is_empty()) {
             slot.follow(verdict, piece, &mut output)?;
             return Ok(false);
         }
-        slot.left |= verdict == Verdict::Leave;
+        slot.left |= verdict == FilterDecision::Leave;
     }
     if in_place {
         return Ok(true);

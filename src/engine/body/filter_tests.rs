@@ -37,35 +37,35 @@ impl Filter for Tester {
         matches!(self.doing, Doing::Double | Doing::Exchange)
     }
 
-    fn handle_payload(&mut self, payload: &[u8], output: &mut Output<'_>) -> Verdict {
+    fn handle_payload(&mut self, payload: &[u8], output: &mut Output<'_>) -> FilterDecision {
         assert!(!payload.is_empty() && payload.len() <= BLOCK_BYTES && self.ends == 0);
         let mut seen = self.seen.lock().unwrap();
         let first = seen.is_empty();
         seen.extend_from_slice(payload);
         match self.doing {
-            Doing::Count => Verdict::Pass,
-            Doing::HoldAll(_) => Verdict::Hold,
-            Doing::HoldUntil(bytes) if seen.len() < bytes => Verdict::Hold,
-            Doing::HoldUntil(_) => Verdict::Pass,
+            Doing::Count => FilterDecision::Pass,
+            Doing::HoldAll(_) => FilterDecision::Hold,
+            Doing::HoldUntil(bytes) if seen.len() < bytes => FilterDecision::Hold,
+            Doing::HoldUntil(_) => FilterDecision::Pass,
             Doing::Double => {
                 payload.iter().for_each(|byte| output.write(&[*byte, *byte]));
-                Verdict::Drop
+                FilterDecision::Drop
             }
             Doing::Exchange => {
                 if first {
                     output.write(b"<");
                 }
-                Verdict::Drop
+                FilterDecision::Drop
             }
-            Doing::Leave(bytes) if seen.len() < bytes => Verdict::Pass,
-            Doing::Leave(_) => Verdict::Leave,
-            Doing::Abort(bytes) if seen.len() < bytes => Verdict::Hold,
-            Doing::Abort(_) => Verdict::Abort("test"),
-            Doing::Lie => Verdict::Drop,
+            Doing::Leave(bytes) if seen.len() < bytes => FilterDecision::Pass,
+            Doing::Leave(_) => FilterDecision::Leave,
+            Doing::Abort(bytes) if seen.len() < bytes => FilterDecision::Hold,
+            Doing::Abort(_) => FilterDecision::Abort("test"),
+            Doing::Lie => FilterDecision::Drop,
         }
     }
 
-    fn handle_end(&mut self, trailers: &mut Vec<u8>, output: &mut Output<'_>) -> Verdict {
+    fn handle_end(&mut self, trailers: &mut Vec<u8>, output: &mut Output<'_>) -> FilterDecision {
         self.ends += 1;
         assert_eq!(self.ends, 1);
         match self.doing {
@@ -79,7 +79,7 @@ impl Filter for Tester {
             | Doing::Abort(_)
             | Doing::Lie => {}
         }
-        Verdict::Hold
+        FilterDecision::Hold
     }
 
     fn when_full(&self) -> WhenFull {
@@ -358,9 +358,9 @@ struct Heavy {
 }
 
 impl Filter for Heavy {
-    fn handle_payload(&mut self, payload: &[u8], _: &mut Output<'_>) -> Verdict {
+    fn handle_payload(&mut self, payload: &[u8], _: &mut Output<'_>) -> FilterDecision {
         self.blocks += payload.len();
-        Verdict::Pass
+        FilterDecision::Pass
     }
 
     fn heap_bytes(&self) -> usize {

@@ -5,8 +5,8 @@
 //! origin. The number of held bytes is bounded; beyond that bytes pass, but the end of the body does not. When all bytes
 //! within the detector's limit are scanned, the filter leaves, and the rest may be spliced.
 
-use crate::engine::body::filter::{Filter, Output, Report, Verdict as OfPiece, WhenFull};
-use crate::guard::detection::{BODY_BYTES_MAX, Category, Findings, Verdict};
+use crate::engine::body::filter::{Filter, FilterDecision, Output, Report, WhenFull};
+use crate::guard::detection::{BODY_BYTES_MAX, Category, DetectionResult, Findings};
 use crate::guard::inspection::{Content, Part, WINDOW_BYTES, Walker};
 use crate::guard::rules::Guard;
 use crate::http::block::{FieldBlock, FieldLines as _};
@@ -58,17 +58,17 @@ impl Inspection {
 
     /// The report about a body that is complete in memory.
     pub fn of_whole(mut self, body: &[u8]) -> Option<Report> {
-        if matches!(self.look(Some(body), b""), OfPiece::Pass | OfPiece::Hold) {
+        if matches!(self.look(Some(body), b""), FilterDecision::Pass | FilterDecision::Hold) {
             self.look(None, b"");
         }
         self.report
     }
 
     /// Looks at more of the body, or at its end and the lines of its trailers.
-    fn look(&mut self, payload: Option<&[u8]>, trailers: &[u8]) -> OfPiece {
+    fn look(&mut self, payload: Option<&[u8]>, trailers: &[u8]) -> FilterDecision {
         let Inspection { guard, content, walker, values, bytes, findings, .. } = self;
         let (Some(detector), Some(found)) = (guard.detector(), findings.as_deref_mut()) else {
-            return OfPiece::Leave;
+            return FilterDecision::Leave;
         };
         let durations = &guard.state().durations;
         let began_ns = durations.read_ns();
@@ -84,7 +84,7 @@ impl Inspection {
                     true => found.exhaust(),
                     false => detector.scan_part(&part, scratch, found),
                 }
-                over.set(found.verdict() != Verdict::Clean);
+                over.set(found.result() != DetectionResult::Clean);
             };
             let read = match payload {
                 Some(payload) => content.push(payload, &mut |stretch| {
@@ -106,18 +106,18 @@ impl Inspection {
                 found.exhaust();
             }
             // Servers may read trailers as fields of the head.
-            if found.verdict() == Verdict::Clean && !trailers.is_empty() {
+            if found.result() == DetectionResult::Clean && !trailers.is_empty() {
                 let fields = FieldBlock::new(trailers).lines();
                 let fields = fields.map(|(name, value)| (name.as_bytes(), value));
                 detector.scan_request(None, fields, scratch, found);
             }
-            if is_cut && found.verdict() == Verdict::Clean {
+            if is_cut && found.result() == DetectionResult::Clean {
                 found.cut();
             }
         });
         let took_ns = durations.since_ns(began_ns).map(|now_ns| self.took_ns.saturating_add(now_ns));
         self.took_ns = took_ns.unwrap_or_default();
-        let verdict = found.verdict();
+        let verdict = found.result();
         let of_piece = self.judge();
         // The last piece, or there is a verdict.
         if payload.is_none() || self.findings.is_none() {
@@ -126,27 +126,28 @@ impl Inspection {
         of_piece
     }
 
-    fn judge(&mut self) -> OfPiece {
-        let verdict = self.findings.as_ref().map_or(Verdict::Clean, |findings| findings.verdict());
+    fn judge(&mut self) -> FilterDecision {
+        let verdict = self.findings.as_ref().map_or(DetectionResult::Clean, |findings| findings.result());
         if self.findings.as_ref().is_some_and(|findings| findings.is_cut()) {
             self.report = self.findings.take().map(Report::Detected);
-            return OfPiece::Leave;
+            return FilterDecision::Leave;
         }
-        if verdict == Verdict::Clean {
-            let holds = self.walker.is_pending() && self.guard.refuses(Verdict::Threat(Category::Custom));
-            return if holds { OfPiece::Hold } else { OfPiece::Pass };
+        if verdict == DetectionResult::Clean {
+            let holds =
+                self.walker.is_pending() && self.guard.refuses(DetectionResult::Threat(Category::Custom));
+            return if holds { FilterDecision::Hold } else { FilterDecision::Pass };
         }
         self.report = self.findings.take().map(Report::Detected);
-        if self.guard.refuses(verdict) { OfPiece::Abort(REASON) } else { OfPiece::Leave }
+        if self.guard.refuses(verdict) { FilterDecision::Abort(REASON) } else { FilterDecision::Leave }
     }
 }
 
 impl Filter for Inspection {
-    fn handle_payload(&mut self, payload: &[u8], _: &mut Output<'_>) -> OfPiece {
+    fn handle_payload(&mut self, payload: &[u8], _: &mut Output<'_>) -> FilterDecision {
         self.look(Some(payload), b"")
     }
 
-    fn handle_end(&mut self, trailers: &mut Vec<u8>, _: &mut Output<'_>) -> OfPiece {
+    fn handle_end(&mut self, trailers: &mut Vec<u8>, _: &mut Output<'_>) -> FilterDecision {
         self.look(None, trailers)
     }
 

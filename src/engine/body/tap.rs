@@ -1,6 +1,6 @@
 //! Shows the beginning of a response's body to the behaviour rules while it passes.
 
-use crate::engine::body::filter::{Filter, Output, Report, Verdict};
+use crate::engine::body::filter::{Filter, FilterDecision, Output, Report};
 use crate::guard::behaviour::Watch;
 use crate::guard::inspection::Content;
 use std::ops::ControlFlow;
@@ -22,22 +22,22 @@ impl ResponseTap {
 }
 
 impl Filter for ResponseTap {
-    fn handle_payload(&mut self, payload: &[u8], _: &mut Output<'_>) -> Verdict {
-        let Some(watch) = &mut self.watch else { return Verdict::Leave };
+    fn handle_payload(&mut self, payload: &[u8], _: &mut Output<'_>) -> FilterDecision {
+        let Some(watch) = &mut self.watch else { return FilterDecision::Leave };
         let read = self.content.push(payload, &mut |stretch| {
             watch.feed(stretch);
             if watch.wants_more() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         if read.is_ok() && watch.wants_more() {
-            return Verdict::Pass;
+            return FilterDecision::Pass;
         }
         self.done = Some(false);
-        Verdict::Leave
+        FilterDecision::Leave
     }
 
-    fn handle_end(&mut self, _: &mut Vec<u8>, _: &mut Output<'_>) -> Verdict {
+    fn handle_end(&mut self, _: &mut Vec<u8>, _: &mut Output<'_>) -> FilterDecision {
         self.done = self.done.or(Some(self.content.end().is_ok()));
-        Verdict::Pass
+        FilterDecision::Pass
     }
 
     fn handle_break(&mut self) {

@@ -7,7 +7,7 @@ use crate::cache::rfc::status::Forward;
 use crate::cache::rfc::storable::Storing;
 use crate::cache::store::stored::Stored;
 use crate::engine::cache::collapse::CollapseOutcome;
-use crate::engine::cache::decision::{Completed, Confirmed, Fate, ResponseDecision, Verdict};
+use crate::engine::cache::decision::{Completed, Confirmed, Fate, ResponseDecision, ResponseOutcome};
 use crate::engine::cache::fill::{Beginning, FillSource};
 use crate::engine::cache::hit_response::After;
 use crate::engine::cache::reader::CacheReader;
@@ -77,29 +77,31 @@ impl Transactions {
         head_bytes: usize,
     ) -> ResponseAction {
         // A faulty head is refused when it is read, and has no result for waiting requests.
-        let Some(verdict) = self.response_verdict(cx, id, head_bytes) else { return ResponseAction::Pass };
+        let Some(found) = self.response_outcome(cx, id, head_bytes) else { return ResponseAction::Pass };
         if let Some(transaction) = self.get_mut(id) {
             if let Some(reason) = transaction.caching.not_stored {
                 transaction.record.cache_reason = reason.as_str();
             }
         }
-        match verdict {
-            Verdict::Pass => {
+        match found {
+            ResponseOutcome::Pass => {
                 self.conclude_collapse(cx, services, id, CollapseOutcome::NotShareable);
                 return ResponseAction::Pass;
             }
-            Verdict::Store(storing) => {
+            ResponseOutcome::Store(storing) => {
                 let (stored, stream) = *storing;
                 return ResponseAction::Store(Arc::new(stored), stream);
             }
-            Verdict::Completes(completed) => self.begin_completion(cx, services, id, head_bytes, *completed),
-            Verdict::Confirmed(confirmed) => self.renew(cx, services, id, head_bytes, *confirmed),
-            Verdict::Unconfirmed => {
+            ResponseOutcome::Completes(completed) => {
+                self.begin_completion(cx, services, id, head_bytes, *completed)
+            }
+            ResponseOutcome::Confirmed(confirmed) => self.renew(cx, services, id, head_bytes, *confirmed),
+            ResponseOutcome::Unconfirmed => {
                 self.give_up_outdated(cx, id);
                 self.ask_again(cx, services, id);
             }
-            Verdict::NoRoom => self.ask_again(cx, services, id),
-            Verdict::ServeStale(status) => {
+            ResponseOutcome::NoRoom => self.ask_again(cx, services, id),
+            ResponseOutcome::ServeStale(status) => {
                 if !self.begin_stale_hit(cx, services, id, Some(status)) {
                     return ResponseAction::Pass;
                 }
@@ -108,7 +110,12 @@ impl Transactions {
         ResponseAction::Settled
     }
 
-    fn response_verdict(&mut self, cx: &Context, id: TransactionId, head_bytes: usize) -> Option<Verdict> {
+    fn response_outcome(
+        &mut self,
+        cx: &Context,
+        id: TransactionId,
+        head_bytes: usize,
+    ) -> Option<ResponseOutcome> {
         let Transactions { slab, cache_text, cache_scratch, .. } = self;
         let transaction = &mut **slab.get_mut(id.index as usize)?;
         let settings = &transaction.settings;
@@ -151,14 +158,16 @@ impl Transactions {
         };
         decision.caching.pinned |= session_auth::offers_connection(response.fields);
         Some(match decision.caching.task() {
-            CacheTask::None => Verdict::Pass,
+            CacheTask::None => ResponseOutcome::Pass,
             CacheTask::Invalidate if transaction.up.is_complete() => decision.invalidate(true),
             CacheTask::Invalidate => decision.invalidate(false),
-            CacheTask::Head if decision.caching.pinned => Verdict::Pass,
+            CacheTask::Head if decision.caching.pinned => ResponseOutcome::Pass,
             CacheTask::Head => decision.compare(),
             CacheTask::Complete => decision.decide_on_missing_bytes(),
             // The answer to conditions of the cache's own, and no answer for the client.
-            CacheTask::Validate if response.status == 304 && decision.caching.pinned => Verdict::Unconfirmed,
+            CacheTask::Validate if response.status == 304 && decision.caching.pinned => {
+                ResponseOutcome::Unconfirmed
+            }
             CacheTask::Validate if response.status == 304 => decision.confirm(),
             CacheTask::Validate | CacheTask::Store => decision.store(false),
         })

@@ -23,7 +23,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// The decision about a response.
-pub(in crate::engine) enum Verdict {
+pub(in crate::engine) enum ResponseOutcome {
     /// The response is only forwarded.
     Pass,
     /// The response is stored as it is forwarded; the budget has admitted the beginning of its body.
@@ -94,7 +94,7 @@ pub(in crate::engine) struct ResponseDecision<'a> {
 impl ResponseDecision<'_> {
     /// Removes the stored responses that the response to an unsafe method invalidates (rule 37); the response itself
     /// may answer later GETs (rule 38).
-    pub fn invalidate(&mut self, complete: bool) -> Verdict {
+    pub fn invalidate(&mut self, complete: bool) -> ResponseOutcome {
         let (method, response) = (self.asked.method, self.response);
         let store = &self.cache.store;
         invalidation::for_each_key(
@@ -112,7 +112,7 @@ impl ResponseDecision<'_> {
             || method != "POST"
             || !invalidation::content_location_is_own(&self.uri, response.fields)
         {
-            return Verdict::Pass;
+            return ResponseOutcome::Pass;
         }
         self.scratch.clear();
         key::write_key(self.scratch, &self.uri);
@@ -126,12 +126,12 @@ impl ResponseDecision<'_> {
     }
 
     /// The effect of the response to a HEAD on the stored response (rule 36).
-    pub fn compare(&mut self) -> Verdict {
+    pub fn compare(&mut self) -> ResponseOutcome {
         if self.is_doubtful() {
-            return Verdict::Pass;
+            return ResponseOutcome::Pass;
         }
         let (store, fields) = (Arc::clone(&self.cache.store), self.response.fields);
-        let Some(stored) = self.caching.known().cloned() else { return Verdict::Pass };
+        let Some(stored) = self.caching.known().cloned() else { return ResponseOutcome::Pass };
         match validation::compare_head_response(stored.block(), stored.length(), self.response.status, fields)
         {
             HeadVerdict::Nothing => {}
@@ -145,22 +145,22 @@ impl ResponseDecision<'_> {
                 }
             }
         }
-        Verdict::Pass
+        ResponseOutcome::Pass
     }
 
     /// The effect of a 304 on the stored response (rule 32).
-    pub fn confirm(&mut self) -> Verdict {
-        let Some(stored) = self.caching.to_validate().cloned() else { return Verdict::Pass };
+    pub fn confirm(&mut self) -> ResponseOutcome {
+        let Some(stored) = self.caching.to_validate().cloned() else { return ResponseOutcome::Pass };
         if !validation::confirms(stored.block(), self.response.fields) {
-            return Verdict::Unconfirmed;
+            return ResponseOutcome::Unconfirmed;
         }
         let mut withheld = Vec::new();
         validation::write_withheld(&mut withheld, stored.block(), self.response.fields);
         let (stored, fate) = self.updated(&stored);
         if stored.fragment().is_some() && !self.is_answered_by(&stored) {
-            return Verdict::Unconfirmed;
+            return ResponseOutcome::Unconfirmed;
         }
-        Verdict::Confirmed(Box::new(Confirmed { stored, fate, withheld }))
+        ResponseOutcome::Confirmed(Box::new(Confirmed { stored, fate, withheld }))
     }
 
     /// Whether parts still answer the request, with the fields of a 304: If-Range may contain a date that the 304 has
@@ -230,18 +230,18 @@ impl ResponseDecision<'_> {
     }
 
     /// Stores the response, or serves the stored one in its place (rule 25).
-    pub fn store(&mut self, own_uri: bool) -> Verdict {
+    pub fn store(&mut self, own_uri: bool) -> ResponseOutcome {
         let response = self.response;
         let stale = self.caching.stale();
         if stale.is_some_and(|stale| stale.if_error) && freshness::is_error(response.status) {
-            return Verdict::ServeStale(response.status);
+            return ResponseOutcome::ServeStale(response.status);
         }
         let stale = stale.map(|stale| Arc::clone(&stale.stored));
         // A part that was not requested is suspect, and a whole response is not replaced by a part.
         let whole = stale.as_ref().is_some_and(|stored| stored.fragment().is_none());
         if response.status == 206 && (whole || !self.asked.fields.contains("range")) {
             self.caching.not_stored = Some(NotStored::Part);
-            return Verdict::Pass;
+            return ResponseOutcome::Pass;
         }
         let asked = RequestDirectives::read(self.asked.fields);
         let judged = match self.caching.pinned {
@@ -260,7 +260,7 @@ impl ResponseDecision<'_> {
                         self.cache.store.remove(old);
                     }
                     if let Some(stream) = self.begin_body() {
-                        return Verdict::Store(Box::new((stored, stream)));
+                        return ResponseOutcome::Store(Box::new((stored, stream)));
                     }
                     self.caching.not_stored = Some(NotStored::NoRoom);
                 }
@@ -273,21 +273,21 @@ impl ResponseDecision<'_> {
         if let Some(stored) = stale.or(beside).filter(|_| answered) {
             self.cache.store.remove(&stored);
         }
-        Verdict::Pass
+        ResponseOutcome::Pass
     }
 
     /// The meaning of the response to a request for missing bytes (RFC 9110 section 15.3.7.3).
-    pub fn decide_on_missing_bytes(&mut self) -> Verdict {
+    pub fn decide_on_missing_bytes(&mut self) -> ResponseOutcome {
         match self.response.status {
-            206 if self.caching.pinned => Verdict::Unconfirmed,
+            206 if self.caching.pinned => ResponseOutcome::Unconfirmed,
             206 => match self.completed() {
-                Some((stored, withheld)) => self.begin_body().map_or(Verdict::NoRoom, |stream| {
-                    Verdict::Completes(Box::new(Completed { stored, stream, withheld }))
+                Some((stored, withheld)) => self.begin_body().map_or(ResponseOutcome::NoRoom, |stream| {
+                    ResponseOutcome::Completes(Box::new(Completed { stored, stream, withheld }))
                 }),
-                None => Verdict::Unconfirmed,
+                None => ResponseOutcome::Unconfirmed,
             },
             // These answer fields that the client did not send.
-            304 | 412 | 416 => Verdict::Unconfirmed,
+            304 | 412 | 416 => ResponseOutcome::Unconfirmed,
             // The whole representation, another one, or an error.
             _ => self.store(false),
         }

@@ -2,7 +2,7 @@
 
 use super::automata::{Automata, Caches};
 use super::category::{Categories, Category, Context};
-use super::findings::{Finding, Findings, THREAT_SCORE, Verdict, View, field_text, preview};
+use super::findings::{DetectionResult, Finding, Findings, THREAT_SCORE, View, field_text, preview};
 use super::json::leaves;
 use super::ordinary_files::{is_address_of_editor, is_mount};
 use super::rules::{DetectRules, Mode};
@@ -101,18 +101,18 @@ impl Detector {
         Some(Findings::new(categories, allow.map(|(place, _)| place).collect()))
     }
 
-    /// Whether a request with this verdict must be refused.
-    pub fn refuses(&self, verdict: Verdict) -> bool {
-        let is_wrong = match verdict {
-            Verdict::Clean => false,
-            Verdict::Threat(_) => true,
-            Verdict::Exhausted => self.rules.exhausted_blocks,
+    /// Whether a request with this result must be refused.
+    pub fn refuses(&self, result: DetectionResult) -> bool {
+        let is_wrong = match result {
+            DetectionResult::Clean => false,
+            DetectionResult::Threat(_) => true,
+            DetectionResult::Exhausted => self.rules.exhausted_blocks,
         };
         is_wrong && self.rules.mode == Mode::Block
     }
 
     /// Scans one value and its name. Both may be encoded in any way that occurs in requests; JSON in the value is walked.
-    /// Bytes beyond the budget of the request are not scanned, which [`Findings::verdict`] shows.
+    /// Bytes beyond the budget of the request are not scanned, which [`Findings::result`] shows.
     ///
     /// For a stream, call this chunk by chunk, each with the last [`OVERLAP_BYTES`] bytes before it.
     pub fn scan(

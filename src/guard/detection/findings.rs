@@ -71,9 +71,9 @@ pub struct Finding {
     pub preview: Box<str>,
 }
 
-/// The verdict on a request.
+/// The result on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DetectionResult {
     /// No finding.
     Clean,
     /// An attack of this kind, the first that was found.
@@ -111,12 +111,12 @@ impl Findings {
         }
     }
 
-    /// The verdict on the request so far. A threat outweighs exhaustion.
-    pub fn verdict(&self) -> Verdict {
+    /// The result on the request so far. A threat outweighs exhaustion.
+    pub fn result(&self) -> DetectionResult {
         match self.threat {
-            Some(category) => Verdict::Threat(category),
-            None if self.exhausted => Verdict::Exhausted,
-            None => Verdict::Clean,
+            Some(category) => DetectionResult::Threat(category),
+            None if self.exhausted => DetectionResult::Exhausted,
+            None => DetectionResult::Clean,
         }
     }
 
@@ -140,7 +140,7 @@ impl Findings {
         self.cut = true;
     }
 
-    /// Whether a rest of the content was not scanned. That is no verdict.
+    /// Whether a rest of the content was not scanned. That is no result.
     pub fn is_cut(&self) -> bool {
         self.cut
     }

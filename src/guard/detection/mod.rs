@@ -52,7 +52,7 @@ pub use category::{Categories, Category, Context};
 #[cfg(feature = "detection")]
 pub use detector::{Detector, OVERLAP_BYTES, Scratch};
 #[cfg(feature = "detection")]
-pub use findings::{BODY_BYTES_MAX, Finding, Findings, HEAD_BYTES_MAX, THREAT_SCORE, Verdict, View};
+pub use findings::{BODY_BYTES_MAX, DetectionResult, Finding, Findings, HEAD_BYTES_MAX, THREAT_SCORE, View};
 pub use rules::{AllowLine, CustomPattern, DetectRules, EXCLUDED, Mode, OffLine};
 
 #[cfg(all(test, feature = "detection"))]

@@ -14,19 +14,19 @@ fn guard_11_one_value() {
     let (detector, mut scratch) = (detector(), Scratch::default());
     let mut findings = detector.begin(Some(b"/a"), &mut scratch).unwrap();
     detector.scan(Context::Body, b"q", b"nothing", &mut scratch, &mut findings);
-    assert_eq!(findings.verdict(), Verdict::Clean);
+    assert_eq!(findings.result(), DetectionResult::Clean);
     detector.scan(Context::Body, b"q", b"%3Cscript%3Ealert(1)", &mut scratch, &mut findings);
-    assert_eq!(findings.verdict(), Verdict::Threat(Category::Xss));
+    assert_eq!(findings.result(), DetectionResult::Threat(Category::Xss));
     assert_eq!((findings.found()[0].view, findings.found()[0].score), (View::Decoded, THREAT_SCORE));
 }
 
-/// The verdict on a head.
-fn of_head(target: &str, field: Option<(&str, &str)>) -> Verdict {
+/// The result on a head.
+fn of_head(target: &str, field: Option<(&str, &str)>) -> DetectionResult {
     let (detector, mut scratch) = (detector(), Scratch::default());
     let mut findings = detector.begin(Some(b"/a"), &mut scratch).expect("a path that is not excluded");
     let fields = field.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     detector.scan_request(Some(target.as_bytes()), fields, &mut scratch, &mut findings);
-    findings.verdict()
+    findings.result()
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn guard_11_a_browser_goes_to_its_own_host_and_a_server_does_not() {
         ("/a?success_url=http://localhost:3000/thanks", false),
         ("/a?success_url=http://localhost.evil.example@10.0.0.1/", true),
     ] {
-        assert_eq!(of_head(target, None) == Verdict::Threat(Category::Ssrf), is_found, "{target}");
+        assert_eq!(of_head(target, None) == DetectionResult::Threat(Category::Ssrf), is_found, "{target}");
     }
 }
 
@@ -58,19 +58,19 @@ fn guard_11_what_an_editor_names_in_its_protocol_is_no_inclusion() {
     ] {
         let mut findings = detector.begin(Some(b"/a"), &mut scratch).expect("a path that is not excluded");
         detector.scan(Context::Body, name.as_bytes(), address.as_bytes(), &mut scratch, &mut findings);
-        assert_eq!(findings.verdict() != Verdict::Clean, is_found, "{name}: {address}");
+        assert_eq!(findings.result() != DetectionResult::Clean, is_found, "{name}: {address}");
     }
     assert_eq!(
         of_head("/a?uri=file:///home/anna/src/main.py", None),
-        Verdict::Threat(Category::FileInclusion)
+        DetectionResult::Threat(Category::FileInclusion)
     );
 }
 
 #[test]
 fn ours_11_a_field_that_a_value_has_divided_is_looked_at() {
-    let verdict = of_head("/a", Some(("shop.example%0d%0aSet-Cookie", "sid=1")));
-    assert_eq!(verdict, Verdict::Threat(Category::HttpSplit));
-    assert_eq!(of_head("/a", Some(("X-100%", "sure"))), Verdict::Clean);
+    let result = of_head("/a", Some(("shop.example%0d%0aSet-Cookie", "sid=1")));
+    assert_eq!(result, DetectionResult::Threat(Category::HttpSplit));
+    assert_eq!(of_head("/a", Some(("X-100%", "sure"))), DetectionResult::Clean);
 }
 
 #[test]
@@ -79,10 +79,10 @@ fn ours_11_repeated_names_are_all_scanned() {
     for place in 0..5 {
         let value = |at| if at == place { attack } else { "plain" };
         let query: Vec<String> = (0..5).map(|at| format!("q={}", value(at))).collect();
-        let verdict = of_head(&format!("/a?{}", query.join("&")), None);
-        assert_eq!(verdict, Verdict::Threat(Category::Sqli), "{query:?}");
+        let result = of_head(&format!("/a?{}", query.join("&")), None);
+        assert_eq!(result, DetectionResult::Threat(Category::Sqli), "{query:?}");
     }
-    assert_eq!(of_head("/a?q=plain&q=plain", None), Verdict::Clean);
+    assert_eq!(of_head("/a?q=plain&q=plain", None), DetectionResult::Clean);
 }
 
 #[test]
@@ -93,8 +93,8 @@ fn guard_11_names_of_files_in_fields_are_looked_at() {
         ("X.Filename", "photo.jpg", false),
         ("X-Page", "shop.php", false),
     ] {
-        let verdict = of_head("/a", Some((name, value)));
-        assert_eq!(verdict == Verdict::Threat(Category::FileUpload), is_found, "{name}: {value}");
+        let result = of_head("/a", Some((name, value)));
+        assert_eq!(result == DetectionResult::Threat(Category::FileUpload), is_found, "{name}: {value}");
     }
 }
 
@@ -130,15 +130,15 @@ fn guard_11_what_is_inflated_is_bounded() {
     let large = coder.finish().expect("memory takes it");
     let large = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, large);
     let small = "H4sIAAAAAAACA7MpTi7KLCixS8xJLSrRMNS00YcKAAB27ib+GQAAAA==";
-    for (text, verdict) in [
-        (small.to_owned(), Verdict::Threat(Category::Xss)),
-        (large, Verdict::Exhausted),
-        ("H4sIAAAAAAACA6tWSkksSVSyUqguLkktqlWyAgAAAAAAAAA=".to_owned(), Verdict::Clean),
+    for (text, result) in [
+        (small.to_owned(), DetectionResult::Threat(Category::Xss)),
+        (large, DetectionResult::Exhausted),
+        ("H4sIAAAAAAACA6tWSkksSVSyUqguLkktqlWyAgAAAAAAAAA=".to_owned(), DetectionResult::Clean),
     ] {
         let (detector, mut scratch) = (detector(), Scratch::default());
         let mut findings = detector.begin(Some(b"/a"), &mut scratch).expect("a path that is not excluded");
         detector.scan(Context::Body, b"q", text.as_bytes(), &mut scratch, &mut findings);
-        assert_eq!(findings.verdict(), verdict, "{text}");
+        assert_eq!(findings.result(), result, "{text}");
     }
 }
 
@@ -160,7 +160,7 @@ fn ours_11_talk_about_an_attack_is_none_and_words_excuse_no_attack() {
     let mut is_attack = |text: &str| {
         let mut findings = detector.begin(Some(b"/a"), &mut scratch).expect("a path that is not excluded");
         detector.scan(Context::Body, b"q", text.as_bytes(), &mut scratch, &mut findings);
-        findings.verdict() != Verdict::Clean
+        findings.result() != DetectionResult::Clean
     };
     for (talk, attack) in [
         ("what is the <script> tag for?", "what is it <script>alert(1)</script> for?"),

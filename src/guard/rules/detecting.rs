@@ -1,7 +1,7 @@
 //! Attacks in requests: their events and consequences.
 
 use super::consequences::Consequences;
-use crate::guard::detection::{Categories, DetectRules, Detector, Findings, Mode, Verdict};
+use crate::guard::detection::{Categories, DetectRules, DetectionResult, Detector, Findings, Mode};
 use crate::guard::directives::{PER_CLIENT, Violation};
 use crate::guard::events::{Event, EventType};
 use crate::guard::noted::Noted;
@@ -35,22 +35,22 @@ pub(super) fn conclude(
     consequences: &Consequences,
     now: Now,
 ) -> Result<(), Denial> {
-    let verdict = findings.verdict();
+    let result = findings.result();
     if findings.is_cut() {
         consequences.state.note_detected(Noted::Unseen);
     }
-    if let Some(noted) = noted(verdict) {
+    if let Some(noted) = noted(result) {
         consequences.state.note_detected(noted);
     }
-    let categories = match verdict {
-        Verdict::Clean => return Ok(()),
-        Verdict::Threat(category) => Categories::of(category),
-        Verdict::Exhausted => Categories::ALL,
+    let categories = match result {
+        DetectionResult::Clean => return Ok(()),
+        DetectionResult::Threat(category) => Categories::of(category),
+        DetectionResult::Exhausted => Categories::ALL,
     };
-    if verdict == Verdict::Exhausted && !detector.rules().exhausted_blocks {
+    if result == DetectionResult::Exhausted && !detector.rules().exhausted_blocks {
         return Ok(());
     }
-    let refuses = detector.refuses(verdict) && !consequences.passive;
+    let refuses = detector.refuses(result) && !consequences.passive;
     consequences.state.push(event(findings, asked, refuses, now));
     let line = detector.rules().line;
     consequences.violate((Violation::Detect, categories), asked, PER_CLIENT, now);
@@ -65,12 +65,12 @@ pub(super) fn conclude(
     Err(Denial { cause, line, retry_after_s: 0 })
 }
 
-/// A verdict as the counters have it; `None` without a finding.
-pub(super) fn noted(verdict: Verdict) -> Option<Noted> {
-    match verdict {
-        Verdict::Clean => None,
-        Verdict::Threat(category) => Some(Noted::Attack(category)),
-        Verdict::Exhausted => Some(Noted::Exhausted),
+/// A result as the counters have it; `None` without a finding.
+pub(super) fn noted(result: DetectionResult) -> Option<Noted> {
+    match result {
+        DetectionResult::Clean => None,
+        DetectionResult::Threat(category) => Some(Noted::Attack(category)),
+        DetectionResult::Exhausted => Some(Noted::Exhausted),
     }
 }
 
@@ -82,10 +82,10 @@ fn is_banned(client: IpAddr, consequences: &Consequences, now: Now) -> bool {
 fn event(findings: &Findings, asked: &Asker<'_>, refuses: bool, now: Now) -> Event {
     let action = if refuses { "request_blocked" } else { "logged_only" };
     let mut event = Event::of_request(now, EventType::PatternDetected, asked, action);
-    event.reason = match findings.verdict() {
-        Verdict::Threat(category) => format!("suspicious request: {}", category.name()),
-        Verdict::Exhausted => "more to look at than the bounds allow".to_owned(),
-        Verdict::Clean => String::new(),
+    event.reason = match findings.result() {
+        DetectionResult::Threat(category) => format!("suspicious request: {}", category.name()),
+        DetectionResult::Exhausted => "more to look at than the bounds allow".to_owned(),
+        DetectionResult::Clean => String::new(),
     };
     if let Some(first) = findings.found().first() {
         event.rule = first.pattern.to_string();

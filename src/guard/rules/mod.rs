@@ -24,7 +24,7 @@ use super::client_address::{ClientAddress, TrustTable};
 use super::clouds::Clouds;
 use super::csrf::{Forged, Key};
 #[cfg(feature = "detection")]
-use super::detection::{Detector, Findings, Verdict};
+use super::detection::{DetectionResult, Detector, Findings};
 use super::directives::{CloudSide, CsrfLine, Directives};
 use super::events::{Event, EventType};
 use super::headers::SecurityHeaders;
@@ -334,14 +334,14 @@ impl Guard {
 
     /// Counts how long the inspection of a body took, if that was measured.
     #[cfg(feature = "detection")]
-    pub fn note_duration(&self, verdict: Verdict, took_ns: Option<u64>) {
-        self.state().durations.observe(detecting::noted(verdict), took_ns);
+    pub fn note_duration(&self, result: DetectionResult, took_ns: Option<u64>) {
+        self.state().durations.observe(detecting::noted(result), took_ns);
     }
 
-    /// Whether a request with this verdict is refused.
+    /// Whether a request with this result is refused.
     #[cfg(feature = "detection")]
-    pub fn refuses(&self, verdict: Verdict) -> bool {
-        !self.consequences.passive && self.detector.as_ref().is_some_and(|detector| detector.refuses(verdict))
+    pub fn refuses(&self, result: DetectionResult) -> bool {
+        !self.consequences.passive && self.detector.as_ref().is_some_and(|detector| detector.refuses(result))
     }
 
     /// The consequences of findings in a request.
@@ -367,7 +367,7 @@ impl Guard {
             let durations = &self.state().durations;
             let began_ns = durations.read_ns();
             detector.scan_request(path, fields, scratch, &mut findings);
-            durations.observe(detecting::noted(findings.verdict()), durations.since_ns(began_ns));
+            durations.observe(detecting::noted(findings.result()), durations.since_ns(began_ns));
             Some(findings)
         });
         findings.map_or(Ok(()), |findings| self.conclude_findings(&findings, &asked(), now))
