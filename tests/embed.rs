@@ -226,7 +226,7 @@ fn workers_and_the_cache_file_are_asked_for() {
         assert_eq!(origin.heads().len(), 1, "{turn}");
         let settled = thread::spawn({
             let control = control.clone();
-            move || control.settle(DEADLINE)
+            move || control.wait_until_applied(DEADLINE)
         });
         assert!(answered(&mut [&mut proxy], settled), "all loops obey");
         let early = proxy.save_cache().expect_err("it still serves");
@@ -394,7 +394,7 @@ fn a_control_that_is_kept_keeps_nothing_open() {
     let closed = || (left_over() == before).then_some(());
     eventually("all is closed", closed);
     control.reload(&full).expect("it is in vain, and no error");
-    assert!(control.settle(DEADLINE) && control.addresses().len() == 1);
+    assert!(control.wait_until_applied(DEADLINE) && control.addresses().len() == 1);
     eventually("all is closed again", closed);
 }
 

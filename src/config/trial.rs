@@ -175,7 +175,7 @@ impl Trial {
     fn resolve(&mut self, action: resolver::Action) {
         match action {
             resolver::Action::Done { .. } => {}
-            resolver::Action::Abandon(query) => drop(self.queries.remove(&query)),
+            resolver::Action::Cancel(query) => drop(self.queries.remove(&query)),
             resolver::Action::Send { query, server, transport: Transport::Tcp, message } => {
                 match ask_over_tcp(server, message.as_bytes()) {
                     Ok(reply) => self.engine.handle_reply(now(self.began), query, &reply),

@@ -128,7 +128,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     daemon.manager.ready(&daemon.status());
     let watched = daemon.control.clone();
     // A loop that has drained turns no more while another one still has something to finish.
-    let all_turn = move |within| watched.is_ending() || watched.settle(within);
+    let all_turn = move |within| watched.is_ending() || watched.wait_until_applied(within);
     daemon.manager.begin_watch(all_turn).map_err(os_error)?;
     predecessor.relieve();
     if let Some(gauge) = gauge {

@@ -13,7 +13,7 @@ use weir::config::{Problems, Settings};
 use weir::embed::{self, Configuration, Reloaded};
 
 /// How long to wait for the loops (chosen: several turns of a busy loop).
-const SETTLED_WITHIN: Duration = Duration::from_secs(2);
+const APPLIED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Advice about a file that the sandbox closes.
 const CLOSED: &str = "the sandbox opens files that were named and there at the start, and what replaces them only in \
@@ -126,7 +126,7 @@ impl Daemon {
             warn!("{closed}: name servers and hosts stay as they were; {CLOSED}");
         }
         // When the client gets the outcome, each loop has the new configuration.
-        if !self.control.settle(SETTLED_WITHIN) {
+        if !self.control.wait_until_applied(APPLIED_WITHIN) {
             warn!("a loop is busy: it takes what was reloaded a little later");
         }
         let mut text = reloaded.to_string();

@@ -303,7 +303,7 @@ impl Control {
 
     /// Waits until every loop has carried out the commands so far, at most `within`. False if a loop has not. Useless on the
     /// thread that polls the proxy.
-    pub fn settle(&self, within: Duration) -> bool {
+    pub fn wait_until_applied(&self, within: Duration) -> bool {
         let (sender, receiver) = channel();
         self.0.send(&WorkerMessage::Settled(sender));
         receiver.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)

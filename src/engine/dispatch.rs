@@ -152,9 +152,9 @@ impl Machines {
             if let Some(action) = self.services.upstreams.resolver.next_action() {
                 match action {
                     resolver::Action::Done { id, outcome } => {
-                        self.services.upstreams.finish_look_up(cx, id, &outcome);
+                        self.services.upstreams.end_look_up(cx, id, &outcome);
                     }
-                    resolver::Action::Send { .. } | resolver::Action::Abandon(_) => {
+                    resolver::Action::Send { .. } | resolver::Action::Cancel(_) => {
                         cx.actions.push_back(Action::Resolver(action));
                     }
                 }

@@ -145,7 +145,7 @@ impl Engine {
 
     /// Handles the result of a password check. Returns the finding that other loops need.
     pub fn handle_verified(&mut self, now: Now, job: JobId, right: bool) -> Option<Finding> {
-        let finding = self.machines.services.verifications.finish(now, job, right)?;
+        let finding = self.machines.services.verifications.take_result(now, job, right)?;
         self.handle_finding(now, finding);
         Some(finding)
     }

@@ -13,7 +13,7 @@
 //! - [`Action::Send`]: open a new socket connected to that server and send the message (over TCP behind two bytes of
 //!   its length). A received message goes to [`Resolver::handle_reply`], a failure of the socket to
 //!   [`Resolver::handle_failure`]. The socket stays open until:
-//! - [`Action::Abandon`]: close it. Each `Send` is followed by exactly one `Abandon` of its query, after a reply and
+//! - [`Action::Cancel`]: close it. Each `Send` is followed by exactly one `Cancel` of its query, after a reply and
 //!   after a failure too.
 //! - [`Action::Done`]: the outcome, once per look-up that was `Pending`, unless all its waiters have cancelled.
 //!
@@ -153,7 +153,7 @@ pub enum Transport {
 /// A task for the shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send a message on a new socket, and keep the socket until `Abandon`.
+    /// Send a message on a new socket, and keep the socket until `Cancel`.
     Send {
         /// Identifies the socket in later calls.
         query: QueryId,
@@ -165,7 +165,7 @@ pub enum Action {
         message: Message,
     },
     /// Close the socket of this query.
-    Abandon(QueryId),
+    Cancel(QueryId),
     /// A look-up has ended, for all its waiters.
     Done {
         /// The id that `look_up` returned.
@@ -293,15 +293,15 @@ impl Resolver {
         self.upstream.settings = settings;
         self.upstream.newly_down = 0;
         for slot in self.slots() {
-            let Some(search) = self.look_ups.get_mut(usize::from(slot)) else { continue };
-            if search.released.is_some() {
+            let Some(look_up) = self.look_ups.get_mut(usize::from(slot)) else { continue };
+            if look_up.released.is_some() {
                 self.remove(slot);
-            } else if let Some(addresses) = self.hosts.get(&search.name) {
+            } else if let Some(addresses) = self.hosts.get(&look_up.name) {
                 let outcome = Outcome::Addresses(addresses.clone());
-                self.finish(slot, outcome, 0);
+                self.end_look_up(slot, outcome, 0);
             } else {
-                search.restart(self.now_us, &mut self.upstream);
-                self.settle(slot);
+                look_up.restart(self.now_us, &mut self.upstream);
+                self.apply_rules(slot);
             }
         }
     }
@@ -326,14 +326,14 @@ impl Resolver {
         }
         let hash = self.keyed.hash_one(name.as_bytes());
         let slot = self.find(hash, name);
-        if let Some(search) = slot.and_then(|slot| self.look_ups.get_mut(usize::from(slot))) {
-            if let Some(outcome) = &search.released {
+        if let Some(look_up) = slot.and_then(|slot| self.look_ups.get_mut(usize::from(slot))) {
+            if let Some(outcome) = &look_up.released {
                 self.upstream.counters.cache_hits += 1;
                 return LookUp::Ready(outcome.clone());
             }
-            search.waiters = search.waiters.saturating_add(1);
+            look_up.waiters = look_up.waiters.saturating_add(1);
             self.upstream.counters.shared += 1;
-            return LookUp::Pending(search.id);
+            return LookUp::Pending(look_up.id);
         }
         self.start(hash, name, Asked::Servers)
     }
@@ -345,10 +345,10 @@ impl Resolver {
         self.upstream.counters.look_ups += 1;
         let hash = self.keyed.hash_one(name.as_bytes());
         match self.find(hash, name).and_then(|slot| self.look_ups.get_mut(usize::from(slot))) {
-            Some(search) if search.released.is_none() => {
-                search.waiters = search.waiters.saturating_add(1);
+            Some(look_up) if look_up.released.is_none() => {
+                look_up.waiters = look_up.waiters.saturating_add(1);
                 self.upstream.counters.shared += 1;
-                LookUp::Pending(search.id)
+                LookUp::Pending(look_up.id)
             }
             Some(PendingLookUp { released: Some(outcome), .. }) => LookUp::Ready(outcome.clone()),
             Some(_) | None => self.start(hash, name, Asked::Host),
@@ -360,7 +360,7 @@ impl Resolver {
     pub fn tell(&mut self, now: Now, name: &Name, outcome: Outcome) {
         self.now_us = now.monotonic_us;
         if let Some(slot) = self.awaited(name) {
-            self.finish(slot, outcome, 0);
+            self.end_look_up(slot, outcome, 0);
         }
     }
 
@@ -370,26 +370,26 @@ impl Resolver {
         self.now_us = now.monotonic_us;
         let Some(slot) = self.awaited(name) else { return };
         if let Some(outcome) = self.answer_locally(name) {
-            self.finish(slot, outcome, 0);
+            self.end_look_up(slot, outcome, 0);
             return;
         }
-        if let Some(search) = self.look_ups.get_mut(usize::from(slot)) {
-            search.ask_servers(self.now_us, &mut self.upstream);
-            self.settle(slot);
+        if let Some(look_up) = self.look_ups.get_mut(usize::from(slot)) {
+            look_up.ask_servers(self.now_us, &mut self.upstream);
+            self.apply_rules(slot);
         }
     }
 
     /// The slot of the look-up of a name.
     fn find(&self, hash: u64, name: &Name) -> Option<u16> {
         let is_same =
-            |&slot: &u16| self.look_ups.get(usize::from(slot)).is_some_and(|search| search.name == *name);
+            |&slot: &u16| self.look_ups.get(usize::from(slot)).is_some_and(|look_up| look_up.name == *name);
         self.by_name.find(hash, is_same).copied()
     }
 
     /// The slot of the look-up of a name that the host program resolves.
     fn awaited(&self, name: &Name) -> Option<u16> {
         let slot = self.find(self.keyed.hash_one(name.as_bytes()), name)?;
-        self.look_ups.get(usize::from(slot)).filter(|search| search.awaits_host()).map(|_| slot)
+        self.look_ups.get(usize::from(slot)).filter(|look_up| look_up.awaits_host()).map(|_| slot)
     }
 
     /// The monotonic time in microseconds until which the last answer of `look_up` for this name stays the same; 0 if
@@ -429,14 +429,14 @@ impl Resolver {
         }
         let Ok(slot) = u16::try_from(self.look_ups.vacant_key()) else { return LookUp::Full };
         let id = LookUpId::new(self.upstream.next_serial(), slot);
-        let Some(search) = PendingLookUp::new(self.now_us, &mut self.upstream, id, name, asked) else {
+        let Some(look_up) = PendingLookUp::new(self.now_us, &mut self.upstream, id, name, asked) else {
             return LookUp::Ready(Outcome::Failed(Failure::Malformed));
         };
-        self.due_us = self.due_us.min(search.deadline_us());
-        self.look_ups.insert(search);
+        self.due_us = self.due_us.min(look_up.deadline_us());
+        self.look_ups.insert(look_up);
         let (look_ups, keyed) = (&self.look_ups, &self.keyed);
         let rehash = |&slot: &u16| match look_ups.get(usize::from(slot)) {
-            Some(search) => keyed.hash_one(search.name.as_bytes()),
+            Some(look_up) => keyed.hash_one(look_up.name.as_bytes()),
             None => 0,
         };
         self.by_name.insert_unique(hash, slot, rehash);
@@ -445,19 +445,19 @@ impl Resolver {
 
     /// Removes a look-up that has no waiters any more.
     fn make_room(&mut self) -> bool {
-        let released = self.look_ups.iter().find(|(_, search)| search.released.is_some());
-        let slot = released.map(|(_, search)| search.id.slot());
+        let released = self.look_ups.iter().find(|(_, look_up)| look_up.released.is_some());
+        let slot = released.map(|(_, look_up)| look_up.id.slot());
         slot.inspect(|&slot| self.remove(slot)).is_some()
     }
 
     /// Removes one waiter of a look-up; without waiters the look-up ends.
     pub fn cancel(&mut self, id: LookUpId) {
-        let Some(search) = self.look_ups.get_mut(usize::from(id.slot())) else { return };
-        if search.id != id || search.released.is_some() {
+        let Some(look_up) = self.look_ups.get_mut(usize::from(id.slot())) else { return };
+        if look_up.id != id || look_up.released.is_some() {
             return;
         }
-        search.waiters = search.waiters.saturating_sub(1);
-        if search.waiters == 0 {
+        look_up.waiters = look_up.waiters.saturating_sub(1);
+        if look_up.waiters == 0 {
             self.remove(id.slot());
         }
     }
@@ -465,19 +465,19 @@ impl Resolver {
     /// Handles a message that arrived on the socket of this query (without the length prefix of TCP).
     pub fn handle_reply(&mut self, now: Now, query: QueryId, message: &[u8]) {
         self.now_us = now.monotonic_us;
-        let Some(search) = self.look_ups.get_mut(usize::from(query.slot())) else { return };
-        let Some(question) = search.question(query.family()) else { return };
+        let Some(look_up) = self.look_ups.get_mut(usize::from(query.slot())) else { return };
+        let Some(question) = look_up.question(query.family()) else { return };
         question.handle_reply(self.now_us, &mut self.upstream, query, message);
-        self.settle(query.slot());
+        self.apply_rules(query.slot());
     }
 
     /// Handles a socket that could not be opened, was refused, failed, or was closed before a reply.
     pub fn handle_failure(&mut self, now: Now, query: QueryId) {
         self.now_us = now.monotonic_us;
-        let Some(search) = self.look_ups.get_mut(usize::from(query.slot())) else { return };
-        let Some(question) = search.question(query.family()) else { return };
+        let Some(look_up) = self.look_ups.get_mut(usize::from(query.slot())) else { return };
+        let Some(question) = look_up.question(query.family()) else { return };
         question.handle_failure(self.now_us, &mut self.upstream, query);
-        self.settle(query.slot());
+        self.apply_rules(query.slot());
         self.share_down_servers();
     }
 
@@ -489,14 +489,14 @@ impl Resolver {
         }
         self.due_us = u64::MAX;
         for slot in self.slots() {
-            let Some(search) = self.look_ups.get_mut(usize::from(slot)) else { continue };
-            let deadline_us = search.deadline_us();
+            let Some(look_up) = self.look_ups.get_mut(usize::from(slot)) else { continue };
+            let deadline_us = look_up.deadline_us();
             if self.now_us < deadline_us {
                 self.due_us = self.due_us.min(deadline_us);
                 continue;
             }
-            search.handle_timeout(self.now_us, &mut self.upstream);
-            self.settle(slot);
+            look_up.handle_timeout(self.now_us, &mut self.upstream);
+            self.apply_rules(slot);
             self.share_down_servers();
         }
     }
@@ -528,19 +528,19 @@ impl Resolver {
     }
 
     fn slots(&self) -> Vec<u16> {
-        self.look_ups.iter().map(|(_, search)| search.id.slot()).collect()
+        self.look_ups.iter().map(|(_, look_up)| look_up.id.slot()).collect()
     }
 
     /// Applies the rules of a look-up after one of its questions has changed.
-    fn settle(&mut self, slot: u16) {
-        let Some(search) = self.look_ups.get_mut(usize::from(slot)) else { return };
-        match search.settle(self.now_us, &self.upstream.settings) {
-            Progress::Waiting => self.due_us = self.due_us.min(search.deadline_us()),
+    fn apply_rules(&mut self, slot: u16) {
+        let Some(look_up) = self.look_ups.get_mut(usize::from(slot)) else { return };
+        match look_up.apply_rules(self.now_us, &self.upstream.settings) {
+            Progress::Waiting => self.due_us = self.due_us.min(look_up.deadline_us()),
             Progress::Released(outcome) => {
-                self.due_us = self.due_us.min(search.deadline_us());
-                self.upstream.actions.push_back(Action::Done { id: search.id, outcome });
+                self.due_us = self.due_us.min(look_up.deadline_us());
+                self.upstream.actions.push_back(Action::Done { id: look_up.id, outcome });
             }
-            Progress::Finished(outcome, ttl_s) => self.finish(slot, outcome, ttl_s),
+            Progress::Finished(outcome, ttl_s) => self.end_look_up(slot, outcome, ttl_s),
         }
     }
 
@@ -551,20 +551,20 @@ impl Resolver {
             return;
         }
         for slot in self.slots() {
-            let Some(search) = self.look_ups.get_mut(usize::from(slot)) else { continue };
-            search.leave_down_servers(self.now_us, &mut self.upstream, down);
-            self.due_us = self.due_us.min(search.deadline_us());
+            let Some(look_up) = self.look_ups.get_mut(usize::from(slot)) else { continue };
+            look_up.leave_down_servers(self.now_us, &mut self.upstream, down);
+            self.due_us = self.due_us.min(look_up.deadline_us());
         }
     }
 
-    fn finish(&mut self, slot: u16, outcome: Outcome, ttl_s: u32) {
-        let Some(search) = self.look_ups.get(usize::from(slot)) else { return };
+    fn end_look_up(&mut self, slot: u16, outcome: Outcome, ttl_s: u32) {
+        let Some(look_up) = self.look_ups.get(usize::from(slot)) else { return };
         match outcome {
             Outcome::Addresses(_) => {}
             Outcome::Failed(_) => self.upstream.counters.failures += 1,
         }
-        self.cache.insert(self.now_us, &search.name, outcome.clone(), ttl_s);
-        let (id, told) = (search.id, search.released.is_some());
+        self.cache.insert(self.now_us, &look_up.name, outcome.clone(), ttl_s);
+        let (id, told) = (look_up.id, look_up.released.is_some());
         self.remove(slot);
         if !told {
             self.upstream.actions.push_back(Action::Done { id, outcome });
@@ -572,9 +572,9 @@ impl Resolver {
     }
 
     fn remove(&mut self, slot: u16) {
-        let Some(mut search) = self.look_ups.try_remove(usize::from(slot)) else { return };
-        search.abandon(&mut self.upstream);
-        let hash = self.keyed.hash_one(search.name.as_bytes());
+        let Some(mut look_up) = self.look_ups.try_remove(usize::from(slot)) else { return };
+        look_up.cancel(&mut self.upstream);
+        let hash = self.keyed.hash_one(look_up.name.as_bytes());
         if let Ok(entry) = self.by_name.find_entry(hash, |&other| other == slot) {
             entry.remove();
         }

@@ -100,7 +100,7 @@ impl PendingLookUp {
 
     /// Sends both questions, anew or in place of asking the host. The deadline of the whole stays.
     pub(super) fn ask_servers(&mut self, now_us: u64, upstream: &mut Upstream) {
-        self.abandon(upstream);
+        self.cancel(upstream);
         if let Some(owner) = WireName::from_name(&self.name) {
             self.questions = Some(Questions::ask(now_us, upstream, self.id, owner));
             self.grace_until_us = None;
@@ -124,8 +124,8 @@ impl PendingLookUp {
     }
 
     /// Ends both questions.
-    pub(super) fn abandon(&mut self, upstream: &mut Upstream) {
-        self.each(|question| question.abandon(upstream));
+    pub(super) fn cancel(&mut self, upstream: &mut Upstream) {
+        self.each(|question| question.cancel(upstream));
     }
 
     /// Handles deadlines that have passed.
@@ -150,7 +150,7 @@ impl PendingLookUp {
     }
 
     /// Applies the rules that join the two questions; called after each change of either, and at deadlines.
-    pub(super) fn settle(&mut self, now_us: u64, settings: &Settings) -> Progress {
+    pub(super) fn apply_rules(&mut self, now_us: u64, settings: &Settings) -> Progress {
         let Some(questions) = &self.questions else {
             return match now_us < self.expires_us {
                 true => Progress::Waiting,

@@ -220,7 +220,7 @@ impl Question {
             return;
         }
         upstream.servers.record_reply(now_us, pending.attempt.server);
-        self.abandon(upstream);
+        self.cancel(upstream);
         let ttl_s = self.ttl_s;
         let with_chain = |negative_ttl_s: u32| negative_ttl_s.min(ttl_s);
         match reply {
@@ -273,7 +273,7 @@ impl Question {
         pending.mismatches = pending.mismatches.saturating_add(1);
         self.state = State::Pending(pending);
         if pending.mismatches >= MISMATCHES_MAX && pending.attempt.transport == Transport::Udp {
-            self.abandon(upstream);
+            self.cancel(upstream);
             self.ask_over_tcp(now_us, upstream, pending);
         }
     }
@@ -281,7 +281,7 @@ impl Question {
     /// Handles the failure of the socket of `query`.
     pub(super) fn handle_failure(&mut self, now_us: u64, upstream: &mut Upstream, query: QueryId) {
         let Some(pending) = self.pending(query) else { return };
-        self.abandon(upstream);
+        self.cancel(upstream);
         if pending.attempt.transport == Transport::Udp {
             // A refused port counts as silence, known at once.
             self.note_silent(now_us, upstream, pending);
@@ -296,7 +296,7 @@ impl Question {
             return;
         }
         upstream.counters.timeouts += 1;
-        self.abandon(upstream);
+        self.cancel(upstream);
         match pending.attempt.transport {
             Transport::Udp if pending.mismatches > 0 => {
                 self.ask_over_tcp(now_us, upstream, pending);
@@ -317,16 +317,16 @@ impl Question {
             && pending.attempt.transport == Transport::Udp
             && upstream.servers.any_live(pending.round.tried)
         {
-            self.abandon(upstream);
+            self.cancel(upstream);
             pending.round.lost = true;
             self.fail_server(now_us, upstream, pending, Failure::Timeout);
         }
     }
 
     /// Ends the question; the shell closes the socket.
-    pub(super) fn abandon(&mut self, upstream: &mut Upstream) {
+    pub(super) fn cancel(&mut self, upstream: &mut Upstream) {
         if let State::Pending(pending) = self.state {
-            upstream.actions.push_back(Action::Abandon(pending.query));
+            upstream.actions.push_back(Action::Cancel(pending.query));
             self.end_missing(Failure::Timeout, None);
         }
     }
@@ -334,7 +334,7 @@ impl Question {
     /// Ends the question for lack of time: a truncated answer is the result.
     pub(super) fn expire(&mut self, upstream: &mut Upstream) {
         if self.is_pending() {
-            self.abandon(upstream);
+            self.cancel(upstream);
             self.accept_truncated(upstream);
         }
     }

@@ -638,7 +638,7 @@ impl EventLoop {
                 Action::Resolver(resolver::Action::Send { query, server, transport, message }) => {
                     self.ask(query, server, transport, message.as_bytes());
                 }
-                Action::Resolver(resolver::Action::Abandon(query)) => self.queries.end(query),
+                Action::Resolver(resolver::Action::Cancel(query)) => self.queries.end(query),
                 Action::Resolver(resolver::Action::Done { .. }) => {}
             }
         }

@@ -228,7 +228,7 @@ impl Shell {
                     self.queries.push(query);
                     self.asked.push(message.as_bytes().to_vec());
                 }
-                Action::Resolver(resolver::Action::Abandon(_) | resolver::Action::Done { .. }) => {}
+                Action::Resolver(resolver::Action::Cancel(_) | resolver::Action::Done { .. }) => {}
             }
         }
     }

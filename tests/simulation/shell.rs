@@ -539,7 +539,7 @@ impl Shell {
                 }
                 Ok(())
             }
-            resolver::Action::Abandon(query) => {
+            resolver::Action::Cancel(query) => {
                 if self.queries.remove(&query) {
                     Ok(())
                 } else {

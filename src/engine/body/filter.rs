@@ -43,7 +43,7 @@ use std::sync::Arc;
 /// Bytes that one filter may hold back (chosen: the usual limit of scanners of bodies).
 pub const HELD_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes that may wait behind the filters of one body (chosen: the bytes of one read and those that a few filters release,
+/// Bytes that may wait behind the filters of one body (chosen: the bytes of one read and those that a few filters let pass,
 /// several times over for filters that replace).
 pub const PASSED_BYTES_MAX: usize = 256 * 1024;
 
@@ -425,7 +425,7 @@ impl Slot {
             FilterDecision::Hold if !piece.is_empty() => self.hold(piece, output)?,
             FilterDecision::Pass | FilterDecision::Hold | FilterDecision::Leave => {
                 self.left |= verdict == FilterDecision::Leave;
-                self.release(output);
+                self.pass_held(output);
                 output.push(piece);
             }
             FilterDecision::Drop => self.held.release(output.pool),
@@ -442,7 +442,7 @@ impl Slot {
         match self.filter.when_full() {
             WhenFull::Abort(reason) => Err(FilterFault::Refused(reason)),
             WhenFull::Pass => {
-                self.release(output);
+                self.pass_held(output);
                 output.push(&piece[kept..]);
                 output.outcome
             }
@@ -450,7 +450,7 @@ impl Slot {
     }
 
     /// Lets the held bytes pass.
-    fn release(&mut self, output: &mut Output<'_>) {
+    fn pass_held(&mut self, output: &mut Output<'_>) {
         let mut buffer = [0; BLOCK_BYTES];
         while !self.held.is_empty() {
             let count = self.held.len().min(BLOCK_BYTES);

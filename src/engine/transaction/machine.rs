@@ -611,7 +611,7 @@ impl Transactions {
             }
             Event::EndOfStream => {
                 // Wanted only while the request's body is incomplete.
-                if !self.finish_answered(cx, services, id) {
+                if !self.settle_answered(cx, services, id) {
                     cx.send(Ending::Abandon.with_verdict(id, Verdict::Malformed, "client_closed"));
                 }
             }

@@ -44,23 +44,23 @@ impl Transactions {
             }
             transaction.abandon_upload(cx);
         }
-        self.finish(cx, services, id);
+        self.settle(cx, services, id);
     }
 
     /// Settles a transaction whose response is complete, although its request never will be. False if more must be sent.
-    pub fn finish_answered(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> bool {
+    pub fn settle_answered(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> bool {
         let fills = &services.fills.slab;
         let Some(transaction) = self.get_mut(id) else { return false };
         let answered = transaction.is_answering() && transaction.is_answered(fills);
         if answered {
             transaction.abandon_upload(cx);
-            self.finish(cx, services, id);
+            self.settle(cx, services, id);
         }
         answered
     }
 
     /// Both directions are done.
-    fn finish(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
+    fn settle(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
         self.conclude_collapse(cx, services, id, CollapseOutcome::LookAgain);
         let mut transaction = self.slab.remove(id.index as usize);
         transaction.note_end(cx.now);
@@ -108,7 +108,7 @@ impl Transactions {
         cx.send(Ending::Abandon.with_verdict(id, verdict, reason));
     }
 
-    /// Removes and logs a transaction that is not finished.
+    /// Removes and logs a transaction that is not settled.
     pub fn end(&mut self, cx: &mut Context, services: &mut Services, end: End) {
         let End { transaction: id, ending, verdict, reason } = end;
         if self.get_mut(id).is_none() {
@@ -146,7 +146,7 @@ impl Transactions {
             Stage::Connecting(connect) => return services.upstreams.handle_connect_deadline(cx, connect),
             Stage::Relaying | Stage::Replying | Stage::ReadingCache => {
                 let client_sleeps = transaction.wants_send(&services.fills.slab);
-                if self.finish_answered(cx, services, id) {
+                if self.settle_answered(cx, services, id) {
                     cx.metrics.timeouts_body += 1;
                 } else if client_sleeps {
                     cx.metrics.timeouts_client += 1;

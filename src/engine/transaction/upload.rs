@@ -128,7 +128,7 @@ impl Transactions {
     }
 
     pub(super) fn end_slow_upload(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
-        if self.finish_answered(cx, services, id) {
+        if self.settle_answered(cx, services, id) {
             cx.metrics.limit_rate += 1;
         } else {
             cx.send(Effect::Refuse(id, Refusal::TooSlow));

@@ -153,7 +153,7 @@ impl Verifications {
     }
 
     /// The finding of a finished job; `None` if no transaction waits for it any more.
-    pub fn finish(&self, now: Now, job: JobId, right: bool) -> Option<Finding> {
+    pub fn take_result(&self, now: Now, job: JobId, right: bool) -> Option<Finding> {
         let verification = self.pending.iter().find(|verification| verification.id == job)?;
         if right {
             self.limits.guesses.know(now, verification.address, verification.guess, verification.key);

@@ -69,7 +69,7 @@ impl Names {
     }
 
     /// The resolver has finished the look-up of a candidate.
-    pub(super) fn finish(&mut self, asking: &mut Asking<'_>, look_up: LookUpId, outcome: &Outcome) {
+    pub(super) fn end_look_up(&mut self, asking: &mut Asking<'_>, look_up: LookUpId, outcome: &Outcome) {
         while let Some(at) = self.awaited.iter().position(|awaited| awaited.look_up == look_up) {
             let Awaited { name, mut walk, .. } = self.awaited.swap_remove(at);
             if !self.takes(name, &mut walk, outcome) {

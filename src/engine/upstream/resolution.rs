@@ -132,9 +132,9 @@ impl Upstreams {
     }
 
     /// The resolver has finished a look-up.
-    pub fn finish_look_up(&mut self, cx: &mut Context, look_up: LookUpId, outcome: &Outcome) {
+    pub fn end_look_up(&mut self, cx: &mut Context, look_up: LookUpId, outcome: &Outcome) {
         let Upstreams { names, resolver, .. } = self;
-        names.finish(&mut Asking::of(cx, resolver), look_up, outcome);
+        names.end_look_up(&mut Asking::of(cx, resolver), look_up, outcome);
         let Some(place) = self.look_ups.iter().position(|(known, _)| *known == look_up) else { return };
         for id in self.look_ups.swap_remove(place).1 {
             let Some(connect) = id.get_mut(&mut self.connects) else { continue };

@@ -132,8 +132,8 @@ impl Network {
                     assert!(self.open.insert(query, transport).is_none(), "a query's id came twice");
                     self.receive(query, server, transport, message.as_bytes());
                 }
-                Action::Abandon(query) => {
-                    assert!(self.open.remove(&query).is_some(), "abandoned what was not open");
+                Action::Cancel(query) => {
+                    assert!(self.open.remove(&query).is_some(), "cancelled what was not open");
                 }
                 Action::Done { id, outcome } => self.done.push((self.now_us, id, outcome)),
             }

@@ -116,7 +116,7 @@ impl World {
                     assert!(self.ever_open.insert(query), "a query's id came twice");
                     self.open.push((query, message.as_bytes().to_vec()));
                 }
-                Action::Abandon(query) => {
+                Action::Cancel(query) => {
                     let at = self.open.iter().position(|(open, _)| *open == query);
                     self.open.remove(at.expect("abandoned what was not open"));
                 }
