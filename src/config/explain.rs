@@ -87,9 +87,9 @@ pub fn explain(
     let verdicts = Verdicts { policy: &policy, request: &request, question, client: client.ip(), trial };
     match (asked, routes, gateway) {
         (Some(asked), Some(directives), Some(gateway)) => {
-            verdicts.told_of_gateway(&asked, asked.route(directives, &gateway))
+            verdicts.text_of_gateway(&asked, asked.route(directives, &gateway))
         }
-        _ => verdicts.told(),
+        _ => verdicts.text(),
     }
 }
 
@@ -179,7 +179,7 @@ struct Verdicts<'a> {
 }
 
 impl Verdicts<'_> {
-    fn told(mut self) -> (String, bool) {
+    fn text(mut self) -> (String, bool) {
         let authority = self.request.authority;
         let asked = match &authority {
             Some(authority) => format!("{} {authority}", self.request.method),
@@ -197,7 +197,7 @@ impl Verdicts<'_> {
     }
 
     /// The same of a request to the gateway, whose route is told if it has one, and what is sent there if something is.
-    fn told_of_gateway(self, request: &Asked, route: Option<(String, String)>) -> (String, bool) {
+    fn text_of_gateway(self, request: &Asked, route: Option<(String, String)>) -> (String, bool) {
         let Asked { method, target, host, .. } = request;
         let asked = format!("{method} {} of {} at the gateway", target.escape_debug(), host.escape_debug());
         let (mut text, allowed) = match &self.trial.record {

@@ -141,12 +141,12 @@ impl Machines {
             || !transactions.concluded.is_empty()
             || !downstream.pipelined.is_empty();
         if any {
-            self.do_what_is_left(cx);
+            self.carry_out_deferred(cx);
         }
         cx.share_returned_memory();
     }
 
-    fn do_what_is_left(&mut self, cx: &mut Context) {
+    fn carry_out_deferred(&mut self, cx: &mut Context) {
         loop {
             self.carry_out_effects(cx);
             if let Some(action) = self.services.upstreams.resolver.next_action() {

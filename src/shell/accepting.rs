@@ -50,7 +50,7 @@ impl EventLoop {
         }
         self.pipes.shed();
         self.engine.shed_idle_upstreams();
-        self.act();
+        self.carry_out_actions();
         self.ask_others_to_shed();
         self.shortage.pause(self.now);
     }
@@ -63,7 +63,7 @@ impl EventLoop {
             self.engine.handle(self.now, id, Event::Failed(SocketError::Exhausted));
         }
         self.engine.wake(id);
-        self.act();
+        self.carry_out_actions();
     }
 
     /// Idle upstream connections of other loops hold descriptors, too.

@@ -17,7 +17,7 @@ impl EventLoop {
             for job in without_store {
                 self.engine.handle_store_answer(self.now, job, Err(StoreFailure::Unreachable));
             }
-            self.act();
+            self.carry_out_actions();
         }
     }
 
@@ -55,7 +55,7 @@ impl EventLoop {
                     self.engine.handle_query_failure(self.now, query);
                 }
             }
-            self.act();
+            self.carry_out_actions();
         }
     }
 }

@@ -136,7 +136,7 @@ pub struct EventLoop {
     began: Duration,
     now: Now,
     /// Rounds since no peer had unread bytes.
-    unheard_rounds: u32,
+    rounds_with_unread_peers: u32,
     statistics_every: Duration,
     statistics_due_us: u64,
     /// The time of the next check for unused memory, if there may be some.
@@ -189,7 +189,7 @@ impl EventLoop {
             began: clock.elapsed(),
             clock,
             now: Now::default(),
-            unheard_rounds: 0,
+            rounds_with_unread_peers: 0,
             statistics_every: Duration::ZERO,
             statistics_due_us: 0,
             shrink_due_us: None,
@@ -236,7 +236,7 @@ impl EventLoop {
         self.offer_room();
         if quit {
             self.engine.cut(self.now);
-            self.act();
+            self.carry_out_actions();
         }
         let ended = quit || (self.engine.is_draining() && self.engine.is_empty());
         if ended {
@@ -315,15 +315,15 @@ impl EventLoop {
     /// Timers, and their consequences. No peer is cut off whose bytes have arrived and wait to be read: deadlines wait for
     /// the turns of ready peers, and for events that the system has not reported yet, within a bound.
     fn tick(&mut self, more_events: bool) {
-        let unheard = more_events || self.engine.has_runnable();
-        if unheard && self.unheard_rounds < ROUNDS_BEFORE_DEADLINES_MAX {
-            self.unheard_rounds += 1;
+        let has_unread = more_events || self.engine.has_runnable();
+        if has_unread && self.rounds_with_unread_peers < ROUNDS_BEFORE_DEADLINES_MAX {
+            self.rounds_with_unread_peers += 1;
             return;
         }
-        self.unheard_rounds = 0;
+        self.rounds_with_unread_peers = 0;
         if self.engine.next_timeout_us().is_some_and(|due| due <= self.now.monotonic_us) {
             self.engine.handle_timeout(self.now);
-            self.act();
+            self.carry_out_actions();
         }
         if !self.statistics_every.is_zero() && self.statistics_due_us <= self.now.monotonic_us {
             self.log_statistics();
@@ -431,12 +431,12 @@ impl EventLoop {
                 }
                 WorkerMessage::Quit => quit = true,
             }
-            self.act();
+            self.carry_out_actions();
         }
         // Done once for all reports of bans.
         if bans {
             self.engine.handle_bans(self.now);
-            self.act();
+            self.carry_out_actions();
         }
         quit
     }
@@ -498,7 +498,7 @@ impl EventLoop {
         if socket.has_hung_up() && !self.engine.wants_read(id) {
             if let Some(error) = socket.take_error() {
                 self.engine.handle(self.now, id, Event::Failed(error));
-                self.act();
+                self.carry_out_actions();
             }
         }
     }
@@ -525,7 +525,7 @@ impl EventLoop {
             Some(Err(error)) => Event::Failed(error),
         };
         self.engine.handle(self.now, id, event);
-        self.act();
+        self.carry_out_actions();
         1
     }
 
@@ -553,7 +553,7 @@ impl EventLoop {
             Sent::Failed(error) => Event::SendFailed(error),
         };
         self.engine.handle(self.now, id, event);
-        self.act();
+        self.carry_out_actions();
         if let Event::Sent(count) = event { count } else { 1 }
     }
 
@@ -582,7 +582,7 @@ impl EventLoop {
             self.engine.return_space(id);
         }
         self.engine.handle(self.now, id, event);
-        self.act();
+        self.carry_out_actions();
         if let Event::Received(count) = event { count } else { 1 }
     }
 
@@ -603,12 +603,12 @@ impl EventLoop {
             Moved::Failed(error) => Event::Failed(error),
         };
         self.engine.handle(self.now, from, event);
-        self.act();
+        self.carry_out_actions();
         Some(if let Event::Spliced(count) = event { count } else { 1 })
     }
 
     /// Carries out the actions of the engine.
-    fn act(&mut self) {
+    fn carry_out_actions(&mut self) {
         while let Some(action) = self.engine.next_action() {
             match action {
                 Action::Connect { peer, address } => self.connect(peer, address),

@@ -19,7 +19,7 @@ impl EventLoop {
         }
         if parts >= ORIGINS {
             self.engine.shed_upstreams();
-            self.act();
+            self.carry_out_actions();
             self.ask_others_to_shed();
         }
         let closed = parts >= CLIENTS;
@@ -28,7 +28,7 @@ impl EventLoop {
         }
         if closed || self.shortage.memory.closed {
             self.engine.set_scarce(closed);
-            self.act();
+            self.carry_out_actions();
         }
         self.shortage.memory.closed = closed;
     }
