@@ -10,8 +10,9 @@
 //!
 //! The table is bounded. If it is full, the ban that expires first makes room and is counted; permanent bans do not make
 //! room, so a table that is full of them refuses another ban, and counts that. Expiry uses a heap whose items know their
-//! places: durations are not cut, and due bans are found without a scan.
+//! places: durations are not bounded, and due bans are found without a scan.
 
+use crate::http::text::shortened;
 use hashbrown::HashTable;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use slab::Slab;
@@ -23,7 +24,7 @@ use super::keyed::Keys;
 use super::networks::canonical;
 use super::store::StoreNews;
 
-/// Longest reason in bytes; longer ones are cut (chosen: a line on a screen, twice).
+/// Longest reason in bytes; longer ones are shortened (chosen: a line on a screen, twice).
 pub const REASON_BYTES_MAX: usize = 256;
 
 /// The place of a permanent ban, which is not in the heap.
@@ -210,14 +211,14 @@ impl Bans {
         }
     }
 
-    /// Bans a network. True if the network had no ban in this layer. A reason is cut at [`REASON_BYTES_MAX`].
+    /// Bans a network. True if the network had no ban in this layer. A reason is shortened to [`REASON_BYTES_MAX`].
     pub fn insert(&mut self, network: IpNet, ban: Ban, now_unix_ms: u64) -> Result<bool, BanError> {
         let network = plain(network);
         if !ban.is_live(now_unix_ms) {
             return Err(BanError::NoDuration);
         }
         check_network(network, self.trusted.iter())?;
-        let ban = Ban { reason: cut(ban.reason), ..ban };
+        let ban = Ban { reason: bounded(ban.reason), ..ban };
         let before = self.position(&network, Some(ban.origin.layer()));
         if let Some(at) = before {
             self.remove_entry(at);
@@ -568,12 +569,8 @@ fn until(ban: &Ban) -> u64 {
     ban.until_unix_ms.unwrap_or(u64::MAX)
 }
 
-fn cut(reason: Box<str>) -> Box<str> {
-    if reason.len() <= REASON_BYTES_MAX {
-        return reason;
-    }
-    let end = (0..=REASON_BYTES_MAX).rev().find(|&at| reason.is_char_boundary(at)).unwrap_or(0);
-    reason[..end].into()
+fn bounded(reason: Box<str>) -> Box<str> {
+    if reason.len() <= REASON_BYTES_MAX { reason } else { shortened(&reason, REASON_BYTES_MAX).into() }
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@
 
 use crate::http::date::civil;
 use crate::http::path;
+use crate::http::text::shortened;
 use crate::time::Now;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Longest text of an event in bytes; the rest is cut off (chosen: a long URL).
+/// Longest text of an event in bytes; the rest is dropped (chosen: a long URL).
 pub const TEXT_BYTES_MAX: usize = 2048;
 
 /// Bytes that the allocator takes for a piece beside its content (glibc: 8, and 16 at a time).
@@ -151,12 +152,12 @@ impl Event {
         }
     }
 
-    /// Cuts all texts, which clients may have made long.
-    fn cut(&mut self) {
+    /// Shortens all texts, which clients may have made long.
+    fn shorten_texts(&mut self) {
         let texts =
             [&mut self.reason, &mut self.method, &mut self.endpoint, &mut self.user_agent, &mut self.rule];
         for text in texts.into_iter().chain(self.metadata.iter_mut().map(|(_, text)| text)) {
-            text.truncate(end_of_text(text));
+            text.truncate(shortened(text, TEXT_BYTES_MAX).len());
             text.shrink_to_fit();
         }
     }
@@ -260,19 +261,10 @@ fn unescaped(name: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The end of what is kept of a text.
-fn end_of_text(text: &str) -> usize {
-    let mut end = text.len().min(TEXT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    end
-}
-
 /// A text without secrets: without values of fields and parameters with a telling name, and user info of URLs. Where a secret
 /// shows only when the text is percent-decoded (`next=https%3A%2F%2Fa%2F%3Ftoken%3Dx`), the result is the decoded text.
 pub fn redacted(text: &str) -> String {
-    let mut shown = redacted_as_written(&text[..end_of_text(text)]);
+    let mut shown = redacted_as_written(shortened(text, TEXT_BYTES_MAX));
     let mut bytes = shown.as_bytes().to_vec();
     for _ in 0..path::ROUNDS_MAX {
         if !path::decode(&mut bytes) {
@@ -397,7 +389,7 @@ impl Ring {
         if self.muted & 1 << event.kind as u32 != 0 {
             return;
         }
-        event.cut();
+        event.shorten_texts();
         let bytes = event.heap_bytes();
         self.make_room(bytes);
         if self.events.len() == self.events_max {

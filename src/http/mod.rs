@@ -26,6 +26,7 @@ mod request_filter;
 pub mod session_auth;
 pub mod target;
 pub mod template;
+pub mod text;
 mod trailers;
 
 #[cfg(test)]

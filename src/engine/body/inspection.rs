@@ -98,8 +98,8 @@ impl Inspection {
                 }
             };
             // Binary content may have any length. Only its beginning is scanned, and the rest passes and is counted.
-            let is_cut = walker.is_binary() && *bytes >= BODY_BYTES_MAX && payload.is_some();
-            if is_cut {
+            let skips_rest = walker.is_binary() && *bytes >= BODY_BYTES_MAX && payload.is_some();
+            if skips_rest {
                 walker.end(&mut take);
             }
             if read.is_err() && !over.get() {
@@ -111,8 +111,8 @@ impl Inspection {
                 let fields = fields.map(|(name, value)| (name.as_bytes(), value));
                 detector.scan_request(None, fields, scratch, found);
             }
-            if is_cut && found.result() == DetectionResult::Clean {
-                found.cut();
+            if skips_rest && found.result() == DetectionResult::Clean {
+                found.skip_rest();
             }
         });
         let took_ns = durations.since_ns(began_ns).map(|now_ns| self.took_ns.saturating_add(now_ns));
@@ -128,7 +128,7 @@ impl Inspection {
 
     fn judge(&mut self) -> FilterDecision {
         let verdict = self.findings.as_ref().map_or(DetectionResult::Clean, |findings| findings.result());
-        if self.findings.as_ref().is_some_and(|findings| findings.is_cut()) {
+        if self.findings.as_ref().is_some_and(|findings| findings.has_skipped_rest()) {
             self.report = self.findings.take().map(Report::Detected);
             return FilterDecision::Leave;
         }

@@ -10,6 +10,7 @@ use crate::engine::upstream::route::Route;
 use crate::http::fields::{is_token, is_value_byte};
 use crate::http::head::RequestHead;
 use crate::http::target::{Authority, Host, Target};
+use crate::http::text::shortened;
 
 /// Fields about the end of a message or its connection (RFC 9110 section 7.6.1, RFC 9112 sections 6 and 9), and Date: the
 /// proxy writes them, or they have no place in its own responses.
@@ -65,7 +66,7 @@ impl Examiner<'_> {
         });
         out.clear();
         if self.is_noted(Text::Note) {
-            record.set(Text::Note, cut(&ruling.note).as_bytes());
+            record.set(Text::Note, shortened(&ruling.note, TEXT_BYTES_MAX).as_bytes());
         }
         match ruling.verdict {
             RequestVerdict::Allow => Ok(next),
@@ -128,15 +129,6 @@ pub(super) fn write_answer(answer: &callback::Answer, out: &mut Vec<u8>) -> Opti
 
 /// The refusal of a callback; its reason is for the record.
 pub(in crate::engine) fn refused(record: &mut LogRecord, status: u16, reason: &str) -> Refusal {
-    record.set(Text::Reason, cut(reason).as_bytes());
+    record.set(Text::Reason, shortened(reason, TEXT_BYTES_MAX).as_bytes());
     Refusal::Callback(if matches!(status, 400..=599) { status } else { 403 })
-}
-
-/// The beginning of a text that is too long.
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(TEXT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }

@@ -88,7 +88,8 @@ pub struct Findings {
     found: Vec<Finding>,
     threat: Option<Category>,
     exhausted: bool,
-    cut: bool,
+    /// A rest of the content passed without a scan.
+    rest_skipped: bool,
     head_bytes_left: usize,
     body_bytes_left: usize,
     /// The categories to scan on this path.
@@ -103,7 +104,7 @@ impl Findings {
             found: Vec::new(),
             threat: None,
             exhausted: false,
-            cut: false,
+            rest_skipped: false,
             head_bytes_left: HEAD_BYTES_MAX,
             body_bytes_left: BODY_BYTES_AND_OVERLAPS_MAX,
             categories,
@@ -136,13 +137,13 @@ impl Findings {
     }
 
     /// Notes that the rest of a binary content passes without a scan.
-    pub fn cut(&mut self) {
-        self.cut = true;
+    pub fn skip_rest(&mut self) {
+        self.rest_skipped = true;
     }
 
     /// Whether a rest of the content was not scanned. That is no result.
-    pub fn is_cut(&self) -> bool {
-        self.cut
+    pub fn has_skipped_rest(&self) -> bool {
+        self.rest_skipped
     }
 
     /// Takes bytes from the budget. Returns how many of them are to be scanned; fewer are an exhaustion.

@@ -52,14 +52,14 @@ pub(super) fn limit(draft: &mut Draft, words: &mut Words) -> Result<(), String> 
     let observe = if limit.observe { " observe" } else { "" };
     let text = format!("limit {requests}/{counts}{approximate}{observe}");
     draft.check(&format!("limit {counts}"), limit.observe, &text)?;
-    limit.window_ms = cut(draft, "limit", window_ms);
+    limit.window_ms = bounded_window(draft, "limit", window_ms);
     limit.place = draft.place(text);
     draft.directives.limits.push(limit);
     Ok(())
 }
 
-/// A time that a sliding window can have; a longer one is cut, with a warning.
-fn cut(draft: &mut Draft, name: &str, window_ms: u64) -> u64 {
+/// A time that a sliding window can have; a longer one becomes the longest one, with a warning.
+fn bounded_window(draft: &mut Draft, name: &str, window_ms: u64) -> u64 {
     if window_ms > WINDOW_MS_MAX {
         draft.warn(format!(
             "{name}: expected a time of at most 24d, the time of a sliding window: taking 24.8 days"
@@ -188,7 +188,7 @@ pub(super) fn ban_after(draft: &mut Draft, words: &mut Words) -> Result<(), Stri
     })?;
     let how_long = duration_ms.map_or_else(|| "ever".to_owned(), duration_text);
     let window = duration_text(window_ms);
-    line.window_ms = cut(draft, "ban-after", window_ms);
+    line.window_ms = bounded_window(draft, "ban-after", window_ms);
     line.place = draft.place(format!("ban-after {name} {count} in {window} for {how_long}{observe}"));
     draft.directives.ban_after.push(line);
     Ok(())

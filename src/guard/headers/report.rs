@@ -6,6 +6,7 @@
 use crate::guard::events::{Event, EventType};
 use crate::guard::told::Asker;
 use crate::http::fields::trim;
+use crate::http::text::shortened;
 use crate::time::Now;
 use serde_json::Value;
 
@@ -76,12 +77,7 @@ pub fn read(content_type: &[u8], body: &[u8]) -> Result<Vec<Report>, Invalid> {
 
 /// A text, or nothing if the value is something else.
 fn text(of: &Value, name: &str) -> Option<String> {
-    let text = of.get(name)?.as_str()?;
-    let mut end = text.len().min(TEXT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    Some(text[..end].to_owned())
+    Some(shortened(of.get(name)?.as_str()?, TEXT_BYTES_MAX).to_owned())
 }
 
 fn number(of: &Value, name: &str) -> String {

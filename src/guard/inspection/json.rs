@@ -297,9 +297,9 @@ impl Json {
                 out(Part::new(PartKind::Name, b"", b"constructor.prototype"));
             }
             self.key.set(self.window.bytes());
-            if self.is_of_query() && !self.window.is_cut() {
+            if self.is_of_query() && !self.window.is_continued() {
                 self.window.clear();
-            } else if is_operator(self.window.bytes()) && !self.window.is_cut() {
+            } else if is_operator(self.window.bytes()) && !self.window.is_continued() {
                 let key = self.key.as_bytes();
                 out(Part::new(PartKind::Operator, key, key));
             }

@@ -180,7 +180,7 @@ impl Multipart {
     fn header_line(&mut self, out: &mut Sink<'_>) {
         let Multipart { window, header, name, content, .. } = self;
         let mut value_at = 0;
-        if !window.is_cut() {
+        if !window.is_continued() {
             let line = window.bytes();
             let colon = memchr(b':', line).filter(|_| !matches!(line.first(), Some(b' ' | b'\t')));
             if let Some(colon) = colon {

@@ -36,7 +36,7 @@ impl Runs {
     }
 
     fn end_run(&mut self, field: &[u8], out: &mut Sink<'_>) {
-        let long = self.window.is_cut() || self.window.bytes().len() >= RUN_BYTES_MIN;
+        let long = self.window.is_continued() || self.window.bytes().len() >= RUN_BYTES_MIN;
         if long || !self.broken {
             self.window.end(&mut |bytes| out(Part::new(PartKind::Text, field, bytes)));
         }

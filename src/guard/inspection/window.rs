@@ -5,7 +5,7 @@
 pub const WINDOW_BYTES: usize = 8192;
 
 /// Bytes that a window repeats from the one before it (chosen: longer than the attacks of the literature; windows begin at
-/// multiples of 4 and of 3 bytes of the value, so that base64 is cut between its groups).
+/// multiples of 4 and of 3 bytes of the value, so that base64 is divided between its groups).
 pub const OVERLAP_BYTES: usize = 1028;
 
 const _: () = assert!((WINDOW_BYTES - OVERLAP_BYTES) % 4 == 0 && (WINDOW_BYTES - OVERLAP_BYTES) % 3 == 0);
@@ -17,7 +17,7 @@ pub(super) struct Window {
     /// Bytes at the front that were shown with the window before.
     shown: usize,
     /// A window of the value was shown before.
-    cut: bool,
+    is_continued: bool,
 }
 
 impl Window {
@@ -37,7 +37,7 @@ impl Window {
     fn slide(&mut self, show: &mut dyn FnMut(&[u8])) {
         show(&self.bytes);
         self.bytes.drain(..WINDOW_BYTES - OVERLAP_BYTES);
-        (self.shown, self.cut) = (OVERLAP_BYTES, true);
+        (self.shown, self.is_continued) = (OVERLAP_BYTES, true);
     }
 
     /// Ends the value: shows the rest.
@@ -60,7 +60,7 @@ impl Window {
     /// Begins the next value.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        (self.shown, self.cut) = (0, false);
+        (self.shown, self.is_continued) = (0, false);
     }
 
     /// Whether some bytes were not shown yet.
@@ -74,8 +74,8 @@ impl Window {
     }
 
     /// Whether the value is longer than these bytes.
-    pub fn is_cut(&self) -> bool {
-        self.cut
+    pub fn is_continued(&self) -> bool {
+        self.is_continued
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
             let (mut window, mut shown) = (Window::default(), Vec::new());
             value.chunks(size).for_each(|piece| window.push(piece, &mut |bytes| shown.push(bytes.to_vec())));
             window.end(&mut |bytes| shown.push(bytes.to_vec()));
-            assert!(!window.is_pending() && !window.is_cut());
+            assert!(!window.is_pending() && !window.is_continued());
             shown
         };
         let whole = shown_in(value.len());

@@ -36,7 +36,7 @@ pub(super) fn conclude(
     now: Now,
 ) -> Result<(), Denial> {
     let result = findings.result();
-    if findings.is_cut() {
+    if findings.has_skipped_rest() {
         consequences.state.note_detected(Noted::Unseen);
     }
     if let Some(noted) = noted(result) {

@@ -14,6 +14,7 @@
 use super::command::Command;
 use crate::guard::networks::{canonical, network_text};
 use crate::guard::store::StoreOrder;
+use crate::http::text::shortened;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -200,13 +201,9 @@ fn is_address(network: IpNet) -> bool {
     network.prefix_len() == network.max_prefix_len()
 }
 
-/// A reason, cut to [`REASON_BYTES_MAX`] bytes.
+/// A reason, shortened to [`REASON_BYTES_MAX`] bytes.
 pub fn short(reason: &str) -> &str {
-    let mut end = reason.len().min(REASON_BYTES_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    &reason[..end]
+    shortened(reason, REASON_BYTES_MAX)
 }
 
 /// The end of a ban in its written form.
