@@ -153,7 +153,7 @@ impl CacheLookUp<'_> {
             return Some(CacheAnswer::Refuse);
         }
         let question = self.question(known, head, &asked);
-        self.caching.state = CacheState::Asking(Inquiry { question, forward, epoch });
+        self.caching.state = CacheState::AskingOrigin(Inquiry { question, forward, epoch });
         self.collapse(hash, head, info, &asked)
     }
 

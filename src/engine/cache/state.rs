@@ -4,9 +4,9 @@
 //! | --- | --- |
 //! | `Unused` | the request is looked up |
 //! | `LookingUp` | the look-up has found a hit, or the request goes to the origin |
-//! | `Bypassing`, `Invalidating`, `Asking` | the response head has arrived; `Asking` also when the request has to
-//! wait |
-//! | `Waiting` | the leader of the collapse has a result: the request is looked up again |
+//! | `Bypassing`, `Invalidating` | the response head has arrived |
+//! | `AskingOrigin` | the response head has arrived, or the request has to wait |
+//! | `AwaitingLeader` | the leader of the collapse has a result: the request is looked up again |
 //! | `Reading` | the transaction ends, or continues without the cache (`HandedOver`) |
 //!
 //! A response that is being stored is a [`Fill`](super::fill::Fill), which belongs to no transaction: the transaction that
@@ -36,10 +36,10 @@ pub(in crate::engine) enum CacheState {
     /// The method is unsafe: the response may invalidate stored ones. With an epoch if it may be stored itself.
     Invalidating(Option<Epoch>),
     /// The origin is being asked.
-    Asking(Inquiry),
+    AskingOrigin(Inquiry),
     /// Another request for the same key is under way; `outcome` is its result. The inquiry of this request is kept: a stale
     /// response can be the answer if the other request has failed.
-    Waiting { inquiry: Inquiry, outcome: Option<CollapseOutcome> },
+    AwaitingLeader { inquiry: Inquiry, outcome: Option<CollapseOutcome> },
     /// The answer is read from the cache, or from a fill.
     Reading(CacheReader),
     /// The rest of the response goes from the origin to the client as without a cache.
@@ -174,14 +174,14 @@ impl Caching {
     /// The request waits for the leader of its collapse.
     pub fn begin_waiting(&mut self) {
         self.state = match std::mem::take(&mut self.state) {
-            CacheState::Asking(inquiry) => CacheState::Waiting { inquiry, outcome: None },
+            CacheState::AskingOrigin(inquiry) => CacheState::AwaitingLeader { inquiry, outcome: None },
             other => other,
         };
     }
 
     /// Ends the wait of the request. It counts as `counts` waits.
     pub fn end_waiting(&mut self, with: CollapseOutcome, counts: u8) {
-        if let CacheState::Waiting { outcome, .. } = &mut self.state {
+        if let CacheState::AwaitingLeader { outcome, .. } = &mut self.state {
             *outcome = Some(with);
         }
         self.waits = self.waits.saturating_add(counts);
@@ -193,7 +193,7 @@ impl Caching {
     /// The result of the request that was waited for, if it has ended.
     pub fn outcome(&self) -> Option<CollapseOutcome> {
         built()?;
-        if let CacheState::Waiting { outcome, .. } = self.state { outcome } else { None }
+        if let CacheState::AwaitingLeader { outcome, .. } = self.state { outcome } else { None }
     }
 
     /// The request waits for no other one any more.
@@ -213,7 +213,7 @@ impl Caching {
         }
         match &self.state {
             CacheState::Invalidating(_) => CacheTask::Invalidate,
-            CacheState::Asking(inquiry) => match inquiry.question {
+            CacheState::AskingOrigin(inquiry) => match inquiry.question {
                 Question::Response(_) => CacheTask::Store,
                 Question::Validation(_) => CacheTask::Validate,
                 Question::Missing { .. } => CacheTask::Complete,
@@ -222,7 +222,7 @@ impl Caching {
             CacheState::Unused
             | CacheState::LookingUp
             | CacheState::Bypassing(_)
-            | CacheState::Waiting { .. }
+            | CacheState::AwaitingLeader { .. }
             | CacheState::Reading(_)
             | CacheState::HandedOver => CacheTask::None,
         }
@@ -232,7 +232,7 @@ impl Caching {
     fn inquiry(&self) -> Option<&Inquiry> {
         built()?;
         match &self.state {
-            CacheState::Asking(inquiry) | CacheState::Waiting { inquiry, .. } => Some(inquiry),
+            CacheState::AskingOrigin(inquiry) | CacheState::AwaitingLeader { inquiry, .. } => Some(inquiry),
             CacheState::Unused
             | CacheState::LookingUp
             | CacheState::Bypassing(_)
@@ -253,8 +253,8 @@ impl Caching {
             CacheState::Invalidating(_) => Some("method"),
             CacheState::Unused
             | CacheState::LookingUp
-            | CacheState::Asking(_)
-            | CacheState::Waiting { .. }
+            | CacheState::AskingOrigin(_)
+            | CacheState::AwaitingLeader { .. }
             | CacheState::Reading(_)
             | CacheState::HandedOver => None,
         }
@@ -310,7 +310,9 @@ impl Caching {
     pub fn take_known(&mut self) -> Option<Arc<Stored>> {
         built()?;
         let known = Arc::clone(self.known()?);
-        if let CacheState::Asking(inquiry) | CacheState::Waiting { inquiry, .. } = &mut self.state {
+        if let CacheState::AskingOrigin(inquiry) | CacheState::AwaitingLeader { inquiry, .. } =
+            &mut self.state
+        {
             inquiry.question = Question::Response(Known::Nothing);
         }
         Some(known)

@@ -186,7 +186,7 @@ impl Examiner<'_> {
                 Phase::Inspect => self.inspect(head, target, info, record)?,
                 Phase::Protect => self.protect(head, target, info, record, out)?,
                 Phase::Behaviour => self.behave(head, target, info, record, out)?,
-                Phase::Page => self.visit(head, target, info, record, out)?,
+                Phase::Page => self.answer_page(head, target, info, record, out)?,
                 Phase::Cache => self.ask_cache(head, target, info, out)?,
                 Phase::Route => self.route(head, target, info, out)?,
             };

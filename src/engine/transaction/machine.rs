@@ -194,14 +194,14 @@ impl Transactions {
             Decision::Ask(question) => {
                 // A guard has asked, so it exists.
                 if let Some(guard) = transaction.settings.guard.clone() {
-                    transaction.stage = Stage::Asking(store_waits.begin(cx, id, guard, *question));
+                    transaction.stage = Stage::AskingStore(store_waits.begin(cx, id, guard, *question));
                 }
             }
             Decision::AskValue(request) => {
                 // Not for a request of weir's own, which has no page.
                 let guard = part::guard::lend(transaction.settings.guard.as_ref());
                 let job = store_waits.begin_value(cx, id, guard, *request);
-                transaction.stage = Stage::Asking(job);
+                transaction.stage = Stage::AskingStore(job);
             }
             Decision::Collect => {
                 if !transaction.collect(cx) {
@@ -336,7 +336,7 @@ impl Transactions {
         services.store_waits.note(cx, waiting.asked_us, answers.err());
         let id = waiting.transaction;
         let Some(transaction) =
-            self.get_mut(id).filter(|transaction| transaction.stage == Stage::Asking(job))
+            self.get_mut(id).filter(|transaction| transaction.stage == Stage::AskingStore(job))
         else {
             return;
         };
@@ -368,7 +368,7 @@ impl Transactions {
     fn wait_for_leader(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, hash: u64) {
         let transaction = &mut self.slab[id.index as usize];
         transaction.caching.begin_waiting();
-        transaction.stage = Stage::Waiting(hash);
+        transaction.stage = Stage::AwaitingLeader(hash);
         transaction.record.verdict = Verdict::Allowed;
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms.min(COLLAPSE_WAIT_MS));
         services.fills.wait_for_leader(cx, hash, &self.cache_text, id);
@@ -389,7 +389,7 @@ impl Transactions {
     pub fn resume_concluded(&mut self, cx: &mut Context, services: &mut Services) -> bool {
         let Some(waiter) = self.concluded.pop_front() else { return false };
         let Some(transaction) = self.get_mut(waiter) else { return true };
-        if !matches!(transaction.stage, Stage::Waiting(_)) {
+        if !matches!(transaction.stage, Stage::AwaitingLeader(_)) {
             return true;
         }
         transaction.stage = Stage::Begun;
@@ -628,7 +628,7 @@ impl Transactions {
         let Some(transaction) = self.get_mut(id) else { return };
         let waits = matches!(
             transaction.stage,
-            Stage::Begun | Stage::Verifying | Stage::Asking(_) | Stage::Throttled | Stage::Collecting
+            Stage::Begun | Stage::Verifying | Stage::AskingStore(_) | Stage::Throttled | Stage::Collecting
         );
         let asked = transaction.info.next_hop();
         // The upstream of a route is not chosen yet: the pinned one would have been chosen, if the route has it.

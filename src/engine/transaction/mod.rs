@@ -3,13 +3,14 @@
 //! | stage of a [`Transaction`] | left when |
 //! | --- | --- |
 //! | `Begun` | the phases have decided: wait, forward, begin a hit, or respond |
-//! | `Verifying`, `Asking`, `Throttled`, `Collecting` | the awaited result is there: the request is examined again (`Begun`) |
-//! | `Waiting` | the leader of the key has a result, or takes too long: the request is examined again (`Begun`) |
+//! | `Verifying`, `AskingStore`, `Throttled`, `Collecting` | the awaited result is there: the request is examined again (`Begun`) |
+//! | `AwaitingLeader` | the leader of the key has a result, or takes too long: the request is examined again (`Begun`) |
 //! | `Connecting` | the connect has a connection (`Awaiting`), or has failed (`Replying`) |
 //! | `Awaiting` | the final head has arrived: `Relaying`, or `ReadingCache` if it is stored; a request sent again begins anew |
 //! | `Relaying`, `Replying`, `ReadingCache` | both directions are done (settled), or one cannot continue (aborted, abandoned) |
 
 pub(in crate::engine) mod answer;
+mod answer_page;
 pub(in crate::engine) mod calling;
 pub(in crate::engine) mod collecting;
 pub(in crate::engine) mod edits;
@@ -19,6 +20,7 @@ pub mod log_record;
 pub(in crate::engine) mod machine;
 pub(in crate::engine) mod noting;
 pub(in crate::engine) mod page;
+pub(in crate::engine) mod page_progress;
 pub(in crate::engine) mod parts;
 mod protecting;
 pub(in crate::engine) mod purge;
@@ -34,8 +36,6 @@ pub(in crate::engine) mod throttle_wait;
 pub(in crate::engine) mod timings;
 pub(in crate::engine) mod upload;
 pub(in crate::engine) mod verification;
-pub(in crate::engine) mod visit;
-mod visiting;
 
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::relay::Relay;
@@ -68,7 +68,7 @@ pub(in crate::engine) enum Stage {
     /// The password is being verified off the loop.
     Verifying,
     /// Waits for the store that counts the request.
-    Asking(StoreJob),
+    AskingStore(StoreJob),
     /// Waits for more of the body, which is read before the decision about the request.
     Collecting,
     /// Waits because its client has broken a behaviour rule and its requests are delayed.
@@ -82,7 +82,7 @@ pub(in crate::engine) enum Stage {
     /// weir's own answer is on its way.
     Replying,
     /// Waits for another request with the same key; contains the hash of the key.
-    Waiting(u64),
+    AwaitingLeader(u64),
     /// A response from the cache, or from a fill, is being sent.
     ReadingCache,
 }
@@ -245,12 +245,12 @@ impl Transaction {
             Stage::Relaying => self.response.is_empty() && self.down.wants_bytes(),
             Stage::Begun
             | Stage::Verifying
-            | Stage::Asking(_)
+            | Stage::AskingStore(_)
             | Stage::Throttled
             | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Replying
-            | Stage::Waiting(_)
+            | Stage::AwaitingLeader(_)
             | Stage::ReadingCache => false,
         }
     }
@@ -295,13 +295,13 @@ impl Transaction {
             Stage::Relaying => self.down.space(pool),
             Stage::Begun
             | Stage::Verifying
-            | Stage::Asking(_)
+            | Stage::AskingStore(_)
             | Stage::Throttled
             | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Awaiting
             | Stage::Replying
-            | Stage::Waiting(_)
+            | Stage::AwaitingLeader(_)
             | Stage::ReadingCache => {
                 let begun = !self.response.is_empty()
                     || self.response.begin_at(pool, Purpose::Download, HEADROOM_BYTES);
@@ -344,12 +344,12 @@ impl Transaction {
             Stage::Relaying | Stage::Replying | Stage::ReadingCache => true,
             Stage::Begun
             | Stage::Verifying
-            | Stage::Asking(_)
+            | Stage::AskingStore(_)
             | Stage::Throttled
             | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Awaiting
-            | Stage::Waiting(_) => false,
+            | Stage::AwaitingLeader(_) => false,
         }
     }
 
@@ -364,11 +364,11 @@ impl Transaction {
             Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::ReadingCache => silence_ms,
             Stage::Begun
             | Stage::Verifying
-            | Stage::Asking(_)
+            | Stage::AskingStore(_)
             | Stage::Throttled
             | Stage::Collecting
             | Stage::Connecting(_)
-            | Stage::Waiting(_) => {
+            | Stage::AwaitingLeader(_) => {
                 return;
             }
         };

@@ -170,12 +170,12 @@ impl Transactions {
             }
             Stage::Begun
             | Stage::Verifying
-            | Stage::Asking(_)
+            | Stage::AskingStore(_)
             | Stage::Throttled
             | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Replying
-            | Stage::Waiting(_)
+            | Stage::AwaitingLeader(_)
             | Stage::ReadingCache => {}
         }
     }
@@ -325,12 +325,12 @@ impl Transactions {
             Stage::Relaying => self.end_download(cx, services, id, refusal == Refusal::OriginClosed),
             Stage::Begun
             | Stage::Verifying
-            | Stage::Asking(_)
+            | Stage::AskingStore(_)
             | Stage::Throttled
             | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Replying
-            | Stage::Waiting(_)
+            | Stage::AwaitingLeader(_)
             | Stage::ReadingCache => {}
         }
     }

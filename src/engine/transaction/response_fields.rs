@@ -1,6 +1,6 @@
 //! Further fields of responses to requests to a gateway: security headers, CORS, and weir's own cookies.
 
-use super::visit::Visit;
+use super::page_progress::PageProgress;
 use crate::engine::settings::Settings;
 use crate::guard::behaviour::Watch;
 use crate::guard::headers::{Additions, Author, Circumstances};
@@ -16,7 +16,7 @@ pub(in crate::engine) struct GuardedAnswer {
     /// The further fields of the response, for a gateway or a page.
     pub response_fields: Option<ResponseFields>,
     /// The progress of the page that answers.
-    pub visit: Option<Box<Visit>>,
+    pub page: Option<Box<PageProgress>>,
     /// The request has caused the ban of its client itself, and is not cut because of it.
     pub outlives_ban: bool,
 }

@@ -158,7 +158,7 @@ impl Transactions {
                 return;
             }
             // The store's own deadline is shorter, and uses another timer, as does the delay of a client.
-            Stage::Asking(_) | Stage::Throttled => return,
+            Stage::AskingStore(_) | Stage::Throttled => return,
             Stage::Begun | Stage::Verifying => {
                 cx.metrics.timeouts_verification += 1;
                 Refusal::TooManyVerifications
@@ -168,8 +168,8 @@ impl Transactions {
             }
             Stage::Awaiting | Stage::Collecting => Refusal::BodyTimeout,
             // Transactions that began to wait together are due together, and the first has released all of them.
-            Stage::Waiting(_) if transaction.caching.outcome().is_some() => return,
-            Stage::Waiting(hash) => return self.overtake(cx, services, hash),
+            Stage::AwaitingLeader(_) if transaction.caching.outcome().is_some() => return,
+            Stage::AwaitingLeader(hash) => return self.overtake(cx, services, hash),
         };
         cx.send(Effect::Refuse(id, refusal));
     }
@@ -182,10 +182,10 @@ impl Transactions {
                 let timings = services.upstreams.cancel(cx, connect);
                 transaction.note_connect(&timings);
             }
-            Stage::Waiting(hash) => services.fills.collapses.leave(hash, id),
+            Stage::AwaitingLeader(hash) => services.fills.collapses.leave(hash, id),
             Stage::Begun
             | Stage::Verifying
-            | Stage::Asking(_)
+            | Stage::AskingStore(_)
             | Stage::Throttled
             | Stage::Collecting
             | Stage::Awaiting

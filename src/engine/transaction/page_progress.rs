@@ -1,6 +1,6 @@
 //! The progress of a request for a page of the host program.
 //!
-//! | stage of a [`Visit`] | what moves it on |
+//! | stage of a [`PageProgress`] | what moves it on |
 //! | --- | --- |
 //! | *begun* | the whole body is there: the session is loaded, if the client has named one |
 //! | *loading* | the store's answer. An unsafe method has the token of its session, and the handler is called |
@@ -14,8 +14,8 @@ use crate::guard::values::{ValueAnswer, ValueRequest};
 
 /// The progress of a request for a page.
 #[derive(Debug)]
-pub(in crate::engine) struct Visit {
-    pub stage: VisitStage,
+pub(in crate::engine) struct PageProgress {
+    pub stage: PageStage,
     pub session: Session,
     /// The store's answer to the last question; `None` while it is under way.
     pub said: Option<ValueAnswer>,
@@ -24,10 +24,10 @@ pub(in crate::engine) struct Visit {
 }
 
 #[derive(Debug)]
-pub(in crate::engine) enum VisitStage {
+pub(in crate::engine) enum PageStage {
     Begun,
     Loading,
-    Asking,
+    AskingStore,
     Saving {
         answer: Answer,
         /// Requests to write, the last one first.
@@ -37,16 +37,16 @@ pub(in crate::engine) enum VisitStage {
     },
 }
 
-/// The next step of a visit.
+/// The next step of a request for a page.
 pub(in crate::engine) enum Next {
     Ask(ValueRequest),
     Answer(Answer),
 }
 
-impl Visit {
-    pub fn new(pages: &OwnPages) -> Visit {
+impl PageProgress {
+    pub fn new(pages: &OwnPages) -> PageProgress {
         let session = Session::new("", Loaded::default(), pages.draw());
-        Visit { stage: VisitStage::Begun, session, said: None, asked: 0 }
+        PageProgress { stage: PageStage::Begun, session, said: None, asked: 0 }
     }
 
     /// Saves the session, and deletes old data, before the client gets the answer. `None` if the session is too long.
@@ -58,7 +58,7 @@ impl Visit {
     /// The next write, or the answer.
     pub fn save(&mut self, answer: Answer, mut writes: Vec<ValueRequest>) -> Next {
         let Some(write) = writes.pop() else { return Next::Answer(answer) };
-        self.stage = VisitStage::Saving { answer, writes, must_succeed: write.must_succeed() };
+        self.stage = PageStage::Saving { answer, writes, must_succeed: write.must_succeed() };
         Next::Ask(write)
     }
 }

@@ -7,10 +7,10 @@ use super::collecting::{Collected, collected};
 use super::examine::{Decision, Examiner, Step};
 use super::log_record::{LogRecord, Text};
 use super::machine::{Services, Transactions};
+use super::page_progress::{Next, PageProgress, PageStage};
 use super::refusal::Refusal;
 use super::request::{Phase, RequestInfo};
 use super::store_wait::Awaited;
-use super::visit::{Next, Visit, VisitStage};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::{StoreJob, TransactionId};
@@ -59,7 +59,7 @@ impl Examiner<'_> {
     }
 
     /// Runs a page; waits for the body, and for the store.
-    pub(super) fn visit(
+    pub(super) fn answer_page(
         &mut self,
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
@@ -82,27 +82,28 @@ impl Examiner<'_> {
         let own_origin = self.own_origin(head, target, info);
         let (path, told) = (target.path(), &*record);
         let asked = Asked { head, body: &body, path, record: told, host: &host, own_origin, pages };
-        let mut visit = match self.guarded.visit.take() {
-            Some(visit) => visit,
+        let mut progress = match self.guarded.page.take() {
+            Some(progress) => progress,
             None => {
                 self.inspect_page(asked.path, head, &body, record)?;
-                Box::new(Visit::new(pages))
+                Box::new(PageProgress::new(pages))
             }
         };
         let answer = loop {
-            match self.advance(&mut visit, &asked) {
+            match self.advance(&mut progress, &asked) {
                 Ok(Next::Answer(answer)) => break answer,
                 Ok(Next::Ask(request)) if self.may_ask_store() => {
-                    self.guarded.visit = Some(visit);
+                    self.guarded.page = Some(progress);
                     return Ok(Step::Decide(Decision::AskValue(Box::new(request))));
                 }
                 // An outage costs a few requests their deadline, and not all.
-                Ok(Next::Ask(_)) => visit.said = Some(ValueAnswer::Failed(StoreFailure::Unreachable)),
+                Ok(Next::Ask(_)) => progress.said = Some(ValueAnswer::Failed(StoreFailure::Unreachable)),
                 Err(Some(refusal)) => return Err(refusal),
                 Err(None) => return Err(wrong_answer(record)),
             }
         };
-        if let (Some(id), Some(response_fields)) = (visit.session.new_id(), &mut self.guarded.response_fields)
+        if let (Some(id), Some(response_fields)) =
+            (progress.session.new_id(), &mut self.guarded.response_fields)
         {
             let mut line = Vec::new();
             sessions::write_cookie(&mut line, id, response_fields.circumstances.secure);
@@ -123,43 +124,47 @@ impl Examiner<'_> {
         !is_shared || self.breaker.may_ask(self.now.monotonic_us)
     }
 
-    /// Takes a visit as far as possible without the store. An error without a refusal is a fault of the handler.
-    fn advance(&self, visit: &mut Visit, asked: &Asked<'_, '_>) -> Result<Next, Option<Refusal>> {
+    /// Takes a request for a page as far as possible without the store. An error without a refusal is a fault of the handler.
+    fn advance(&self, progress: &mut PageProgress, asked: &Asked<'_, '_>) -> Result<Next, Option<Refusal>> {
         let cookie = csrf::cookie(asked.head.fields.all("cookie"), sessions::COOKIE);
         let presented = cookie.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
         // Without an answer the store was not asked, or not in time.
-        let said = visit.said.take().unwrap_or(ValueAnswer::Failed(StoreFailure::Late));
-        match std::mem::replace(&mut visit.stage, VisitStage::Begun) {
-            VisitStage::Begun => match sessions::load(presented) {
+        let said = progress.said.take().unwrap_or(ValueAnswer::Failed(StoreFailure::Late));
+        match std::mem::replace(&mut progress.stage, PageStage::Begun) {
+            PageStage::Begun => match sessions::load(presented) {
                 Some(load) => {
-                    visit.stage = VisitStage::Loading;
+                    progress.stage = PageStage::Loading;
                     Ok(Next::Ask(load))
                 }
-                None => self.begin_page(visit, asked),
+                None => self.begin_page(progress, asked),
             },
             // By the contract the session is then empty, and any form would count as forged.
-            VisitStage::Loading
+            PageStage::Loading
                 if matches!(said, ValueAnswer::Failed(_)) && !csrf::is_safe(asked.head.method) =>
             {
                 Err(Some(STORE_FAILED))
             }
-            VisitStage::Loading => {
+            PageStage::Loading => {
                 let loaded = sessions::loaded(said, self.now.unix_ms());
-                visit.session = Session::new(presented, loaded, asked.pages.draw());
-                self.begin_page(visit, asked)
+                progress.session = Session::new(presented, loaded, asked.pages.draw());
+                self.begin_page(progress, asked)
             }
-            VisitStage::Asking => self.ask_page(visit, asked, Some(&Told::from(said))),
-            VisitStage::Saving { must_succeed: true, .. } if matches!(said, ValueAnswer::Failed(_)) => {
+            PageStage::AskingStore => self.ask_page(progress, asked, Some(&Told::from(said))),
+            PageStage::Saving { must_succeed: true, .. } if matches!(said, ValueAnswer::Failed(_)) => {
                 Err(Some(STORE_FAILED))
             }
-            VisitStage::Saving { answer, writes, .. } => Ok(visit.save(answer, writes)),
+            PageStage::Saving { answer, writes, .. } => Ok(progress.save(answer, writes)),
         }
     }
 
     /// Calls the handler for the first time, unless the request may be forged.
-    fn begin_page(&self, visit: &mut Visit, asked: &Asked<'_, '_>) -> Result<Next, Option<Refusal>> {
+    fn begin_page(
+        &self,
+        progress: &mut PageProgress,
+        asked: &Asked<'_, '_>,
+    ) -> Result<Next, Option<Refusal>> {
         if !csrf::is_safe(asked.head.method) {
-            if let Err(forged) = judge(&visit.session, asked) {
+            if let Err(forged) = judge(&progress.session, asked) {
                 if let Some(guard) = self.guard {
                     guard.note_forged(forged, &self.asked(asked.head, asked.record), self.now);
                 }
@@ -167,13 +172,13 @@ impl Examiner<'_> {
                 return Err(Some(Refusal::Guarded(denial)));
             }
         }
-        self.ask_page(visit, asked, None)
+        self.ask_page(progress, asked, None)
     }
 
     /// Calls the handler.
     fn ask_page(
         &self,
-        visit: &mut Visit,
+        progress: &mut PageProgress,
         asked: &Asked<'_, '_>,
         told: Option<&Told>,
     ) -> Result<Next, Option<Refusal>> {
@@ -186,16 +191,16 @@ impl Examiner<'_> {
             path: text(&target[..at]),
             query: text(target.get(at + 1..).unwrap_or_default()),
             body: asked.body,
-            session: &mut visit.session,
+            session: &mut progress.session,
             told,
             fields: asked.head.fields,
         });
         match reply {
-            PageReply::Answer(answer) => visit.end(answer, self.now.unix_ms()).ok_or(None),
-            PageReply::Ask(_) if visit.asked >= ASKED_MAX => Err(None),
+            PageReply::Answer(answer) => progress.end(answer, self.now.unix_ms()).ok_or(None),
+            PageReply::Ask(_) if progress.asked >= ASKED_MAX => Err(None),
             PageReply::Ask(ask) => {
-                visit.asked += 1;
-                visit.stage = VisitStage::Asking;
+                progress.asked += 1;
+                progress.stage = PageStage::AskingStore;
                 ask.to_request().map(Next::Ask).ok_or(None)
             }
         }
@@ -228,11 +233,11 @@ impl Transactions {
         job: StoreJob,
         answer: ValueAnswer,
     ) {
-        let waits = |transaction: &&mut Transaction| transaction.stage == super::Stage::Asking(job);
+        let waits = |transaction: &&mut Transaction| transaction.stage == super::Stage::AskingStore(job);
         let Some(transaction) = self.get_mut(id).filter(waits) else { return };
         transaction.stage = super::Stage::Begun;
-        if let Some(visit) = &mut transaction.guarded.visit {
-            visit.said = Some(answer);
+        if let Some(progress) = &mut transaction.guarded.page {
+            progress.said = Some(answer);
         }
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
         cx.send(Effect::Examine(id));
