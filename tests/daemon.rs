@@ -423,7 +423,7 @@ fn few_descriptors() {
 
 /// A standard error that no process reads costs lines, never service.
 #[test]
-fn a_stuck_standard_error_stops_nobody() {
+fn a_stuck_standard_error_stops_no_client() {
     use std::io::{Read, Write};
     use std::process::{Command, Stdio};
     let origin = Origin::ok();

@@ -423,7 +423,7 @@ fn credentials_stay_here() {
 
 /// Slow hashes are no lever: while many wrong passwords are checked, others are served.
 #[test]
-fn slow_hashes_stall_nobody() {
+fn slow_hashes_stall_no_client() {
     let scratch = Scratch::new();
     let slow = bcrypt::hash("slow", 10).expect("a hash");
     let file = scratch.file("users.txt", format!("slow:{slow}\nanna:secret\n"));

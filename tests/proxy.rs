@@ -192,7 +192,7 @@ fn log_on_a_full_disk() {
 
 /// A reader of the log that does not read stops no loop.
 #[test]
-fn log_that_nobody_reads() {
+fn log_that_is_not_read() {
     let scratch = Scratch::new();
     let pipe = scratch.join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());

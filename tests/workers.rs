@@ -40,7 +40,7 @@ fn crowd(weir: &Weir, origin: &Origin) -> Vec<Raw> {
 
 /// Upstream connections may be kept.
 #[track_caller]
-fn wait_until_nobody_is_connected(weir: &Weir) {
+fn wait_until_no_client_is_connected(weir: &Weir) {
     eventually("nobody is connected", || (weir.statistics().get("clients") == 0).then_some(()));
 }
 
@@ -70,7 +70,7 @@ fn clients_are_spread_over_workers() {
     let announced = weir.error_lines().iter().filter(|line| line.contains("listening on ")).count();
     assert_eq!(announced, 2);
     drop(clients);
-    wait_until_nobody_is_connected(&weir);
+    wait_until_no_client_is_connected(&weir);
 }
 
 fn bind_sharing(address: SocketAddr) -> std::io::Result<()> {
@@ -114,7 +114,7 @@ fn limit_of_clients_is_one_for_all() {
             assert_eq!(weir.connect().try_read_response("GET").expect("a refusal").head.status(), 503);
         }
         drop(clients);
-        wait_until_nobody_is_connected(&weir);
+        wait_until_no_client_is_connected(&weir);
     }
     assert_eq!(weir.statistics().get("limit_connections"), 24);
 }
@@ -136,7 +136,7 @@ fn room_made_by_one_worker_is_room_for_all() {
     let now = weir.statistics();
     assert_eq!((now.get("accepted"), now.get("limit_connections")), (161, 160));
     drop((first, refused, waiting));
-    wait_until_nobody_is_connected(&weir);
+    wait_until_no_client_is_connected(&weir);
 }
 
 /// The most connections of one client are that many over all workers.

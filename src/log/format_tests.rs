@@ -296,7 +296,7 @@ fn hostile(seed: u64) -> Vec<u8> {
 }
 
 #[test]
-fn nobody_can_forge_a_line_or_a_field() {
+fn no_text_forges_a_line_or_a_field() {
     let texts = Text::ALL;
     for seed in 0..2000 {
         let mut record = sample();

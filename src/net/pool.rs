@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_back_what_nobody_needs() {
+    fn gives_back_unneeded_chunks() {
         let mut pool = Pool::new(1000);
         let mut blocks: Vec<Block> = (0..400).filter_map(|_| pool.lend(Purpose::Reply)).collect();
         assert_eq!(pool.held_bytes(), 448 * BLOCK_BYTES);

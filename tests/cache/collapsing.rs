@@ -229,7 +229,7 @@ fn rule_47_who_leaves_in_the_middle_does_not_stop_who_has_joined() {
 }
 
 #[test]
-fn rule_47_what_nobody_reads_any_more_goes_on_only_if_it_is_nearly_there() {
+fn rule_47_a_body_without_readers_goes_on_only_if_it_is_nearly_there() {
     // How much has come, what may be kept of it, and what the origin is asked for then.
     for (tag, first, stored, asked, missing) in [
         // It answers ranges in it, and cannot be completed.

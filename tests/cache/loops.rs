@@ -337,7 +337,7 @@ fn rule_48_a_body_that_breaks_off_breaks_off_for_the_clients_of_all_loops() {
 /// The client whose request was forwarded leaves; the others, in its loop and in the other one, still get the body.
 /// When all have left, the fetch ends.
 #[test]
-fn rule_48_a_body_comes_as_long_as_anybody_in_any_loop_reads_it() {
+fn rule_48_a_body_comes_as_long_as_a_client_of_any_loop_reads_it() {
     for stays in [true, false] {
         let body = pattern(0, 400_000);
         let (gate, whole) = (Gate::default(), body.clone());

@@ -41,7 +41,7 @@ fn rule_39_what_passes_the_cache_by_is_not_asked_for_where_only_stored_responses
 }
 
 #[test]
-fn guard_10_passive_rules_ban_nobody() {
+fn guard_10_passive_rules_ban_no_client() {
     let guarded = Guarded::start("passive\nbehaviour usage 1 in 10m action ban");
     for _ in 0..4 {
         assert_eq!(guarded.get("192.0.2.1", "/").0, 200);

@@ -331,7 +331,7 @@ fn guard_10_patterns_look_at_the_beginning_of_a_response() {
 
 /// Bodies whose decoders take much memory, and that never end: they are refused, not the requests of others.
 #[test]
-fn ours_11_bodies_that_do_not_end_stop_nobody_else() {
+fn ours_11_bodies_that_do_not_end_stop_no_other_client() {
     let guarded = Guarded::with_options("detect block", &["--buffers", "1024"]);
     let host = guarded.origin.address();
     // A meta-block without compression, in a window of 4 MB (RFC 7932 9.1).

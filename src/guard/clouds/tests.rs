@@ -230,7 +230,7 @@ fn guard_8_any_network_outside_the_exceptions_denies() {
 }
 
 #[test]
-fn guard_8_before_the_first_success_nobody_is_in_a_cloud() {
+fn guard_8_before_the_first_success_no_client_is_in_a_cloud() {
     let none = Clouds::default();
     assert_eq!(details(&none, "198.51.100.1"), None);
     let selector = selector("cloud deny destination aws,azure", &none);
