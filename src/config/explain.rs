@@ -196,7 +196,7 @@ impl Verdicts<'_> {
         (text + &addresses, allowed)
     }
 
-    /// The same of a request to the gateway, whose route is told if it has one, and what is sent there if something is.
+    /// The text about a request to the gateway: its route, if it has one, and what is sent to the upstream of the route.
     fn text_of_gateway(self, request: &Asked, route: Option<(String, String)>) -> (String, bool) {
         let Asked { method, target, host, .. } = request;
         let asked = format!("{method} {} of {} at the gateway", target.escape_debug(), host.escape_debug());

@@ -16,7 +16,7 @@ pub struct Asked {
     pub target: String,
     /// The field Host.
     pub host: String,
-    /// The same, if it can be read.
+    /// The authority in `host`; `None` if it cannot be parsed.
     pub authority: Option<Authority>,
 }
 

@@ -157,8 +157,7 @@ impl Trial {
                 self.engine.handle(now, peer, Event::Failed(SocketError::Refused));
             }
             Action::Resolver(action) => self.resolve(action),
-            // The password is not known in this process: a known user passes without one.
-            // The counts in the store are not needed.
+            // A trial does not count in the store.
             Action::AskStore { job, .. } => {
                 self.engine.handle_store_answer(now, job, Err(StoreFailure::Unreachable));
             }
@@ -166,6 +165,7 @@ impl Trial {
             Action::AskValue { job, .. } => {
                 self.engine.handle_value_answer(now, job, ValueAnswer::Failed(StoreFailure::Unreachable));
             }
+            // A check of a password fails: the user that the question names has credentials that need none.
             Action::Verify { job, .. } => drop(self.engine.handle_verified(now, job, false)),
             Action::Log(record) => drop(self.record.get_or_insert(record)),
             Action::ShutdownWrite(_) | Action::Close(_) | Action::Reset(_) | Action::SendToLoops(_) => {}

@@ -302,7 +302,7 @@ pub(super) fn warn_if_open<'a>(
 ) {
     let reachable = listeners.find(|listener| !listener.ip().is_loopback());
     if let (Some(address), None, true) = (reachable, &policy.users, settings.allow_clients.is_empty()) {
-        log::warn!("{address} serves anybody who can reach it: see --auth-file and --allow-client");
+        log::warn!("{address} serves every client that can reach it: see --auth-file and --allow-client");
     }
 }
 

@@ -85,7 +85,7 @@ impl Proxy {
         Ok(self.status)
     }
 
-    /// Polls until the proxy has ended. With `workers N pinned`, this thread stays on one processor from now on.
+    /// Polls until the proxy has ended. With `workers N,pin`, this thread stays on one processor from now on.
     pub fn run(&mut self) -> Result<(), Failure> {
         self.workers.pin_first();
         while self.poll(None)? == Status::Running {}

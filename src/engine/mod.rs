@@ -8,9 +8,9 @@
 //! call). The run queue has the peers that need a turn ([`Engine::next_runnable`]).
 //!
 //! A client's head is read and begins a *transaction*; the next head is read when the transaction is settled. A transaction
-//! is examined (`examine`), gets an upstream connection (`dial`), and then is two independent relays, one for each direction
-//! (`relay`). One function, `try_settle`, applies the rules that join them. CONNECT and upgrades turn a transaction into a
-//! *tunnel*: also two relays, without grammar.
+//! is examined (`examine`), gets an upstream connection (`upstream/connecting`), and then is two independent relays, one for
+//! each direction (`relay`). One function, `try_settle`, applies the rules that join them. CONNECT and upgrades turn a
+//! transaction into a *tunnel* of two halves without grammar; a half has a relay only while bytes are under way.
 //!
 //! A response of weir itself is part of a transaction too, so every request leaves exactly one log record.
 
@@ -596,7 +596,7 @@ mod tests {
 
     /// The answer is written by the shell whose turn it is, or by one that finds the client on the run queue.
     #[test]
-    fn nobody_is_woken_in_its_own_turn() {
+    fn no_peer_is_woken_in_its_own_turn() {
         for says_so in [true, false] {
             let mut engine = engine(false);
             let client = engine.accept(Now::default(), ListenerId::default(), ([127, 0, 0, 1], 4711).into());

@@ -146,7 +146,7 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// If another process has the same socket, closing it here does not end the reports of epoll (epoll(7)).
+    /// Closes the listeners, deregistered: if another process has the socket, a close does not end epoll's reports (epoll(7)).
     fn close_listeners(&mut self) {
         for mut listener in self.listeners.drain(..) {
             let _ = listener.deregister(self.poll.registry());

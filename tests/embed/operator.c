@@ -69,7 +69,7 @@ static void messages(void) {
     weir_config *open = configuration("host 0.0.0.0\nport 0\n");
     weir_config *closed = configuration("host 127.0.0.1\nport 0\n");
     char text[512] = "x";
-    const char *expected = "serves anybody who can reach it";
+    const char *expected = "serves every client that can reach it";
     CHECK(weir_new(open, &options, &told.proxy, text, sizeof text) == WEIR_OK);
     CHECK(strstr(text, expected) != NULL && strstr(told.texts, expected) != NULL && told.warnings > 0);
     CHECK(weir_new(closed, &of_other, &other.proxy, text, sizeof text) == WEIR_OK);

@@ -162,7 +162,7 @@ impl Collapses {
         }
     }
 
-    /// Waits no longer.
+    /// Removes a waiting transaction.
     pub fn leave(&mut self, hash: u64, waiter: TransactionId) {
         if let Some(Collapse { state: CollapseState::Asking { waiters, .. }, .. }) =
             self.by_hash.get_mut(&hash)

@@ -91,7 +91,7 @@ impl Fills {
         self.end_waiting(cx, hash, CollapseOutcome::LookAgain, WAITS_MAX);
     }
 
-    /// The wait counts as so many.
+    /// Ends the wait; it counts as `counts` waits.
     fn end_waiting(&mut self, cx: &mut Context, hash: u64, outcome: CollapseOutcome, counts: u8) {
         let waiters = self.collapses.end_wait_for_other_loop(hash);
         release_waiters(cx, waiters, outcome, counts);

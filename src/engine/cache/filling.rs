@@ -72,7 +72,7 @@ impl Fills {
                 // Never more than the lent space.
                 let count = count.min(fill.stream.space().len());
                 fill.admit(count);
-                // A reader that holds the fill up is not forgiven for that.
+                // While a reader delays the fill, received bytes do not move the deadline of that delay.
                 if let Some(upstream) = fill.upstream.filter(|_| !fill.hold.is_on()) {
                     cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
                 }

@@ -8,7 +8,8 @@
 /// fill (chosen: a reader that only waits for its turn is behind for microseconds).
 const HOLD_MS_MAX: u64 = 1000;
 
-/// And for so long at a time, whatever others have done before (chosen: longer than a connection waits for a turn).
+/// Each single delay may last at least this long, even if earlier delays have used up the sum (chosen: longer than a
+/// connection waits for a turn).
 const HOLD_MS_MIN: u64 = 50;
 
 /// The part of each delay that is not counted (chosen: the time of the turns of several loops).
@@ -18,7 +19,7 @@ const HOLD_MS_FREE: u64 = 5;
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Hold {
     began_ms: u64,
-    /// Since when some do, if they do.
+    /// When the present delay began; `None` if no reader delays the others.
     since_ms: Option<u64>,
     /// The sum of earlier delays.
     held_ms: u64,
@@ -35,7 +36,7 @@ impl Hold {
         self.since_ms.is_some()
     }
 
-    /// A reader does from now on. Returns for how long that may be.
+    /// A reader delays the others from now on. Returns how long the delay may last.
     pub fn begin(&mut self, now_ms: u64) -> u64 {
         self.since_ms = Some(now_ms);
         let patience_ms = HOLD_MS_MAX + now_ms.saturating_sub(self.began_ms) / 8;

@@ -77,7 +77,7 @@ impl Fills {
         self.cut_before(cx, id, end);
     }
 
-    /// A reader has sent something, and is so far now.
+    /// Records the position of a reader after bytes were sent.
     pub fn note_place(
         &mut self,
         cx: &mut Context,

@@ -52,7 +52,7 @@ pub(super) fn collected(body: Body, raw: &[u8]) -> Result<Collected<'_>, Fault> 
     }
 }
 
-/// The same, where of a longer body its beginning is enough.
+/// The body if it is complete; of a longer body, the beginning that was collected.
 pub(super) fn collected_beginning(body: Body, raw: &[u8]) -> Result<Collected<'_>, Fault> {
     let collected = collected(body, raw)?;
     let Collected::TooLong = collected else { return Ok(collected) };

@@ -256,7 +256,7 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    /// Records the authority of the request; `None`, if the request is for weir itself and valid (`OPTIONS *`).
+    /// Records the authority of the request. `OPTIONS *` has none.
     fn find_authority(
         &self,
         head: &RequestHead<'_, '_>,

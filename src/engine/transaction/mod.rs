@@ -240,7 +240,7 @@ impl Transaction {
     pub fn wants_download(&self) -> bool {
         match self.stage {
             Stage::Awaiting => self.down.head.len() < BLOCK_BYTES,
-            // After a complete response the origin may still read; anything that it sends ends the exchange.
+            // After a complete response the origin may still read; anything that it sends ends the transaction.
             Stage::Relaying if self.down.is_received() => !self.up.is_complete(),
             Stage::Relaying => self.response.is_empty() && self.down.wants_bytes(),
             Stage::Begun
