@@ -1,46 +1,33 @@
 //! A keyed hash of a few words, for tables with a look-up for each request.
 //!
-//! Clients choose the addresses in the tables, so the hash has a key. Each word is mixed in by one multiplication of 64 to
-//! 128 bits, whose halves are folded together, as for the names of the policy's rules.
+//! Clients choose the addresses in the tables, so the hash has a key.
 
-/// The key.
+use crate::net::{HashKeys, fold};
+
+/// The keyed hash of addresses and numbers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Keys {
-    start: u64,
-    word: u64,
-    finish: u64,
-}
+pub(super) struct Keys(HashKeys);
 
 impl Keys {
-    /// Three independent words from one seed. Factors are odd, so no bit is lost.
     pub(super) fn new(seed: u64) -> Keys {
-        // Weyl steps of the golden ratio, mixed.
-        let word = |step: u64| {
-            let word = seed.wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            fold(fold(word ^ 0xD1B5_4A32_D192_ED03, 0xAEF1_7502_108E_F2D9) ^ word, 0x9FB2_1C65_1E98_DF25)
-        };
-        Keys { start: word(1), word: word(2) | 1, finish: word(3) | 1 }
+        Keys(HashKeys::new(seed))
     }
 
     /// The hash of one word and of another number.
     #[inline]
     pub(super) fn hash_word(self, word: u64, beside: u64) -> u64 {
-        fold(fold(self.start ^ word, self.word) ^ self.start ^ beside, self.finish)
+        let HashKeys { start, word: factor, finish } = self.0;
+        fold(fold(start ^ word, factor) ^ start ^ beside, finish)
     }
 
     /// The hash of bits and of a small number.
     #[inline]
     pub(super) fn hash(self, bits: u128, beside: u64) -> u64 {
-        let low = fold(self.start ^ bits as u64, self.word);
-        let high = fold(low ^ (bits >> 64) as u64, self.word);
-        fold(high ^ self.start ^ beside, self.finish)
+        let HashKeys { start, word: factor, finish } = self.0;
+        let low = fold(start ^ bits as u64, factor);
+        let high = fold(low ^ (bits >> 64) as u64, factor);
+        fold(high ^ start ^ beside, finish)
     }
-}
-
-#[inline]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    (product as u64) ^ ((product >> 64) as u64)
 }
 
 #[cfg(test)]

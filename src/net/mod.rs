@@ -6,10 +6,12 @@
 //! destructor: each owner gives its block back to the pool, and the pool's count of lent blocks proves it.
 //! A [`Mapping`] holds bytes for a longer time: a large segment of a stored body.
 //!
-//! [`AddressSteps`] finds the network that an address lies in, [`Embedded`] has the IPv4 addresses that an IPv6 address reaches.
+//! [`AddressSteps`] finds the network that an address lies in, [`Embedded`] has the IPv4 addresses that an IPv6 address reaches,
+//! [`HashKeys`] are those of keyed hashes over names and addresses.
 
 mod address_steps;
 mod embedded;
+mod keyed_hash;
 mod linear;
 mod mapping;
 mod pool;
@@ -17,6 +19,7 @@ mod ring;
 
 pub use address_steps::{AddressSteps, NETWORKS_MAX};
 pub use embedded::Embedded;
+pub(crate) use keyed_hash::{HashKeys, fold};
 pub use linear::Linear;
 pub use mapping::Mapping;
 pub use pool::{BLOCK_BYTES, Block, Pool, Purpose, SPACES_MAX, Space};

@@ -10,6 +10,7 @@
 //! Within a source they are added line by line, so a rule can be found by its location: the offsets of some records
 //! are kept as bookmarks.
 
+use crate::net::{HashKeys, fold};
 use std::io::Write as _;
 
 use hashbrown::HashTable;
@@ -88,7 +89,7 @@ impl DomainSetBuilder {
     pub fn build(mut self, seed: u64) -> DomainSet {
         self.arena.shrink_to_fit();
         let mut set = DomainSet {
-            keys: Keys::new(seed),
+            keys: NameHash::new(seed),
             table: HashTable::with_capacity(self.count),
             arena: self.arena,
             sources: self.sources,
@@ -118,7 +119,7 @@ impl Depths {
 /// A set of name rules.
 #[derive(Debug)]
 pub struct DomainSet {
-    keys: Keys,
+    keys: NameHash,
     table: HashTable<u32>,
     arena: Vec<u8>,
     sources: Vec<(u32, u16)>,
@@ -336,24 +337,13 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The keys of the hash. Each word is mixed in by one multiplication of 64 to 128 bits, whose halves are folded
-/// together.
+/// The keyed hash of names.
 #[derive(Clone, Copy, Debug)]
-struct Keys {
-    start: u64,
-    word: u64,
-    finish: u64,
-}
+struct NameHash(HashKeys);
 
-impl Keys {
-    fn new(seed: u64) -> Keys {
-        // Weyl steps of the golden ratio, mixed: three independent words from one seed. Factors are odd, so no bit is
-        // lost.
-        let word = |step: u64| {
-            let word = seed.wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            fold(fold(word ^ 0xD1B5_4A32_D192_ED03, 0xAEF1_7502_108E_F2D9) ^ word, 0x9FB2_1C65_1E98_DF25)
-        };
-        Keys { start: word(1), word: word(2) | 1, finish: word(3) | 1 }
+impl NameHash {
+    fn new(seed: u64) -> NameHash {
+        NameHash(HashKeys::new(seed))
     }
 
     /// Walks through a name from its end and calls `each` at the beginning of each label: with the hash of the name
@@ -362,24 +352,25 @@ impl Keys {
     /// A word holds seven bytes, and their number in its upper byte. Only the last word of a label has fewer, so the
     /// positions of the dots change the hash.
     fn for_each_suffix(self, name: &[u8], mut each: impl FnMut(u64, usize, usize)) {
-        let (mut hash, mut word, mut filled, mut labels) = (self.start, 0u64, 0u64, 0);
+        let HashKeys { start, word: factor, finish } = self.0;
+        let (mut hash, mut word, mut filled, mut labels) = (start, 0u64, 0u64, 0);
         for (at, &byte) in name.iter().enumerate().rev() {
             if byte == b'.' {
                 labels += 1;
-                hash = fold(hash ^ (filled << 56 | word), self.word);
-                each(fold(hash ^ self.start, self.finish), at + 1, labels);
+                hash = fold(hash ^ (filled << 56 | word), factor);
+                each(fold(hash ^ start, finish), at + 1, labels);
                 (word, filled) = (0, 0);
                 continue;
             }
             word = word << 8 | u64::from(byte);
             filled += 1;
             if filled == 7 {
-                hash = fold(hash ^ (filled << 56 | word), self.word);
+                hash = fold(hash ^ (filled << 56 | word), factor);
                 (word, filled) = (0, 0);
             }
         }
-        hash = fold(hash ^ (filled << 56 | word), self.word);
-        each(fold(hash ^ self.start, self.finish), 0, labels + 1);
+        hash = fold(hash ^ (filled << 56 | word), factor);
+        each(fold(hash ^ start, finish), 0, labels + 1);
     }
 
     /// The hash of a whole name, and its number of labels.
@@ -388,11 +379,6 @@ impl Keys {
         self.for_each_suffix(name, |hash, _, labels| whole = (hash, labels));
         whole
     }
-}
-
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    (product as u64) ^ ((product >> 64) as u64)
 }
 
 #[cfg(test)]
@@ -483,7 +469,7 @@ mod tests {
 
     #[test]
     fn the_hash_depends_on_seed_and_label_ends() {
-        let keys = Keys::new(1);
+        let keys = NameHash::new(1);
         let names = [
             "ab.c",
             "a.bc",
@@ -501,7 +487,7 @@ mod tests {
             for other in &names[..index] {
                 assert_ne!(keys.hash(one.as_bytes()).0, keys.hash(other.as_bytes()).0, "{one} {other}");
             }
-            assert_ne!(keys.hash(one.as_bytes()), Keys::new(2).hash(one.as_bytes()));
+            assert_ne!(keys.hash(one.as_bytes()), NameHash::new(2).hash(one.as_bytes()));
         }
     }
 
