@@ -60,14 +60,6 @@ impl Pattern {
             None => Automaton::of_text(text).map(Pattern::Bytes),
         }
     }
-
-    /// Whether the pattern tests the body.
-    pub fn needs_body(&self) -> bool {
-        match self {
-            Pattern::Status(_) => false,
-            Pattern::Json(_) | Pattern::Bytes(_) => true,
-        }
-    }
 }
 
 impl JsonPattern {
