@@ -29,6 +29,11 @@ pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
     }
 }
 
+/// The end of a message about an unknown name: the question whether another one was meant, or nothing.
+pub fn hint(meant: Option<&str>) -> String {
+    meant.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
+}
+
 /// Number of insertions, deletions, replacements, and swaps of neighbours between two words (optimal string
 /// alignment).
 fn distance(from: &[u8], to: &[u8]) -> usize {

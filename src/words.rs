@@ -3,7 +3,7 @@
 //! Words stand between blanks. `"quoted text"` is one word, with `\"` and `\\` for those two, and is never a word of the
 //! language. `#` at the beginning of a word starts a comment; inside a word it is part of the word.
 
-use crate::nearest::nearest;
+use crate::nearest::{hint, nearest};
 
 /// Most characters of a faulty word that a message shows (chosen).
 const FOUND_CHARS_MAX: usize = 80;
@@ -156,7 +156,7 @@ impl Words {
         let list = names.clone().collect::<Vec<_>>().join(", ");
         let message = self.unexpected(if list.is_empty() { "the end of the line" } else { &list });
         let near = self.peek().and_then(|word| nearest(&word.text, names));
-        near.map(|near| format!("{message} (did you mean {near}?)")).unwrap_or(message)
+        message + &hint(near)
     }
 
     /// Nothing may follow.

@@ -9,7 +9,7 @@ use super::options::{self, Scope, Section, Spec, TABLE, Takes};
 use super::problem::Located;
 use super::settings::Settings;
 use super::topics::{self, TOPICS, Topic};
-use crate::nearest::nearest;
+use crate::nearest::{hint, nearest};
 
 /// Width of a terminal.
 const COLUMNS: usize = 80;
@@ -101,7 +101,7 @@ pub fn help_on(asked: &str) -> Result<String, String> {
     let names = TOPICS.iter().map(|topic| topic.name);
     let known: Vec<&str> = names.clone().chain([FEATURES, ALL]).collect();
     let near = nearest(&name, names.chain(TABLE.iter().flat_map(Spec::names)));
-    let hint = near.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
+    let hint = hint(near);
     Err(format!("help {asked:?}: expected an option, or one of {}{hint}", known.join(", ")))
 }
 

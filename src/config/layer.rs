@@ -5,7 +5,7 @@ use super::options::TABLE;
 use super::problem::Located;
 use super::settings::Layer;
 use super::spec::{Repeat, Spec};
-use crate::nearest::nearest;
+use crate::nearest::{hint, nearest};
 
 /// A layer without settings.
 pub(super) fn blank_layer() -> Layer {
@@ -25,5 +25,5 @@ pub(super) fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a s
     if let Some(found) = foreign::find(word) {
         return format!(" ({})", found.message_about(word));
     }
-    nearest(word, names).map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
+    hint(nearest(word, names))
 }

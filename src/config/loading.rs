@@ -16,7 +16,7 @@ use super::spec::{Repeat, Scope, Spec, Takes};
 use super::topics;
 use super::values::{BUFFERS_MIN, flag, system_user, user};
 use crate::http::fields::is_token;
-use crate::nearest::nearest;
+use crate::nearest::{hint, nearest};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -374,9 +374,9 @@ fn environment_layer(environment: &[(String, String)], problems: &mut Problems) 
     }
     for name in unknown {
         let key = name.trim_start_matches("WEIR_").to_ascii_lowercase().replace('_', "-");
-        let hint = nearest(&key, TABLE.iter().flat_map(|spec| spec.names()))
-            .map(|near| format!(" (did you mean {}?)", options::environment_name(near)));
-        let message = format!("unknown variable: expected the name of an option{}", hint.unwrap_or_default());
+        let near = nearest(&key, TABLE.iter().flat_map(|spec| spec.names())).map(options::environment_name);
+        let hint = hint(near.as_deref());
+        let message = format!("unknown variable: expected the name of an option{hint}");
         problems.add(Origin::Environment(name.to_owned()), message);
     }
     layer

@@ -2,7 +2,7 @@
 
 use super::Directives;
 use super::route::{read_route, takes_host};
-use crate::nearest::nearest;
+use crate::nearest::{hint, nearest};
 use crate::words::{Problem, Words, read_lines, shown};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -76,7 +76,7 @@ fn read_line(draft: &mut Draft, line: &[u8]) -> Result<(), String> {
     }
     if !takes_host(&first.text) {
         let near = nearest(&first.text, DIRECTIVES.iter().map(|(name, _)| *name));
-        let hint = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+        let hint = hint(near);
         return Err(format!(
             "unknown directive {}: expected a route such as app.example/api/ -> 127.0.0.1:9000, listen, or underscores{hint}",
             shown(&first.text)

@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::values::{path_prefix, text};
 use super::words::{Optional, Words, shown};
 use crate::guard::detection::{AllowLine, Categories, Category, CustomPattern, Mode, OffLine};
-use crate::nearest::nearest;
+use crate::nearest::{hint, nearest};
 
 /// Most lines with `detect off` and with `detect allow`, each (chosen): every request is compared with all of them.
 const LINES_MAX: usize = 256;
@@ -71,7 +71,7 @@ pub(super) fn categories(words: &mut Words) -> Result<Vec<Category>, String> {
 fn category(name: &str) -> Result<Category, String> {
     let names = || Category::ALL.into_iter().map(Category::name);
     Category::of_name(name).ok_or_else(|| {
-        let near = nearest(name, names()).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+        let near = hint(nearest(name, names()));
         let names = names().collect::<Vec<_>>().join(", ");
         format!("unknown category {}: expected {names}{near}", shown(name))
     })

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::guard::networks::network_text;
 use crate::http::fields::is_token;
-use crate::nearest::nearest;
+use crate::nearest::{hint, nearest};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -188,7 +188,7 @@ fn read_line(draft: &mut Draft, line: &[u8]) -> Result<(), String> {
     let directive = TABLE.iter().find(|directive| words.accept(directive.name));
     let Some(directive) = directive else {
         let near = nearest(&first.text, TABLE.iter().map(|directive| directive.name));
-        let hint = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+        let hint = hint(near);
         let names = TABLE.iter().map(|directive| directive.name).collect::<Vec<_>>().join(", ");
         return Err(format!("unknown directive {}: expected {names}{hint}", shown(&first.text)));
     };
@@ -518,7 +518,7 @@ fn muted(words: &mut Words) -> Result<Vec<Box<str>>, String> {
             // The look-up knows hyphens only.
             let spelled = EVENT_TYPES.map(|known| known.replace('_', "-"));
             let near = nearest(&name, spelled.iter().map(String::as_str)).map(|near| near.replace('-', "_"));
-            let hint = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+            let hint = hint(near.as_deref());
             let names = EVENT_TYPES.join(", ");
             return Err(format!("unknown type of event {}: expected {names}{hint}", shown(&name)));
         }

@@ -8,7 +8,7 @@ use crate::guard::path::comparison_form;
 use crate::http::fields::is_token;
 use crate::http::idna;
 use crate::http::target::{Host, Name};
-use crate::nearest::nearest;
+use crate::nearest::{hint, nearest};
 pub(in crate::guard) use crate::words::{duration, duration_text, number, word_text};
 use ipnet::IpNet;
 
@@ -215,7 +215,7 @@ pub fn scope_text(scope: &Scope) -> String {
 pub fn provider(text: &str) -> Result<Provider, String> {
     let names = || Provider::ALL.into_iter().map(Provider::name);
     Provider::of_name(text).ok_or_else(|| {
-        let near = nearest(text, names()).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+        let near = hint(nearest(text, names()));
         let names = names().collect::<Vec<_>>().join(", ");
         format!("unknown provider {}: expected {names}{near}", shown(text))
     })
