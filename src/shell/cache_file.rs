@@ -18,6 +18,7 @@ use super::{memory, threads};
 use crate::cache::store::Store;
 use crate::cache::store::persistence::{self, Ending, Loaded};
 use crate::part::cache::Built;
+use crate::shell::clock::unix_now;
 use crate::time::Now;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RawMode};
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// How long the start waits for loading (chosen: less than reading 1 GB from the system's page cache takes).
 const WAITED: Duration = Duration::from_millis(100);
@@ -294,8 +295,7 @@ fn read(file: &File, store: &Store, now: Now, stop: &AtomicBool) -> Loaded {
 }
 
 fn unix_us() -> u64 {
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    unix.as_micros() as u64
+    unix_now().as_micros() as u64
 }
 
 fn log_loaded(path: &Path, loaded: &Loaded, took: Duration) {

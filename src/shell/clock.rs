@@ -41,10 +41,7 @@ impl Clock {
     /// The time since the clock began, and since 1970.
     pub fn read(&self) -> Time {
         match self {
-            Clock::Machine(began) => {
-                let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                Time { monotonic: began.elapsed(), unix }
-            }
+            Clock::Machine(began) => Time { monotonic: began.elapsed(), unix: unix_now() },
             Clock::Host(host, began) => {
                 let Time { monotonic, unix } = host();
                 Time { monotonic: monotonic.saturating_sub(*began), unix }
@@ -83,4 +80,14 @@ impl fmt::Debug for Clock {
             Clock::Host(_, began) => write!(out, "Host(.., {began:?})"),
         }
     }
+}
+
+/// The machine's time since 1970; zero before that.
+pub fn unix_now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The machine's time since 1970, in milliseconds.
+pub fn unix_now_ms() -> u64 {
+    u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX)
 }

@@ -17,9 +17,9 @@ use crate::metrics::{
     StoreNumbers, UpstreamNumbers, ValueNumbers,
 };
 use crate::part::guard::{Shared, built};
+use crate::shell::clock::unix_now_ms;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::SystemTime;
 
 /// The report of one loop.
 #[derive(Clone, Debug, Default)]
@@ -102,7 +102,7 @@ impl Scoreboard {
             detected: state.detected().map(detected).collect(),
             detection: state.durations.measured().map(detection).collect(),
             store: store.counters().map(store_numbers),
-            clouds: clouds.numbers(unix_ms()),
+            clouds: clouds.numbers(unix_now_ms()),
             ..of_loops
         }
     }
@@ -195,11 +195,6 @@ fn detected((category, requests): (&'static str, u64)) -> Labelled<DetectNumbers
 
 fn detection(Measured { category, buckets, sum_ns }: Measured) -> Labelled<Durations> {
     Labelled { labels: vec![("category", category.to_owned())], numbers: Durations { buckets, sum_ns } }
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
 }
 
 fn store_numbers(counters: StoreCounters) -> StoreNumbers {

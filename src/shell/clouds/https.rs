@@ -2,8 +2,9 @@
 //! of public authorities is compiled in, so no file with certificates is needed.
 
 use super::fetch::{Ask, Reply, Transport};
+use crate::shell::clock::unix_now;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Error};
 
@@ -123,7 +124,6 @@ impl Transport for Https {
     }
 
     fn today(&self) -> u64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| since.as_secs() / 86_400)
+        unix_now().as_secs() / 86_400
     }
 }

@@ -4,6 +4,7 @@ use super::KnownClouds;
 use super::fetch::{Fetched, Tag, fetch};
 use super::https::{Ending, Https};
 use crate::guard::clouds::{CloudError, Provider, Ranges, parse, refresh_delay_ms};
+use crate::shell::clock::unix_now_ms;
 use crate::shell::threads;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// The providers to fetch, the interval, and the directory for fetched sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -179,13 +180,13 @@ impl Fetching {
         let tag = tag.as_ref().filter(|(_, ranges)| holds.as_ref() == Some(ranges)).map(|(tag, _)| tag);
         let (content, tag) = match fetch(provider, url, tag, &mut transport)? {
             Fetched::Unchanged => {
-                self.known.confirm(provider, unix_ms());
+                self.known.confirm(provider, unix_now_ms());
                 return Ok(None);
             }
             Fetched::Document(content, tag) => (content, tag),
         };
         let ranges = Arc::new(parse(provider, &content).map_err(|error| error.to_string())?);
-        (self.adopt)(provider, &ranges, unix_ms()).map_err(|error| error.to_string())?;
+        (self.adopt)(provider, &ranges, unix_now_ms()).map_err(|error| error.to_string())?;
         self.keep(provider, &content);
         let is_new = holds.is_none_or(|before| before != ranges);
         let told = is_new.then(|| format!("{} were fetched", ranges.len()));
@@ -223,9 +224,4 @@ fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
         fs::rename(&next, path)
     })();
     written.inspect_err(|_| drop(fs::remove_file(&next)))
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
 }

@@ -12,6 +12,7 @@ use super::settings::StoreSettings;
 use super::store_state::{Question, StoreState};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
+use crate::shell::clock::unix_now;
 use crate::shell::threads;
 use address::{Places, wrong};
 use futures_util::future::join_all;
@@ -24,7 +25,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// Connections, and so updates that are under way at once (chosen).
@@ -110,8 +111,7 @@ struct MongoBackend {
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(unix_now().as_millis()).unwrap_or(i64::MAX)
 }
 
 impl MongoBackend {

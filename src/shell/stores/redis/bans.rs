@@ -16,6 +16,7 @@ use super::command::Command;
 use super::server::Timeouts;
 use super::servers::{Outcome, Servers};
 use crate::guard::store::{StoreFailure, StoreNews};
+use crate::shell::clock::unix_now_ms;
 use crate::shell::stores::health::Health;
 use crate::shell::stores::orders::Bans;
 use crate::shell::stores::settings::StoreSettings;
@@ -24,7 +25,7 @@ use ipnet::IpNet;
 use redis::{Connection, FromRedisValue, Value};
 use std::collections::hash_map::Entry;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The thread checks at this interval whether the client was dropped or bans are due (chosen).
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
@@ -37,12 +38,6 @@ const SCANS_MAX: usize = 3;
 
 /// The server's word for a right that the user has not.
 const NO_PERMISSION: &str = "NOPERM";
-
-/// Milliseconds since 1970.
-pub fn now_unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// Synchronizes bans until the client is dropped.
 pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, state: &StoreState) {
@@ -170,7 +165,7 @@ impl Follower<'_> {
     /// Loads all bans and reports them; sends bans of this process again that a server has lost.
     fn load(&mut self) -> Result<(), ()> {
         let (mut bans, identities) = self.scan_one_memory()?;
-        let missing = self.state.end_load(&mut bans, now_unix_ms());
+        let missing = self.state.end_load(&mut bans, unix_now_ms());
         let (ended, gone) = self.ended(missing)?;
         let is_other = self.identities.as_ref().is_some_and(|before| *before != identities);
         self.identities = Some(identities);
@@ -257,7 +252,7 @@ impl Follower<'_> {
 
     /// Names the memory of each server, unless another process has done so, and reads the names.
     fn memory_ids(&mut self) -> Result<Vec<String>, ()> {
-        let (text, id) = (self.keys.memory_key(), format!("{}:{}", self.keys.node(), now_unix_ms()));
+        let (text, id) = (self.keys.memory_key(), format!("{}:{}", self.keys.node(), unix_now_ms()));
         let keys = (0..self.servers.count()).filter_map(|index| self.servers.key_on(index, &text));
         let both =
             |key: String| [Command::new("SET").key(&key).arg(&id).arg("NX"), Command::new("GET").key(&key)];
@@ -330,7 +325,7 @@ impl Follower<'_> {
         // A value of another type is no ban. A value that could not be read may be one.
         let mut outcomes = self.exchange_all(&commands)?;
         let reasons = outcomes.split_off(named.len());
-        let (now, mut dropped) = (now_unix_ms(), 0);
+        let (now, mut dropped) = (unix_now_ms(), 0);
         let mut renamed = Vec::new();
         for (((key, network), end), reason) in named.into_iter().zip(outcomes).zip(reasons) {
             let end = end.ok().and_then(text_of).and_then(|text| end_of(&text));
@@ -377,7 +372,7 @@ impl Follower<'_> {
             let mut commands = Vec::new();
             if is_longer {
                 let set = Command::new("SET").key(key).arg(end_text(*until));
-                let life = until.map(|until| until.saturating_sub(now_unix_ms()).div_ceil(1000).max(1));
+                let life = until.map(|until| until.saturating_sub(unix_now_ms()).div_ceil(1000).max(1));
                 commands.push(life.map_or(set.clone(), |life| set.arg("EX").arg(life)));
             }
             commands.push(Command::new("DEL").key(old.clone()));

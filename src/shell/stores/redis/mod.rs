@@ -14,6 +14,7 @@ use crate::guard::escalation::PERMANENT_AFTER_MAX;
 use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreNews, StoreOrder};
 use crate::guard::values::{self, ValueAnswer, ValueRequest};
 use crate::random;
+use crate::shell::clock::unix_now_ms;
 use crate::shell::threads;
 use address::Target;
 use ban_keys::BanKeys;
@@ -197,7 +198,7 @@ impl Backend for RedisBackend {
     }
 
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool {
-        let now_ms = bans::now_unix_ms();
+        let now_ms = unix_now_ms();
         for order in orders {
             if let StoreOrder::ForgetAll(key) = order {
                 self.state.add_sweep(key.clone());
