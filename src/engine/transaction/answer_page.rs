@@ -3,7 +3,7 @@
 use super::Transaction;
 use super::answer::Answer;
 use super::calling::write_answer;
-use super::collecting::{Collected, collected};
+use super::collecting::{Collected, OfLonger, collected};
 use super::examine::{Decision, Examiner, Step};
 use super::log_record::{LogRecord, Text};
 use super::machine::{Services, Transactions};
@@ -68,7 +68,7 @@ impl Examiner<'_> {
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
         let Some(pages) = self.pages.map(lasting) else { return Ok(Step::Continue(Phase::Cache)) };
-        let body = match collected(info.body, self.behind).map_err(Refusal::Fault)? {
+        let body = match collected(info.body, self.behind, OfLonger::Nothing).map_err(Refusal::Fault)? {
             Collected::Whole(body) => body,
             Collected::Part => return Ok(Step::Decide(Decision::Collect)),
             Collected::TooLong => {

@@ -28,46 +28,43 @@ pub(super) enum Collected<'a> {
     TooLong,
 }
 
+/// What is collected of a body that is longer than the bound.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OfLonger {
+    /// Nothing: [`Collected::TooLong`].
+    Nothing,
+    /// The beginning, as [`Collected::Whole`].
+    Beginning,
+}
+
 /// The received part of a body whose received bytes are `raw`.
-pub(super) fn collected(body: Body, raw: &[u8]) -> Result<Collected<'_>, Fault> {
+pub(super) fn collected(body: Body, raw: &[u8], of_longer: OfLonger) -> Result<Collected<'_>, Fault> {
     match body {
         Body::None => Ok(Collected::Whole(Cow::Borrowed(b""))),
-        Body::Length(length) if length > COLLECTED_BYTES_MAX as u64 => Ok(Collected::TooLong),
         Body::Length(length) => {
-            let whole = raw.get(..length as usize);
-            Ok(whole.map_or(Collected::Part, |whole| Collected::Whole(Cow::Borrowed(whole))))
+            let wanted = match of_longer {
+                OfLonger::Nothing if length > COLLECTED_BYTES_MAX as u64 => return Ok(Collected::TooLong),
+                OfLonger::Nothing | OfLonger::Beginning => length.min(COLLECTED_BYTES_MAX as u64),
+            };
+            let wanted = raw.get(..wanted as usize);
+            Ok(wanted.map_or(Collected::Part, |bytes| Collected::Whole(Cow::Borrowed(bytes))))
         }
         Body::Chunked => {
             let mut bytes = raw[..raw.len().min(COLLECTED_BYTES_MAX + CODING_BYTES_MAX)].to_vec();
             let decoded = Decoder::new().decode(&mut bytes)?;
-            if decoded.finished && decoded.payload <= COLLECTED_BYTES_MAX {
-                bytes.truncate(decoded.payload);
-                return Ok(Collected::Whole(Cow::Owned(bytes)));
-            }
+            let fits = decoded.payload <= COLLECTED_BYTES_MAX;
             let is_full = decoded.finished || raw.len() >= COLLECTED_BYTES_MAX + CODING_BYTES_MAX;
-            Ok(if is_full { Collected::TooLong } else { Collected::Part })
+            Ok(match of_longer {
+                OfLonger::Nothing | OfLonger::Beginning if !is_full => Collected::Part,
+                OfLonger::Nothing if !(decoded.finished && fits) => Collected::TooLong,
+                OfLonger::Nothing | OfLonger::Beginning => {
+                    bytes.truncate(decoded.payload.min(COLLECTED_BYTES_MAX));
+                    Collected::Whole(Cow::Owned(bytes))
+                }
+            })
         }
         // No request ends with its connection.
         Body::UntilClose => Ok(Collected::TooLong),
-    }
-}
-
-/// The body if it is complete; of a longer body, the beginning that was collected.
-pub(super) fn collected_beginning(body: Body, raw: &[u8]) -> Result<Collected<'_>, Fault> {
-    let collected = collected(body, raw)?;
-    let Collected::TooLong = collected else { return Ok(collected) };
-    match body {
-        Body::None | Body::UntilClose => Ok(collected),
-        Body::Length(_) => Ok(match raw.get(..COLLECTED_BYTES_MAX) {
-            Some(beginning) => Collected::Whole(Cow::Borrowed(beginning)),
-            None => Collected::Part,
-        }),
-        Body::Chunked => {
-            let mut bytes = raw[..raw.len().min(COLLECTED_BYTES_MAX + CODING_BYTES_MAX)].to_vec();
-            let decoded = Decoder::new().decode(&mut bytes)?;
-            bytes.truncate(decoded.payload.min(COLLECTED_BYTES_MAX));
-            Ok(Collected::Whole(Cow::Owned(bytes)))
-        }
     }
 }
 
@@ -109,7 +106,7 @@ mod tests {
     #[test]
     fn the_beginning_of_a_long_body() {
         let long = COLLECTED_BYTES_MAX as u64 + 1;
-        let bytes = |body, raw: &[u8]| match collected_beginning(body, raw) {
+        let bytes = |body, raw: &[u8]| match collected(body, raw, OfLonger::Beginning) {
             Ok(Collected::Whole(bytes)) => Some(bytes.len()),
             Ok(Collected::Part | Collected::TooLong) | Err(_) => None,
         };
@@ -125,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_body_is_whole_part_or_too_long() {
-        let whole = |body, raw: &[u8]| match collected(body, raw) {
+        let whole = |body, raw: &[u8]| match collected(body, raw, OfLonger::Nothing) {
             Ok(Collected::Whole(bytes)) => Some(Some(bytes.into_owned())),
             Ok(Collected::Part) => Some(None),
             Ok(Collected::TooLong) | Err(_) => None,

@@ -1,7 +1,7 @@
 //! The guard's own responses for a gateway, and requests that may be forged (guard semantics, sections 7 and 9).
 
 use super::answer::Answer;
-use super::collecting::{Collected, collected, collected_beginning};
+use super::collecting::{Collected, OfLonger, collected};
 use super::edits::{HOST, PROTO};
 use super::examine::{Decision, Examiner, Step};
 use super::log_record::LogRecord;
@@ -156,7 +156,7 @@ impl Examiner<'_> {
         if !is_form(fields) && boundary.is_none() {
             return Ok(Some(Err(Forged::Missing)));
         }
-        match collected_beginning(info.body, self.behind).map_err(Refusal::Fault)? {
+        match collected(info.body, self.behind, OfLonger::Beginning).map_err(Refusal::Fault)? {
             Collected::Part => Ok(None),
             Collected::TooLong => Ok(Some(Err(Forged::Missing))),
             Collected::Whole(form) => {
@@ -180,7 +180,7 @@ impl Examiner<'_> {
     ) -> Result<Step, Refusal> {
         out.clear();
         let (status, text) = match head.method {
-            "POST" => match collected(info.body, self.behind).map_err(Refusal::Fault)? {
+            "POST" => match collected(info.body, self.behind, OfLonger::Nothing).map_err(Refusal::Fault)? {
                 Collected::Part => return Ok(Step::Decide(Decision::Collect)),
                 Collected::TooLong => (report::Invalid::TooLong.status(), "The report is too long.\n"),
                 Collected::Whole(body) => {
