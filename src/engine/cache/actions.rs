@@ -310,7 +310,7 @@ impl Transactions {
         let client = transaction.client;
         transaction.stage = Stage::ReadingCache;
         let mut reader = CacheReader::streaming(fill, length, chunked);
-        reader.place = fills.join(fill, id, client).unwrap_or_default();
+        reader.place = fills.join(fill, id, client);
         transaction.caching.state = CacheState::Reading(reader);
         self.forget_request(cx, id);
         self.slab[id.index as usize].restart_timeout(cx);

@@ -99,7 +99,7 @@ impl Transactions {
             cx.send(Effect::Refresh(Box::new(Refresh { address, listener, head, stored })));
         }
         if let (Some(fill), Some(_)) = (hit.fill, content.span) {
-            reader.place = fills.join(fill, id, client).unwrap_or_default();
+            reader.place = fills.join(fill, id, client);
         }
         transaction.caching.state = CacheState::Reading(reader);
         self.forget_request(cx, id);

@@ -43,8 +43,8 @@ pub(in crate::engine) struct CacheReader {
     end: Vec<u8>,
     /// The next source; the total length is known then.
     next: Option<Box<Next>>,
-    /// The index among the readers of the fill.
-    pub place: usize,
+    /// The index among the readers of the fill; `None` if there is no fill, or it was gone.
+    pub place: Option<usize>,
 }
 
 /// A further source: a stored part, or the bytes that complete it.
@@ -68,7 +68,7 @@ impl CacheReader {
             chunk: None,
             end: Vec::new(),
             next: None,
-            place: 0,
+            place: None,
         }
     }
 
@@ -105,7 +105,7 @@ impl CacheReader {
             chunk: None,
             end: Vec::new(),
             next,
-            place: 0,
+            place: None,
         }
     }
 
@@ -115,7 +115,7 @@ impl CacheReader {
         let chunk = chunked.then(Frame::default);
         let source = Source::Streaming(fill);
         let (cursor, end) = (Cursor::default(), Vec::new());
-        CacheReader { source, cursor, left: length, payload: 0, chunk, end, next: None, place: 0 }
+        CacheReader { source, cursor, left: length, payload: 0, chunk, end, next: None, place: None }
     }
 
     /// The fill that it reads, or will read, and its place among the readers of that.
@@ -125,7 +125,7 @@ impl CacheReader {
             Source::Streaming(fill) => Some(*fill),
         };
         let fill = of(&self.source).or_else(|| self.nexts().find_map(|next| of(&next.source)))?;
-        Some((fill, self.place))
+        Some((fill, self.place?))
     }
 
     fn nexts(&self) -> impl Iterator<Item = &Next> {
