@@ -6,6 +6,7 @@ mod common;
 use common::{Answer, FakeDns, Origin, Raw, Scratch, Weir, pattern, run};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::SockRef;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -170,6 +171,64 @@ fn reset_behind_a_full_tunnel_is_noticed() {
 
 /// `explain` agrees with the daemon where more than rules decides: a name without addresses is not on a list of
 /// addresses, and a request without a user has no user.
+/// The system reports room in a send buffer of megabytes only when a third of it is free, which a slow reader reaches long after
+/// the time-out: a peer that reads all the time is not silent.
+#[test]
+fn slow_but_steady_reader_is_not_cut() {
+    const BODY_BYTES: usize = 6_000_000;
+    let body = || "x".repeat(BODY_BYTES);
+    let origin =
+        Origin::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n{}", body()));
+    let weir = Weir::start(&["--timeout", "2s", "--tunnel-timeout", "2s"]);
+    std::thread::scope(|scope| {
+        for through_tunnel in [false, true] {
+            let (weir, origin) = (&weir, &origin);
+            scope.spawn(move || {
+                let mut client = TcpStream::connect(weir.address()).expect("a connection");
+                SockRef::from(&client).set_recv_buffer_size(16 * 1024).expect("a buffer size");
+                let (url, host) = (origin.url("/"), origin.address());
+                if through_tunnel {
+                    client
+                        .write_all(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+                        .expect("a request");
+                    let head = read_head(&mut client);
+                    assert!(head.contains(" 200 "), "{head}");
+                    client
+                        .write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+                        .expect("a request");
+                } else {
+                    client
+                        .write_all(format!("GET {url} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+                        .expect("a request");
+                }
+                let head = read_head(&mut client);
+                assert!(head.contains(" 200 OK"), "{head}");
+                // Slowly, for longer than the time-out; then the rest.
+                let (mut bytes, mut piece) = (0, vec![0; 25_000]);
+                while bytes < BODY_BYTES {
+                    if bytes < 2_500_000 {
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                    let count = client.read(&mut piece).expect("bytes");
+                    assert!(count > 0, "cut after {bytes} bytes, tunnel: {through_tunnel}");
+                    bytes += count;
+                }
+            });
+        }
+    });
+}
+
+/// Reads a head, byte by byte.
+fn read_head(client: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).expect("a head");
+        head.extend(byte);
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
 #[test]
 fn explain_refuses_what_the_daemon_refuses() {
     let scratch = Scratch::new();

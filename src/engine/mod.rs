@@ -430,6 +430,11 @@ impl Engine {
         self.machines.transactions.clear_spare();
     }
 
+    /// The settings that hold.
+    pub fn settings(&self) -> &Settings {
+        &self.cx.settings
+    }
+
     /// Applies other settings, as far as they can change: not the number of loops or blocks, the cache, or the addresses.
     /// Transactions under way keep the settings that they began with, except for time-outs.
     pub fn set_settings(&mut self, now: Now, settings: Settings) {

@@ -12,6 +12,7 @@ mod clock;
 mod clouds;
 #[cfg(feature = "admin")]
 mod control_socket;
+mod dialling;
 mod event_sink;
 mod guard_link;
 #[cfg(feature = "admin")]
@@ -35,6 +36,7 @@ mod shared;
 mod shortage;
 mod socket;
 mod splice;
+mod stalled;
 pub mod stores;
 pub mod threads;
 mod verifier;
@@ -65,7 +67,7 @@ pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 pub use stores::StoreSettings;
 pub use workers::{Failure, Worker, Workers};
 
-use crate::engine::{Action, Engine, Event, PeerId, Settings, SocketError, Splice, StoreJob};
+use crate::engine::{Action, Engine, Event, PeerId, Settings, Splice, StoreJob};
 use crate::log::format::Format;
 use crate::resolver;
 use crate::time::Now;
@@ -77,9 +79,9 @@ use shared::SharedParts;
 use shortage::Shortage;
 use socket::{Received, Sent, Socket};
 use splice::{Moved, Pipes};
+use stalled::Stalled;
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,6 +131,7 @@ pub struct EventLoop {
     verifier: Verifier,
     store_questions: StoreQuestions,
     shortage: Shortage,
+    stalled: Stalled,
     access_log: AccessLog,
     /// The clock that all loops have in common.
     clock: Clock,
@@ -185,6 +188,7 @@ impl EventLoop {
             verifier,
             store_questions: StoreQuestions::new(guard_link),
             shortage: Shortage::default(),
+            stalled: Stalled::default(),
             access_log,
             began: clock.elapsed(),
             clock,
@@ -225,6 +229,7 @@ impl EventLoop {
         };
         let stood_still = self.refresh_time(wanted);
         let (count, quit) = self.take_events();
+        self.retry_stalled();
         self.take_turns();
         self.tick(interrupted || stood_still || count == EVENTS_MAX);
         self.shrink();
@@ -306,7 +311,8 @@ impl EventLoop {
         }
         let statistics = (!self.statistics_every.is_zero()).then_some(self.statistics_due_us);
         let (paused, memory) = (self.shortage.paused_until_us, self.shortage.memory.due_us());
-        let due = [self.engine.next_timeout_us(), paused, memory, self.shrink_due_us, statistics];
+        let (shrink, stalled) = (self.shrink_due_us, self.stalled.due_us());
+        let due = [self.engine.next_timeout_us(), paused, memory, shrink, stalled, statistics];
         let due = due.into_iter().flatten().min()?;
         // Rounded up: waking a moment too early would be waking twice.
         Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))
@@ -544,6 +550,9 @@ impl EventLoop {
         }
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return 0 };
         let sent = socket.send(&self.engine.to_send(id), &mut self.pipes);
+        if !socket.writable {
+            self.stalled.note(self.now.monotonic_us, self.engine.settings());
+        }
         if let Some(pipe) = socket.give_up_pipe(false) {
             self.pipes.put(pipe);
         }
@@ -643,38 +652,6 @@ impl EventLoop {
             }
         }
         self.tell_names();
-    }
-
-    /// Begins to connect. If descriptors are short, empty pipes, idle upstream connections and reserved descriptors are given up.
-    fn connect(&mut self, peer: PeerId, address: SocketAddr) {
-        let mut connected = self.open(peer, address);
-        if connected == Err(SocketError::Exhausted) {
-            self.shortage.count += 1;
-            if self.pipes.shed() {
-                connected = self.open(peer, address);
-            }
-        }
-        if connected == Err(SocketError::Exhausted) {
-            if self.engine.shed_idle_upstreams() {
-                // Tried again when those are closed.
-                self.engine.defer(Action::Connect { peer, address });
-                return;
-            }
-            if self.shortage.reserved.give_up() {
-                connected = self.open(peer, address);
-            }
-            if connected == Err(SocketError::Exhausted) {
-                self.ask_others_to_shed();
-            }
-        }
-        if let Err(error) = connected {
-            self.engine.handle(self.now, peer, Event::Failed(error));
-        }
-    }
-
-    fn open(&mut self, peer: PeerId, address: SocketAddr) -> Result<(), SocketError> {
-        let socket = Socket::connect(address)?;
-        self.install(peer, socket).map_err(SocketError::from)
     }
 
     fn take_socket(&mut self, id: PeerId) -> Option<Socket> {

@@ -255,6 +255,11 @@ impl Socket {
         self.conclude(sent, bytes)
     }
 
+    /// Whether the last write was not taken as a whole, and the system has not reported since that there is room.
+    pub fn has_stalled(&self) -> bool {
+        !self.writable && !self.connecting
+    }
+
     /// The result of writing so many bytes.
     fn conclude(&mut self, sent: io::Result<usize>, bytes: usize) -> Sent {
         match sent {
