@@ -42,6 +42,7 @@ pub(super) fn classify(name: &[u8]) -> Class {
     match name.len() {
         2 if is("te") => Class::HopByHop,
         3 if is("via") => Class::Via,
+        3 if is("age") => Class::Protected,
         4 if is("host") => Class::Host,
         4 if is("date") => Class::Date,
         6 if is("expect") => Class::Expect,

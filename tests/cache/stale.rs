@@ -132,6 +132,7 @@ fn rule_25_stale_if_error() {
         if body == "old" {
             assert!(status(&answer).contains(&format!("fwd-status={}", &path[1..])), "{answer:?}");
         }
+        assert_eq!(scene.ask("HEAD", path, "").status(), code, "HEAD {path}");
     }
     let _ = common::DEADLINE;
 }

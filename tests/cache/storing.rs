@@ -266,6 +266,49 @@ fn bodies_of_every_framing_and_size_are_stored_as_they_are() {
     assert_eq!((statistics.get("cache_stored"), statistics.get("cache_hits")), (18, 54));
 }
 
+/// A body that is announced to be longer than any that is stored, and a status that is about the connection.
+#[test]
+fn rule_45_what_will_not_be_kept_is_not_called_stored() {
+    let scene = Scene::with(&["--cache-max-object", "1K"], |head, _| match head.target() {
+        "/426" => {
+            Reply::Bytes(response(426, "Cache-Control: max-age=60|Upgrade: foo|Connection: upgrade", "x"))
+        }
+        _ => ok("Cache-Control: max-age=60", &"x".repeat(2000)),
+    });
+    for (path, word) in [("/large", "too-large"), ("/426", "status")] {
+        for _ in 0..2 {
+            let answer = scene.get(path);
+            let said = status(&answer);
+            assert!(said.ends_with(&format!("fwd=uri-miss; detail=\"{word}\"")), "{path}: {said}");
+        }
+        assert_eq!(scene.asked(path), 2);
+        scene.weir.wait_for_log(|line| line.ends_with(&format!("cache=miss:{word}")));
+    }
+}
+
+/// Age is a field as others: edits come last (HTTP rule 29), and Connection cannot remove it (HTTP rule 25).
+#[test]
+fn rule_11_age_obeys_edits_and_no_connection() {
+    let fields = "Cache-Control: max-age=60|Age: 5|Connection: age";
+    for (option, expected) in [
+        ("--via=weir", ["5", "5"]),
+        ("--add-response-header=Age: 7", ["7", "7"]),
+        ("--remove-response-header=Age", ["", ""]),
+    ] {
+        let scene = Scene::with(&[option], move |_, _| ok(fields, "x"));
+        for (number, expected) in expected.iter().enumerate() {
+            let answer = scene.get("/");
+            let head = String::from_utf8_lossy(&answer.head.raw).into_owned();
+            let ages: Vec<&str> = head.lines().filter_map(|line| line.strip_prefix("Age: ")).collect();
+            let wanted: Vec<&str> = Some(*expected).into_iter().filter(|age| !age.is_empty()).collect();
+            // A second may pass between the two.
+            let is_near = ages == ["6"] && wanted == ["5"];
+            assert!(ages == wanted || is_near, "{option} {number}: {ages:?}");
+            assert_eq!(is_hit(&answer), number == 1, "{option}");
+        }
+    }
+}
+
 #[test]
 fn rule_46_the_budget_holds_and_too_large_ones_pass() {
     let scene = Scene::with(&["--cache-size", "4M", "--cache-max-object", "300K"], |head, _| {

@@ -52,6 +52,8 @@ pub enum NotStored {
     SetCookie,
     /// The end of the body is ambiguous (RFC 9112 section 6.1).
     Framing,
+    /// The body is longer than any that is stored.
+    TooLarge,
     /// Too many bytes of the cache are held by responses under way or still being sent.
     NoRoom,
     /// A part that cannot be reused: a multipart one, one without a position, or one that was not asked for.
@@ -76,6 +78,7 @@ impl NotStored {
             NotStored::VaryTooLong => "vary-too-long",
             NotStored::SetCookie => "set-cookie",
             NotStored::Framing => "framing",
+            NotStored::TooLarge => "too-large",
             NotStored::NoRoom => "no-room",
             NotStored::Part => "part",
         }
@@ -223,7 +226,8 @@ fn part(fields: Fields<'_, '_>) -> Option<Fragment<'static>> {
 /// Final statuses, except those that depend on request fields outside of the key (preconditions, Range, Expect,
 /// fields that are too large, proxy credentials): the fields of one client would decide what all others get.
 pub(in crate::cache) fn is_stored_status(status: u16) -> bool {
-    status >= 200 && !matches!(status, 304 | 407 | 412 | 416 | 417 | 431)
+    // 426 is about the connection: its Upgrade (RFC 9110 section 15.5.22) is not stored.
+    status >= 200 && !matches!(status, 304 | 407 | 412 | 416 | 417 | 426 | 431)
 }
 
 /// Whether weir knows the meaning of a status for caches: those of RFC 9110 section 15, RFC 6585 and RFC 7725.

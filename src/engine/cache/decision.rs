@@ -127,6 +127,9 @@ impl ResponseDecision<'_> {
 
     /// The effect of the response to a HEAD on the stored response (rule 36).
     pub fn compare(&mut self) -> ResponseOutcome {
+        if self.is_error_instead() {
+            return ResponseOutcome::ServeStale(self.response.status);
+        }
         if self.is_doubtful() {
             return ResponseOutcome::Pass;
         }
@@ -229,14 +232,18 @@ impl ResponseDecision<'_> {
         Ok(names_end)
     }
 
+    /// Whether the response is an error in whose place the stored response is served (rule 25).
+    fn is_error_instead(&self) -> bool {
+        self.caching.stale().is_some_and(|stale| stale.if_error) && freshness::is_error(self.response.status)
+    }
+
     /// Stores the response, or serves the stored one in its place (rule 25).
     pub fn store(&mut self, own_uri: bool) -> ResponseOutcome {
         let response = self.response;
-        let stale = self.caching.stale();
-        if stale.is_some_and(|stale| stale.if_error) && freshness::is_error(response.status) {
+        if self.is_error_instead() {
             return ResponseOutcome::ServeStale(response.status);
         }
-        let stale = stale.map(|stale| Arc::clone(&stale.stored));
+        let stale = self.caching.stale().map(|stale| Arc::clone(&stale.stored));
         // A part that was not requested is suspect, and a whole response is not replaced by a part.
         let whole = stale.as_ref().is_some_and(|stored| stored.fragment().is_none());
         if response.status == 206 && (whole || !self.asked.fields.contains("range")) {
@@ -260,6 +267,9 @@ impl ResponseDecision<'_> {
                         self.cache.store.remove(old);
                     }
                     if let Some(stream) = self.begin_body() {
+                        // Other requests for the key may read it while it is received, but it will not be kept.
+                        let too_large = self.announced() > Some(self.cache.store.limits().object_max);
+                        self.caching.not_stored = too_large.then_some(NotStored::TooLarge);
                         return ResponseOutcome::Store(Box::new((stored, stream)));
                     }
                     self.caching.not_stored = Some(NotStored::NoRoom);
@@ -316,15 +326,19 @@ impl ResponseDecision<'_> {
         (beside.missing(wanted) == Some(missing)).then_some((pending, withheld))
     }
 
-    /// An empty streaming body for the response. `None` if the store has no room for its beginning.
-    fn begin_body(&self) -> Option<StreamingBody> {
-        let expected = match response_body(self.asked.method, self.response).ok()? {
+    /// The length of the body that the head announces.
+    fn announced(&self) -> Option<u64> {
+        match response_body(self.asked.method, self.response).ok()? {
             Framing::None => Some(0),
             Framing::Length(length) => Some(length),
             Framing::Chunked | Framing::UntilClose => None,
-        };
+        }
+    }
+
+    /// An empty streaming body for the response. `None` if the store has no room for its beginning.
+    fn begin_body(&self) -> Option<StreamingBody> {
         let store = &self.cache.store;
-        let begun = StreamingBody::try_new(store.memory(), expected, self.come, |bytes| {
+        let begun = StreamingBody::try_new(store.memory(), self.announced(), self.come, |bytes| {
             store.admit(self.now.monotonic_us, bytes)
         });
         if begun.is_none() {

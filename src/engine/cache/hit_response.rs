@@ -353,16 +353,19 @@ fn write_head(
         Selection::Unsatisfiable => range::write_unsatisfied_range(out, length.unwrap_or(0)),
         Selection::Whole => {}
     }
-    out.extend_from_slice(b"Age: ");
-    write_decimal(out, u64::from(hit.age_s));
-    out.extend_from_slice(b"\r\n");
+    if edits.is_empty() || !edits.removes("Age") {
+        out.extend_from_slice(b"Age: ");
+        write_decimal(out, u64::from(hit.age_s));
+        out.extend_from_slice(b"\r\n");
+    }
     out.extend_from_slice(signature.lines(stored.version));
     if signature.status {
         let status = CacheStatus {
             forward: hit.forward,
             forward_status: hit.forward_status,
             stored: false,
-            collapsed: transaction.caching.has_waited() || hit.log == CacheUse::Collapsed,
+            // A request that asked the origin itself was not collapsed, although it had waited before.
+            collapsed: hit.log == CacheUse::Collapsed,
             ttl_s: Some(hit.ttl_s),
             detail: None,
         };

@@ -433,12 +433,12 @@ impl CacheLookUp<'_> {
 /// authenticated connection, or the effect of filters on the response.
 fn passed_by(head: &RequestHead<'_, '_>, info: &RequestInfo) -> Option<&'static str> {
     match info.body {
-        Body::Length(_) | Body::Chunked | Body::UntilClose => Some("request-body"),
-        Body::None if info.upgrade => Some("upgrade"),
-        Body::None if info.pinned => Some("connection-auth"),
-        Body::None if info.filters_response => Some("filter"),
-        Body::None if info.tells_other_host => Some("forwarded-host"),
-        Body::None => validation::is_for_origin(head.fields).then_some("condition"),
+        Body::Length(1..) | Body::Chunked | Body::UntilClose => Some("request-body"),
+        _ if info.upgrade => Some("upgrade"),
+        _ if info.pinned => Some("connection-auth"),
+        _ if info.filters_response => Some("filter"),
+        _ if info.tells_other_host => Some("forwarded-host"),
+        Body::None | Body::Length(0) => validation::is_for_origin(head.fields).then_some("condition"),
     }
 }
 

@@ -473,7 +473,9 @@ impl Transaction {
         if interim {
             return self.relay_interim(pool, scratch, status);
         }
-        let ttl_s = storing.map(|stored| self.caching.terms(stored).ttl_s());
+        let ttl_s = storing
+            .filter(|_| self.caching.not_stored.is_none())
+            .map(|stored| self.caching.terms(stored).ttl_s());
         write_forwarded_status(&self.settings, &self.caching, ttl_s, scratch);
         self.record.status = status;
         if let Some(mut watch) = built().and_then(|_| self.guarded.watch.take()) {
