@@ -579,6 +579,46 @@ fn idle_timeout() {
     assert_eq!(client.ask(origin.get("/")).status(), 200);
     client.expect_closed();
     weir.connect().expect_closed();
+    // Empty lines, which old clients send behind a body, begin no request: neither is there a 408 for them.
+    for pieces in [&["\r\n"][..], &["\r", "\n"], &["\r\n\r", "\n"]] {
+        let mut client = weir.connect();
+        client.send(origin.get("/"));
+        assert_eq!(client.read_response().status(), 200);
+        pieces.iter().for_each(|piece| client.send(piece));
+        client.expect_closed();
+    }
+    let mut client = weir.connect();
+    let lines = client.ask([&b"\r\n"[..], &origin.get("/")].concat());
+    assert_eq!(lines.status(), 200);
+    let statistics = weir.statistics();
+    assert_eq!((statistics.get("malformed"), statistics.get("timeouts_head")), (0, 0));
+}
+
+/// A client that closes in the middle of a head leaves a line in the log, as one that falls silent does.
+#[test]
+fn head_that_breaks_off_is_logged() {
+    let weir = Weir::start(&[]);
+    for (sent, resets, expected) in [
+        ("GET http://a.test/ HTTP/1.1\r\nHost:", false, "malformed - GET http://a.test/ "),
+        ("GET http://b.test/ HTTP/1.1\r\nHost:", true, "malformed - GET http://b.test/ "),
+        ("GET ht", false, "malformed - - - "),
+    ] {
+        let mut client = weir.connect();
+        client.send(sent);
+        common::eventually("the bytes have arrived", || {
+            (weir.statistics().get("blocks_lent") == 1).then_some(())
+        });
+        let reason = if resets { "reason=client_reset" } else { "reason=client_closed" };
+        if resets {
+            client.reset();
+        } else {
+            client.half_close();
+            client.expect_closed();
+        }
+        weir.wait_for_log(|line| line.contains(expected) && line.contains(reason));
+    }
+    drop(weir.connect());
+    assert_eq!(weir.statistics().get("malformed"), 3);
 }
 
 /// Rules can be kept from clients; the log has them all the same.

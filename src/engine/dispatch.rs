@@ -187,6 +187,7 @@ impl Machines {
             Effect::RefuseHead { client, head_bytes, refusal } => {
                 self.refuse_head(cx, client, head_bytes, refusal);
             }
+            Effect::EndHead { client, head_bytes, reason } => self.end_head(cx, client, head_bytes, reason),
             Effect::RefuseConnection { client, refusal } => {
                 if let Some(id) = self.begin(cx, client, 0) {
                     self.transactions.refuse(cx, &mut self.services, id, refusal);
@@ -265,6 +266,17 @@ impl Machines {
         let received = transaction.input.bytes(&cx.pool);
         note_request_line(received, &mut transaction.info, &mut transaction.record);
         transactions.refuse(cx, services, id, if admitted { refusal } else { STRANGER });
+    }
+
+    /// Records a head whose rest will not arrive.
+    fn end_head(&mut self, cx: &mut Context, client: PeerId, head_bytes: usize, reason: &'static str) {
+        let Some(id) = self.begin(cx, client, head_bytes) else { return };
+        let Machines { transactions, services, .. } = self;
+        let Some(transaction) = transactions.get_mut(id) else { return };
+        let received = transaction.input.bytes(&cx.pool);
+        note_request_line(received, &mut transaction.info, &mut transaction.record);
+        let (ending, verdict) = (Ending::Abandon, Verdict::Malformed);
+        transactions.end(cx, services, End { transaction: id, ending, verdict, reason });
     }
 
     /// Refuses a client whose connection the host program does not want.

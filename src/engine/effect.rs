@@ -23,6 +23,12 @@ pub(in crate::engine) enum Effect {
         head_bytes: usize,
         refusal: Refusal,
     },
+    /// Record a head that the client has broken off, and close.
+    EndHead {
+        client: PeerId,
+        head_bytes: usize,
+        reason: &'static str,
+    },
     /// A client without a request is not served.
     RefuseConnection {
         client: PeerId,

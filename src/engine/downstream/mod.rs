@@ -170,7 +170,8 @@ impl Downstream {
         match client {
             Client::Idle | Client::Reading(_) => match event {
                 Event::Received(count) => self.handle_head_bytes(cx, id, count),
-                Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close(cx, id),
+                Event::EndOfStream => self.handle_head_end(cx, id, "client_closed"),
+                Event::SendFailed(_) | Event::Failed(_) => self.handle_head_end(cx, id, "client_reset"),
                 Event::Connected | Event::Sent(_) | Event::Spliced(_) => {}
             },
             Client::Lingering { bytes } => match event {
@@ -191,14 +192,47 @@ impl Downstream {
     fn handle_head_bytes(&mut self, cx: &mut Context, id: PeerId, count: usize) {
         let now_us = cx.now.monotonic_us;
         let Some(reading) = self.reading(cx, id) else { return };
-        let begins = reading.input.is_empty();
+        let begins = are_empty_lines(reading.input.bytes(&cx.pool));
         if begins {
             reading.began_us = now_us;
         }
         reading.input.commit(count);
+        if begins && self.drop_empty_lines(cx, id) {
+            return;
+        }
         // Mostly the head is complete, and its transaction has another deadline.
         if !self.advance(cx, id) && begins {
             cx.set_timer(id, cx.settings.timeouts.head_ms);
+        }
+    }
+
+    /// Drops what has been read if it is only empty lines, as old clients send one behind a body: the connection is still idle, and
+    /// its time goes on. A CR whose LF has not arrived stays. False if something else has been read.
+    fn drop_empty_lines(&mut self, cx: &mut Context, id: PeerId) -> bool {
+        let Some(peer) = cx.connections.get(id) else { return false };
+        let Role::Client(Client::Reading(reading)) = peer.role else { return false };
+        let announced = peer.past == Past::Announced;
+        let Some(Reading { input, .. }) = self.readings.get_mut(reading.0 as usize) else { return false };
+        let bytes = input.bytes(&cx.pool);
+        if announced || !are_empty_lines(bytes) {
+            return false;
+        }
+        let length = bytes.len() & !1;
+        input.consume(&mut cx.pool, length);
+        self.return_space(cx, id, reading);
+        true
+    }
+
+    /// A client has closed. What it has sent of a request is recorded.
+    fn handle_head_end(&mut self, cx: &mut Context, id: PeerId, reason: &'static str) {
+        let head_bytes = match cx.connections.client(id) {
+            Some(Client::Reading(reading)) => self.readings[reading.0 as usize].input.len(),
+            Some(Client::Idle | Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. })
+            | None => 0,
+        };
+        match head_bytes {
+            0 => self.close(cx, id),
+            _ => cx.send(Effect::EndHead { client: id, head_bytes, reason }),
         }
     }
 
@@ -325,15 +359,16 @@ impl Downstream {
             return;
         }
         cx.connections.set_client(id, Client::Idle);
+        cx.set_timer(id, cx.settings.timeouts.idle_ms);
         if pending {
             let now_us = cx.now.monotonic_us;
             if let Some(reading) = self.reading(cx, id) {
                 (reading.input, reading.began_us) = (input, now_us);
             }
-            cx.set_timer(id, cx.settings.timeouts.head_ms);
-            self.pipelined.push_back(id);
-        } else {
-            cx.set_timer(id, cx.settings.timeouts.idle_ms);
+            if !self.drop_empty_lines(cx, id) {
+                cx.set_timer(id, cx.settings.timeouts.head_ms);
+                self.pipelined.push_back(id);
+            }
         }
         cx.wake(id);
     }
@@ -410,4 +445,10 @@ impl Downstream {
     pub fn shrink(&mut self) {
         self.readings.shrink_to_fit();
     }
+}
+
+/// Whether received bytes are empty lines only; the LF of the last one may be missing.
+#[inline]
+fn are_empty_lines(bytes: &[u8]) -> bool {
+    bytes.chunks(2).all(|line| line == b"\r\n" || line == b"\r")
 }
