@@ -131,7 +131,8 @@ fn find(path: &Path) -> Result<Pid, NoAnswer> {
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
         return Err(NoAnswer::NotRunning(format!("{place}: no weir runs by this file")));
     }
-    let text = io::read_to_string(&file).unwrap_or_default();
+    let text = io::read_to_string(&file)
+        .map_err(|error| NoAnswer::Unable(format!("{place}: cannot be read ({error})")))?;
     let pid = text.trim().parse().ok().and_then(Pid::from_raw);
     pid.ok_or_else(|| NoAnswer::Unable(format!("{place}: expected the number of a process")))
 }

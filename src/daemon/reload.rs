@@ -97,9 +97,12 @@ impl Daemon {
         let (found, mut problems) = self.launch.load_again();
         if !problems.is_empty() {
             // All problems are reported at once.
-            let seed = embed::random_seed().unwrap_or_default();
-            if let Err(others) = embed::compile(&found, self.control.addresses(), seed, &read_file_again) {
-                problems.append(others);
+            match embed::random_seed() {
+                Ok(seed) => {
+                    let compiled = embed::compile(&found, self.control.addresses(), seed, &read_file_again);
+                    compiled.err().into_iter().for_each(|others| problems.append(others));
+                }
+                Err(error) => log::error!("{error}: rules and directives are not checked"),
             }
             return Err(problems);
         }

@@ -77,7 +77,9 @@ impl Proxy {
                     log::error!("a loop has failed: {error}");
                     self.status = Status::Ended;
                     self.workers.quit();
-                    let _ = self.workers.join();
+                    if let Err(failure) = self.workers.join() {
+                        log::error!("besides, {failure}");
+                    }
                     return Err(Failure::Failed(error));
                 }
             }
