@@ -186,7 +186,10 @@ pub(super) fn header(draft: &mut Draft, words: &mut Words) -> Result<(), String>
         false => Some(field_value(&words.value("a value, \"in quotes\" if it has blanks")?)?),
     };
     let overwrite = value.is_some() && words.accept("overwrite");
-    let _ = value.is_some() && !overwrite && words.accept("if-absent");
+    if value.is_some() && !overwrite {
+        // The default, which may be written.
+        words.accept("if-absent");
+    }
     words.end()?;
     if draft.directives.headers.fields.len() >= HEADERS_MAX {
         return Err(format!("expected at most {HEADERS_MAX} lines with header"));
