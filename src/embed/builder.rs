@@ -159,10 +159,10 @@ impl Builder {
         self
     }
 
-    #[cfg(feature = "pages")]
     /// Answers requests for the proxy itself, and for hosts of its own, with pages of the program. Pages have sessions,
     /// tokens against forged requests and named values, in the store of the guard file (`store`), or, without one, in memory,
     /// which a thread keeps. See [`pages`](crate::pages).
+    #[cfg(feature = "pages")]
     pub fn pages(mut self, mut pages: Pages) -> Builder {
         let handler = pages.handler;
         pages.handler = Arc::new(move |request| {
@@ -173,9 +173,9 @@ impl Builder {
         self
     }
 
-    #[cfg(feature = "pages")]
     /// If the guard file names no store, keeps the values of pages in this file as well, so that they outlive the process. No
     /// other process may use the file at the same time.
+    #[cfg(feature = "pages")]
     pub fn values_file(mut self, path: impl Into<PathBuf>) -> Builder {
         self.values_file = Some(path.into());
         self

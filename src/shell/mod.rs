@@ -159,7 +159,7 @@ impl EventLoop {
     /// A loop over an engine and its listeners, without other loops.
     fn new(
         engine: Engine,
-        listeners: Vec<Listener>,
+        mut listeners: Vec<Listener>,
         access_log: AccessLog,
         shared: SharedParts,
         trims: bool,
@@ -168,7 +168,6 @@ impl EventLoop {
         let clock = guard_link.clock().clone();
         let poll = Poll::new()?;
         let (remote, inbox) = message::inbox(poll.registry(), WAKER)?;
-        let mut listeners = listeners;
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS + index))?;
         }

@@ -335,9 +335,7 @@ impl Transaction {
     pub fn may_wait(&self) -> bool {
         self.info.expects_continue && self.up.received == 0
     }
-}
 
-impl Transaction {
     /// Whether an answer is on its way to the client.
     pub fn is_answering(&self) -> bool {
         match self.stage {
