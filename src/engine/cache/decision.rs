@@ -356,6 +356,27 @@ impl ResponseDecision<'_> {
         same.then(|| Arc::clone(beside))
     }
 
+    /// Appends the names and the values of the selecting fields to the key in `text`. Returns the end of the names; `None` if
+    /// the response is not stored because of them.
+    fn append_names(&mut self, beside: Option<&Stored>) -> Option<usize> {
+        let response = self.response;
+        self.scratch.clear();
+        let written = match beside {
+            // Parts of variants are not combined.
+            Some(beside) if !response.fields.contains("vary") => {
+                vary::write_names(self.scratch, beside.block())
+            }
+            Some(_) | None => vary::write_names(self.scratch, response.fields),
+        };
+        match written.map_err(NotStored::from).and_then(|()| self.append_selecting()) {
+            Ok(names_end) => Some(names_end),
+            Err(reason) => {
+                self.caching.not_stored = Some(reason);
+                None
+            }
+        }
+    }
+
     /// The response to store, without its body.
     fn pending(&mut self, storable: &Storable) -> Option<Stored> {
         let beside = self.beside(storable.part);
@@ -363,21 +384,7 @@ impl ResponseDecision<'_> {
         self.text.clear();
         key::write_key(self.text, &self.uri);
         let key_end = self.text.len();
-        self.scratch.clear();
-        let written = match &beside {
-            // Parts of variants are not combined.
-            Some(beside) if !response.fields.contains("vary") => {
-                vary::write_names(self.scratch, beside.block())
-            }
-            Some(_) | None => vary::write_names(self.scratch, response.fields),
-        };
-        let names_end = match written.map_err(NotStored::from).and_then(|()| self.append_selecting()) {
-            Ok(names_end) => names_end,
-            Err(reason) => {
-                self.caching.not_stored = Some(reason);
-                return None;
-            }
-        };
+        let names_end = self.append_names(beside.as_deref())?;
         let selecting_end = self.text.len();
         let text = &mut *self.text;
         let mut terms = storable.terms;
