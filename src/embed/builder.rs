@@ -31,8 +31,8 @@ use crate::policy::Policy;
 use crate::resolver::Resolver;
 use crate::shell::stores::{StoreClient, VALUE_BYTES_MAX, ValueCounting};
 use crate::shell::{
-    AccessLog, CacheFile, Clock, GuardLink, GuardSources, HostClock, MemoryGauge, Persister, Time, Worker,
-    Workers,
+    AccessLog, CacheFile, Clock, EventLoop, GuardLink, GuardSources, HostClock, MemoryGauge, Persister, Time,
+    Worker, Workers,
 };
 use std::fmt;
 use std::io;
@@ -258,36 +258,17 @@ impl Builder {
     /// Reads and compiles all files, listens, and starts the threads that options ask for. Connections wait until the
     /// proxy is polled.
     pub fn build(mut self) -> Result<Proxy, BuildError> {
-        let mut settings = self.configuration.settings().map_err(BuildError::Configuration)?;
-        if self.log.is_none() {
-            settings.log_format = Format::None;
-        }
+        let mut settings = self.settings().map_err(BuildError::Configuration)?;
         let seed = self.draw(0)?;
-        let has_pages = self.pages.is_some();
         let (listeners, of_options) = self.listen(&settings)?;
         let (loops, addresses) = (listeners.loops(), listeners.addresses());
-        if addresses.len() > LISTENERS_MAX {
-            let mut problems = Problems::new();
-            problems.add(settings.origin("host"), format!("expected at most {LISTENERS_MAX} addresses"));
-            return Err(BuildError::Configuration(problems));
-        }
-        let read_file = |path: &Path| self.configuration.read(path);
         let Compiled { policy, guard, gateway, file_bytes } =
-            compile(&settings, &addresses, seed, &read_file).map_err(BuildError::Configuration)?;
+            self.compile_files(&settings, &addresses, seed).map_err(BuildError::Configuration)?;
         // In a build without these parts the compiler knows that both are `None`.
         let (mut guard, routes) = (built().and(guard), built().and(gateway));
-        let shares = size(&mut settings, loops, file_bytes, has_pages, guard.as_mut(), &[])
-            .map_err(BuildError::Configuration)?;
-        if let Some(warning) = limit_connections(&mut settings, loops) {
-            log::warn!("{warning}");
-        }
-        shares.iter().for_each(|shares| tell(&settings, shares));
+        let shares = self.divide(&mut settings, loops, file_bytes, guard.as_mut())?;
         let gateway_part = GatewayPart::new(routes.as_ref(), &addresses, of_options);
-        warn_if_open(gateway_part.forward(&addresses), &policy, &settings);
-        warn_of_skipped(&policy);
-        if let Some(closed) = unreadable_name_files(&read_file) {
-            log::warn!("{closed}: its name servers or names are not known");
-        }
+        self.warn(&settings, &policy, gateway_part.forward(&addresses));
         let values = self.start_pages(shares.as_ref())?;
         let policy = Arc::new(policy);
         let guard_link = Arc::new(GuardLink::new(Clock::new(self.clock.take())));
@@ -308,27 +289,13 @@ impl Builder {
         let store = workers.first().and_then(|worker| worker.engine.store());
         let persister = self.start_persister(&settings, store.as_ref())?;
         let logs = self.log.is_some();
-        let sender = self.log.unwrap_or_else(|| LogSender::to_sink(Arc::new(|_| ())));
-        let access_log = AccessLog { sender, format: settings.log_format };
-        let (event_loop, workers) = Workers::start(
-            workers,
-            &access_log,
-            Arc::clone(&guard_link),
-            settings.stats_every,
-            settings.workers.pinned,
-            self.owns_process,
-            self.gauge.clone(),
-        )?;
+        let (event_loop, workers) = self.start_workers(&settings, workers, &guard_link)?;
         if let (Some(gauge), Some(_)) = (&self.gauge, &shares) {
             gauge.set_limit(settings.memory_bytes);
         }
         workers.scoreboard().show_gateway(gateway_part.get(), guard_link.clock());
         if let Some(parts) = &guard_parts {
-            workers.scoreboard().show_guard(GuardSources {
-                state: Arc::clone(&parts.state),
-                store: Arc::clone(guard_link.store()),
-                clouds: Arc::clone(&parts.clouds.known),
-            });
+            show_guard(&workers, parts, &guard_link);
             parts.set_events(events)?;
             guard_link.set_store(store_settings.clone(), &parts.state)?;
         }
@@ -359,6 +326,82 @@ impl Builder {
         control.fetch_clouds(sources);
         let follower = self.follows_addresses.then(|| Follower::start(control.clone())).transpose()?;
         Ok(Proxy::new(event_loop, workers, control, persister, follower))
+    }
+
+    /// The settings of the configuration, without a log if nothing receives it.
+    fn settings(&self) -> Result<Settings, Problems> {
+        let mut settings = self.configuration.settings()?;
+        if self.log.is_none() {
+            settings.log_format = Format::None;
+        }
+        Ok(settings)
+    }
+
+    /// Divides memory and descriptors among the parts of the proxy.
+    fn divide(
+        &self,
+        settings: &mut Settings,
+        loops: usize,
+        file_bytes: u64,
+        guard: Option<&mut GuardFile>,
+    ) -> Result<Option<Shares>, BuildError> {
+        let has_pages = self.pages.is_some();
+        let shares = size(settings, loops, file_bytes, has_pages, guard, &[]);
+        let shares = shares.map_err(BuildError::Configuration)?;
+        if let Some(warning) = limit_connections(settings, loops) {
+            log::warn!("{warning}");
+        }
+        shares.iter().for_each(|shares| tell(settings, shares));
+        Ok(shares)
+    }
+
+    /// Reads and compiles the files that the settings name.
+    fn compile_files(
+        &self,
+        settings: &Settings,
+        addresses: &[SocketAddr],
+        seed: [u64; 2],
+    ) -> Result<Compiled, Problems> {
+        if addresses.len() > LISTENERS_MAX {
+            let mut problems = Problems::new();
+            problems.add(settings.origin("host"), format!("expected at most {LISTENERS_MAX} addresses"));
+            return Err(problems);
+        }
+        compile(settings, addresses, seed, &|path: &Path| self.configuration.read(path))
+    }
+
+    /// Warns of what is open to all, was skipped, or cannot be read.
+    fn warn<'a>(
+        &self,
+        settings: &Settings,
+        policy: &Policy,
+        listeners: impl Iterator<Item = &'a SocketAddr>,
+    ) {
+        warn_if_open(listeners, policy, settings);
+        warn_of_skipped(policy);
+        if let Some(closed) = unreadable_name_files(&|path: &Path| self.configuration.read(path)) {
+            log::warn!("{closed}: its name servers or names are not known");
+        }
+    }
+
+    /// Starts the loops; the first one is polled by the program.
+    fn start_workers(
+        &mut self,
+        settings: &Settings,
+        workers: Vec<Worker>,
+        guard_link: &Arc<GuardLink>,
+    ) -> io::Result<(Box<EventLoop>, Workers)> {
+        let sender = self.log.take().unwrap_or_else(|| LogSender::to_sink(Arc::new(|_| ())));
+        let access_log = AccessLog { sender, format: settings.log_format };
+        Workers::start(
+            workers,
+            &access_log,
+            Arc::clone(guard_link),
+            settings.stats_every,
+            settings.workers.pinned,
+            self.owns_process,
+            self.gauge.clone(),
+        )
     }
 
     /// Prepares the pages, if there are any, and starts the store in this process if they need one.
@@ -480,3 +523,12 @@ impl fmt::Display for BuildError {
 }
 
 impl std::error::Error for BuildError {}
+
+/// Shows the numbers of the guard's parts on the scoreboard.
+fn show_guard(workers: &Workers, parts: &GuardParts, link: &GuardLink) {
+    workers.scoreboard().show_guard(GuardSources {
+        state: Arc::clone(&parts.state),
+        store: Arc::clone(link.store()),
+        clouds: Arc::clone(&parts.clouds.known),
+    });
+}
