@@ -465,18 +465,12 @@ impl Examiner<'_> {
         let (Target::Absolute { path, .. } | Target::Origin { path }) = target else {
             return Ok(Step::Decide(Decision::Forward));
         };
-        let max_forwards = match info.method {
-            Method::Options | Method::Trace => {
-                forwarding::max_forwards(head.fields).map_err(Refusal::Fault)?
-            }
-            Method::Get | Method::Head | Method::Connect | Method::OtherIdempotent | Method::Other => None,
-        };
+        let max_forwards = max_forwards(head, info)?;
         if max_forwards == Some(0) {
             return Ok(self.answer(head, info, out));
         }
         self.choose_upstream(info)?;
-        let now_ms = self.now.monotonic_ms();
-        if info.body_out == Body::Chunked && self.pool.speaks_http10(now_ms, info.next_hop().authority) {
+        if info.body_out == Body::Chunked && self.speaks_next_hop_http10(info) {
             return Err(Refusal::LengthRequired);
         }
         let host_edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);
@@ -523,15 +517,18 @@ impl Examiner<'_> {
             client: self.peer_address.filter(|_| routed.is_some()).unwrap_or(self.client),
             edits,
         };
-        let further = routed.map(|(gateway, ..)| never_in_trailers(gateway.allows_underscores));
         if info.body == Body::Chunked {
+            let further = routed.map(|(gateway, ..)| never_in_trailers(gateway.allows_underscores));
             self.up.withheld.set(head.fields, host_edits.removed());
-            if let Some(further) = further {
-                self.up.withheld.withhold(further);
-            }
+            further.into_iter().for_each(|further| self.up.withheld.withhold(further));
         }
         forwarding::write_request(out, head, &route);
         Ok(Step::Decide(Decision::Forward))
+    }
+
+    /// Whether the next hop is known to speak HTTP/1.0, which has no chunks.
+    fn speaks_next_hop_http10(&self, info: &RequestInfo) -> bool {
+        self.pool.speaks_http10(self.now.monotonic_ms(), info.next_hop().authority)
     }
 
     /// Answers in place of an origin: `OPTIONS *`, and OPTIONS and TRACE that may not be forwarded any further.
@@ -557,6 +554,14 @@ impl Examiner<'_> {
     #[inline]
     pub(super) fn is_noted(&self, text: Text) -> bool {
         self.settings.noted.contains(text)
+    }
+}
+
+/// The value of Max-Forwards, for the methods that heed it.
+fn max_forwards(head: &RequestHead<'_, '_>, info: &RequestInfo) -> Result<Option<u64>, Refusal> {
+    match info.method {
+        Method::Options | Method::Trace => forwarding::max_forwards(head.fields).map_err(Refusal::Fault),
+        Method::Get | Method::Head | Method::Connect | Method::OtherIdempotent | Method::Other => Ok(None),
     }
 }
 
