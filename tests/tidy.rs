@@ -1,6 +1,7 @@
 //! Structural rules, checked against the sources: imports between rooms, names that the core must not use.
 
 mod documents;
+mod length;
 mod packaging;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,11 +79,6 @@ const KNOWING: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// Files beyond 700 lines, with the reason.
-const LONG: [(&str, &str); 0] = [];
-
-/// Most lines of a file that holds one concept.
-const LINES_MAX: usize = 700;
 
 struct Source {
     /// Relative to the package.
@@ -501,27 +497,6 @@ fn core_is_safe() {
         }
     }
     expect_none("unsafe in the core", &wrong);
-}
-
-/// A file holds one concept: longer ones have a reason that is written down here.
-#[test]
-fn files_are_short() {
-    let mut wrong = Vec::new();
-    let lines = |path: &Path| std::fs::read_to_string(path).map_or(0, |text| text.lines().count());
-    for path in ["src", "tests", "examples", "benches"].iter().flat_map(|folder| files(folder)) {
-        let (lines, path) = (lines(&path), relative(&path));
-        let reasoned = LONG.iter().any(|(long, reason)| *long == path && !reason.is_empty());
-        if lines > LINES_MAX && !reasoned && path.ends_with(".rs") {
-            wrong.push(format!("{path}: {lines} lines"));
-        }
-    }
-    for (path, _) in LONG {
-        let lines = lines(&package().join(path));
-        if lines <= LINES_MAX {
-            wrong.push(format!("{path} is on the list of long files with {lines} lines"));
-        }
-    }
-    expect_none("files over 700 lines", &wrong);
 }
 
 /// httparse accepts more than this proxy does, so its one caller is the file that checks heads.
