@@ -658,12 +658,10 @@ fn fairness() {
     let head = busy.read_head();
     let reading = std::thread::spawn(move || drop(busy.wire().read_body_into(&head, true, &mut |_| {})));
     let mut client = weir.connect();
-    let started = std::time::Instant::now();
     for _ in 0..20 {
         assert_eq!(client.ask(origin.get("/")).status(), 200);
     }
-    let took = started.elapsed();
-    assert!(took < Duration::from_secs(4), "20 small exchanges took {took:?}");
+    assert!(!reading.is_finished(), "20 small exchanges waited for the end of the download");
     drop(weir);
     reading.join().expect("the flood's reader");
 }
