@@ -6,7 +6,7 @@
 //! Each loop has its own engine, and all engines share the limits on clients. They are used when a client connects and when
 //! it closes, never for a request. A shared counter cannot keep clients waiting in a full loop while another loop has room:
 //! all loops are full, or none is. A loop with waiting clients must be woken when another loop makes room;
-//! [`Engine::take_capacity_freed`](super::Engine::take_capacity_freed) reports that.
+//! [`Engine::take_capacity_freed`](crate::engine::Engine::take_capacity_freed) reports that.
 
 use crate::engine::downstream::guesses::Guesses;
 use crate::engine::keyed::Keyed;
