@@ -20,8 +20,8 @@ fn waits(
 }
 
 #[track_caller]
-fn expect(entry: &LogRecord, waits: Waits, duration_us: u64) {
-    assert_eq!((entry.waits, entry.duration_us), (waits, duration_us));
+fn expect(record: &LogRecord, waits: Waits, duration_us: u64) {
+    assert_eq!((record.waits, record.duration_us), (waits, duration_us));
 }
 
 impl Shell {
@@ -88,7 +88,7 @@ fn kind_25_the_first_byte_is_that_of_the_final_head() {
             shell.receive(origin, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         }
         shell.send(client);
-        expect(shell.entry(), waits(None, 0, 300), if together { 1_300 } else { 300 });
+        expect(shell.record(), waits(None, 0, 300), if together { 1_300 } else { 300 });
     }
 }
 
@@ -100,10 +100,10 @@ fn kind_25_failures_have_the_phase_that_failed() {
     let client = shell.client_with(GET);
     shell.pass(60_000);
     shell.send(client);
-    let entry = shell.entry();
-    let waited = entry.waits.dns_us.expect("a look-up");
-    assert!(waited > 0 && waited <= entry.duration_us, "{:?}", entry.waits);
-    assert_eq!((entry.waits.connect_us, entry.waits.ttfb_us, entry.status), (None, None, 504));
+    let record = shell.record();
+    let waited = record.waits.dns_us.expect("a look-up");
+    assert!(waited > 0 && waited <= record.duration_us, "{:?}", record.waits);
+    assert_eq!((record.waits.connect_us, record.waits.ttfb_us, record.status), (None, None, 504));
     // No process listens there.
     let mut shell = Shell::new();
     let client = shell.client_with(GET);
@@ -114,27 +114,27 @@ fn kind_25_failures_have_the_phase_that_failed() {
     shell.event(dialled, Event::Failed(SocketError::Refused));
     shell.wait(13);
     shell.send(client);
-    expect(shell.entry(), waits(5, 11, None), 29);
+    expect(shell.record(), waits(5, 11, None), 29);
     // The origin says nothing; the client gives up while it is dialled, or while its answer is awaited.
     let mut shell = Shell::new();
     let client = shell.client_with(GET);
     shell.resolve([192, 0, 2, 1]);
     shell.wait(3);
     shell.event(client, Event::Failed(SocketError::Reset));
-    expect(shell.entry(), waits(0, 3, None), 3);
+    expect(shell.record(), waits(0, 3, None), 3);
     let mut shell = Shell::new();
     let client = shell.client_with(GET);
     shell.resolve([192, 0, 2, 1]);
     shell.establish(0);
     shell.wait(4);
     shell.event(client, Event::Failed(SocketError::Reset));
-    expect(shell.entry(), waits(0, 0, None), 4);
+    expect(shell.record(), waits(0, 0, None), 4);
     // No name server and no origin was asked.
     let mut shell = Shell::new();
     let client = shell.client_with("GET http://10.0.0.1:25/ HTTP/1.1\r\nHost: 10.0.0.1:25\r\n\r\n");
     shell.wait(2);
     shell.send(client);
-    expect(shell.entry(), waits(None, None, None), 2);
+    expect(shell.record(), waits(None, None, None), 2);
 }
 
 /// Of several addresses the race is one wait. A connection that had died counts nowhere.
@@ -148,7 +148,7 @@ fn kind_25_a_race_is_one_phase() {
     let (origin, _) = shell.establish(1);
     shell.receive(origin, OK);
     shell.send(client);
-    expect(shell.entry(), waits(0, 1_000_017, 0), 1_000_017);
+    expect(shell.record(), waits(0, 1_000_017, 0), 1_000_017);
     // The connection is used again, and dead: the waits are those of the next one.
     shell.receive(client, "GET http://two.example/ HTTP/1.1\r\nHost: two.example\r\n\r\n");
     shell.send(origin);
@@ -176,7 +176,7 @@ fn kind_25_tunnels_are_told_at_their_start_too() {
         let answer = shell.send(client);
         shell.wait(4_000_000);
         if logs_tunnel_starts {
-            let start = shell.entry();
+            let start = shell.record();
             assert_eq!((start.kind, start.status, start.sent_bytes), (Kind::TunnelStart, 200, 0));
             assert_eq!(start.client_bytes, connect.len() as u64);
             expect(start, waits(1_000, 2_000, 0), 3_000);
@@ -185,7 +185,7 @@ fn kind_25_tunnels_are_told_at_their_start_too() {
         let before = shell.engine.metrics();
         assert_eq!((before.requests, before.allowed, before.statuses.iter().sum::<u64>()), (1, 0, 0));
         shell.event(client, Event::Failed(SocketError::Reset));
-        let end = shell.entry();
+        let end = shell.record();
         assert_eq!((end.kind, end.status, end.sent_bytes), (Kind::Tunnel, 200, answer.len() as u64));
         assert!(end.aborted);
         expect(end, waits(1_000, 2_000, 0), 4_003_000);

@@ -214,13 +214,13 @@ fn early_answer_ends_with_the_side_that_goes_first() {
     let mut shell = Shell::new();
     let (client, origin) = answered_early(&mut shell);
     shell.end(origin);
-    assert_eq!((shell.entry().status, shell.entry().verdict), (413, Verdict::Allowed));
+    assert_eq!((shell.record().status, shell.record().verdict), (413, Verdict::Allowed));
     assert!(shell.fins.contains(&client) && shell.closed.contains(&origin));
 
     let mut shell = Shell::new();
     let (client, origin) = answered_early(&mut shell);
     shell.end(client);
-    assert_eq!((shell.entry().status, shell.entry().verdict), (413, Verdict::Allowed));
+    assert_eq!((shell.record().status, shell.record().verdict), (413, Verdict::Allowed));
     assert!(shell.is_ended(client) && shell.closed.contains(&origin));
 }
 
@@ -278,9 +278,9 @@ fn log_names_the_address_that_won() {
     assert_eq!(shell.connects.len(), 2);
     shell.establish(0);
     shell.event(client, Event::Failed(SocketError::Reset));
-    let entry = shell.entry();
-    assert_eq!((entry.kind, entry.upstream), (Kind::Tunnel, Some(shell.connects[0].1)));
-    assert_eq!(text(entry, Text::Reason), "client_reset");
+    let record = shell.record();
+    assert_eq!((record.kind, record.upstream), (Kind::Tunnel, Some(shell.connects[0].1)));
+    assert_eq!(text(record, Text::Reason), "client_reset");
 }
 
 /// RFC 9112 section 2.2: old clients send a CRLF behind a body. A close that met it would be a reset.
@@ -322,8 +322,8 @@ fn request_without_a_block_is_answered_in_the_end() {
     let waiting = exhaust(&mut shell);
     shell.pass(head_ms + 1000);
     assert_eq!(status(&shell.send(waiting)), 503);
-    let entry = shell.entry();
-    assert_eq!((entry.status, entry.verdict), (503, Verdict::Refused));
+    let record = shell.record();
+    assert_eq!((record.status, record.verdict), (503, Verdict::Refused));
     assert!(shell.is_ended(waiting));
 }
 
@@ -485,7 +485,7 @@ fn passwords_in_malformed_targets_are_not_logged() {
         let mut shell = Shell::new();
         let client = shell.client_with(request(line, ""));
         assert_eq!(status(&shell.send(client)), 400, "{line}");
-        let target = text(shell.entry(), Text::Target);
+        let target = text(shell.record(), Text::Target);
         assert!(!target.contains("secret"), "{line}: {target}");
     }
 }
@@ -515,9 +515,9 @@ fn trickling_upload_is_cut_off() {
         assert_eq!(answer.starts_with("HTTP/1.1 408 "), cut, "{piece}: {answer}");
         assert_eq!(metrics.limit_rate, u64::from(cut), "{piece}");
         if cut {
-            let entry = shell.entry();
-            assert_eq!((entry.status, entry.verdict), (408, Verdict::Malformed));
-            assert_eq!([text(entry, Text::Reason), connection(&answer)], ["min_rate", "close"]);
+            let record = shell.record();
+            assert_eq!((record.status, record.verdict), (408, Verdict::Malformed));
+            assert_eq!([text(record, Text::Reason), connection(&answer)], ["min_rate", "close"]);
         }
     }
 }
@@ -606,9 +606,9 @@ fn slow_reader_is_cut_off_and_event_stream_is_not() {
         shell.event(client, Event::Sent(1));
         shell.pass(1000);
     }
-    let entry = shell.entry();
-    assert_eq!((entry.status, entry.verdict), (200, Verdict::Failed));
-    assert_eq!(text(entry, Text::Reason), "min_rate");
+    let record = shell.record();
+    assert_eq!((record.status, record.verdict), (200, Verdict::Failed));
+    assert_eq!(text(record, Text::Reason), "min_rate");
     assert!(shell.closed.contains(&client));
     let metrics = shell.engine.metrics();
     assert_eq!((metrics.limit_rate, metrics.aborted, metrics.timeouts_client), (1, 1, 0));
@@ -657,9 +657,9 @@ fn slow_reader_of_the_cache_is_cut_off() {
         shell.event(slow, Event::Sent(1));
         shell.pass(1000);
     }
-    let entry = shell.log.last().expect("an entry");
-    assert_eq!((entry.cache, entry.verdict), (CacheUse::Hit, Verdict::Failed));
-    assert_eq!(text(entry, Text::Reason), "min_rate");
+    let record = shell.log.last().expect("a record");
+    assert_eq!((record.cache, record.verdict), (CacheUse::Hit, Verdict::Failed));
+    assert_eq!(text(record, Text::Reason), "min_rate");
     let metrics = shell.engine.metrics();
     assert_eq!((metrics.limit_rate, metrics.aborted, metrics.timeouts_client), (1, 1, 0));
     assert_eq!((shell.closed.contains(&slow), shell.connects.len(), metrics.exchanges), (true, 1, 0));

@@ -67,7 +67,7 @@ fn request_that_a_filter_aborts_is_refused_and_says_why() {
     assert_eq!((status(&answer), connection(&answer).as_str()), (403, "close"), "{answer}");
     assert!(answer.contains("Proxy-Status:") && answer.contains("http_request_denied"), "{answer}");
     assert_eq!(
-        (shell.entry().verdict, text(shell.entry(), Text::Reason)),
+        (shell.record().verdict, text(shell.record(), Text::Reason)),
         (Verdict::Refused, "attack".into())
     );
     assert_eq!(shell.engine.metrics().blocks_lent, 0);
@@ -82,7 +82,10 @@ fn response_that_a_filter_aborts_has_no_end() {
     let answer = shell.send(client);
     assert!(answer.contains("Content-Length: 2\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
     assert!(shell.is_ended(client));
-    assert_eq!((shell.entry().verdict, text(shell.entry(), Text::Reason)), (Verdict::Refused, "leak".into()));
+    assert_eq!(
+        (shell.record().verdict, text(shell.record(), Text::Reason)),
+        (Verdict::Refused, "leak".into())
+    );
     assert_eq!(shell.engine.metrics().blocks_lent, 0);
 }
 
@@ -133,11 +136,11 @@ fn filtered_responses_pass_the_cache_by() {
         let (origin, _) = shell.establish(index);
         shell.receive(origin, stored);
         assert!(shell.send(client).contains(body));
-        assert_eq!(shell.log.last().map(|entry| entry.cache), Some(cached), "{fields}");
+        assert_eq!(shell.log.last().map(|record| record.cache), Some(cached), "{fields}");
     }
     let client = shell.client_with(request("GET http://127.0.0.1/", ""));
     assert!(shell.send(client).ends_with("\r\n\r\nok"));
-    assert_eq!((shell.connects.len(), shell.log.last().map(|entry| entry.cache)), (3, Some(CacheUse::Hit)));
+    assert_eq!((shell.connects.len(), shell.log.last().map(|record| record.cache)), (3, Some(CacheUse::Hit)));
 }
 
 /// Rule 34: a request that is sent once more is not shown again, and one that was replaced is not sent once more.

@@ -204,7 +204,7 @@ impl Shell {
 
     /// The only log record.
     #[track_caller]
-    pub fn entry(&self) -> &LogRecord {
+    pub fn record(&self) -> &LogRecord {
         assert_eq!(self.log.len(), 1, "{:?}", self.log);
         &self.log[0]
     }
