@@ -470,7 +470,7 @@ impl Examiner<'_> {
             return Ok(self.answer(head, info, out));
         }
         self.choose_upstream(info)?;
-        if info.body_out == Body::Chunked && self.speaks_next_hop_http10(info) {
+        if info.body_out == Body::Chunked && self.next_hop_speaks_http10(info) {
             return Err(Refusal::LengthRequired);
         }
         let host_edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);
@@ -527,7 +527,7 @@ impl Examiner<'_> {
     }
 
     /// Whether the next hop is known to speak HTTP/1.0, which has no chunks.
-    fn speaks_next_hop_http10(&self, info: &RequestInfo) -> bool {
+    fn next_hop_speaks_http10(&self, info: &RequestInfo) -> bool {
         self.pool.speaks_http10(self.now.monotonic_ms(), info.next_hop().authority)
     }
 
