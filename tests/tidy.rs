@@ -79,7 +79,6 @@ const KNOWING: [(&str, &str, &str); 2] = [
     ),
 ];
 
-
 struct Source {
     /// Relative to the package.
     path: String,

@@ -482,6 +482,20 @@ impl EventLoop {
         }
     }
 
+    /// Tries stalled writes again, if it is time for that.
+    fn retry_stalled(&mut self) {
+        if !self.stalled.take_due(self.now.monotonic_us) {
+            return;
+        }
+        for (index, socket) in self.sockets.iter_mut().enumerate() {
+            let Some(socket) = socket.as_mut().filter(|socket| socket.has_stalled()) else { continue };
+            if let Some(id) = self.engine.connection_at(index).filter(|id| self.engine.wants_write(*id)) {
+                socket.writable = true;
+                self.engine.wake(id);
+            }
+        }
+    }
+
     fn take_turns(&mut self) {
         for _ in 0..TURNS_MAX {
             let Some(id) = self.engine.next_runnable() else { return };

@@ -5,7 +5,6 @@
 //! report takes what is free by then: so each socket whose write has stalled is tried again a few times within the shortest
 //! time-out, and a deadline ends only connections whose peers take nothing.
 
-use super::EventLoop;
 use crate::engine::Settings;
 use std::time::Duration;
 
@@ -30,6 +29,15 @@ impl Stalled {
         }
     }
 
+    /// Whether it is time for the next try. Writes that stall once more are noted anew.
+    pub fn take_due(&mut self, now_us: u64) -> bool {
+        let is_due = self.due_us.is_some_and(|due| due <= now_us);
+        if is_due {
+            self.due_us = None;
+        }
+        is_due
+    }
+
     /// The time of the next try, if a write has stalled.
     pub fn due_us(&self) -> Option<u64> {
         self.due_us
@@ -41,21 +49,4 @@ fn every_us(settings: &Settings) -> u64 {
     let timeouts = &settings.timeouts;
     let shortest_ms = timeouts.exchange_ms.min(timeouts.tunnel_ms).max(1);
     (shortest_ms * 1000 / TRIES).min(EVERY_MAX.as_micros() as u64)
-}
-
-impl EventLoop {
-    /// Tries stalled writes again, if it is time for that. Each that stalls once more is noted anew.
-    pub(super) fn retry_stalled(&mut self) {
-        if self.stalled.due_us.is_none_or(|due| due > self.now.monotonic_us) {
-            return;
-        }
-        self.stalled.due_us = None;
-        for (index, socket) in self.sockets.iter_mut().enumerate() {
-            let Some(socket) = socket.as_mut().filter(|socket| socket.has_stalled()) else { continue };
-            if let Some(id) = self.engine.connection_at(index).filter(|id| self.engine.wants_write(*id)) {
-                socket.writable = true;
-                self.engine.wake(id);
-            }
-        }
-    }
 }
