@@ -6,7 +6,8 @@
 //!
 //! A network has at most one ban in each [`Layer`]: the guard file, the ban files, and run time (control, automatic, store).
 //! So a reload replaces the bans of files, and leaves the others; of several bans of one network the one that lasts the
-//! longest counts. Within a layer the newer ban counts: an operator may shorten a ban.
+//! longest counts. Within a layer the newer ban counts: an operator may shorten a ban. A ban of this process that comes back
+//! from the store with the same end stays a ban of this process.
 //!
 //! The table is bounded. If it is full, the ban that expires first makes room and is counted; permanent bans do not make
 //! room, so a table that is full of them refuses another ban, and counts that. Expiry uses a heap whose items know their
@@ -79,6 +80,14 @@ pub struct Ban {
 impl Ban {
     fn is_live(&self, now_unix_ms: u64) -> bool {
         self.until_unix_ms.is_none_or(|until| now_unix_ms < until)
+    }
+
+    /// Whether this process has made the ban, so that it is this process that writes it to a store.
+    pub fn is_own(&self) -> bool {
+        match self.origin {
+            BanOrigin::Control | BanOrigin::Automatic => true,
+            BanOrigin::GuardFile | BanOrigin::BanFile | BanOrigin::Store => false,
+        }
     }
 }
 
@@ -220,6 +229,10 @@ impl Bans {
         check_network(network, self.trusted.iter())?;
         let ban = Ban { reason: bounded(ban.reason), ..ban };
         let before = self.position(&network, Some(ban.origin.layer()));
+        if ban.origin == BanOrigin::Store && before.is_some_and(|at| self.is_own_until(at, ban.until_unix_ms))
+        {
+            return Ok(false);
+        }
         if let Some(at) = before {
             self.remove_entry(at);
         }
@@ -308,6 +321,11 @@ impl Bans {
     /// All bans, in no order, including expired ones that were not removed yet.
     pub fn iter(&self) -> impl Iterator<Item = (IpNet, &Ban)> {
         self.entries.iter().map(|(_, entry)| (entry.network, &entry.ban))
+    }
+
+    /// The bans that this process has made, and that have not ended.
+    pub fn own(&self, now_unix_ms: u64) -> impl Iterator<Item = (IpNet, &Ban)> {
+        self.iter().filter(move |(_, ban)| ban.is_own() && ban.is_live(now_unix_ms))
     }
 
     /// Number of bans.
@@ -399,6 +417,12 @@ impl Bans {
                 self.sink(place);
             }
         }
+    }
+
+    /// Whether a ban is one of this process with that end.
+    fn is_own_until(&self, at: u32, until_unix_ms: Option<u64>) -> bool {
+        let entry = self.entries.get(at as usize);
+        entry.is_some_and(|entry| entry.ban.is_own() && entry.ban.until_unix_ms == until_unix_ms)
     }
 
     /// The index of a network's ban in one layer, or in any.

@@ -300,6 +300,27 @@ fn fault_13_2_an_unban_ends_the_ban_in_every_process_at_once() {
 }
 
 #[test]
+fn ours_4_a_ban_of_this_process_stays_its_own_when_the_store_lists_it() {
+    let mut bans = Bans::new(10, 1);
+    let (network, until) = (net("203.0.113.9"), Some(NOW + DAY));
+    let origin = |bans: &Bans| bans.find(network.addr(), NOW).map(|(_, ban)| (ban.origin, ban.line));
+    let own = Ban { line: 7, ..ban(until, BanOrigin::Automatic) };
+    bans.insert(network, own, NOW).unwrap();
+    let all = |until| StoreNews::AllBans(vec![(network, until, "test".into())]);
+    bans.hear(&all(until), NOW);
+    assert_eq!(origin(&bans), Some((BanOrigin::Automatic, 7)));
+    assert_eq!(bans.own(NOW).count(), 1);
+    // Another store does not have it.
+    bans.hear(&StoreNews::AllBans(Vec::new()), NOW);
+    assert_eq!(origin(&bans), Some((BanOrigin::Automatic, 7)));
+    // Another process has banned the same network for another time.
+    bans.hear(&all(None), NOW);
+    assert_eq!((origin(&bans), bans.own(NOW).count()), (Some((BanOrigin::Store, 0)), 0));
+    assert_eq!(control(&mut bans, "203.0.113.9", until), Ok(false));
+    assert_eq!((bans.own(NOW).count(), bans.own(NOW + DAY).count()), (1, 0));
+}
+
+#[test]
 fn fault_13_7_two_tables_share_nothing() {
     let (mut one, other) = (Bans::new(10, 1), Bans::new(10, 1));
     control(&mut one, "203.0.113.9", None).unwrap();
@@ -372,6 +393,13 @@ fn ours_4_a_table_agrees_with_a_list() {
                 }
                 _ => {
                     let until = (below(4) > 0).then(|| now + 1 + below(200));
+                    let known = model.0.get(&(network, layer)).filter(|ban| ban.is_live(now));
+                    if origin == BanOrigin::Store
+                        && known.is_some_and(|known| known.is_own() && known.until_unix_ms == until)
+                    {
+                        bans.insert(network, ban(until, origin), now).unwrap();
+                        continue;
+                    }
                     model.0.insert((network, layer), ban(until, origin));
                     bans.insert(network, ban(until, origin), now).unwrap();
                 }

@@ -97,6 +97,7 @@ impl GuardLink {
             self.store.replace(None);
             return Ok(());
         };
+        let (own_link, own_state) = (Arc::downgrade(self), Arc::clone(state));
         let (link, state, clock) = (Arc::downgrade(self), Arc::clone(state), self.clock.clone());
         let deliver = move |index: usize, replies: StoreReplies| {
             let Some(link) = link.upgrade() else { return };
@@ -111,7 +112,25 @@ impl GuardLink {
             }
             learn(&state, news, clock.now());
         };
-        self.store.change(|ready| StoreClient::start_then(settings, deliver, news, ready))
+        self.store.change(|ready| {
+            let ready = move || {
+                ready();
+                if let Some(link) = own_link.upgrade() {
+                    link.hand_over_bans(&own_state);
+                }
+            };
+            StoreClient::start_then(settings, deliver, news, Box::new(ready))
+        })
+    }
+
+    /// Has the bans of this process written to a store that does not have them. The lock of the bans is held, so that the order to
+    /// end one of them comes behind.
+    fn hand_over_bans(&self, state: &State) {
+        let bans = state.read_bans();
+        let own = bans.own(self.now().unix_ms());
+        if let Some(store) = self.store.read().as_ref() {
+            store.adopt(own.map(|(network, ban)| (network, ban.until_unix_ms, &*ban.reason)));
+        }
     }
 
     /// Sets the store of this process for values, which is used if no store is shared.

@@ -61,7 +61,11 @@ impl Daemons {
 
     /// Gives both another guard file, and waits until they have read it.
     fn reload(&self, url: &str, lines: &str, more: &str) {
-        self.scratch.file("guard.conf", guard_file(url, lines, more));
+        self.reload_file(&guard_file(url, lines, more));
+    }
+
+    fn reload_file(&self, text: &str) {
+        self.scratch.file("guard.conf", text);
         for weir in &self.weirs {
             let reloads = || weir.error_lines().iter().filter(|line| line.contains(" reloaded: ")).count();
             let before = reloads();
@@ -319,6 +323,43 @@ fn bans_outlive_a_changed_store_line() {
         |address: &str| fleet.redis.query::<bool>(&["EXISTS", &format!("guard_core:banned_ips:{address}")]);
     eventually("the ban that waited is written", || exists("192.0.2.2").then_some(()));
     eventually("and is known to all", || fleet.is_banned(1, "192.0.2.2").then_some(()));
+}
+
+/// To another connection to the store, another store, another prefix, and to a store after none.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn ours_4_bans_of_a_daemon_go_with_it_to_another_store() {
+    let lines = "limit 1/10m per client\nban-after limit 2 in 10m for 1h";
+    let Some(fleet) = Fleet::start(lines, "deadline 5s") else { return };
+    let Some(other) = RedisServer::start() else { return };
+    let (by_hand, automatic, late) = ("192.0.2.1", "192.0.2.2", "192.0.2.3");
+    assert_eq!(fleet.ctl(0, &["ban", by_hand, "reason", "abuse"]).code, 0);
+    assert_eq!([(); 4].map(|()| fleet.get(0, automatic)), [200, 429, 429, 403]);
+    let moves = |clients: &[&str], redis: &RedisServer, more: &str, prefix: &str| {
+        let reached =
+            |weir: &Weir| weir.error_lines().iter().filter(|line| line.contains("the store answers")).count();
+        let before: Vec<usize> = fleet.weirs.iter().map(reached).collect();
+        fleet.reload(&redis.url(), lines, more);
+        for (weir, before) in fleet.weirs.iter().zip(before) {
+            eventually("the bans of the store are loaded", || (reached(weir) > before).then_some(()));
+        }
+        for client in clients {
+            assert!(fleet.is_banned(0, client), "{client} after {more}");
+            let key = format!("{prefix}banned_ips:{client}");
+            eventually("the store has the ban", || redis.query::<bool>(&["EXISTS", &key]).then_some(()));
+            eventually("and the other daemon", || fleet.is_banned(1, client).then_some(()));
+        }
+        let told = fleet.ctl(0, &["bans"]).out;
+        let is_by = |client, by| told.lines().any(|line| line.starts_with(client) && line.contains(by));
+        assert!(is_by(by_hand, "  control  abuse"), "{told}");
+        assert!(is_by(automatic, "  ban-after, guard:4  threshold_exceeded"), "{told}");
+    };
+    moves(&[by_hand, automatic], &fleet.redis, "deadline 6s", "guard_core:");
+    moves(&[by_hand, automatic], &other, "deadline 6s", "guard_core:");
+    moves(&[by_hand, automatic], &other, "deadline 6s prefix p:", "p:");
+    fleet.reload_file(&format!("trust 127.0.0.0/8\n# no store\n{lines}\n"));
+    assert_eq!(fleet.ctl(0, &["ban", late]).code, 0);
+    moves(&[by_hand, automatic, late], &fleet.redis, "deadline 5s", "guard_core:");
 }
 
 /// What one has counted by itself decides as soon as the store is away.

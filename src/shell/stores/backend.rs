@@ -118,7 +118,7 @@ pub(super) fn run(
         serve(backend, std::mem::take(&mut values), state, deadline);
         if state.has_orders() && Instant::now() >= orders_again_at {
             let orders = state.take_orders(ORDERS_AT_ONCE);
-            if !backend.carry_out(&orders) {
+            if !orders.is_empty() && !backend.carry_out(&orders) {
                 state.return_orders(orders);
                 orders_again_at = Instant::now() + ORDERS_AGAIN_AFTER;
             }

@@ -36,6 +36,8 @@ use crate::guard::store::{Check, StoreFailure, StoreNews, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::shell::threads;
 use backend::{ValueQuestion, Work};
+use store_state::{StoreState, QUESTIONS_MAX, Question, count};
+use ipnet::IpNet;
 use local::LocalBackend;
 pub use local::{BYTES_MAX as VALUE_BYTES_MAX, ValueCounting};
 use std::io;
@@ -162,12 +164,20 @@ impl StoreClient {
         let _ = self.shared.queue.try_send(Work::Order);
     }
 
+    /// Has these bans of this process, with their ends and reasons, written to the store, unless the client knows that it has them.
+    pub fn adopt<'b>(&self, bans: impl Iterator<Item = (IpNet, Option<u64>, &'b str)>) {
+        if self.shared.has_messages {
+            self.shared.state.adopt(bans);
+            let _ = self.shared.queue.try_send(Work::Order);
+        }
+    }
+
     /// Reports no more news: another client does.
     fn mute(&self) {
         self.shared.state.mute();
     }
 
-    /// Takes the orders over that wait in the client before this one, and at the same place also its bans.
+    /// Takes the orders over that wait in the client before this one, and at the same place also what it remembers of bans.
     fn take_over_orders(&self, before: &StoreClient) {
         let is_same_place = self.shared.place == before.shared.place;
         self.shared.state.take_over_orders(&before.shared.state, is_same_place);

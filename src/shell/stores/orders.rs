@@ -1,7 +1,7 @@
 //! Orders that wait for a store, and the bans of this process.
 //!
 //! The bans of this process are remembered from the moment that the store has them, because a server may lose its memory: then
-//! it gets them again. An unban counts from the moment of the order, even if it waits for a server that is away: a ban that it
+//! it gets them again. Another store gets all of them. They are written behind the orders that wait, and displace none. An unban counts from the moment of the order, even if it waits for a server that is away: a ban that it
 //! ends is not remembered any more, and the bans that the server still has are read without it.
 
 use crate::guard::store::StoreOrder;
@@ -11,7 +11,8 @@ use std::collections::{HashMap, VecDeque};
 /// Orders that wait for a store which is away; the oldest are dropped beyond (chosen: minutes of bans).
 pub const ORDERS_MAX: usize = 10_000;
 
-/// Bans of this process that are remembered; the others are only not brought back (chosen).
+/// Bans of this process that are remembered; the others are not brought back, and of their end in another process only the
+/// message tells (chosen).
 const OWN_MAX: usize = 100_000;
 
 /// The end of each ban, `None` for ever, and its reason.
@@ -28,7 +29,7 @@ struct Own {
 /// What a load may expect of a ban.
 #[derive(Debug, PartialEq, Eq)]
 enum Writing {
-    /// It was lost, and the order to write it again waits.
+    /// It is to be written (again), in a waiting order or in [`Orders::again`].
     Waits,
     /// It was written after the present load began, which may find it.
     New,
@@ -47,6 +48,8 @@ enum Unban {
 #[derive(Debug, Default)]
 pub struct Orders {
     waiting: VecDeque<StoreOrder>,
+    /// Bans of this process that the store is to get (again), behind the orders that wait.
+    again: VecDeque<IpNet>,
     own: HashMap<IpNet, Own>,
     /// Unbans that a load may not have seen.
     unbans: HashMap<IpNet, Unban>,
@@ -56,8 +59,16 @@ impl Orders {
     /// Queues an order. Returns the number of dropped ones.
     pub fn add(&mut self, order: StoreOrder) -> usize {
         match &order {
-            StoreOrder::Ban { network, .. } => {
+            StoreOrder::Ban { network, until_unix_ms, reason } => {
                 self.unbans.remove(network);
+                // A load that begins before the order is carried out finds the ban as it was.
+                if let Some(own) = self.own.get_mut(network) {
+                    *own = Own {
+                        until_unix_ms: *until_unix_ms,
+                        reason: reason.clone(),
+                        writing: Writing::Waits,
+                    };
+                }
             }
             StoreOrder::Unban(network) => {
                 self.own.remove(network);
@@ -69,10 +80,19 @@ impl Orders {
         self.bound()
     }
 
-    /// The next orders, oldest first.
+    /// The next orders, oldest first, and behind them those that write bans of this process again.
     pub fn take(&mut self, most: usize) -> Vec<StoreOrder> {
-        let most = most.min(self.waiting.len());
-        self.waiting.drain(..most).collect()
+        let waiting = most.min(self.waiting.len());
+        let mut taken: Vec<StoreOrder> = self.waiting.drain(..waiting).collect();
+        while taken.len() < most {
+            let Some(network) = self.again.pop_front() else { break };
+            // The ban may have ended meanwhile, or an order may have written it.
+            if let Some(own) = self.own.get(&network).filter(|own| own.writing == Writing::Waits) {
+                let (until_unix_ms, reason) = (own.until_unix_ms, own.reason.clone());
+                taken.push(StoreOrder::Ban { network, until_unix_ms, reason });
+            }
+        }
+        taken
     }
 
     /// Puts orders that could not be carried out back to their old places. Returns the number of dropped ones.
@@ -95,7 +115,7 @@ impl Orders {
 
     /// Whether orders wait.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.again.is_empty()
     }
 
     /// These orders were carried out, in this order. Bans count as bans of this process only if they were written.
@@ -129,6 +149,15 @@ impl Orders {
     /// The bans of this process are in another store.
     pub fn forget_all_own(&mut self) {
         self.own.clear();
+        self.again.clear();
+    }
+
+    /// Has a ban of this process written that is not remembered: it was made for another store, or without one.
+    pub fn adopt(&mut self, network: IpNet, until_unix_ms: Option<u64>, reason: &str) {
+        if self.own.len() < OWN_MAX && !self.own.contains_key(&network) {
+            self.own.insert(network, Own { until_unix_ms, reason: reason.into(), writing: Writing::Waits });
+            self.again.push_back(network);
+        }
     }
 
     /// A load of all bans begins: it will find what was done before.
@@ -148,7 +177,7 @@ impl Orders {
         let mut missing = Vec::new();
         for (network, own) in &self.own {
             if own.writing != Writing::Settled {
-                bans.entry(*network).or_insert_with(|| (own.until_unix_ms, own.reason.clone()));
+                bans.insert(*network, (own.until_unix_ms, own.reason.clone()));
             } else if !bans.contains_key(network) {
                 missing.push(*network);
             }
@@ -160,15 +189,15 @@ impl Orders {
     pub fn bring_back(&mut self, network: IpNet) -> Option<(Option<u64>, Box<str>)> {
         let own = self.own.get_mut(&network)?;
         own.writing = Writing::Waits;
-        let (until_unix_ms, reason) = (own.until_unix_ms, own.reason.clone());
-        self.waiting.push_back(StoreOrder::Ban { network, until_unix_ms, reason: reason.clone() });
-        Some((until_unix_ms, reason))
+        self.again.push_back(network);
+        Some((own.until_unix_ms, own.reason.clone()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
 
     const LATER: u64 = 1000;
 
@@ -238,6 +267,51 @@ mod tests {
         assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 1), "lost again");
         orders.add(StoreOrder::Unban(net()));
         assert_eq!(orders.bring_back(net()), None, "it was ended meanwhile");
+    }
+
+    #[test]
+    fn another_store_gets_the_bans_of_this_process_and_they_displace_no_order() {
+        let mut orders = Orders::default();
+        orders.add(ban());
+        carry_out(&mut orders);
+        orders.add(StoreOrder::Forget("k".into()));
+        orders.forget_all_own();
+        orders.adopt(net(), None, "r");
+        assert_eq!(load(&mut orders, Bans::new(), |_| {}), (1, 0), "it waits");
+        let network = |number: u32| IpNet::from(IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 | number)));
+        (0..20_000).for_each(|number| orders.adopt(network(number), Some(2 * LATER), ""));
+        assert_eq!(orders.add(StoreOrder::Unblock(net().addr())), 0);
+        let taken = orders.take(3);
+        assert_eq!(taken, [StoreOrder::Forget("k".into()), StoreOrder::Unblock(net().addr()), ban()]);
+        // What is ended or made anew meanwhile is not written from memory.
+        assert_eq!(orders.put_back(taken), 0);
+        orders.add(StoreOrder::Unban(network(7)));
+        let longer = StoreOrder::Ban { network: network(8), until_unix_ms: None, reason: "longer".into() };
+        orders.add(longer.clone());
+        let taken = orders.take(5);
+        assert_eq!(taken[3..], [StoreOrder::Unban(network(7)), longer.clone()]);
+        orders.note_done(&taken, true);
+        let rest = orders.take(usize::MAX);
+        let is_of = |order: &StoreOrder, number| matches!(order, StoreOrder::Ban { network: found, .. } if *found == network(number));
+        assert!(!rest.iter().any(|order| is_of(order, 7) || is_of(order, 8)));
+        assert_eq!(rest.len(), 19_998);
+        assert!(orders.is_empty());
+    }
+
+    #[test]
+    fn a_load_that_finds_an_own_ban_as_it_was_before_its_last_order_does_not_shorten_it() {
+        let mut orders = Orders::default();
+        orders.add(StoreOrder::Ban { network: net(), until_unix_ms: Some(2 * LATER), reason: "r".into() });
+        carry_out(&mut orders);
+        let short = || Bans::from([(net(), (Some(2 * LATER), "r".into()))]);
+        orders.begin_load();
+        orders.add(ban());
+        for _ in 0..2 {
+            let mut bans = short();
+            assert_eq!((orders.end_load(&mut bans, LATER), bans), (Vec::new(), found()));
+            // The order is carried out while the load is under way.
+            carry_out(&mut orders);
+        }
     }
 
     #[test]

@@ -161,6 +161,7 @@ pub(super) struct StoreState {
     /// An answer that comes later is as good as none.
     deadline: Duration,
     is_muted: AtomicBool,
+    is_announced: AtomicBool,
     ready: Mutex<Option<Ready>>,
     /// Wakes the thread of questions and orders.
     waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -183,6 +184,7 @@ impl StoreState {
             health: Mutex::default(),
             deadline,
             is_muted: AtomicBool::new(false),
+            is_announced: AtomicBool::new(false),
             ready: Mutex::default(),
             waker: OnceLock::new(),
             deliver: Box::new(deliver),
@@ -207,6 +209,12 @@ impl StoreState {
         if let Some(ready) = ready {
             ready();
         }
+        self.is_announced.store(true, Ordering::Release);
+    }
+
+    /// Whether the client has its place, and with it the orders and bans that it takes over.
+    pub fn is_announced(&self) -> bool {
+        self.is_announced.load(Ordering::Acquire)
     }
 
     /// Whether the client was dropped, so that the threads end.
@@ -297,7 +305,7 @@ impl StoreState {
         self.is_muted.store(true, Ordering::Relaxed);
     }
 
-    /// Takes over the orders that the client before has not carried out, and its bans if they are in the same place.
+    /// Takes over what another state has not done, and what it remembers of bans if they are in the same place.
     pub fn take_over_orders(&self, before: &StoreState, is_same_place: bool) {
         let mut orders = std::mem::take(&mut *before.orders());
         if !is_same_place {
@@ -325,6 +333,12 @@ impl StoreState {
     pub fn add_order(&self, order: StoreOrder) {
         let dropped = self.orders().add(order);
         count(&self.counting.orders_dropped, dropped);
+    }
+
+    /// Has bans of this process written that are not remembered.
+    pub fn adopt<'b>(&self, bans: impl Iterator<Item = (IpNet, Option<u64>, &'b str)>) {
+        let mut orders = self.orders();
+        bans.for_each(|(network, until_unix_ms, reason)| orders.adopt(network, until_unix_ms, reason));
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {

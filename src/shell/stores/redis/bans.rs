@@ -48,6 +48,10 @@ pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, state: &Store
     };
     let servers = Servers::new(target, timeouts, false);
     let mut follower = Follower { servers, keys, settings, state, identities: None, has_warned: false };
+    // Bans that the client takes over from the one before it must not be missing from the first load.
+    while !state.is_announced() && !state.is_stopping() {
+        thread::sleep(LOOK_UP_EVERY / 20);
+    }
     while !state.is_stopping() {
         let ended = follower.follow();
         if let Some(reason) = ended.err().filter(|_| !state.is_stopping()) {
