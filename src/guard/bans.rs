@@ -233,10 +233,11 @@ impl Bans {
         {
             return Ok(false);
         }
-        if let Some(at) = before {
-            self.remove_entry(at);
+        match before {
+            // The new ban needs no room, because it takes the place of the old one.
+            Some(at) => self.remove_entry(at),
+            None => self.make_room(now_unix_ms)?,
         }
-        self.make_room(now_unix_ms)?;
         self.add(network, ban);
         Ok(before.is_none())
     }
@@ -367,13 +368,15 @@ impl Bans {
         best.map(|entry| (entry.network, &entry.ban))
     }
 
-    /// The soonest to expire makes room for another ban.
+    /// The soonest to expire makes room for another ban. If that is not enough, because the bound was lowered and bans for ever
+    /// fill it, none is dropped.
     fn make_room(&mut self, now_unix_ms: u64) -> Result<(), BanError> {
+        if (self.len() + 1).saturating_sub(self.bans_max) > self.heap.len() {
+            self.dropped += 1;
+            return Err(BanError::Full);
+        }
         while self.len() >= self.bans_max {
-            let Some(&(until, soonest)) = self.heap.first() else {
-                self.dropped += 1;
-                return Err(BanError::Full);
-            };
+            let Some(&(until, soonest)) = self.heap.first() else { break };
             self.dropped += u64::from(until > now_unix_ms);
             self.remove_entry(soonest);
         }

@@ -221,6 +221,19 @@ fn ours_4_a_full_table_drops_the_soonest_to_expire_and_counts() {
 }
 
 #[test]
+fn ours_4_a_ban_is_not_lost_when_the_same_is_ordered_in_a_table_beyond_its_bound() {
+    let mut bans = Bans::new(10, 1);
+    (1..=4).for_each(|last| assert_eq!(control(&mut bans, &format!("203.0.113.{last}"), None), Ok(true)));
+    bans.set_bans_max(2);
+    assert_eq!(control(&mut bans, "203.0.113.1", None), Ok(false));
+    assert_eq!(control(&mut bans, "203.0.113.2", Some(NOW + DAY)), Ok(false), "an operator may shorten");
+    assert_eq!(control(&mut bans, "203.0.113.9", None), Err(BanError::Full));
+    let held = |bans: &Bans, last| found(bans, &format!("203.0.113.{last}"), NOW).is_some();
+    assert!((1..=4).all(|last| held(&bans, last)));
+    assert_eq!((bans.len(), bans.dropped()), (4, 1));
+}
+
+#[test]
 fn guard_4_the_newer_word_counts_within_a_layer() {
     let mut bans = Bans::new(10, 1);
     let until = |bans: &Bans| bans.find("203.0.113.9".parse().unwrap(), NOW).unwrap().1.until_unix_ms;
