@@ -253,6 +253,13 @@ impl Bans {
         found
     }
 
+    /// Ends the ban that exactly this network has at run time; those of files stay.
+    fn remove_run_time(&mut self, network: IpNet) {
+        if let Some(at) = self.position(&plain(network), Some(Layer::RunTime)) {
+            self.remove_entry(at);
+        }
+    }
+
     /// Replaces all bans of an origin; other origins keep theirs. Returns the number of refused bans.
     pub fn replace(
         &mut self,
@@ -287,9 +294,7 @@ impl Bans {
                 0
             }
             StoreNews::Vanished(networks) => {
-                networks.iter().for_each(|network| {
-                    self.remove(*network);
-                });
+                networks.iter().for_each(|network| self.remove_run_time(*network));
                 0
             }
             StoreNews::AllBans(bans) => {

@@ -334,6 +334,22 @@ fn ours_4_a_ban_of_this_process_stays_its_own_when_the_store_lists_it() {
 }
 
 #[test]
+fn guard_4_a_ban_that_has_gone_from_the_store_leaves_that_of_a_file() {
+    let mut bans = Bans::new(10, 1);
+    let network = net("203.0.113.9");
+    let origin = |bans: &Bans| bans.find(network.addr(), NOW).map(|(_, ban)| ban.origin);
+    bans.insert(network, ban(None, BanOrigin::GuardFile), NOW).unwrap();
+    bans.insert(network, ban(Some(NOW + DAY), BanOrigin::BanFile), NOW).unwrap();
+    control(&mut bans, "203.0.113.9", Some(NOW + 9)).unwrap();
+    bans.hear(&StoreNews::Vanished(vec![network, net("203.0.113.8")]), NOW);
+    assert_eq!((origin(&bans), bans.len()), (Some(BanOrigin::GuardFile), 2));
+    control(&mut bans, "203.0.113.8", None).unwrap();
+    bans.hear(&StoreNews::Vanished(vec![net("203.0.113.8")]), NOW);
+    assert_eq!(bans.len(), 2);
+    check(&bans);
+}
+
+#[test]
 fn fault_13_7_two_tables_share_nothing() {
     let (mut one, other) = (Bans::new(10, 1), Bans::new(10, 1));
     control(&mut one, "203.0.113.9", None).unwrap();
