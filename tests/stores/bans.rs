@@ -260,6 +260,53 @@ fn a_user_without_the_channel_is_told_which_right_it_needs_and_loads_the_bans() 
     assert!(!later.iter().any(is_warning), "once: {later:?}");
 }
 
+/// Too few replicas, and no memory left: states that pass by.
+#[test]
+fn ours_4_a_ban_that_the_server_refuses_for_a_while_is_written_later() {
+    for [name, refusing, taking] in [["min-replicas-to-write", "1", "0"], ["maxmemory", "1", "0"]] {
+        let Some(server) = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]) else { return };
+        let set = |value: &str| server.query::<()>(&["CONFIG", "SET", name, value]);
+        // From the start, so that the memory has no name yet.
+        set(refusing);
+        let (node, other) = (loading_every(&server.url(), OFTEN), loading_every(&server.url(), SELDOM));
+        node.client.order(ban("192.0.2.1/32", None, "r"));
+        node.client.order(ban("192.0.2.2/32", None, "r"));
+        node.client.order(StoreOrder::Unban(net("192.0.2.1/32")));
+        node.client.order(ban("192.0.2.3/32", None, "r"));
+        // The others hear of it all the same.
+        other.news_until(
+            |news| matches!(news, StoreNews::Banned { network, .. } if *network == net("192.0.2.3/32")),
+        );
+        let mut news = node.news_until(|news| matches!(news, StoreNews::AllBans(_)));
+        assert_eq!(server.query::<u64>(&["DBSIZE"]), 0, "{name}");
+        set(taking);
+        let exists =
+            |address: &str| server.query::<bool>(&["EXISTS", &format!("guard_core:banned_ips:{address}")]);
+        eventually("the bans are written", || (exists("192.0.2.2") && exists("192.0.2.3")).then_some(()));
+        assert!(!exists("192.0.2.1"), "orders keep their order");
+        news.extend(node.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.len() == 2)));
+        news.extend(node.news_until(|news| matches!(news, StoreNews::AllBans(_))));
+        let is_untrue = |news: &StoreNews| {
+            matches!(news, StoreNews::Warning(_) | StoreNews::Vanished(_) | StoreNews::Unbanned(_))
+        };
+        assert!(!news.iter().any(is_untrue), "{name}: {news:?}");
+        assert_eq!(node.client.counters().orders_dropped, 0, "{name}");
+        // It is remembered as one of this process.
+        server.query::<()>(&["DEL", "guard_core:banned_ips:192.0.2.2"]);
+        node.news_until(|news| *news == StoreNews::Vanished(vec![net("192.0.2.2/32")]));
+    }
+}
+
+/// A refusal that does not pass by: the right to write is missing.
+#[test]
+fn an_order_that_the_server_refuses_for_good_is_dropped_and_counted() {
+    let Some(server) = RedisServer::start() else { return };
+    server.query::<()>(&["ACL", "SETUSER", "weak", "on", ">pw", "~*", "&*", "+@all", "-set"]);
+    let node = Node::start(patient(&format!("redis://weak:pw@127.0.0.1:{}", server.port)));
+    node.client.order(ban("192.0.2.1/32", None, "r"));
+    eventually("the order is dropped", || (node.client.counters().orders_dropped > 0).then_some(()));
+}
+
 /// As docs/stores.md has it.
 #[test]
 fn the_documented_rights_of_a_user_are_enough() {

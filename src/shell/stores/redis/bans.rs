@@ -171,7 +171,11 @@ impl Follower<'_> {
         let (mut bans, identities) = self.scan_one_memory()?;
         let missing = self.state.end_load(&mut bans, unix_now_ms());
         let (ended, gone) = self.ended(missing)?;
-        let is_other = self.identities.as_ref().is_some_and(|before| *before != identities);
+        // The name of a memory that refused to be named, as a full one does, may come later.
+        let is_other = self
+            .identities
+            .as_ref()
+            .is_some_and(|before| before.iter().any(|identity| !identities.contains(identity)));
         self.identities = Some(identities);
         let (lost, vanished) = if is_other { (gone, Vec::new()) } else { (Vec::new(), gone) };
         let back = self.state.bring_back(lost);

@@ -21,7 +21,7 @@ use ban_keys::BanKeys;
 use command::{Command, Script};
 use redis::Value;
 use server::Timeouts;
-use servers::{Outcome, Servers};
+use servers::{Noticed, Outcome, Servers};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -68,6 +68,8 @@ pub(super) fn start(
             prefix: settings.prefix,
             keys,
             hits: 0,
+            messages_sent: 0,
+            is_refused_for_now: false,
             state: state.clone(),
             deadline: settings.deadline,
         };
@@ -82,6 +84,10 @@ struct RedisBackend {
     keys: BanKeys,
     /// Recorded hits: together with the node's name the number distinguishes two hits at the same time.
     hits: u64,
+    /// Orders at the head of the queue whose messages were sent, while their writes are refused for now.
+    messages_sent: usize,
+    /// Whether orders are refused for now, which was logged.
+    is_refused_for_now: bool,
     state: Arc<StoreState>,
     deadline: Duration,
 }
@@ -140,13 +146,62 @@ impl RedisBackend {
         outcomes
     }
 
-    fn tell_noticed(&mut self) {
+    /// Sends the commands of orders.
+    fn exchange_orders(&mut self, commands: &[Command]) -> Carried {
+        let outcomes = self.servers.exchange(commands, Instant::now() + self.deadline);
+        let noticed = self.tell_noticed();
+        let is_lost =
+            |outcome: &Outcome| matches!(outcome, Err(StoreFailure::Unreachable | StoreFailure::Late));
+        if outcomes.iter().any(is_lost) {
+            return Carried::Lost;
+        }
+        match outcomes.iter().filter(|outcome| **outcome == Err(StoreFailure::Refused)).count() {
+            0 => Carried::Done,
+            _ if noticed.refused_for_now => Carried::RefusedForNow,
+            refused => Carried::Refused(refused),
+        }
+    }
+
+    /// Logs once that orders wait for a server that refuses them, and once that it takes them again.
+    fn note_refused_for_now(&mut self, is_refused: bool) {
+        if is_refused == self.is_refused_for_now {
+            return;
+        }
+        self.is_refused_for_now = is_refused;
+        if is_refused {
+            let reason = self.servers.last_error().unwrap_or("no reason");
+            log::warn!("the store refuses orders for now, and they wait: {reason}");
+        } else {
+            self.messages_sent = 0;
+            log::info!("the store takes orders again");
+        }
+    }
+
+    /// Sends the messages of these orders.
+    fn send_messages(&mut self, orders: &[StoreOrder]) -> Carried {
+        let messages: Vec<Command> = orders.iter().filter_map(|order| self.keys.message(order)).collect();
+        self.exchange_orders(&messages)
+    }
+
+    fn tell_noticed(&mut self) -> Noticed {
         let noticed = self.servers.take_noticed();
         count(&self.state.counting.connections, noticed.connections);
         if noticed.script_reloaded {
             self.state.tell(StoreNews::ScriptReloaded);
         }
+        noticed
     }
+}
+
+/// What has become of the commands of orders.
+enum Carried {
+    Done,
+    /// A server is away or late: all go again.
+    Lost,
+    /// A server has refused some, because of a state that passes by: all go again.
+    RefusedForNow,
+    /// So many were refused, and will be.
+    Refused(usize),
 }
 
 impl Backend for RedisBackend {
@@ -206,28 +261,33 @@ impl Backend for RedisBackend {
         }
         let writes: Vec<Command> =
             orders.iter().flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
-        // A process that gets the message about a ban, and then loads all bans, must find it: so messages go last.
-        let messages: Vec<Command> = orders.iter().filter_map(|order| self.keys.message(order)).collect();
-        let mut are_written = true;
-        for commands in [writes, messages] {
-            let outcomes = self.exchange(&commands);
-            let refused = outcomes.iter().filter(|outcome| **outcome == Err(StoreFailure::Refused)).count();
-            if refused > 0 {
-                are_written = false;
-                count(&self.state.counting.orders_dropped, refused);
-                log::error!(
-                    "the store has refused {refused} orders: {}",
-                    self.servers.last_error().unwrap_or("no reason")
-                );
-            }
-            if outcomes
-                .iter()
-                .any(|outcome| matches!(outcome, Err(StoreFailure::Unreachable | StoreFailure::Late)))
-            {
+        let mut refused = match self.exchange_orders(&writes) {
+            Carried::Done => 0,
+            Carried::Lost => return false,
+            Carried::RefusedForNow => {
+                self.note_refused_for_now(true);
+                // Other processes apply a ban until their next load, which does not find it.
+                let new = orders.get(self.messages_sent..).unwrap_or_default();
+                if matches!(self.send_messages(new), Carried::Done) {
+                    self.messages_sent = self.messages_sent.max(orders.len());
+                }
                 return false;
             }
+            Carried::Refused(count) => count,
+        };
+        // A process that gets the message about a ban, and then loads all bans, must find it: so messages go last.
+        match self.send_messages(orders) {
+            Carried::Done => {}
+            Carried::Lost | Carried::RefusedForNow => return false,
+            Carried::Refused(count) => refused += count,
         }
-        self.state.note_done(orders, are_written);
+        self.note_refused_for_now(false);
+        if refused > 0 {
+            count(&self.state.counting.orders_dropped, refused);
+            let reason = self.servers.last_error().unwrap_or("no reason");
+            log::error!("the store has refused {refused} orders: {reason}");
+        }
+        self.state.note_done(orders, refused == 0);
         true
     }
 

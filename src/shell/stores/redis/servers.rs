@@ -19,6 +19,10 @@ const FIND_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// The reason of a failure of which nothing more is known.
 const NO_CONNECTION: &str = "no connection";
 
+/// The server's words for states that pass by: it has no memory left, too few replicas, a disk that cannot be written to, a script
+/// that runs for long; keys of a slot are on their way.
+const FOR_NOW: [&str; 5] = ["OOM", "NOREPLICAS", "MISCONF", "BUSY", "TRYAGAIN"];
+
 /// The server's word for a key that holds something else.
 const WRONG_TYPE: &str = "WRONGTYPE";
 
@@ -32,6 +36,8 @@ pub struct Noticed {
     pub connections: usize,
     /// A server did not know a script that it had been sent, and was sent it again.
     pub script_reloaded: bool,
+    /// A server has refused a command because of a state that passes by.
+    pub refused_for_now: bool,
 }
 
 pub struct Servers {
@@ -304,6 +310,7 @@ impl Servers {
             (_, _) if error.code() == WRONG_TYPE => return Hindrance::Failed(StoreFailure::WrongType),
             (_, _) => Hindrance::Failed(StoreFailure::Refused),
         };
+        self.noticed.refused_for_now |= FOR_NOW.contains(&error.code());
         self.is_outdated |= matches!(hindrance, Hindrance::Moved(..) | Hindrance::Again);
         self.is_outdated |= error.kind() == Some(ServerErrorKind::ClusterDown);
         if matches!(hindrance, Hindrance::Failed(_)) {
