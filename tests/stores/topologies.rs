@@ -6,8 +6,9 @@ use crate::common::{self, Scratch, Weir};
 use crate::node::{Node, exactly_the_limit, patient, window};
 use crate::redis_server::{RedisServer, is_installed};
 use crate::sentinels::Watched;
+use ipnet::IpNet;
 use std::time::Duration;
-use weir::guard::store::Answer;
+use weir::guard::store::{Answer, StoreNews, StoreOrder};
 use weir::shell::stores::StoreSettings;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -74,6 +75,42 @@ fn a_cluster_that_loses_a_master_goes_on_with_its_replica() {
     finally("the replica answers", || {
         node.ask(jobs.next().expect("a number"), vec![window("w", 1, HOUR_MS)]).ok()
     });
+}
+
+/// Without a replica, so that its slots stay away and no load of all bans succeeds.
+#[test]
+fn ours_4_bans_are_heard_while_one_server_of_a_cluster_is_away() {
+    let Some(mut servers) = cluster(0) else { return };
+    for server in &servers {
+        server.query::<()>(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    }
+    let url = cluster_url(&servers);
+    let mut settings = patient(&url);
+    settings.resync_every = Duration::from_millis(100);
+    let (one, other) = (Node::reaching(settings.clone()), Node::reaching(settings));
+    let is_listened_to =
+        |server: &RedisServer| !server.query::<Vec<String>>(&["PUBSUB", "CHANNELS"]).is_empty();
+    let away = servers.iter().position(|server| !is_listened_to(server)).expect("a server without listeners");
+    servers[away].kill();
+    for node in [&one, &other] {
+        node.news_until(|news| matches!(news, StoreNews::Lost(_)));
+    }
+    let living = &servers[(away + 1) % 3];
+    let is_away = |key: &str| living.query::<usize>(&["CLUSTER", "KEYSLOT", key]) * 3 / 16384 == away;
+    let keys = |last: &usize| {
+        ["banned_ips", "ban_reasons", "ban_ends"].map(|kind| format!("guard_core:{kind}:192.0.2.{last}"))
+    };
+    // The second one has keys on the server that is away, and waits with the third behind it.
+    let (whole, waiting): (Vec<usize>, Vec<usize>) =
+        (1..99).partition(|last| !keys(last).iter().any(|key| is_away(key)));
+    for last in [whole[0], waiting[0], whole[1]] {
+        let network: IpNet = format!("192.0.2.{last}/32").parse().expect("a network");
+        one.client.order(StoreOrder::Ban { network, until_unix_ms: None, reason: "r".into() });
+        other
+            .news_until(|news| matches!(news, StoreNews::Banned { network: found, .. } if *found == network));
+    }
+    servers[away].restart();
+    other.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.len() == 3));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! The thread subscribes to the channel first and then loads all bans, so that no ban is missed: a ban that is made during
 //! the load arrives as a message behind it. This one thread handles both, in this order. It loads again every 30 seconds,
-//! because messages can be lost.
+//! because messages can be lost. A load that fails, because one server of a cluster is away, is tried again, and the thread listens
+//! in between: the messages of the other servers arrive.
 //!
 //! The bans of this process come back over the channel, and are not reported. They are remembered (see
 //! [`crate::shell::stores::orders`]). If one is missing from a later load, there are three cases. A key says that another process
@@ -29,6 +30,12 @@ use std::time::{Duration, Instant};
 
 /// The thread checks at this interval whether the client was dropped or bans are due (chosen).
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
+
+/// A load that has failed is tried again after this time at the least (chosen) ...
+const LOAD_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// ... and after so many times the time that it took, because nothing is heard meanwhile (chosen).
+const LISTEN_TIMES: u32 = 4;
 
 /// Keys of one step of SCAN (chosen: some milliseconds at most).
 const SCAN_COUNT: usize = 1000;
@@ -82,20 +89,18 @@ impl Follower<'_> {
         let is_subscribed = self.subscribe(&mut connection)?;
         let mut channel = connection.as_pubsub();
         channel.set_read_timeout(Some(LOOK_UP_EVERY)).map_err(|error| error.to_string())?;
-        let mut load_at = None;
+        let (mut load_at, mut sweep_at, mut has_loaded) = (Instant::now(), Instant::now(), false);
         while !self.state.is_stopping() {
-            if load_at.is_none_or(|at| Instant::now() >= at) {
+            if Instant::now() >= load_at {
                 // Where the user had no right to subscribe it may have one now.
-                if load_at.is_some() && !is_subscribed {
+                if has_loaded && !is_subscribed {
                     return Ok(());
                 }
-                self.load().map_err(|()| self.reason())?;
-                load_at = Some(Instant::now() + self.settings.resync_every);
-                self.state.diagnose(Health::connected);
+                has_loaded = true;
+                load_at = self.load_now();
             }
-            if let Some(key) = self.state.next_sweep() {
-                self.forget_all(&key).map_err(|()| self.reason())?;
-                self.state.end_sweep();
+            if Instant::now() >= sweep_at {
+                sweep_at = self.sweep_now();
             }
             match channel.get_message() {
                 Ok(message) => {
@@ -110,6 +115,43 @@ impl Follower<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Loads all bans. Returns the time of the next load.
+    fn load_now(&mut self) -> Instant {
+        let began = Instant::now();
+        let loaded = self.load();
+        count(&self.state.counting.connections, self.servers.take_noticed().connections);
+        match loaded {
+            Ok(()) => {
+                self.state.diagnose(Health::connected);
+                Instant::now() + self.settings.resync_every
+            }
+            Err(()) => {
+                let reason = self.reason();
+                self.state.diagnose(|health| health.disconnected(&reason));
+                self.again_at(began)
+            }
+        }
+    }
+
+    /// Carries out the sweeps that wait. Returns the time of the next look.
+    fn sweep_now(&mut self) -> Instant {
+        let began = Instant::now();
+        while let Some(key) = self.state.next_sweep().filter(|_| !self.state.is_stopping()) {
+            if self.forget_all(&key).is_err() {
+                return self.again_at(began);
+            }
+            self.state.end_sweep();
+        }
+        began
+    }
+
+    /// When to try again what has begun at that time and has failed.
+    fn again_at(&self, began: Instant) -> Instant {
+        let now = Instant::now();
+        let after = LOAD_AGAIN_AFTER.max(now.duration_since(began) * LISTEN_TIMES);
+        now + after.min(self.settings.resync_every)
     }
 
     fn reason(&self) -> String {
@@ -247,6 +289,7 @@ impl Follower<'_> {
     }
 
     fn run_ids(&mut self) -> Result<Vec<String>, ()> {
+        self.servers.find();
         let mut all = Vec::new();
         for index in 0..self.servers.count() {
             let replies = self.on_server(index, &[Command::new("INFO").arg("server")])?;

@@ -84,7 +84,7 @@ struct RedisBackend {
     keys: BanKeys,
     /// Recorded hits: together with the node's name the number distinguishes two hits at the same time.
     hits: u64,
-    /// Orders at the head of the queue whose messages were sent, while their writes are refused for now.
+    /// Orders at the head of the queue whose messages were sent before they are written.
     messages_sent: usize,
     /// Whether orders are refused for now, which was logged.
     is_refused_for_now: bool,
@@ -172,7 +172,6 @@ impl RedisBackend {
             let reason = self.servers.last_error().unwrap_or("no reason");
             log::warn!("the store refuses orders for now, and they wait: {reason}");
         } else {
-            self.messages_sent = 0;
             log::info!("the store takes orders again");
         }
     }
@@ -181,6 +180,15 @@ impl RedisBackend {
     fn send_messages(&mut self, orders: &[StoreOrder]) -> Carried {
         let messages: Vec<Command> = orders.iter().filter_map(|order| self.keys.message(order)).collect();
         self.exchange_orders(&messages)
+    }
+
+    /// Sends the messages of orders that are not written yet, once. Other processes apply a ban until their next load, which does not
+    /// find it.
+    fn send_new_messages(&mut self, orders: &[StoreOrder]) {
+        let new = orders.get(self.messages_sent..).unwrap_or_default();
+        if matches!(self.send_messages(new), Carried::Done) {
+            self.messages_sent = self.messages_sent.max(orders.len());
+        }
     }
 
     fn tell_noticed(&mut self) -> Noticed {
@@ -263,14 +271,16 @@ impl Backend for RedisBackend {
             orders.iter().flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
         let mut refused = match self.exchange_orders(&writes) {
             Carried::Done => 0,
-            Carried::Lost => return false,
+            Carried::Lost => {
+                // One server of a cluster may be away, and the others carry messages.
+                if self.servers.is_cluster() {
+                    self.send_new_messages(orders);
+                }
+                return false;
+            }
             Carried::RefusedForNow => {
                 self.note_refused_for_now(true);
-                // Other processes apply a ban until their next load, which does not find it.
-                let new = orders.get(self.messages_sent..).unwrap_or_default();
-                if matches!(self.send_messages(new), Carried::Done) {
-                    self.messages_sent = self.messages_sent.max(orders.len());
-                }
+                self.send_new_messages(orders);
                 return false;
             }
             Carried::Refused(count) => count,
@@ -281,6 +291,7 @@ impl Backend for RedisBackend {
             Carried::Lost | Carried::RefusedForNow => return false,
             Carried::Refused(count) => refused += count,
         }
+        self.messages_sent = 0;
         self.note_refused_for_now(false);
         if refused > 0 {
             count(&self.state.counting.orders_dropped, refused);

@@ -404,7 +404,7 @@ impl Servers {
     }
 
     /// Searches the present servers and their slots, if they are not known or outdated.
-    fn find(&mut self) {
+    pub fn find(&mut self) {
         if !self.is_outdated || Instant::now() < self.find_at {
             return;
         }
