@@ -7,6 +7,7 @@ use crate::node::{Node, exactly_the_limit, patient, window};
 use crate::redis_server::{RedisServer, is_installed};
 use crate::sentinels::Watched;
 use ipnet::IpNet;
+use rustix::process::Signal;
 use std::time::Duration;
 use weir::guard::store::{Answer, StoreNews, StoreOrder};
 use weir::shell::stores::StoreSettings;
@@ -131,6 +132,25 @@ fn ours_3_sentinels_lead_to_the_new_master() {
     });
     assert!(watched.replica_is_master());
     bans::heard_by_others(&watched.url());
+}
+
+/// A frozen master closes no connection. No load tells of the bans: the messages alone do.
+#[test]
+fn ours_4_bans_are_heard_after_a_frozen_master_was_replaced() {
+    let Some(watched) = Watched::start(1) else { return };
+    let mut settings = patient(&watched.url());
+    settings.resync_every = Duration::from_secs(3600);
+    settings.read_timeout = Duration::from_millis(500);
+    settings.connect_timeout = Duration::from_millis(500);
+    let (one, other) = (Node::reaching(settings.clone()), Node::reaching(settings));
+    watched.master.signal(Signal::STOP);
+    finally("the replica is master", || watched.replica_is_master().then_some(()));
+    finally("a ban crosses", || {
+        let network = "192.0.2.1/32".parse().expect("a network");
+        one.client.order(StoreOrder::Ban { network, until_unix_ms: None, reason: "r".into() });
+        std::thread::sleep(Duration::from_millis(200));
+        other.news().iter().any(|news| matches!(news, StoreNews::Banned { .. })).then_some(())
+    });
 }
 
 /// An authority of its own, and a server's certificate for 127.0.0.1, made with `openssl`.

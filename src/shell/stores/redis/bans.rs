@@ -3,7 +3,8 @@
 //! The thread subscribes to the channel first and then loads all bans, so that no ban is missed: a ban that is made during
 //! the load arrives as a message behind it. This one thread handles both, in this order. It loads again every 30 seconds,
 //! because messages can be lost. A load that fails, because one server of a cluster is away, is tried again, and the thread listens
-//! in between: the messages of the other servers arrive.
+//! in between: the messages of the other servers arrive. A server that is frozen, and was replaced by another one, closes no connection.
+//! So the thread subscribes again every few seconds on the same connection, which changes nothing and needs a reply.
 //!
 //! The bans of this process come back over the channel, and are not reported. They are remembered (see
 //! [`crate::shell::stores::orders`]). If one is missing from a later load, there are three cases. A key says that another process
@@ -23,7 +24,7 @@ use crate::shell::stores::orders::Bans;
 use crate::shell::stores::settings::StoreSettings;
 use crate::shell::stores::store_state::{StoreState, count};
 use ipnet::IpNet;
-use redis::{Connection, FromRedisValue, Value};
+use redis::{Connection, FromRedisValue, PubSub, Value};
 use std::collections::hash_map::Entry;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,6 +37,9 @@ const LOAD_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// ... and after so many times the time that it took, because nothing is heard meanwhile (chosen).
 const LISTEN_TIMES: u32 = 4;
+
+/// The server of the subscription has to reply at this interval (chosen: a ban is to cross in seconds after a failover).
+const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 /// Keys of one step of SCAN (chosen: some milliseconds at most).
 const SCAN_COUNT: usize = 1000;
@@ -90,6 +94,7 @@ impl Follower<'_> {
         let mut channel = connection.as_pubsub();
         channel.set_read_timeout(Some(LOOK_UP_EVERY)).map_err(|error| error.to_string())?;
         let (mut load_at, mut sweep_at, mut has_loaded) = (Instant::now(), Instant::now(), false);
+        let mut probe_at = Instant::now() + PROBE_EVERY;
         while !self.state.is_stopping() {
             if Instant::now() >= load_at {
                 // Where the user had no right to subscribe it may have one now.
@@ -101,6 +106,10 @@ impl Follower<'_> {
             }
             if Instant::now() >= sweep_at {
                 sweep_at = self.sweep_now();
+            }
+            if is_subscribed && Instant::now() >= probe_at {
+                self.probe(&mut channel)?;
+                probe_at = Instant::now() + PROBE_EVERY;
             }
             match channel.get_message() {
                 Ok(message) => {
@@ -177,6 +186,20 @@ impl Follower<'_> {
             }
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Sees whether the server of the subscription replies. Messages that arrive before the reply are kept.
+    fn probe(&self, channel: &mut PubSub<'_>) -> Result<(), String> {
+        let set = |channel: &PubSub<'_>, timeout| {
+            channel.set_read_timeout(Some(timeout)).map_err(|error| error.to_string())
+        };
+        set(channel, self.settings.read_timeout)?;
+        let replied = channel.subscribe(self.keys.channel());
+        set(channel, LOOK_UP_EVERY)?;
+        replied.map_err(|error| match error.is_timeout() {
+            true => "the server of the subscription does not reply in time".to_owned(),
+            false => error.to_string(),
+        })
     }
 
     fn subscription(&mut self) -> Option<Connection> {
