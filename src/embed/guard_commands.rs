@@ -144,6 +144,7 @@ fn bans(state: &State, now: Now) -> Rows {
         let by = match ban.origin {
             BanOrigin::GuardFile => format!("guard:{}", ban.line),
             BanOrigin::BanFile => format!("file of guard:{}", ban.line),
+            BanOrigin::Automatic if ban.line == 0 => "ban-after".to_owned(),
             BanOrigin::Automatic => format!("ban-after, guard:{}", ban.line),
             BanOrigin::Control => "control".to_owned(),
             BanOrigin::Store => "store".to_owned(),

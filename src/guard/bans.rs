@@ -73,7 +73,7 @@ pub struct Ban {
     pub reason: Box<str>,
     /// The source of the ban.
     pub origin: BanOrigin,
-    /// The line of the guard file that contains the ban, names its file, or caused it; 0 for none.
+    /// The line of the present guard file that contains the ban, names its file, or caused it; 0 for none.
     pub line: u32,
 }
 
@@ -188,6 +188,15 @@ impl Bans {
         let ended: Vec<u32> = self.entries.iter().filter_map(protected).collect();
         ended.iter().for_each(|&at| self.remove_entry(at));
         ended.len()
+    }
+
+    /// Gives automatic bans the present lines of the rules that have caused them: `present` knows them by the lines before.
+    pub fn renumber(&mut self, present: impl Fn(u32) -> Option<u32>) {
+        for (_, Entry { ban, .. }) in &mut self.entries {
+            if ban.origin == BanOrigin::Automatic {
+                ban.line = present(ban.line).unwrap_or(0);
+            }
+        }
     }
 
     /// The ban of an address: of the longest prefix, and for one network the ban that lasts the longest. Expired bans are not

@@ -18,6 +18,7 @@ use super::window::{SharedWindows, WINDOW_MS_MAX};
 use crate::time::Now;
 use ipnet::IpNet;
 use siphasher::sip::SipHasher13;
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -67,6 +68,8 @@ pub struct State {
     parts_v4: Arc<Ipv4Parts>,
     /// The number of bans: mostly none, and then no lock is taken.
     bans_len: AtomicUsize,
+    /// The lines of the present guard file that can ban, by their number, and their text.
+    banning: Mutex<HashMap<u32, Box<str>>>,
     /// Sliding windows, including those of `ban-after`.
     pub windows: SharedWindows,
     /// Fixed windows with escalation.
@@ -101,6 +104,7 @@ impl State {
             keys: Keys::new(seed[1]),
             bans: RwLock::new(bans),
             bans_len: AtomicUsize::new(0),
+            banning: Mutex::default(),
             windows: SharedWindows::new(keys_max),
             escalations: SharedEscalations::new(keys_max),
             throttles: Throttles::new(keys_max),
@@ -139,7 +143,7 @@ impl State {
     }
 
     /// Applies the bounds of bans and events, the bans and the trusted proxies of a guard file. Counters stay, and so do bans of
-    /// other sources.
+    /// other sources: those that a line has caused name its place in this file.
     pub fn set(&self, directives: &Directives, bans: Vec<(IpNet, Ban)>, now_unix_ms: u64) {
         let trusted = directives.trust.iter().flat_map(|trust| trust.networks.iter().copied());
         let trusted: Vec<IpNet> = trusted.collect();
@@ -157,7 +161,20 @@ impl State {
             bans.into_iter().partition(|(_, ban)| ban.origin == BanOrigin::GuardFile);
         table.replace(BanOrigin::GuardFile, lines, now_unix_ms);
         table.replace(BanOrigin::BanFile, files, now_unix_ms);
+        self.renumber(&mut table, directives);
         self.note_bans(&mut table, now_unix_ms);
+    }
+
+    /// Equal texts are the same line at another place; a file has no text twice.
+    fn renumber(&self, table: &mut Bans, directives: &Directives) {
+        let rules = directives.behaviour.iter().map(|rule| &rule.place);
+        let places = directives.ban_after.iter().map(|rule| &rule.place).chain(rules);
+        let present: HashMap<u32, Box<str>> = places.map(|place| (place.line, place.text.clone())).collect();
+        let lines: HashMap<&str, u32> = present.iter().map(|(line, text)| (&**text, *line)).collect();
+        let mut banning = self.banning.lock().unwrap_or_else(PoisonError::into_inner);
+        table.renumber(|line| lines.get(&**banning.get(&line)?).copied());
+        drop(lines);
+        *banning = present;
     }
 
     /// Whether a client has an IPv4 address near which no network is banned: found without the lock, which all loops would
@@ -423,6 +440,33 @@ mod tests {
         let (events, _) = state.read_events(&mut 0, 9);
         let line = events.last().unwrap().line();
         assert!(line.contains("ip_unbanned") && line.contains("no longer in the store"), "{line}");
+    }
+
+    #[test]
+    fn ours_4_automatic_bans_name_the_present_place_of_their_line() {
+        let state = State::new([1, 2], 16, Box::new(|_| ()));
+        let now = Now { unix_us: 1, ..Now::default() };
+        let clients = ["203.0.113.1", "203.0.113.2"].map(|client| client.parse::<IpAddr>().unwrap());
+        let set = |text: &str| {
+            let directives = crate::guard::directives::parse(text.as_bytes()).unwrap();
+            state.set(&directives, Vec::new(), 1);
+            directives
+        };
+        let lines = || clients.map(|client| state.banned(client, now));
+        let (rule, other) = ("ban-after limit 2 in 1m for 1h", "behaviour usage 9 in 1m action ban for 1h");
+        let file = set(&format!("limit 1/1m per client\n{rule}\n{other}\n"));
+        state.ban_automatically(clients[0].into(), &file.ban_after[0], &Asker::by(clients[0]), now);
+        let (until_unix_ms, reason) = (None, "behavioral_violation".into());
+        let ban =
+            Ban { until_unix_ms, reason, origin: BanOrigin::Automatic, line: file.behaviour[0].place.line };
+        state.ban(clients[1].into(), ban, now).unwrap();
+        assert_eq!(lines(), [Some(2), Some(3)]);
+        set(&format!("# more\nlimit 1/1m per client\n\n{other}\nban-after  limit 2 in 60s for 60m\n"));
+        assert_eq!(lines(), [Some(5), Some(4)]);
+        set(&format!("limit 1/1m per client\n{other}\nban-after limit 3 in 1m for 1h\n"));
+        assert_eq!(lines(), [Some(0), Some(2)], "the line has gone");
+        set(&format!("limit 1/1m per client\n{rule}\n"));
+        assert_eq!(lines(), [Some(0), Some(0)]);
     }
 
     #[test]
