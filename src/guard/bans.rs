@@ -179,15 +179,21 @@ impl Bans {
         }
     }
 
-    /// Sets the networks of trusted proxies, which are not banned. Removes bans that overlap them; returns their number.
-    pub fn set_trusted(&mut self, trusted: &[IpNet]) -> usize {
+    /// Sets the networks of trusted proxies, which are not banned. Removes bans that overlap them, and returns those that the next
+    /// load of the files does not concern.
+    pub fn set_trusted(&mut self, trusted: &[IpNet], now_unix_ms: u64) -> Vec<IpNet> {
         self.trusted = trusted.iter().map(|network| plain(*network)).collect();
         let protected = |(at, entry): (usize, &Entry)| {
             self.trusted.iter().any(|network| overlap(network, &entry.network)).then_some(at as u32)
         };
         let ended: Vec<u32> = self.entries.iter().filter_map(protected).collect();
+        let told = ended
+            .iter()
+            .filter_map(|&at| self.entries.get(at as usize))
+            .filter(|entry| entry.ban.origin.layer() == Layer::RunTime && entry.ban.is_live(now_unix_ms));
+        let told = told.map(|entry| entry.network).collect();
         ended.iter().for_each(|&at| self.remove_entry(at));
-        ended.len()
+        told
     }
 
     /// Gives automatic bans the present lines of the rules that have caused them: `present` knows them by the lines before.

@@ -107,7 +107,7 @@ fn guard_4_prefixes_of_length_zero_and_full_length_are_networks_too() {
 #[test]
 fn guard_4_what_must_not_be_banned_is_refused() {
     let mut bans = Bans::new(10, 1);
-    bans.set_trusted(&[net("10.1.0.0/16"), net("2001:db8:7::/48"), net("::ffff:192.0.2.7")]);
+    bans.set_trusted(&[net("10.1.0.0/16"), net("2001:db8:7::/48"), net("::ffff:192.0.2.7")], NOW);
     let trusted = |text: &str| Err(BanError::Trusted(net(text)));
     let cases = [
         ("127.0.0.1", None, Err(BanError::Loopback)),
@@ -131,7 +131,12 @@ fn guard_4_what_must_not_be_banned_is_refused() {
         assert_eq!(control(&mut bans, network, until), expected, "{network}");
     }
     // What becomes trusted is no longer banned.
-    assert_eq!(bans.set_trusted(&[net("10.2.3.4"), net("128.1.0.0/16")]), 2);
+    bans.insert(net("10.2.3.4"), ban(None, BanOrigin::BanFile), NOW).unwrap();
+    control(&mut bans, "10.2.3.5", Some(NOW + 1)).unwrap();
+    let trusted = [net("10.2.3.4/31"), net("128.1.0.0/16")];
+    let mut ended = bans.set_trusted(&trusted, NOW + 1);
+    ended.sort();
+    assert_eq!(ended, [net("128.0.0.0/8")], "files tell of theirs, and what is over has ended before");
     assert_eq!((found(&bans, "10.2.3.4", NOW), found(&bans, "128.0.0.1", NOW)), (None, None));
     assert_eq!(bans.len(), 2);
     check(&bans);

@@ -52,6 +52,8 @@ pub enum Change {
     Bans,
     /// An order for the store.
     Order(StoreOrder),
+    /// Bans that have ended because the guard file trusts their networks.
+    Trusted(Vec<IpNet>),
     /// A line for the log, to be written at once.
     Alert(String),
 }
@@ -156,13 +158,22 @@ impl State {
         }
         let mut table = self.write_bans();
         table.set_bans_max(directives.bans_max.unwrap_or(BANS_MAX));
-        table.set_trusted(&trusted);
+        let ended = table.set_trusted(&trusted, now_unix_ms);
         let (lines, files): (Vec<_>, Vec<_>) =
             bans.into_iter().partition(|(_, ban)| ban.origin == BanOrigin::GuardFile);
         table.replace(BanOrigin::GuardFile, lines, now_unix_ms);
         table.replace(BanOrigin::BanFile, files, now_unix_ms);
         self.renumber(&mut table, directives);
         self.note_bans(&mut table, now_unix_ms);
+        drop(table);
+        let now = Now { unix_us: now_unix_ms.saturating_mul(1000), ..Now::default() };
+        for network in &ended {
+            let told = Told { client: *network, ..Told::of(Happened::Unbanned, network.addr()) };
+            self.tell(now, Told { reason: "trusted", ..told });
+        }
+        if !ended.is_empty() {
+            (self.sink)(Change::Trusted(ended));
+        }
     }
 
     /// Equal texts are the same line at another place; a file has no text twice.
@@ -467,6 +478,28 @@ mod tests {
         assert_eq!(lines(), [Some(0), Some(2)], "the line has gone");
         set(&format!("limit 1/1m per client\n{rule}\n"));
         assert_eq!(lines(), [Some(0), Some(0)]);
+    }
+
+    #[test]
+    fn guard_12_a_ban_that_ends_because_a_reload_trusts_its_network_is_told() {
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&changes);
+        let state = State::new([1, 2], 16, Box::new(move |change| sink.lock().unwrap().push(change)));
+        let (network, now) = ("203.0.113.9/32".parse().unwrap(), Now { unix_us: 1, ..Now::default() });
+        let (until_unix_ms, reason) = (None, "test".into());
+        state.ban(network, Ban { until_unix_ms, reason, origin: BanOrigin::Control, line: 0 }, now).unwrap();
+        for _ in 0..2 {
+            let directives = crate::guard::directives::parse(b"trust 203.0.113.0/24").unwrap();
+            state.set(&directives, Vec::new(), 5);
+        }
+        assert_eq!(state.banned(network.addr(), now), None);
+        let (events, _) = state.read_events(&mut 0, 9);
+        let lines: Vec<String> = events.iter().map(|event| event.line()).collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[1].starts_with("1970-01-01T00:00:00.005Z ip_unbanned 203.0.113.9 unbanned trusted"));
+        let changes = changes.lock().unwrap();
+        let ends = changes.iter().filter(|change| matches!(change, Change::Trusted(_)));
+        assert_eq!(ends.collect::<Vec<_>>(), [&Change::Trusted(vec![network])]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::guard::store::{Check, StoreFailure, StoreNews};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::http::target::Name;
 use crate::time::Now;
+use ipnet::IpNet;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -67,6 +68,11 @@ impl GuardLink {
                 }
             }
             Change::Alert(line) => log::error!("{line}"),
+            Change::Trusted(networks) => log::info!(
+                "guard: {} bans have ended, because the guard file trusts their networks: {}",
+                networks.len(),
+                first(&networks)
+            ),
             Change::Order(order) => {
                 if let Some(store) = self.store.read().as_ref() {
                     store.order(order);
@@ -223,6 +229,13 @@ impl StoreQuestions {
     }
 }
 
+/// The first networks, for a line of the log.
+fn first(networks: &[IpNet]) -> String {
+    let first: Vec<String> = networks.iter().take(SHOWN_MAX).map(|network| network_text(*network)).collect();
+    let more = if networks.len() > SHOWN_MAX { ", ..." } else { "" };
+    format!("{}{more}", first.join(", "))
+}
+
 /// Applies news that the store sends without a question.
 fn learn(state: &State, news: StoreNews, now: Now) {
     match &news {
@@ -230,13 +243,10 @@ fn learn(state: &State, news: StoreNews, now: Now) {
         StoreNews::ScriptReloaded => log::info!("guard: the store was sent a script that it had forgotten"),
         StoreNews::Lost(error) => log::warn!("guard: the store does not answer: {error}"),
         StoreNews::Vanished(networks) => {
-            let first: Vec<String> =
-                networks.iter().take(SHOWN_MAX).map(|network| network_text(*network)).collect();
-            let more = if networks.len() > SHOWN_MAX { ", ..." } else { "" };
             log::warn!(
-                "guard: {} bans of this process have gone from the store, and have ended: {}{more}",
+                "guard: {} bans of this process have gone from the store, and have ended: {}",
                 networks.len(),
-                first.join(", ")
+                first(networks)
             );
         }
         StoreNews::Warning(text) => log::warn!("guard: store: {text}"),
