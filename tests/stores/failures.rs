@@ -1,7 +1,7 @@
 //! Questions that fail while the connection stands: told as a store that does not answer, unless only one key is to blame.
 
 use crate::cluster::{cluster, cluster_url};
-use crate::common::DEADLINE;
+use crate::common::{DEADLINE, eventually};
 use crate::node::{Node, patient, window};
 use crate::redis_server::RedisServer;
 use rustix::process::Signal;
@@ -59,6 +59,25 @@ fn ours_3_a_server_that_stands_still_is_told_though_its_connections_stand() {
     server.signal(Signal::CONT);
     node.answered(&mut (100..), &window("w", 9, HOUR_MS));
     node.news_until(|news| *news == StoreNews::Reached);
+}
+
+#[test]
+fn ours_3_a_replica_that_takes_no_writes_is_told_with_its_reason() {
+    let Some(server) = RedisServer::start() else { return };
+    let place = format!("127.0.0.1 {}", server.port);
+    let options = ["--replicaof", &place, "--repl-diskless-sync-delay", "0"];
+    let Some(replica) = RedisServer::start_with(&options) else { return };
+    eventually("the replica is in step", || {
+        let told = replica.query::<String>(&["INFO", "replication"]);
+        told.contains("master_link_status:up").then_some(())
+    });
+    let node = Node::start(patient(&replica.url()));
+    let news = node.news_until(|news| reason(news).is_some());
+    let told = news.last().and_then(reason).expect("a reason");
+    assert!(told.contains("read only replica"), "{told}");
+    for job in 1..=3 {
+        assert_eq!(node.ask(7 * job, vec![window("w", 9, HOUR_MS)]), Err(StoreFailure::Unreachable));
+    }
 }
 
 #[test]

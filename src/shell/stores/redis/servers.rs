@@ -313,7 +313,8 @@ impl Servers {
         self.noticed.refused_for_now |= FOR_NOW.contains(&error.code());
         self.is_outdated |= matches!(hindrance, Hindrance::Moved(..) | Hindrance::Again);
         self.is_outdated |= error.kind() == Some(ServerErrorKind::ClusterDown);
-        if matches!(hindrance, Hindrance::Failed(_)) {
+        // A server that takes no writes may be the only one of the URL, and refuse again.
+        if matches!(hindrance, Hindrance::Failed(_) | Hindrance::Again) {
             self.last_error = Some(error.to_string());
         }
         hindrance
