@@ -325,14 +325,14 @@ fn ours_4_a_ban_of_this_process_stays_its_own_when_the_store_lists_it() {
     let own = Ban { line: 7, ..ban(until, BanOrigin::Automatic) };
     bans.insert(network, own, NOW).unwrap();
     let all = |until| StoreNews::AllBans(vec![(network, until, "test".into())]);
-    bans.hear(&all(until), NOW);
+    bans.apply_news(&all(until), NOW);
     assert_eq!(origin(&bans), Some((BanOrigin::Automatic, 7)));
     assert_eq!(bans.own(NOW).count(), 1);
     // Another store does not have it.
-    bans.hear(&StoreNews::AllBans(Vec::new()), NOW);
+    bans.apply_news(&StoreNews::AllBans(Vec::new()), NOW);
     assert_eq!(origin(&bans), Some((BanOrigin::Automatic, 7)));
     // Another process has banned the same network for another time.
-    bans.hear(&all(None), NOW);
+    bans.apply_news(&all(None), NOW);
     assert_eq!((origin(&bans), bans.own(NOW).count()), (Some((BanOrigin::Store, 0)), 0));
     assert_eq!(control(&mut bans, "203.0.113.9", until), Ok(false));
     assert_eq!((bans.own(NOW).count(), bans.own(NOW + DAY).count()), (1, 0));
@@ -346,10 +346,10 @@ fn guard_4_a_ban_that_has_gone_from_the_store_leaves_that_of_a_file() {
     bans.insert(network, ban(None, BanOrigin::GuardFile), NOW).unwrap();
     bans.insert(network, ban(Some(NOW + DAY), BanOrigin::BanFile), NOW).unwrap();
     control(&mut bans, "203.0.113.9", Some(NOW + 9)).unwrap();
-    bans.hear(&StoreNews::Vanished(vec![network, net("203.0.113.8")]), NOW);
+    bans.apply_news(&StoreNews::Vanished(vec![network, net("203.0.113.8")]), NOW);
     assert_eq!((origin(&bans), bans.len()), (Some(BanOrigin::GuardFile), 2));
     control(&mut bans, "203.0.113.8", None).unwrap();
-    bans.hear(&StoreNews::Vanished(vec![net("203.0.113.8")]), NOW);
+    bans.apply_news(&StoreNews::Vanished(vec![net("203.0.113.8")]), NOW);
     assert_eq!(bans.len(), 2);
     check(&bans);
 }

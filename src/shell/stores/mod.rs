@@ -36,7 +36,6 @@ use crate::guard::store::{Check, StoreFailure, StoreNews, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::shell::threads;
 use backend::{ValueQuestion, Work};
-use store_state::{StoreState, QUESTIONS_MAX, Question, count};
 use ipnet::IpNet;
 use local::LocalBackend;
 pub use local::{BYTES_MAX as VALUE_BYTES_MAX, ValueCounting};
