@@ -94,7 +94,8 @@ fn ours_4_bans_are_heard_while_one_server_of_a_cluster_is_away() {
     let away = servers.iter().position(|server| !is_listened_to(server)).expect("a server without listeners");
     servers[away].kill();
     for node in [&one, &other] {
-        node.news_until(|news| matches!(news, StoreNews::Lost(_)));
+        let news = node.news_until(|news| matches!(news, StoreNews::Lost(_)));
+        assert_ne!(news.last(), Some(&StoreNews::Lost("no reply".into())), "a reason is given");
     }
     let living = &servers[(away + 1) % 3];
     let is_away = |key: &str| living.query::<usize>(&["CLUSTER", "KEYSLOT", key]) * 3 / 16384 == away;

@@ -399,7 +399,10 @@ impl Servers {
                 self.last_error = Some(text);
                 self.is_outdated |= !matches!(self.target, Target::Single(_));
             }
-            Silence::Stale => self.is_outdated |= !matches!(self.target, Target::Single(_)),
+            Silence::Stale => {
+                self.last_error = Some("the server has closed the connection".to_owned());
+                self.is_outdated |= !matches!(self.target, Target::Single(_));
+            }
             Silence::Late => self.last_error = Some("no reply in time".to_owned()),
         }
     }
