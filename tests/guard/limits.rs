@@ -124,6 +124,20 @@ fn fault_13_6_limits_count_apart_and_events_name_their_own() {
     }
 }
 
+/// Without its store a request that passes, or that is refused for that reason, has exceeded no limit.
+#[test]
+#[cfg_attr(not(feature = "redis"), ignore = "needs the feature redis")]
+fn ours_3_without_the_store_only_the_own_state_has_consequences() {
+    for (policy, statuses) in [("open", [200; 5]), ("closed", [503; 5]), ("local", [200, 429, 429, 403, 403])]
+    {
+        let store = format!("store redis://127.0.0.1:1 on-failure {policy} deadline 5s");
+        let guarded =
+            Guarded::start(&format!("limit 1/10m per client\nban-after limit 2 in 10m for 1h\n{store}"));
+        let found: Vec<u16> = (0..5).map(|_| guarded.get("192.0.2.1", "/").0).collect();
+        assert_eq!(found, statuses, "{policy}");
+    }
+}
+
 /// The one answer to a check that could not be made.
 #[test]
 fn ours_1_a_store_that_fails_is_503_with_a_retry_after_of_one_second() {

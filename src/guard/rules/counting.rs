@@ -174,8 +174,13 @@ impl Counting {
         if breaker.may_ask(now.monotonic_us) {
             return Counted::Ask(self.question(subject, path, consequences, now));
         }
-        let own = self.record(subject, path, asked, consequences, now);
-        Counted::Decided(Self::without_store(rules, own, covering(), consequences))
+        // The counters of this process count in parallel, whatever decides.
+        let counters = self.counters.iter().enumerate();
+        let covering = counters.filter(|(_, counter)| counter.covers(subject, path));
+        let own: Vec<(usize, Answer)> = covering
+            .map(|(place, counter)| (place, counter.record(&consequences.state, subject, path, now)))
+            .collect();
+        Counted::Decided(self.without_store(rules, &own, asked, consequences, now))
     }
 
     /// The decision of this process alone.
@@ -223,20 +228,13 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
-        let counters =
-            || question.own.iter().filter_map(|(place, own)| Some((self.counters.get(*place)?, *own)));
-        let mut tally = Decided::default();
-        let mut add = |counter, answer| self.add(&mut tally, counter, answer, asked, consequences, now);
-        match answers {
-            Ok(answers) => {
-                counters().zip(answers).for_each(|((counter, _), answer)| add(counter, *answer));
-                tally
+        match (answers, self.store) {
+            (Ok(answers), _) => {
+                let places = question.own.iter().map(|(place, _)| *place);
+                self.tally(places.zip(answers.iter().copied()), asked, consequences, now)
             }
-            Err(_) => {
-                counters().for_each(|(counter, own)| add(counter, own));
-                let (own, asked) = (tally, counters().map(|(counter, _)| counter));
-                self.store.map_or(own, |rules| Self::without_store(rules, own, asked, consequences))
-            }
+            (Err(_), Some(rules)) => self.without_store(rules, &question.own, asked, consequences, now),
+            (Err(_), None) => self.tally(question.own.iter().copied(), asked, consequences, now),
         }
     }
 
@@ -249,24 +247,44 @@ impl Counting {
         question.own.len() == answers.len() && question.own.iter().zip(answers).all(is_answer)
     }
 
-    /// The decision when the store does not answer about these counters: `own` is that of this process.
-    fn without_store<'g>(
+    /// The decision when the store does not answer about these counters: `own` are the answers of this process. Only where they
+    /// decide do they have consequences: a request that passes, or is refused because of the store, has exceeded nothing.
+    fn without_store<'a>(
+        &self,
         rules: StoreRules,
-        own: Decided,
-        mut asked: impl Iterator<Item = &'g Counter>,
+        own: &[(usize, Answer)],
+        asked: &impl Fn() -> Asker<'a>,
         consequences: &Consequences,
+        now: Now,
     ) -> Decided {
+        let observes =
+            |(place, _): &(usize, Answer)| self.counters.get(*place).is_some_and(|own| own.observe);
         match rules.on_failure {
-            OnFailure::Local => own,
+            OnFailure::Local => self.tally(own.iter().copied(), asked, consequences, now),
             OnFailure::Open => Decided::default(),
-            OnFailure::Closed if consequences.passive || asked.all(|counter| counter.observe) => {
-                Decided::default()
-            }
+            OnFailure::Closed if consequences.passive || own.iter().all(observes) => Decided::default(),
             OnFailure::Closed => {
                 let denial = Denial { cause: Cause::StoreFailed, line: rules.line, retry_after_s: 1 };
                 Decided { denial: Some(denial), ..Decided::default() }
             }
         }
+    }
+
+    /// The decision by the answers of counters, each with the index of its counter.
+    fn tally<'a>(
+        &self,
+        answers: impl Iterator<Item = (usize, Answer)>,
+        asked: &impl Fn() -> Asker<'a>,
+        consequences: &Consequences,
+        now: Now,
+    ) -> Decided {
+        let mut tally = Decided::default();
+        for (place, answer) in answers {
+            if let Some(counter) = self.counters.get(place) {
+                self.add(&mut tally, counter, answer, asked, consequences, now);
+            }
+        }
+        tally
     }
 
     /// Adds the answer of a counter: the first refusal decides, and the tightest quota is reported.
