@@ -1,19 +1,23 @@
 //! Listeners beside the proxy's: one thread accepts, and each connection has its own thread, with blocking reads and writes,
 //! for the time of one answer. So they answer while the loops are busy.
 //!
-//! Clients may be hostile. Few connections are open at a time, and a new one ends the oldest: a client that neither sends nor
-//! reads keeps no other client out. Each connection has one deadline for everything.
+//! Clients may be hostile. Few connections are open at a time. A further one waits for a moment, in which others are answered, and
+//! then ends the oldest: a client that neither sends nor reads keeps no other client out. Each connection has one deadline for
+//! everything.
 
 use socket2::Socket;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Connections at a time (chosen: several times what monitoring systems and operators open at once).
 const CONNECTIONS_MAX: usize = 8;
+
+/// How long a further connection waits for one of the others to be answered (chosen: many times the time of an answer).
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Pause of accepting after an error of the system (chosen).
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
@@ -29,16 +33,22 @@ const LINGER_BYTES_MAX: usize = 64 * 1024;
 
 /// The connections that are open, oldest first.
 #[derive(Default)]
-struct Open(Mutex<VecDeque<Arc<Socket>>>);
+struct Open {
+    sockets: Mutex<VecDeque<Arc<Socket>>>,
+    /// Notified when one of them has ended.
+    left: Condvar,
+}
 
 impl Open {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Socket>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection. Beyond the limit the oldest ends.
+    /// Adds a connection. Beyond the limit it waits, and then ends the oldest.
     fn enter(&self, socket: &Arc<Socket>) {
-        let mut open = self.lock();
+        let is_full = |open: &mut VecDeque<Arc<Socket>>| open.len() >= CONNECTIONS_MAX;
+        let waited = self.left.wait_timeout_while(self.lock(), PATIENCE, is_full);
+        let (mut open, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if open.len() >= CONNECTIONS_MAX {
             if let Some(oldest) = open.pop_front() {
                 let _ = oldest.shutdown(Shutdown::Both);
@@ -50,6 +60,7 @@ impl Open {
 
     fn leave(&self, socket: &Arc<Socket>) {
         self.lock().retain(|other| !Arc::ptr_eq(other, socket));
+        self.left.notify_one();
     }
 }
 
@@ -198,7 +209,7 @@ mod tests {
     fn silent_clients_keep_no_other_one_out() {
         let address = echoing();
         let mut silent: Vec<TcpStream> =
-            (0..3 * CONNECTIONS_MAX).map(|_| TcpStream::connect(address).unwrap()).collect();
+            (0..CONNECTIONS_MAX + 2).map(|_| TcpStream::connect(address).unwrap()).collect();
         assert_eq!(ask(address, b"hello\n"), b"hello\n");
         // The oldest was ended, without an answer.
         assert_eq!(silent[0].read(&mut [0; 8]).unwrap_or(0), 0);
@@ -208,6 +219,16 @@ mod tests {
         let mut answer = Vec::new();
         newest.read_to_end(&mut answer).unwrap();
         assert_eq!(answer, b"late\n");
+    }
+
+    #[test]
+    fn a_burst_is_answered() {
+        let address = echoing();
+        let clients: Vec<_> =
+            (0..8 * CONNECTIONS_MAX).map(|_| thread::spawn(move || ask(address, b"hello\n"))).collect();
+        for client in clients {
+            assert_eq!(client.join().unwrap(), b"hello\n");
+        }
     }
 
     #[test]
