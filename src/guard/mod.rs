@@ -25,6 +25,7 @@ pub mod networks;
 pub mod noted;
 pub mod proxy_header;
 mod recent;
+mod renewed;
 pub mod rules;
 pub mod sessions;
 mod shards;

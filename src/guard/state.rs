@@ -12,6 +12,7 @@ use super::events::{Event, EventType, Ring};
 use super::ipv4_parts::Ipv4Parts;
 use super::keyed::Keys;
 use super::noted::Noted;
+use super::renewed::Renewed;
 use super::store::{Answer, StoreNews, StoreOrder};
 use super::told::{Asker, Happened, Told};
 use super::window::{SharedWindows, WINDOW_MS_MAX};
@@ -76,6 +77,8 @@ pub struct State {
     pub windows: SharedWindows,
     /// Fixed windows with escalation.
     pub escalations: SharedEscalations,
+    /// Clients whose counters were cleared.
+    pub(super) renewed: Renewed,
     /// Clients that are let through at a pace.
     pub throttles: Throttles,
     /// The key that signs tokens, if no file has one.
@@ -108,6 +111,7 @@ impl State {
             bans_len: AtomicUsize::new(0),
             banning: Mutex::default(),
             windows: SharedWindows::new(keys_max),
+            renewed: Renewed::default(),
             escalations: SharedEscalations::new(keys_max),
             throttles: Throttles::new(keys_max),
             csrf_key: Mutex::new(None),

@@ -373,3 +373,22 @@ fn ours_12_a_request_that_passes_is_no_event() {
     let told = on.ctl(&["--json", "events"]).out;
     assert_eq!(told.lines().filter(|line| line.contains("192.0.2.1")).count(), 1, "{told}");
 }
+
+/// Also where the keys of a counter cannot be found, because it distinguishes more than clients and none was violated.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn ours_13_unblock_clears_what_is_counted_for_more_than_the_client() {
+    let on = Controlled::start("escalate 2/1h block 1h after 1 per client+path");
+    let asks = |times: usize| (0..times).map(|_| on.guarded.get("192.0.2.1", "/a").0).collect::<Vec<_>>();
+    assert_eq!(asks(2), [200, 200]);
+    assert_eq!(on.guarded.get("192.0.2.2", "/a").0, 200);
+    assert_eq!(on.ctl(&["unblock", "192.0.2.1"]).code, 0);
+    assert_eq!(asks(3), [200, 200, 429]);
+    assert_eq!(
+        [on.guarded.get("192.0.2.2", "/a").0, on.guarded.get("192.0.2.2", "/a").0],
+        [200, 429],
+        "another client keeps its count"
+    );
+    assert_eq!(on.ctl(&["unblock", "192.0.2.1"]).code, 0);
+    assert_eq!(asks(1), [200]);
+}

@@ -129,6 +129,12 @@ impl Counter {
             if per.client {
                 hasher.write_prefix(&subject.client, [per.prefix4, per.prefix6]);
             }
+            if self.notes_owners() {
+                let times = state.renewed.times(per, subject.client);
+                if times > 0 {
+                    hasher.write(&times.to_le_bytes());
+                }
+            }
             if per.user {
                 hasher.write(subject.user);
             }

@@ -388,6 +388,11 @@ impl Counting {
                 Kind::Escalation(_) => state.escalations.lift(key),
             };
         }
+        if self.counters.iter().any(Counter::notes_owners) {
+            // Keys that have not violated their line are not known by name.
+            state.renewed.renew(client);
+            any = true;
+        }
         // Includes keys of earlier guard files.
         loop {
             let owned = state.escalations.owned(client, OWNED_MAX);
