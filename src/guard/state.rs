@@ -97,6 +97,9 @@ pub struct State {
     sink: Sink,
 }
 
+/// The reason of a ban by `ban-after`.
+pub(super) const THRESHOLD_EXCEEDED: &str = "threshold_exceeded";
+
 impl State {
     /// A state without counters and bans. The seed must be random, because clients choose the hashed values. At most
     /// `keys_max` counters of each kind.
@@ -215,7 +218,7 @@ impl State {
 
     /// Bans a network because of a request.
     fn ban_for(&self, network: IpNet, ban: Ban, asked: Option<&Asker<'_>>, now: Now) -> Result<(), BanError> {
-        let (until_unix_ms, reason) = (ban.until_unix_ms, ban.reason.clone());
+        let (until_unix_ms, reason, line) = (ban.until_unix_ms, ban.reason.clone(), ban.line);
         {
             let mut table = self.write_bans();
             table.insert(network, ban, now.unix_ms())?;
@@ -224,6 +227,7 @@ impl State {
         let told = Told {
             client: network,
             reason: &reason,
+            line,
             until_unix_ms,
             asked,
             ..Told::of(Happened::Banned, network.addr())
@@ -257,9 +261,8 @@ impl State {
 
     /// Bans a network that has exceeded a limit too often; `asked` is the last request.
     pub fn ban_automatically(&self, network: IpNet, rule: &BanAfter, asked: &Asker<'_>, now: Now) {
-        let until_unix_ms = rule.duration_ms.map(|duration| now.unix_ms().saturating_add(duration));
-        let (reason, origin) = ("threshold_exceeded".into(), BanOrigin::Automatic);
-        let ban = Ban { until_unix_ms, reason, origin, line: rule.place.line };
+        let (reason, origin) = (THRESHOLD_EXCEEDED.into(), BanOrigin::Automatic);
+        let ban = Ban { until_unix_ms: rule.until_unix_ms(now), reason, origin, line: rule.place.line };
         // A network that cannot be banned, such as loopback, is still limited.
         let _ = self.ban_for(network, ban, Some(asked), now);
     }

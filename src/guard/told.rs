@@ -59,6 +59,8 @@ pub struct Told<'a> {
     pub denial: Option<Denial>,
     /// The reason of a ban.
     pub reason: &'a str,
+    /// The line of the guard file that has banned; 0 for none.
+    pub line: u32,
     /// The end of a ban, in milliseconds since 1970; `None` for a permanent ban, or without a ban.
     pub until_unix_ms: Option<u64>,
     /// The limit that was exceeded: requests, and the window in milliseconds.
@@ -80,6 +82,7 @@ impl<'a> Told<'a> {
             client,
             denial: None,
             reason: "",
+            line: 0,
             until_unix_ms: None,
             limit: None,
             network: None,
@@ -108,6 +111,9 @@ impl<'a> Told<'a> {
         self.reason.clone_into(&mut event.reason);
         if let Some(asked) = self.asked {
             event.note(asked);
+        }
+        if self.line > 0 {
+            event.rule = format!("guard:{}", self.line);
         }
         if let Some(denial) = self.denial {
             denial.cause.word().clone_into(&mut event.reason);

@@ -283,6 +283,19 @@ fn what_is_counted_for_more_than_the_client_is_lifted_and_told_as_far_as_it_is_k
     assert_eq!(on.guarded.get("192.0.2.2", "/a").0, 429, "another client's stay");
 }
 
+/// A ban that is only told has what a real one would have: its line, its reason and how long it would last.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn ours_9_a_ban_that_observes_is_told_in_full() {
+    let on = Controlled::start("limit 1/10m per client\nban-after limit 1 in 1m for 1m observe");
+    assert_eq!([(); 2].map(|()| on.guarded.get("192.0.2.1", "/").0), [200, 429]);
+    let told = on.ctl(&["--json", "events"]).out;
+    let line = told.lines().find(|line| line.contains("\"event_type\":\"ip_banned\"")).expect("an event");
+    for part in ["\"action_taken\":\"logged_only\"", "threshold_exceeded", "guard:3", "\"duration\":\"60\""] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+}
+
 #[test]
 fn guard_12_events_have_the_request_without_its_secrets() {
     let on = Controlled::start("limit 1/10m per client\nban 203.0.113.9\nban-after limit 1 in 1m for 1m");

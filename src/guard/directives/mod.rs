@@ -20,6 +20,7 @@ pub use parse::{Directive, TABLE, parse, read};
 pub(super) use values::{PER_CLIENT, TEXT_BYTES_MAX, duration, network, per_text};
 
 use crate::guard::detection::{Categories, DetectRules};
+use crate::time::Now;
 use crate::words;
 pub use crate::words::Problem;
 use ipnet::IpNet;
@@ -232,6 +233,13 @@ pub struct BanAfter {
     pub duration_ms: Option<u64>,
     /// The directive counts and logs, but bans no client.
     pub observe: bool,
+}
+
+impl BanAfter {
+    /// The end of a ban that begins now, in milliseconds since 1970; `None` for a permanent one.
+    pub fn until_unix_ms(&self, now: Now) -> Option<u64> {
+        self.duration_ms.map(|duration| now.unix_ms().saturating_add(duration))
+    }
 }
 
 /// The address that is searched in the clouds.

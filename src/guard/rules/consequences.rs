@@ -3,7 +3,7 @@
 use super::identity::hash_text;
 use crate::guard::detection::Categories;
 use crate::guard::directives::{BanAfter, Per, Violation};
-use crate::guard::state::State;
+use crate::guard::state::{State, THRESHOLD_EXCEEDED};
 use crate::guard::store::Answer;
 use crate::guard::told::{Asker, Happened, Told};
 use crate::guard::verdict::Denial;
@@ -63,8 +63,15 @@ impl Consequences {
             };
             if matches!(answer, Answer::Window { within: false, .. }) {
                 if self.passive || rule.observe {
-                    let told = Told::by(Happened::Banned, asked);
-                    self.state.tell(now, Told { logged_only: true, ..told });
+                    let told = Told {
+                        client: network,
+                        reason: THRESHOLD_EXCEEDED,
+                        line: rule.place.line,
+                        until_unix_ms: rule.until_unix_ms(now),
+                        logged_only: true,
+                        ..Told::by(Happened::Banned, asked)
+                    };
+                    self.state.tell(now, told);
                 } else {
                     self.state.ban_automatically(network, rule, asked, now);
                     self.state.windows.forget(key);
