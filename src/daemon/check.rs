@@ -5,6 +5,7 @@
 //! `--check` comes before a reload.
 
 use super::report::{print, read_file};
+use super::rights::user_text;
 use log::warn;
 use rustix::fs::{Access, access};
 use std::fs::metadata;
@@ -123,7 +124,7 @@ fn judge_addresses(settings: &Settings, problems: &mut Problems) {
 
 /// Judges the files and directories that the daemon writes.
 fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut Problems) {
-    let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
+    let whose = user_text(settings);
     let mut judge = |origin: Origin, path: &Path, what: &str, outcome: io::Result<()>| {
         if let Err(error) = outcome {
             let expected = format!("expected {what} that {whose} can write to");
@@ -153,7 +154,11 @@ fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut 
         judge(origin.clone(), path, "the control socket of a running weir", existing_socket(path));
     }
     let Some(path) = &settings.config else { return };
-    if let Err(error) = access(path, Access::READ_OK) {
+    // A missing file is an error that is reported elsewhere.
+    if let Err(error) = access(path, Access::READ_OK).map_err(io::Error::from) {
+        if error.kind() == io::ErrorKind::NotFound {
+            return;
+        }
         let place = path.display();
         warn!("{place}: cannot be read with the rights that are left ({error}): a reload would fail");
     }

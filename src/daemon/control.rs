@@ -141,7 +141,7 @@ fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32>) -
 
 fn forms() -> String {
     let gateway = gateway_command::FORMS;
-    format!("{FORMS}, {gateway}, events [follow], stats [openmetrics], reload or drain")
+    format!("{FORMS}, {gateway}, events [--follow], stats [--openmetrics], reload or drain")
 }
 
 fn refusal(code: u8, text: String) -> Reply {

@@ -66,10 +66,15 @@ pub fn give_up(settings: &Settings, user: Option<&User>) -> Result<Kept, u8> {
     Ok(Kept { log, cache_file, pid_file, control_socket })
 }
 
+/// The user that the daemon runs as, for messages.
+pub fn user_text(settings: &Settings) -> String {
+    settings.user.as_ref().map_or_else(|| "weir".to_owned(), |user| format!("the user {:?}", user.value))
+}
+
 fn create_pid_file(settings: &Settings) -> Result<Option<PidFile>, u8> {
     let Some(file) = &settings.pid_file else { return Ok(None) };
     PidFile::create(&file.value).map(Some).map_err(|error| {
-        let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
+        let whose = user_text(settings);
         let why = match error.kind() {
             ErrorKind::WouldBlock => "another weir does; expected a file of its own for each".to_owned(),
             _ => format!("{error}; expected a file, or none yet, in a directory that {whose} can write to"),
@@ -87,7 +92,7 @@ fn open_cache_file(settings: &Settings) -> Result<Option<CacheFile>, u8> {
         return Ok(None);
     };
     CacheFile::open(&file.value).map(Some).map_err(|error| {
-        let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
+        let whose = user_text(settings);
         let why = match error.kind() {
             ErrorKind::WouldBlock => {
                 "another process does, which is running or about to end; expected a file of its own for each"

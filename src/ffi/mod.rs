@@ -5,7 +5,8 @@
 //! adds only the border: pointers are checked for null, texts for UTF-8, sizes for the members of this version, and a panic
 //! ends at the border as a status.
 
-// The border consists of pointers whose validity a program in C has promised. No other room may be unsafe.
+// The border consists of pointers whose validity a program in C has promised. Every function of this room is unsafe for that reason; the other places that may
+// be unsafe are single files (SECURITY.md).
 #![allow(unsafe_code)]
 // The names of the header.
 #![allow(non_camel_case_types)]
