@@ -192,16 +192,18 @@ impl Downstream {
     fn handle_head_bytes(&mut self, cx: &mut Context, id: PeerId, count: usize) {
         let now_us = cx.now.monotonic_us;
         let Some(reading) = self.reading(cx, id) else { return };
-        let begins = are_empty_lines(reading.input.bytes(&cx.pool));
+        // Or only the first byte of an empty line has arrived.
+        let begins = match reading.input.len() {
+            0 => true,
+            1 => reading.input.bytes(&cx.pool) == b"\r",
+            _ => false,
+        };
         if begins {
             reading.began_us = now_us;
         }
         reading.input.commit(count);
-        if begins && self.drop_empty_lines(cx, id) {
-            return;
-        }
         // Mostly the head is complete, and its transaction has another deadline.
-        if !self.advance(cx, id) && begins {
+        if !self.advance(cx, id) && begins && !self.drop_empty_lines(cx, id) {
             cx.set_timer(id, cx.settings.timeouts.head_ms);
         }
     }
@@ -212,13 +214,16 @@ impl Downstream {
         let Some(peer) = cx.connections.get(id) else { return false };
         let Role::Client(Client::Reading(reading)) = peer.role else { return false };
         let announced = peer.past == Past::Announced;
-        let Some(Reading { input, .. }) = self.readings.get_mut(reading.0 as usize) else { return false };
+        let Some(Reading { input, scanner, .. }) = self.readings.get_mut(reading.0 as usize) else {
+            return false;
+        };
         let bytes = input.bytes(&cx.pool);
         if announced || !are_empty_lines(bytes) {
             return false;
         }
         let length = bytes.len() & !1;
         input.consume(&mut cx.pool, length);
+        *scanner = Scanner::default();
         self.return_space(cx, id, reading);
         true
     }
@@ -448,7 +453,6 @@ impl Downstream {
 }
 
 /// Whether received bytes are empty lines only; the LF of the last one may be missing.
-#[inline]
 fn are_empty_lines(bytes: &[u8]) -> bool {
     bytes.chunks(2).all(|line| line == b"\r\n" || line == b"\r")
 }
