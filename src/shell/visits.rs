@@ -1,9 +1,9 @@
 //! Listeners beside the proxy's: one thread accepts, and each connection has its own thread, with blocking reads and writes,
 //! for the time of one answer. So they answer while the loops are busy.
 //!
-//! Clients may be hostile. Few connections are open at a time. A further one waits for a moment, in which others are answered, and
-//! then ends the oldest: a client that neither sends nor reads keeps no other client out. Each connection has one deadline for
-//! everything.
+//! Clients may be hostile. Few connections are open at a time. A further one waits until the oldest has been open for a moment, in
+//! which others are answered, and then ends it: a client that neither sends nor reads keeps no other client out. Each connection
+//! has one deadline for everything.
 
 use socket2::Socket;
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Connections at a time (chosen: several times what monitoring systems and operators open at once).
 const CONNECTIONS_MAX: usize = 8;
 
-/// How long a further connection waits for one of the others to be answered (chosen: many times the time of an answer).
+/// How long a connection has at least before a further one ends it (chosen: many times the time of an answer).
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Pause of accepting after an error of the system (chosen).
@@ -31,35 +31,39 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes of a client that are thrown away meanwhile (chosen).
 const LINGER_BYTES_MAX: usize = 64 * 1024;
 
-/// The connections that are open, oldest first.
+/// The connections that are open, oldest first, each with its beginning.
+type Sockets = VecDeque<(Arc<Socket>, Instant)>;
+
 #[derive(Default)]
 struct Open {
-    sockets: Mutex<VecDeque<Arc<Socket>>>,
+    sockets: Mutex<Sockets>,
     /// Notified when one of them has ended.
     left: Condvar,
 }
 
 impl Open {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Socket>>> {
+    fn lock(&self) -> MutexGuard<'_, Sockets> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection. Beyond the limit it waits, and then ends the oldest.
+    /// Adds a connection. Beyond the limit it waits until one has ended, or the oldest has had its time and is ended.
     fn enter(&self, socket: &Arc<Socket>) {
-        let is_full = |open: &mut VecDeque<Arc<Socket>>| open.len() >= CONNECTIONS_MAX;
-        let waited = self.left.wait_timeout_while(self.lock(), PATIENCE, is_full);
-        let (mut open, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if open.len() >= CONNECTIONS_MAX {
-            if let Some(oldest) = open.pop_front() {
-                let _ = oldest.shutdown(Shutdown::Both);
-                log::debug!("a connection was ended to make room for another");
+        let mut open = self.lock();
+        while let Some((oldest, since)) = open.front().filter(|_| open.len() >= CONNECTIONS_MAX) {
+            match PATIENCE.saturating_sub(since.elapsed()) {
+                Duration::ZERO => {
+                    let _ = oldest.shutdown(Shutdown::Both);
+                    open.pop_front();
+                    log::debug!("a connection was ended to make room for another");
+                }
+                left => open = self.left.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0,
             }
         }
-        open.push_back(Arc::clone(socket));
+        open.push_back((Arc::clone(socket), Instant::now()));
     }
 
     fn leave(&self, socket: &Arc<Socket>) {
-        self.lock().retain(|other| !Arc::ptr_eq(other, socket));
+        self.lock().retain(|(other, _)| !Arc::ptr_eq(other, socket));
         self.left.notify_one();
     }
 }
@@ -209,7 +213,7 @@ mod tests {
     fn silent_clients_keep_no_other_one_out() {
         let address = echoing();
         let mut silent: Vec<TcpStream> =
-            (0..CONNECTIONS_MAX + 2).map(|_| TcpStream::connect(address).unwrap()).collect();
+            (0..3 * CONNECTIONS_MAX).map(|_| TcpStream::connect(address).unwrap()).collect();
         assert_eq!(ask(address, b"hello\n"), b"hello\n");
         // The oldest was ended, without an answer.
         assert_eq!(silent[0].read(&mut [0; 8]).unwrap_or(0), 0);
