@@ -94,6 +94,11 @@ impl<'a> EitherPath<'a> {
         EitherPath { form: bytes, without_parameters, unresolved }
     }
 
+    /// Whether there are several readings.
+    pub fn is_ambiguous(&self) -> bool {
+        self.without_parameters.is_some() || !self.unresolved.is_empty()
+    }
+
     /// The comparison form.
     pub fn form(&self) -> &[u8] {
         self.form

@@ -218,6 +218,21 @@ fn ours_7_forms_need_a_token_of_the_session() {
     assert_eq!(last, 3, "what was refused has not reached the server");
 }
 
+/// Of a path with several readings all lines hold, so that a line that observes is no exception from the next one.
+#[test]
+fn ours_7_a_line_that_observes_excuses_no_other_reading() {
+    let gate = Gate::start("csrf protect path /try/ observe\ncsrf protect path /admin/");
+    let form = "Origin: http://evil.example\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    for (path, status) in [
+        ("/try/x", 200),
+        ("/admin/delete", 403),
+        ("/try/..%2fadmin/delete", 403),
+        ("/try/../admin/delete", 403),
+    ] {
+        assert_eq!(gate.ask(&format!("POST {path}"), form, "a=1").status(), status, "{path}");
+    }
+}
+
 /// What a browser sends of a form with a file, and what a server in Java reads in other spellings of the path.
 #[test]
 fn ours_7_forms_with_files_and_paths_with_parameters() {

@@ -10,6 +10,7 @@ use super::request::RequestInfo;
 use super::response_fields::ResponseFields;
 use crate::engine::pages::is_form;
 use crate::guard::csrf::{self, Forged, Key};
+use crate::guard::directives::CsrfLine;
 use crate::guard::headers::report;
 use crate::guard::inspection::media;
 use crate::guard::rules::Guard;
@@ -104,27 +105,29 @@ impl Examiner<'_> {
         if path.as_ref().is_some_and(|path| guard.headers().takes_reports_at(path.form())) {
             return self.take_report(guard, head, info, record, out);
         }
-        let protecting = guard.protecting(&subject, path.as_ref());
+        let lines: Vec<&CsrfLine> = guard.protecting(&subject, path.as_ref()).collect();
         out.clear();
-        let Some((line, key)) = protecting else { return Ok(self.behind_protection(guard, info)) };
-        let session = csrf::session(head.fields.all("cookie"), &line.session_cookie);
+        let (Some(first), Some(key)) = (lines.first(), guard.key()) else {
+            return Ok(self.behind_protection(guard, info));
+        };
         if !csrf::is_safe(head.method) {
             let own = self.own_origin(head, target, info);
-            let judged = match session {
-                Ok(session) => self.is_forged(key, session, head, own, info)?,
-                Err(forged) => Some(Err(forged)),
-            };
-            let Some(judged) = judged else { return Ok(Step::Decide(Decision::Collect)) };
-            if let Err(forged) = judged {
-                let asked = self.asked(head, record);
-                guard.refuse_forged(line, forged, &asked, self.now).map_err(Refusal::Guarded)?;
+            for line in &lines {
+                let judged = match session(head, line) {
+                    Ok(session) => self.is_forged(key, session, head, own, info)?,
+                    Err(forged) => Some(Err(forged)),
+                };
+                let Some(judged) = judged else { return Ok(Step::Decide(Decision::Collect)) };
+                if let Err(forged) = judged {
+                    let asked = self.asked(head, record);
+                    guard.refuse_forged(line, forged, &asked, self.now).map_err(Refusal::Guarded)?;
+                }
             }
         }
         // The page that this answer is finds a token for its next request.
         let token = csrf::cookie(head.fields.all("cookie"), csrf::COOKIE);
-        if let Some(session) =
-            session.ok().filter(|session| !token.is_some_and(|token| key.is_token(session, token)))
-        {
+        let has_none = |session: &&[u8]| !token.is_some_and(|token| key.is_token(session, token));
+        if let Some(session) = session(head, first).ok().filter(has_none) {
             let token = key.token(session, guard.state().unique(self.now));
             if let Some(response_fields) = &mut self.guarded.response_fields {
                 let mut line = Vec::new();
@@ -205,4 +208,9 @@ impl Examiner<'_> {
         out.extend_from_slice(text.as_bytes());
         Ok(Step::Decide(Decision::Answer(Answer::Guard { status, fields_bytes })))
     }
+}
+
+/// The session that a line names.
+fn session<'r>(head: &RequestHead<'_, 'r>, line: &CsrfLine) -> Result<&'r [u8], Forged> {
+    csrf::session(head.fields.all("cookie"), &line.session_cookie)
 }

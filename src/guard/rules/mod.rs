@@ -90,14 +90,20 @@ impl Guard {
         Guard { key, ..self }
     }
 
-    /// The line that demands a token for a request, and the key that signs tokens.
+    /// The key that signs tokens, if any line demands one.
+    pub fn key(&self) -> Option<&Key> {
+        self.key.as_ref().filter(|_| !self.protected.is_empty())
+    }
+
+    /// The lines that demand a token for a request: the first that covers it. Of a path with several readings all lines hold that
+    /// cover one of them; otherwise a line that observes, or has another session, would be an exception from those behind it.
     pub fn protecting(
         &self,
         subject: &Subject<'_>,
         path: Option<&EitherPath<'_>>,
-    ) -> Option<(&CsrfLine, &Key)> {
-        let line = self.protected.iter().find(|line| line.scope.covers(subject, path))?;
-        Some((line, self.key.as_ref()?))
+    ) -> impl Iterator<Item = &CsrfLine> {
+        let most = if path.is_some_and(EitherPath::is_ambiguous) { usize::MAX } else { 1 };
+        self.protected.iter().filter(move |line| line.scope.covers(subject, path)).take(most)
     }
 
     /// Refuses a request that may be forged, unless the guard is passive or the line observes.
