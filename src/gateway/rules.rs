@@ -220,11 +220,14 @@ impl Gateway {
             routes += 1;
         }
         let mut all = self.drained();
+        let before = all.len();
         all.retain(|known| known != authority);
+        // A drain may be remembered of an upstream that the present file does not have.
+        let was_remembered = all.len() < before;
         if drained && routes > 0 {
             all.push(*authority);
         }
-        routes
+        routes.max(usize::from(was_remembered && !drained))
     }
 }
 

@@ -141,6 +141,11 @@ fn a_drain_outlives_every_reload_until_it_is_ended() {
     assert_eq!(drained(&again), ["c:80/ u:80"]);
     assert_eq!(again.set_drained(&authority("u"), false, 5), 1);
     assert_eq!(drained(&gateway("c/ -> v u\nd/ -> u", Some(&again))), [""; 0]);
+    // It can be ended while no route has the upstream.
+    assert_eq!(again.set_drained(&authority("u"), true, 5), 1);
+    let without = gateway("c/ -> v", Some(&again));
+    assert_eq!([0, 1].map(|_| without.set_drained(&authority("u"), false, 5)), [1, 0]);
+    assert_eq!(drained(&gateway("c/ -> v u", Some(&without))), [""; 0]);
 }
 
 #[test]

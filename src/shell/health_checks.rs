@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// Bytes of a response that are looked at (chosen): a status line is shorter.
 const RESPONSE_BYTES_MAX: usize = 4096;
 
+/// Bytes that a check receives at most (chosen: many interim responses).
+const RECEIVED_BYTES_MAX: usize = 64 * 1024;
+
 /// Checks under way at once (chosen): each has a descriptor.
 const PROBES_MAX: usize = 256;
 
@@ -126,6 +129,8 @@ struct Probe {
     request: Vec<u8>,
     sent: usize,
     response: Vec<u8>,
+    /// Bytes that have been received, also of interim responses.
+    received: usize,
     until: Instant,
 }
 
@@ -300,7 +305,7 @@ impl Subject {
         );
         let socket = TcpStream::connect(address)?;
         let until = now + Duration::from_millis(check.timeout_ms);
-        Ok(Probe { socket, request, sent: 0, response: Vec::new(), until })
+        Ok(Probe { socket, request, sent: 0, response: Vec::new(), received: 0, until })
     }
 }
 
@@ -318,10 +323,13 @@ impl Probe {
             }
         }
         let mut bytes = [0; RESPONSE_BYTES_MAX];
-        loop {
+        while Instant::now() < self.until && self.received < RECEIVED_BYTES_MAX {
             match self.socket.read(&mut bytes) {
                 Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "it closed before a response")),
-                Ok(count) => self.response.extend_from_slice(&bytes[..count]),
+                Ok(count) => {
+                    self.received += count;
+                    self.response.extend_from_slice(&bytes[..count]);
+                }
                 Err(error) if waits(&error) => return Ok(None),
                 Err(error) => return Err(error),
             }
@@ -332,6 +340,10 @@ impl Probe {
                 return Err(io::Error::new(ErrorKind::InvalidData, "no status line"));
             }
         }
+        // Interim responses may have no end.
+        let why =
+            if self.received < RECEIVED_BYTES_MAX { "no response in time" } else { "no final response" };
+        Err(io::Error::new(ErrorKind::TimedOut, why))
     }
 }
 

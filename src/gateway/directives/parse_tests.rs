@@ -148,6 +148,10 @@ fn all_faults_are_told_at_once_with_their_lines() {
 #[test]
 fn upstreams_may_have_names_like_options() {
     for line in [
+        "a/ -> static",
+        "a/ -> stats call wise",
+        "a/ -> static",
+        "a/ -> stats call wise",
         "a/ -> \"lest\"",
         "a/ -> lest:80",
         "a/ -> a lest:80",

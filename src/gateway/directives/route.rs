@@ -75,8 +75,8 @@ const OPTIONS: [Optional<RouteLine>; 11] = [
     ("weight", |_, _| Err("weight: expected right behind an upstream, before the options".into())),
 ];
 
-/// The words behind an upstream or a check.
-const FURTHER_OPTIONS: [&str; 6] = ["backup", "every", "timeout", "rise", "fall", "status"];
+/// The words behind a check.
+const FURTHER_OPTIONS: [&str; 5] = ["every", "timeout", "rise", "fall", "status"];
 
 /// The options for the distribution of requests; a route has at most one of them.
 const BALANCES: [&str; 3] = ["round-robin", "least", "hash-client"];
@@ -210,7 +210,11 @@ fn upstreams(route: &mut RouteLine, words: &mut Words) -> Result<(), String> {
 fn misspelt(text: &str) -> Option<&'static str> {
     match text.contains(|char: char| matches!(char, ':' | '.') || char.is_ascii_digit()) {
         true => None,
-        false => nearest(text, OPTIONS.iter().map(|(name, _)| *name).chain(FURTHER_OPTIONS)),
+        // Names of upstreams are often near to the further ones: static, call.
+        false => FURTHER_OPTIONS
+            .into_iter()
+            .find(|option| *option == text)
+            .or_else(|| nearest(text, OPTIONS.iter().map(|(name, _)| *name).chain(["backup"]))),
     }
 }
 
