@@ -436,7 +436,9 @@ fn a_drop_cuts_a_fetch() {
     let proxy = built(configuration().set("guard", "guard").file("guard", guard));
     let (mut provider, _) = silent.accept().expect("a request");
     std::io::Read::read_exact(&mut provider, &mut [0]).expect("a byte");
-    assert_eq!(left_over().1, ["weir-clouds\n"]);
+    // A thread that it has just started has its name at first.
+    let threads = left_over().1;
+    assert!(!threads.is_empty() && threads.iter().all(|name| name == "weir-clouds\n"), "{threads:?}");
     let began = Instant::now();
     drop(proxy);
     assert_eq!(left_over(), before);

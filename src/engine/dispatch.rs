@@ -404,7 +404,7 @@ impl Machines {
     pub fn drain(&mut self, cx: &mut Context) {
         let Machines { downstream, services, .. } = self;
         let is_idle = |role: Role| match role {
-            Role::Client(client) => downstream.is_idle(client),
+            Role::Client(client) => downstream.is_idle(cx, client),
             Role::Upstream { state, .. } => state.is_waiting(),
         };
         let all = cx.connections.iter().filter(|(_, peer)| is_idle(peer.role));

@@ -142,8 +142,13 @@ pub struct EventLoop {
     rounds_with_unread_peers: u32,
     statistics_every: Duration,
     statistics_due_us: u64,
+    returns: MemoryReturns,
+}
+
+/// How unused memory is given back.
+struct MemoryReturns {
     /// The time of the next check for unused memory, if there may be some.
-    shrink_due_us: Option<u64>,
+    due_us: Option<u64>,
     /// Whether the allocator may be asked to return memory.
     trims: bool,
 }
@@ -195,8 +200,7 @@ impl EventLoop {
             rounds_with_unread_peers: 0,
             statistics_every: Duration::ZERO,
             statistics_due_us: 0,
-            shrink_due_us: None,
-            trims,
+            returns: MemoryReturns { due_us: None, trims },
         });
         shell.refresh_time(None);
         Ok((shell, remote))
@@ -310,7 +314,7 @@ impl EventLoop {
         }
         let statistics = (!self.statistics_every.is_zero()).then_some(self.statistics_due_us);
         let (paused, memory) = (self.shortage.paused_until_us, self.shortage.memory.due_us());
-        let (shrink, stalled) = (self.shrink_due_us, self.stalled.due_us());
+        let (shrink, stalled) = (self.returns.due_us, self.stalled.due_us());
         let due = [self.engine.next_timeout_us(), paused, memory, shrink, stalled, statistics];
         let due = due.into_iter().flatten().min()?;
         // Rounded up: waking a moment too early would be waking twice.
@@ -343,8 +347,8 @@ impl EventLoop {
         if self.engine.should_trim() {
             self.trim();
         }
-        if self.shrink_due_us.is_some_and(|due| due <= self.now.monotonic_us) {
-            self.shrink_due_us = None;
+        if self.returns.due_us.is_some_and(|due| due <= self.now.monotonic_us) {
+            self.returns.due_us = None;
             self.pipes.rest();
             if self.engine.shrink() {
                 let used = self.sockets.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
@@ -354,8 +358,8 @@ impl EventLoop {
             }
         }
         // Checked again after the interval: in an idle process nothing else would wake the loop.
-        if self.shrink_due_us.is_none() && (self.engine.may_shrink() || self.pipes.are_kept()) {
-            self.shrink_due_us = Some(self.now.monotonic_us + SHRINK_EVERY.as_micros() as u64);
+        if self.returns.due_us.is_none() && (self.engine.may_shrink() || self.pipes.are_kept()) {
+            self.returns.due_us = Some(self.now.monotonic_us + SHRINK_EVERY.as_micros() as u64);
         }
     }
 

@@ -35,7 +35,7 @@ impl EventLoop {
 
     /// Makes the allocator return free memory.
     pub(super) fn trim(&self) {
-        if self.trims {
+        if self.returns.trims {
             memory::trim();
         }
     }

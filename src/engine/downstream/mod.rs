@@ -192,24 +192,28 @@ impl Downstream {
     fn handle_head_bytes(&mut self, cx: &mut Context, id: PeerId, count: usize) {
         let now_us = cx.now.monotonic_us;
         let Some(reading) = self.reading(cx, id) else { return };
-        // Or only the first byte of an empty line has arrived.
-        let begins = match reading.input.len() {
-            0 => true,
-            1 => reading.input.bytes(&cx.pool) == b"\r",
-            _ => false,
-        };
+        // Half of an empty line may have arrived before.
+        let half = reading.input.len() == 1 && reading.input.bytes(&cx.pool) == b"\r";
+        let begins = half || reading.input.is_empty();
         if begins {
             reading.began_us = now_us;
         }
         reading.input.commit(count);
         // Mostly the head is complete, and its transaction has another deadline.
-        if !self.advance(cx, id) && begins && !self.drop_empty_lines(cx, id) {
-            cx.set_timer(id, cx.settings.timeouts.head_ms);
+        if self.advance(cx, id) || !begins {
+            return;
+        }
+        let timeouts = &cx.settings.timeouts;
+        let (idle_ms, head_ms) = (timeouts.idle_ms, timeouts.head_ms);
+        match self.drop_empty_lines(cx, id) {
+            true if half => cx.set_timer(id, idle_ms),
+            true => {}
+            false => cx.set_timer(id, head_ms),
         }
     }
 
     /// Drops what has been read if it is only empty lines, as old clients send one behind a body: the connection is still idle, and
-    /// its time goes on. A CR whose LF has not arrived stays. False if something else has been read.
+    /// its time goes on. False if something is left, as a CR whose LF has not arrived.
     fn drop_empty_lines(&mut self, cx: &mut Context, id: PeerId) -> bool {
         let Some(peer) = cx.connections.get(id) else { return false };
         let Role::Client(Client::Reading(reading)) = peer.role else { return false };
@@ -224,13 +228,15 @@ impl Downstream {
         let length = bytes.len() & !1;
         input.consume(&mut cx.pool, length);
         *scanner = Scanner::default();
+        let is_empty = input.is_empty();
         self.return_space(cx, id, reading);
-        true
+        is_empty
     }
 
     /// A client has closed. What it has sent of a request is recorded.
     fn handle_head_end(&mut self, cx: &mut Context, id: PeerId, reason: &'static str) {
         let head_bytes = match cx.connections.client(id) {
+            Some(client) if self.is_idle(cx, client) => 0,
             Some(Client::Reading(reading)) => self.readings[reading.0 as usize].input.len(),
             Some(Client::Idle | Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. })
             | None => 0,
@@ -322,6 +328,7 @@ impl Downstream {
         let Some(peer) = cx.connections.get(id) else { return };
         let (parking, used) = (peer.parking, peer.past == Past::Used);
         let head_bytes = match cx.connections.client(id) {
+            Some(client) if self.is_idle(cx, client) => 0,
             Some(Client::Reading(reading)) => self.readings[reading.0 as usize].input.len(),
             Some(Client::Idle) => 0,
             Some(Client::Lingering { .. }) => {
@@ -435,12 +442,13 @@ impl Downstream {
         true
     }
 
-    /// Whether no byte of the next request has arrived from a client between two transactions.
-    pub fn is_idle(&self, client: Client) -> bool {
+    /// Whether no byte of the next request has arrived from a client between two transactions; empty lines do not count.
+    pub fn is_idle(&self, cx: &Context, client: Client) -> bool {
         match client {
             Client::Idle => true,
             Client::Reading(reading) => {
-                self.readings.get(reading.0 as usize).is_some_and(|reading| reading.input.is_empty())
+                let reading = self.readings.get(reading.0 as usize);
+                reading.is_some_and(|reading| are_empty_lines(reading.input.bytes(&cx.pool)))
             }
             Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. } => false,
         }
