@@ -21,7 +21,7 @@ pub struct ComparedPath<'a> {
     /// Escapes are left after [`ROUNDS_MAX`] rounds of decoding: the meaning of the path is not known, and no
     /// exception applies to it.
     pub is_escaped: bool,
-    /// A segment has parameters (`;x`): a server that takes them off reads another path, see [`without_parameters`], and no
+    /// A segment has parameters (`;x`): a server that takes them off reads another path, see [`EitherPath`], and no
     /// exception applies to it.
     pub has_parameters: bool,
     /// A segment is `..`: a server that matches prefixes before it resolves dot segments reads another path, and no exception

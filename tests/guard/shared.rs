@@ -6,7 +6,7 @@ use crate::cluster::{cluster, cluster_url, finally};
 use crate::common::{Origin, Run, Scratch, Weir, eventually, run};
 use crate::sentinels::Watched;
 use rustix::process::Signal;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Daemons with the same guard file, and the store that they share.
 struct Fleet {
@@ -204,6 +204,55 @@ fn ours_3_and_fault_13_9_without_the_store_the_policy_holds_at_the_deadline() {
                     == 1)
                 .then_some(())
         });
+    }
+}
+
+/// The store is frozen, killed and started again while sixteen clients ask all the time: requests that need no store pass, the
+/// others have an answer of the policy, and afterwards the limit is exact over both.
+#[test]
+fn ours_3_a_store_that_fails_under_load_concerns_only_what_it_counts() {
+    for (policy, answers) in [("local", &[200, 429][..]), ("open", &[200, 429]), ("closed", &[200, 429, 503])]
+    {
+        let more = format!("on-failure {policy} deadline 50ms");
+        let lines = "limit 50/10m per client\nexempt 198.51.100.0/24";
+        let Some(Fleet { mut redis, daemons }) = Fleet::start(lines, &more) else { return };
+        let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for number in 0..16 {
+                let (daemons, stop, asked) = (&daemons, &stop, &asked);
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        assert_eq!(daemons.get(number % 2, "198.51.100.1"), 200, "{policy}: needs no store");
+                        let status = daemons.get(number % 2, &format!("192.0.2.{number}"));
+                        assert!(answers.contains(&status), "{policy}: {status}");
+                        asked.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let go_on = || {
+                let enough = asked.load(Ordering::Relaxed) + 160;
+                eventually("requests go on", || (asked.load(Ordering::Relaxed) >= enough).then_some(()));
+            };
+            go_on();
+            redis.signal(Signal::STOP);
+            go_on();
+            redis.signal(Signal::CONT);
+            go_on();
+            redis.kill();
+            go_on();
+            redis.restart();
+            eventually("both ask the store again", || {
+                let counted = |weir: usize| {
+                    let client = format!("192.0.2.{}", 70 + weir);
+                    daemons.get(weir, &client);
+                    redis.query::<u64>(&["EXISTS", &format!("guard_core:rate_limit:rate:{client}")]) == 1
+                };
+                (counted(0) && counted(1)).then_some(())
+            });
+            go_on();
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(daemons.passed("192.0.2.99"), 50, "{policy}: in step again");
     }
 }
 
