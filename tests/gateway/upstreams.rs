@@ -101,6 +101,43 @@ fn gateway_14_checks_use_the_resolver_of_weir() {
     assert_eq!(gateway.weir.wait_exit().code(), Some(0));
 }
 
+/// A status marks an upstream down only where `fail-on` names it.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn gateway_14_statuses_mark_an_upstream_down_where_that_is_asked_for() {
+    for (options, is_down) in [("fail-on connect,503", true), ("fail-on connect,504", false)] {
+        let (moody, well) = moody();
+        well.store(false, SeqCst);
+        let gateway =
+            Gateway::start(&format!("*/ -> {} down-after 2 in 1m for 1h {options}\n", moody.address()));
+        let found = [(); 2].map(|()| gateway.get("x", "/").status());
+        assert_eq!(found, [503; 2], "{options}");
+        assert_eq!(gateway.row(&moody.address().to_string()).contains("down for"), is_down, "{options}");
+    }
+}
+
+/// A server that sends 103 before its response is well, and one whose status is not in the list is not.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn gateway_14_the_final_status_of_a_check_decides() {
+    let hinting = Origin::serve(|conn: &mut Conn| {
+        while conn.request()?.is_some() {
+            conn.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")?;
+        }
+        Ok(())
+    });
+    let check = "health GET /healthz every 50ms rise 2 fall 2 status";
+    let gateway = Gateway::start(&format!(
+        "a.example/ -> {} {check} 200-299\nb.example/ -> {} {check} 200\n",
+        hinting.address(),
+        hinting.address()
+    ));
+    let row = |name: &str| gateway.row(&format!("{name}.example:80/"));
+    eventually("one is unhealthy", || row("b").contains("unhealthy").then_some(()));
+    gateway.weir.wait_for_error(|line| line.contains("status 204"));
+    assert!(!row("a").contains("unhealthy"), "{}", row("a"));
+}
+
 #[test]
 #[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn gateway_14_checks_take_an_upstream_out_and_bring_it_back() {

@@ -18,6 +18,34 @@ fn guard_10_usage_bans() {
     guarded.weir.wait_for_log(|line| line.contains("banned:guard:2") && line.contains("192.0.2.1"));
 }
 
+/// The number of a rate is that of its window.
+#[test]
+fn guard_10_a_frequency_is_counted_in_its_window() {
+    let guarded = Guarded::start("behaviour frequency 1/5m in 10m path /api/ action ban for 1h");
+    let statuses = [(); 3].map(|()| guarded.get("192.0.2.1", "/api/a").0);
+    assert_eq!(statuses, [200, 200, 403]);
+}
+
+#[test]
+fn guard_10_an_alert_is_an_error_in_the_log_and_refuses_nothing() {
+    let guarded = Guarded::start("behaviour usage 1 in 10m action alert");
+    assert_eq!([(); 3].map(|()| guarded.get("192.0.2.1", "/").0), [200; 3]);
+    guarded.weir.wait_for_error(|line| {
+        line.contains("weir error: guard:2: 192.0.2.1 on GET:/") && line.contains("more than 1")
+    });
+}
+
+/// A client in whose requests an attack was found has half the number.
+#[test]
+#[cfg_attr(not(feature = "detection"), ignore = "needs the feature detection")]
+fn guard_10_findings_halve_the_number() {
+    let guarded = Guarded::start("detect observe\nbehaviour usage 4 in 10m together action ban correlate");
+    let asks = |client: &str, path: &str| guarded.get(client, path).0;
+    assert_eq!([(); 5].map(|()| asks("192.0.2.1", "/")), [200, 200, 200, 200, 403]);
+    assert_eq!(asks("192.0.2.2", "/?q=%27%20or%201%3D1--"), 200);
+    assert_eq!([(); 2].map(|()| asks("192.0.2.2", "/")), [200, 403]);
+}
+
 #[test]
 fn guard_10_statuses_of_responses_are_counted() {
     let mut guarded = Guarded::start("behaviour return status:404 2 in 10m together action ban");
