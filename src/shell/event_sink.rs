@@ -6,10 +6,10 @@
 
 use super::threads;
 use crate::guard::state::State;
-use rustix::fs::{Access, access};
-use std::fs::OpenOptions;
+use rustix::fs::{Access, OFlags, access};
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -136,6 +136,8 @@ pub fn check_event_target(path: &Path, is_socket: bool) -> io::Result<()> {
     }
     match path.metadata() {
         Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        // Without a reader that fails.
+        Ok(found) if found.file_type().is_fifo() => appended(path).map(drop),
         Ok(_) => Ok(access(path, Access::WRITE_OK)?),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -156,10 +158,7 @@ impl EventTarget {
     /// Writes lines. Returns the number of those that were written, and the error that ended it.
     fn write(&self, lines: &[String]) -> (usize, io::Result<()>) {
         match self {
-            EventTarget::File(path) => match append(path, lines) {
-                Ok(()) => (lines.len(), Ok(())),
-                Err(error) => (0, Err(error)),
-            },
+            EventTarget::File(path) => append(path, lines),
             EventTarget::Socket(path, socket) => {
                 for (at, line) in lines.iter().enumerate() {
                     if let Err(error) = socket.send_to(line.as_bytes(), path) {
@@ -172,18 +171,40 @@ impl EventTarget {
     }
 }
 
-/// Appends lines to a file, all or none: a disk that is full takes the beginning of a write.
-fn append(path: &Path, lines: &[String]) -> io::Result<()> {
-    let mut text = lines.join("\n");
-    if !lines.is_empty() {
-        text.push('\n');
+/// Opens a file for lines at its end. A FIFO without a reader is an error, and one with a reader that does not read is never
+/// waited for.
+fn appended(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    OpenOptions::new().append(true).create(true).mode(FILE_MODE).custom_flags(flags).open(path)
+}
+
+/// Appends lines to a file, all or none: a disk that is full takes the beginning of a write. A FIFO or a device takes lines one by one.
+/// Returns the number of written lines.
+fn append(path: &Path, lines: &[String]) -> (usize, io::Result<()>) {
+    let opened = appended(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (before, mut file) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return (0, Err(error)),
+    };
+    if !before.is_file() {
+        for (at, line) in lines.iter().enumerate() {
+            let line = format!("{line}\n");
+            match file.write(line.as_bytes()) {
+                Ok(count) if count == line.len() => {}
+                // The rest of a line that was cut cannot be written later: the next line would be in its middle.
+                Ok(_) => return (at + 1, Err(ErrorKind::WriteZero.into())),
+                Err(error) => return (at, Err(error)),
+            }
+        }
+        return (lines.len(), Ok(()));
     }
-    let mut file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
-    let before = file.metadata()?;
-    file.write_all(text.as_bytes()).inspect_err(|_| {
-        if before.is_file() {
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    match file.write_all(text.as_bytes()) {
+        Ok(()) => (lines.len(), Ok(())),
+        Err(error) => {
             // What remains is a line that ends too early, if that fails, too.
             let _ = file.set_len(before.len());
+            (0, Err(error))
         }
-    })
+    }
 }

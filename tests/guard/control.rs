@@ -2,6 +2,8 @@
 
 use super::Guarded;
 use crate::common::{Origin, Run, Scratch, Weir, run};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use rustix::process::Signal;
 
 struct Controlled {
     guarded: Guarded,
@@ -119,7 +121,7 @@ fn ours_12_events_go_to_a_file_and_to_a_socket() {
     assert!(line.contains("\"event_type\":\"ip_blocked\"") && line.contains("203.0.113.1"), "{line}");
     scratch
         .file("guard.conf", "trust 127.0.0.0/8\nban 203.0.113.0/24\nevents unix:receiver mute ip_banned\n");
-    weir.signal(rustix::process::Signal::HUP);
+    weir.signal(Signal::HUP);
     weir.wait_for_error(|line| line.contains("reloaded"));
     assert_eq!(ask("203.0.113.2"), 403);
     // The new reader begins with what the ring has.
@@ -202,7 +204,7 @@ fn a_reload_with_a_store_or_events_that_cannot_be_used_changes_nothing() {
         }
         let rejected = || weir.error_lines().iter().filter(|told| told.contains("not reloaded")).count();
         let before = rejected();
-        weir.signal(rustix::process::Signal::HUP);
+        weir.signal(Signal::HUP);
         crate::common::eventually("the reload is refused", || (rejected() > before).then_some(()));
         weir.wait_for_error(|told| told.contains("guard.conf:3: ") && told.contains(expected));
         for (client, status) in [("203.0.113.1", 403), ("203.0.113.2", 200)] {
@@ -281,6 +283,27 @@ fn what_is_counted_for_more_than_the_client_is_lifted_and_told_as_far_as_it_is_k
     assert_eq!(on.ctl(&["unblock", "192.0.2.1"]).code, 0);
     assert_eq!(paths.map(|path| on.guarded.get("192.0.2.1", path).0), [200, 200]);
     assert_eq!(on.guarded.get("192.0.2.2", "/a").0, 429, "another client's stay");
+}
+
+/// A FIFO without a reader is an error that names the line, and a reader that does not read holds nothing up.
+#[test]
+fn ours_12_events_never_wait_for_the_reader_of_a_fifo() {
+    let scratch = Scratch::new();
+    let fifo = scratch.join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
+    let guard = scratch.file("guard.conf", "trust 127.0.0.0/8\nlimit 1/10m per client\nevents fifo\n");
+    let checked = run(&["--check", "--guard", &guard]);
+    assert!(checked.code == 78 && checked.err.contains("guard.conf:3: events"), "{checked:?}");
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let reader = open(&fifo, flags, Mode::empty()).expect("a reader");
+    let (mut weir, origin) = (Weir::start(&["--guard", &guard]), Origin::ok());
+    let agent = format!("User-Agent: {}\r\n", "x".repeat(1000));
+    for _ in 0..200 {
+        super::ask(&mut weir.connect(), &origin, "192.0.2.1", "GET", "/", &agent);
+    }
+    weir.signal(Signal::TERM);
+    assert_eq!(weir.wait_exit().code(), Some(0));
+    drop(reader);
 }
 
 /// A ban that is only told has what a real one would have: its line, its reason and how long it would last.
