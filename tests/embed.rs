@@ -319,6 +319,11 @@ fn errors_say_what_is_wrong() {
     assert!(used.starts_with("listen: cannot listen on 127.0.0.1:"), "{used}");
     let missing = outcome(configuration().set("auth-file", "users"));
     assert!(missing.starts_with("configuration: ") && missing.contains("users"), "{missing}");
+    if cfg!(feature = "cache") {
+        let place = outcome(configuration().set("cache", "yes").set("cache-file", "/nowhere/cache"));
+        let expected = "/nowhere/cache: cannot keep the cache there";
+        assert!(place.starts_with("configuration: ") && place.contains(expected), "{place}");
+    }
     let sandbox = outcome(configuration().set("sandbox", "yes"));
     let reason = if cfg!(feature = "sandbox") { "is the daemon's" } else { "needs the feature sandbox" };
     assert!(sandbox.contains("sandbox") && sandbox.contains(reason), "{sandbox}");

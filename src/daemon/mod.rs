@@ -159,9 +159,11 @@ fn listen(
         if predecessor.is_there() && addresses.contains(&left) {
             return Err(too_few_loops(settings, loops));
         }
-        warn!(
-            "{source}: the socket at {left} is closed, because no option names that address: see --host and --port"
-        );
+        let why = match addresses.contains(&left) {
+            true => "each loop has one already: see --workers",
+            false => "no option names that address: see --host and --port",
+        };
+        warn!("{source}: the socket at {left} is closed, because {why}");
     }
     listeners.map_err(|refused| {
         let code = match refused.error.kind() {

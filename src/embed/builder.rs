@@ -256,7 +256,7 @@ impl Builder {
     }
 
     /// Reads and compiles all files, listens, and starts the threads that options ask for. Connections wait until the
-    /// proxy is polled.
+    /// proxy is polled; with several workers the other loops serve theirs at once.
     pub fn build(mut self) -> Result<Proxy, BuildError> {
         let mut settings = self.settings().map_err(BuildError::Configuration)?;
         let seed = self.draw(0)?;
@@ -488,15 +488,21 @@ impl Builder {
         &mut self,
         settings: &Settings,
         store: Option<&Arc<crate::cache::store::Store>>,
-    ) -> io::Result<Option<Persister>> {
+    ) -> Result<Option<Persister>, BuildError> {
         let Some(built) = part::cache::built() else { return Ok(None) };
         let named = settings.cache_file.as_ref().filter(|_| settings.cache);
         let file = match (self.cache_file.take(), named) {
             (Some(file), _) => Some(file),
-            (None, Some(named)) => Some(CacheFile::open(&named.value)?),
+            (None, Some(named)) => Some(CacheFile::open(&named.value).map_err(|error| {
+                let mut problems = Problems::new();
+                let message = format!("{}: cannot keep the cache there: {error}", named.value.display());
+                problems.add(named.origin.clone(), message);
+                BuildError::Configuration(problems)
+            })?),
             (None, None) => None,
         };
-        file.zip(store.cloned()).map(|(file, store)| Persister::start(built, file, store)).transpose()
+        let started = file.zip(store.cloned()).map(|(file, store)| Persister::start(built, file, store));
+        Ok(started.transpose()?)
     }
 }
 

@@ -90,7 +90,8 @@ unsafe fn given<'a>(proxy: *const weir_proxy) -> Result<&'a weir_proxy, weir_sta
 }
 
 /// Builds a proxy: reads and compiles all files, listens, and starts the threads that the configuration needs (none by
-/// default). Connections wait until the proxy is polled. `options` may be null. On success `*proxy` must be freed with
+/// default). Connections wait until the proxy is polled; with `workers` above 1 the other loops serve theirs at once, on their
+/// own threads, even before this function returns. `options` may be null. On success `*proxy` must be freed with
 /// weir_free(). On an error it is null, and `error` has the problems, cut to `error_size` bytes with the terminating zero,
 /// or is empty if the status says all. On success `error` has the warnings, one line each, or is empty.
 /// `error` may be null.
@@ -187,6 +188,7 @@ pub unsafe extern "C" fn weir_free(proxy: *mut weir_proxy) -> weir_status {
         if proxy.is_null() {
             return Ok(weir_status::WEIR_OK);
         }
+        let _quiet = Quiet::new();
         // SAFETY: as the caller has promised.
         let given = unsafe { given(proxy) }?;
         given.begin()?;
@@ -260,6 +262,8 @@ pub unsafe extern "C" fn weir_reload(
 ) -> weir_status {
     border(|| {
         unsafe { write_text("", error, error_size) };
+        // For the threads that the new configuration needs.
+        let _quiet = Quiet::new();
         let given = unsafe { given(proxy) }?;
         let weir_config(configuration) =
             unsafe { config.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
