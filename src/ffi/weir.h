@@ -435,7 +435,8 @@ weir_status weir_addresses_add(weir_addresses *addresses, const char *address);
 
 /*
  Builds a proxy: reads and compiles all files, listens, and starts the threads that the configuration needs (none by
- default). Connections wait until the proxy is polled. `options` may be null. On success `*proxy` must be freed with
+ default). Connections wait until the proxy is polled; with `workers` above 1 the other loops serve theirs at once, on their
+ own threads, even before this function returns. `options` may be null. On success `*proxy` must be freed with
  weir_free(). On an error it is null, and `error` has the problems, cut to `error_size` bytes with the terminating zero,
  or is empty if the status says all. On success `error` has the warnings, one line each, or is empty.
  `error` may be null.
