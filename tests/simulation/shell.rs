@@ -10,7 +10,7 @@ use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir::engine::StoreJob;
-use weir::engine::transaction::log_record::{Kind, LogRecord, Text, Waits};
+use weir::engine::transaction::log_record::{Kind, LogRecord, Text, Verdict, Waits};
 use weir::engine::{Action, Engine, Event, JobId, ListenerId, PeerId, SocketError, Splice};
 use weir::guard::values::{ValueAnswer, ValueRequest};
 use weir::policy::auth::Users;
@@ -670,7 +670,9 @@ impl Shell {
             around.book.tally.held_up += 1;
         }
         // Of a head that was not whole the target may be cut.
-        if let Some((_, key)) = target.split_once("/e/").filter(|_| reason != "head_timeout") {
+        let broken_off = record.verdict == Verdict::Malformed && reason.starts_with("client_");
+        let is_whole = reason != "head_timeout" && !broken_off;
+        if let Some((_, key)) = target.split_once("/e/").filter(|_| is_whole) {
             let count = self.record_keys.entry(key.to_string()).or_insert(0);
             *count += 1;
             if *count > 1 {
