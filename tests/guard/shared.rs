@@ -252,7 +252,12 @@ fn ours_3_a_store_that_fails_under_load_concerns_only_what_it_counts() {
             go_on();
             stop.store(true, Ordering::Relaxed);
         });
-        assert_eq!(daemons.passed("192.0.2.99"), 50, "{policy}: in step again");
+        // A question that a busy machine answers after the deadline goes by the policy, so a round of questions may fail.
+        let mut clients = 100..;
+        eventually("the limit is exact again", || {
+            let client = clients.next().expect("another client");
+            (daemons.passed(&format!("192.0.2.{client}")) == 50).then_some(())
+        });
     }
 }
 

@@ -27,6 +27,10 @@ impl Shell {
         if metrics.clients as usize > settings.clients_max + 64 {
             return Err(format!("{} clients", metrics.clients));
         }
+        // A pinned connection ends with its client, which has one at most.
+        if metrics.origins_pinned > metrics.clients {
+            return Err(format!("{} pinned connections, {} clients", metrics.origins_pinned, metrics.clients));
+        }
         let Some(cache) = &around.book.scenario.cache else { return Ok(()) };
         let (bytes, budget) = (cache.store.memory().bytes(), cache.store.limits().budget);
         // The bytes of responses under way must be within the budget; each transaction has a head.

@@ -32,7 +32,8 @@ impl Upstreams {
             self.close(cx, id);
             return;
         }
-        let Some((group, _)) = cx.connections.upstream(id) else { return };
+        let Some((group, state)) = cx.connections.upstream(id) else { return };
+        debug_assert!(!state.is_waiting(), "a connection becomes idle once");
         let idle = self.pool.set_idle(group, id, opened_ms, cx.now_ms());
         cx.connections.set_upstream(id, UpstreamState::Idle(idle));
         cx.set_timer(id, cx.settings.timeouts.origin_idle_ms.min(left_ms));
