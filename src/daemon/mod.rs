@@ -121,6 +121,9 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let serve = |socket| control::serve(socket, &control, &waiting, &sockets);
     let socket_file = control_socket.map(serve).transpose().map_err(os_error)?;
     let thread = run_apart(proxy, loops, CloseOnDrop(signals.handle())).map_err(os_error)?;
+    if let Some(gauge) = gauge {
+        gauge.drop_code();
+    }
     for address in control.addresses() {
         eprintln!("weir: listening on {address}");
     }
@@ -131,9 +134,6 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let all_turn = move |within| watched.is_ending() || watched.wait_until_applied(within);
     daemon.manager.begin_watch(all_turn).map_err(os_error)?;
     predecessor.relieve();
-    if let Some(gauge) = gauge {
-        gauge.drop_code();
-    }
     Ok((daemon, signals))
 }
 

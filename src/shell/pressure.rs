@@ -34,7 +34,7 @@ pub(super) const CACHE: u64 = 28;
 pub(super) const ORIGINS: u64 = 29;
 pub(super) const CLIENTS: u64 = 30;
 
-/// The memory of the process, and its limit. One gauge for all loops.
+/// The memory of the process, and its limit. One gauge for all loops, in a process that runs nothing but the proxy.
 #[derive(Debug)]
 pub struct MemoryGauge {
     /// `/proc/self/statm` (proc(5)).
@@ -50,17 +50,15 @@ impl MemoryGauge {
         Some(Arc::new(MemoryGauge { statm, limit: AtomicU64::new(0) }))
     }
 
-    /// Sets the limit in bytes; 0 for none. Releases the code that only reading the configuration has used.
+    /// Sets the limit in bytes; 0 for none. Releases the code that was used once, as by reading the configuration.
     pub fn set_limit(&self, bytes: u64) {
         self.limit.store(bytes, Ordering::Relaxed);
         self.drop_code();
     }
 
-    /// With a limit: releases the code that was used once, as by a start. Code that is used again comes back.
+    /// Releases the code that was used once, as by a start. Code that is used again comes back from the system's page cache.
     pub fn drop_code(&self) {
-        if self.limit.load(Ordering::Relaxed) > 0 {
-            memory::drop_code();
-        }
+        memory::drop_code();
     }
 
     /// The memory of the process. `None` without a limit.
