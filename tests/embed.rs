@@ -4,6 +4,8 @@ mod common;
 
 use common::{DEADLINE, Origin, Raw, Response, Scratch, eventually};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -178,6 +180,54 @@ fn a_host_waits_by_itself() {
 }
 
 /// A reload takes all of another configuration, or nothing of a wrong one.
+/// A host that works longer than it polls: deadlines come with the next turns, and do not wait for the host's time.
+#[test]
+fn a_busy_host_keeps_the_deadlines() {
+    let _alone = alone();
+    let mut proxy = built(configuration().text("head-timeout 1\n"));
+    let mut slow = Raw::connect(address(&proxy));
+    slow.send("GET / HT");
+    let reads = thread::spawn(move || slow.read_response().status());
+    let mut turns = 0;
+    while !reads.is_finished() {
+        turns += 1;
+        // Without the mending it takes 66 turns.
+        assert!(turns <= 12, "no answer in {turns} turns");
+        thread::sleep(Duration::from_millis(600));
+        proxy.poll(Some(Duration::ZERO)).expect("a turn");
+    }
+    assert_eq!(reads.join().expect("a status"), 408);
+}
+
+/// More events than one turn takes: a host that hears of edges only must come back at once.
+#[test]
+fn more_events_than_a_turn_takes_are_due_at_once() {
+    let _alone = alone();
+    // Two descriptors for each client, in this process.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("descriptors");
+    let mut proxy = built(configuration());
+    let mut clients: Vec<TcpStream> = Vec::new();
+    for _ in 0..1100 {
+        clients.push(TcpStream::connect(address(&proxy)).expect("a connection"));
+        proxy.poll(Some(Duration::ZERO)).expect("a turn");
+    }
+    eventually("all are taken", || {
+        proxy.poll(Some(Duration::ZERO)).expect("a turn");
+        (proxy.statistics().sum().clients == 1100).then_some(())
+    });
+    while proxy.next_timeout() == Some(Duration::ZERO) {
+        proxy.poll(Some(Duration::ZERO)).expect("a turn");
+    }
+    clients.iter_mut().for_each(|client| client.write_all(b"G").expect("a byte"));
+    proxy.poll(Some(Duration::ZERO)).expect("a turn");
+    assert_eq!(proxy.next_timeout(), Some(Duration::ZERO), "76 events are left");
+    eventually("nothing is left", || {
+        proxy.poll(Some(Duration::ZERO)).expect("a turn");
+        (proxy.next_timeout() != Some(Duration::ZERO)).then_some(())
+    });
+}
+
 #[test]
 fn a_reload_replaces_everything_or_nothing() {
     let _alone = alone();
@@ -268,10 +318,13 @@ fn bans_hold_until_they_are_ended() {
             _ => assert_eq!(control.unban("192.0.2.0/24"), Ok(false)),
         }
     }
-    for (network, reason) in [("192.0.2.1/24", ""), ("example.com", ""), ("192.0.2.1", &*"x".repeat(1000))] {
-        let refused = control.ban(network, None, reason);
+    for (network, lasts) in
+        [("192.0.2.1/24", None), ("example.com", None), ("192.0.2.1", Some(Duration::MAX))]
+    {
+        let refused = control.ban(network, lasts, "");
         assert!(matches!(refused, Err(BanError::Malformed(_))), "{network}: {refused:?}");
     }
+    assert_eq!(control.ban("192.0.2.1", None, &"x".repeat(1000)), Ok(()));
     assert!(matches!(control.ban("127.0.0.1", None, ""), Err(BanError::Refused(_))));
 }
 

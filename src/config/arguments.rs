@@ -85,7 +85,7 @@ fn known_options() -> Options {
 /// The message about an option that does not exist.
 pub fn unknown_option(name: &str) -> String {
     let hint = did_you_mean(name, TABLE.iter().flat_map(Spec::names));
-    format!("unknown option: expected one of those that --help lists{hint}")
+    format!("unknown option: expected one of those that weir --help lists{hint}")
 }
 
 fn add_problem(fail: Fail, problems: &mut Problems) {

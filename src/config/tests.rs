@@ -241,9 +241,9 @@ fn all_problems_come_at_once() {
     ];
     let (found, code) = problems(&arguments, &environment, file);
     let expected = [
-        "--hsot: unknown option: expected one of those that --help lists (did you mean host?)",
-        "-x: unknown option: expected one of those that --help lists",
-        "-=: unknown option: expected one of those that --help lists",
+        "--hsot: unknown option: expected one of those that weir --help lists (did you mean host?)",
+        "-x: unknown option: expected one of those that weir --help lists",
+        "-=: unknown option: expected one of those that weir --help lists",
         "--tunnel-timeout: expected a value, SECONDS",
         "--user: \"a:b:c\": expected a user of this system such as nobody, or with a group: nobody:nogroup",
         "--check: \"maybe\": expected yes or no",

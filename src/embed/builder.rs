@@ -318,6 +318,7 @@ impl Builder {
             seed,
             logs,
             present: Mutex::new(Present { settings, shares, policy, store_settings, guard, directives }),
+            changing: Mutex::new(()),
             ending: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             asked: Mutex::new(None),

@@ -35,7 +35,7 @@ impl Control {
 /// Gives a fetched set to all loops.
 fn adopt(shared: &Shared, provider: Provider, ranges: &Arc<Ranges>, unix_ms: u64) -> Result<(), CloudError> {
     let Some(parts) = shared.parts() else { return Ok(()) };
-    let _changing = parts.clouds.change();
+    let _changing = shared.change();
     let mut present = shared.lock();
     let Some(directives) = present.directives.clone() else { return Ok(()) };
     let change_max = directives.cloud_fetch.change_max;

@@ -7,25 +7,20 @@ use crate::config::guard::GuardFile;
 use crate::shell::KnownClouds;
 #[cfg(feature = "cloud")]
 use crate::shell::{CloudRefresher, CloudSources};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+#[cfg(feature = "cloud")]
+use std::sync::{Mutex, PoisonError};
 
 /// The known networks, and the thread that fetches them.
 #[derive(Debug, Default)]
 pub(super) struct CloudParts {
     pub known: Arc<KnownClouds>,
-    /// Held while the guard of all loops changes: a reload and a set that was fetched must not undo each other.
-    changing: Mutex<()>,
     #[cfg(feature = "cloud")]
     pub refresher: Mutex<Option<CloudRefresher>>,
 }
 
 impl CloudParts {
-    /// To be held while the guard changes.
-    pub fn change(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The thread that fetches, which ends when it is dropped: not while the guard changes, for which it may wait.
+    /// The thread that fetches, which ends when it is dropped: not while the configuration changes, for which it may wait.
     #[cfg(feature = "cloud")]
     pub fn take_refresher(&self) -> Option<CloudRefresher> {
         self.refresher.lock().unwrap_or_else(PoisonError::into_inner).take()

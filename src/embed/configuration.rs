@@ -219,7 +219,7 @@ pub fn random_seed() -> io::Result<[u64; 2]> {
 /// The compiled content of the files that the settings name.
 #[derive(Debug)]
 pub struct Compiled {
-    /// Compiled for the present addresses of this machine.
+    /// Compiled for the given addresses of this machine.
     pub policy: Policy,
     /// The guard file, if one is configured.
     pub guard: Option<GuardFile>,
@@ -229,7 +229,7 @@ pub struct Compiled {
     pub file_bytes: u64,
 }
 
-/// Reads and compiles all files that the settings name, or fails with all problems.
+/// Reads and compiles all files that the settings name, for the present addresses of this machine, or fails with all problems.
 pub fn compile(
     settings: &Settings,
     listeners: &[SocketAddr],
@@ -237,13 +237,23 @@ pub fn compile(
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Compiled, Problems> {
     let own = LocalAddresses { listeners: listeners.to_vec(), addresses: own_addresses() };
+    compile_for(&own, settings, seed, read_file)
+}
+
+/// [`compile`] for given addresses.
+pub(super) fn compile_for(
+    own: &LocalAddresses,
+    settings: &Settings,
+    seed: [u64; 2],
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Compiled, Problems> {
     let bytes = Cell::new(0);
     let read_file = &|path: &Path| {
         let content = read_file(path)?;
         bytes.set(bytes.get() + content.len() as u64);
         Ok(content)
     };
-    let policy = policy::compile(settings, &own, seed, read_file);
+    let policy = policy::compile(settings, own, seed, read_file);
     let guard = GuardFile::load(settings, read_file).and_then(|file| {
         let wrong = file.as_ref().map(guard_settings::check).unwrap_or_default();
         if wrong.is_empty() { Ok(file) } else { Err(wrong) }

@@ -1,7 +1,7 @@
 //! Commands for a running proxy, from any thread.
 
 use super::configuration::{
-    Compiled, Configuration, compile, engine_settings, loaded, resolver_settings, warn_if_open,
+    Compiled, Configuration, compile_for, engine_settings, loaded, resolver_settings, warn_if_open,
     warn_of_skipped,
 };
 use super::gateway_part::GatewayPart;
@@ -12,7 +12,7 @@ use super::{addresses, descriptors};
 use crate::cache::store::Store;
 use crate::config::guard::GuardFile;
 use crate::config::memory::{Part, Shares};
-use crate::config::policy::unreadable_name_files;
+use crate::config::policy::{LocalAddresses, unreadable_name_files};
 use crate::config::{Problems, Settings};
 use crate::engine::callback::NameVerdict;
 use crate::gateway::directives as gateway;
@@ -59,6 +59,8 @@ pub(super) struct Shared {
     /// The gauge of the process's memory, if the process runs this proxy only.
     pub gauge: Option<Arc<MemoryGauge>>,
     pub present: Mutex<Present>,
+    /// Held while the configuration of all loops changes: two reloads, or a reload and networks that were fetched, must not mix.
+    pub changing: Mutex<()>,
     /// The proxy drains, or was stopped.
     pub ending: AtomicBool,
     /// The proxy is gone: threads are not started any more.
@@ -124,17 +126,21 @@ impl Control {
     pub fn reload(&self, configuration: &Configuration) -> Result<Reloaded, Problems> {
         let read_file = |path: &_| configuration.read(path);
         let found = configuration.settings()?;
-        let before = self.lock().settings.clone();
+        let (before, known) = {
+            let present = self.lock();
+            let addresses = present.policy.acl.own_addresses().to_vec();
+            (present.settings.clone(), LocalAddresses { listeners: self.0.listeners.clone(), addresses })
+        };
         let (mut settings, changes) = before.reloaded(&found);
         self.0.without_sink(&mut settings);
         let Compiled { policy, guard, gateway, file_bytes } =
-            compile(&settings, &self.0.listeners, self.0.seed, &read_file)?;
+            compile_for(&known, &settings, self.0.seed, &read_file)?;
         // In a build without these parts the compiler knows that both are `None`.
         let built = part::guard::built();
         let (mut guard, gateway) = (built.and(guard), built.and(gateway));
         let shares = self.resize(&mut settings, file_bytes, guard.as_mut())?;
         let parts = self.0.parts();
-        let changing = parts.map(|parts| parts.clouds.change());
+        let changing = self.0.change();
         if self.0.closed.load(Ordering::Relaxed) {
             return Ok(Reloaded::default());
         }
@@ -148,7 +154,7 @@ impl Control {
         // A file that was emptied has neither users nor clients.
         warn_if_open(self.0.gateway.forward(&self.0.listeners), &policy, &settings);
         let [rules, users] = loaded(&policy);
-        self.0.set_policy(&mut self.lock(), policy);
+        self.set_policy(policy);
         let resolver_kept = unreadable_name_files(&read_file);
         // Everything else does not wait for it: the next reload would not find it open, either.
         if resolver_kept.is_none() {
@@ -239,6 +245,21 @@ impl Control {
         guard
     }
 
+    /// Gives a policy of a reload to all loops, for the present addresses of this machine: others may have come while it was compiled.
+    fn set_policy(&self, policy: Policy) {
+        let mut present = self.lock();
+        let addresses = addresses::read();
+        let known = present.policy.acl.own_addresses();
+        let policy = policy.with_own_addresses(addresses.as_deref().unwrap_or(known).to_vec());
+        self.0.set_policy(&mut present, policy);
+        drop(present);
+        if let Err(error) = addresses {
+            log::warn!(
+                "cannot tell the addresses of this machine ({error}): the known ones stay closed to clients"
+            );
+        }
+    }
+
     /// Compiles a gateway file over the present states of upstreams.
     fn set_gateway(&self, routes: Option<&gateway::Directives>) -> Option<part::guard::Shared<Gateway>> {
         let Shared { gateway, link, scoreboard, .. } = &*self.0;
@@ -251,8 +272,9 @@ impl Control {
 
     /// Reads the addresses of this machine, which are closed to clients like loopback, and applies them if they have changed.
     pub fn refresh_addresses(&self) -> io::Result<()> {
-        let addresses = addresses::read()?;
         let mut present = self.lock();
+        // Under the lock: older addresses must not replace newer ones.
+        let addresses = addresses::read()?;
         if addresses == present.policy.acl.own_addresses() {
             return Ok(());
         }
@@ -311,12 +333,11 @@ impl Control {
 
     /// Ends all threads and connections that are not those of the loops. Clones of the control may outlive the proxy.
     pub(super) fn close(&self) {
-        let parts = self.0.parts();
-        let changing = parts.map(|parts| parts.clouds.change());
+        let changing = self.0.change();
         self.0.ending.store(true, Ordering::Relaxed);
         self.0.closed.store(true, Ordering::Relaxed);
         #[cfg(feature = "cloud")]
-        let refresher = parts.and_then(|parts| parts.clouds.take_refresher());
+        let refresher = self.0.parts().and_then(|parts| parts.clouds.take_refresher());
         drop(changing);
         #[cfg(feature = "cloud")]
         drop(refresher);
@@ -390,6 +411,11 @@ impl Shared {
     /// The present configuration of the loops.
     pub fn lock(&self) -> MutexGuard<'_, Present> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be held while the configuration changes.
+    pub fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn send(&self, message: &WorkerMessage) {

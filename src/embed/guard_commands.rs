@@ -3,11 +3,13 @@
 use super::control::Control;
 use crate::guard::bans::{Ban, BanOrigin, is_private};
 use crate::guard::command::{Answer, Command, Rows};
+use crate::guard::directives::TEXT_BYTES_MAX;
 use crate::guard::networks::network_text;
 use crate::guard::rules::{CounterRow, Guard};
 use crate::guard::state::State;
 use crate::guard::store::{self, EscalationVerdict};
 use crate::http::date::http_date;
+use crate::http::text::shortened;
 use crate::time::Now;
 use ipnet::IpNet;
 use std::fmt;
@@ -26,9 +28,9 @@ const REASON: &str = "banned by an operator";
 pub enum BanError {
     /// The configuration has no guard file.
     NoGuard,
-    /// The text is no address or network, or the reason is too long. Contains what was expected.
+    /// The text is no address or network, or the time is too short or too long. Contains what was expected.
     Malformed(String),
-    /// The guard does not ban that, or has as many bans as it may: a sentence.
+    /// The guard does not ban that (loopback, its trusted proxies, all addresses), or has as many bans as it may: a sentence.
     Refused(String),
 }
 
@@ -46,7 +48,8 @@ impl std::error::Error for BanError {}
 impl Control {
     /// Bans an address, or a network such as `192.0.2.0/24`, for that time, rounded up to whole seconds; `None` is for ever.
     /// Takes effect at once; connections and requests of banned clients are cut. The configuration needs a guard file
-    /// (`guard`), even an empty one. An empty `reason` becomes `banned by an operator`.
+    /// (`guard`), even an empty one. The longest time is 3,650 days. An empty `reason` becomes `banned by an operator`, a long one is cut to
+    /// 200 bytes.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -64,11 +67,13 @@ impl Control {
     /// # }
     /// ```
     pub fn ban(&self, network: &str, lasts: Option<Duration>, reason: &str) -> Result<(), BanError> {
-        let seconds = |lasts: Duration| format!("{}s", lasts.as_secs() + u64::from(lasts.subsec_nanos() > 0));
+        let seconds = |lasts: Duration| {
+            format!("{}s", lasts.as_secs().saturating_add(u64::from(lasts.subsec_nanos() > 0)))
+        };
         let lasts = lasts.map_or("ever".to_owned(), seconds);
         let mut words = vec!["ban", network, "for", &lasts];
         if !reason.is_empty() {
-            words.extend(["reason", reason]);
+            words.extend(["reason", shortened(reason, TEXT_BYTES_MAX)]);
         }
         self.obey_words(&words).map(|_| ())
     }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct GuardParts {
     _built: Built,
     pub state: Arc<State>,
-    /// To send events with.
+    /// To send events with, from before rights were given up.
     event_socket: Option<Arc<UnixDatagram>>,
     events: Mutex<Events>,
     pub clouds: CloudParts,
@@ -26,7 +26,9 @@ pub(super) struct GuardParts {
 #[derive(Debug, Default)]
 struct Events {
     target: Option<(PathBuf, bool)>,
-    _sink: Option<EventSink>,
+    sink: Option<EventSink>,
+    /// Of the first event that no receiver has got.
+    cursor: u64,
 }
 
 impl GuardParts {
@@ -54,24 +56,39 @@ impl GuardParts {
         share(file.into_guard(&self.state, &self.clouds.known.clouds()))
     }
 
-    /// Sends events to that file or socket from now on.
+    /// Sends events to that file or socket from now on, beginning with the oldest in the ring that was not sent.
     pub fn set_events(&self, target: Option<(PathBuf, bool)>) -> io::Result<()> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         if events.target == target {
             return Ok(());
         }
         // The old thread ends first, after it has written all its events.
-        *events = Events::default();
+        let ended = events.sink.take().and_then(EventSink::end);
+        let cursor = ended.unwrap_or(events.cursor);
+        *events = Events { target: None, sink: None, cursor };
         let Some((path, is_socket)) = target.clone() else { return Ok(()) };
-        let to = match (is_socket, &self.event_socket) {
-            (false, _) => EventTarget::File(path),
-            (true, Some(socket)) => EventTarget::Socket(path, Arc::clone(socket)),
-            (true, None) => {
-                return Err(io::Error::other("expected a guard file with that line at the start"));
-            }
+        let to = match is_socket {
+            false => EventTarget::File(path),
+            true => EventTarget::Socket(path, self.event_socket()?),
         };
-        *events = Events { target, _sink: Some(EventSink::start(Arc::clone(&self.state), to)?) };
+        let sink = EventSink::start(Arc::clone(&self.state), to, cursor)?;
+        *events = Events { target, sink: Some(sink), cursor };
         Ok(())
+    }
+
+    /// The socket that was given, or a new one.
+    fn event_socket(&self) -> io::Result<Arc<UnixDatagram>> {
+        if let Some(socket) = &self.event_socket {
+            return Ok(Arc::clone(socket));
+        }
+        let socket = UnixDatagram::unbound().map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("{error}; expected a guard file with that line at the start"),
+            )
+        })?;
+        socket.set_nonblocking(true)?;
+        Ok(Arc::new(socket))
     }
 }
 

@@ -66,6 +66,11 @@ impl Proxy {
     /// of them. After a failure the proxy can only be dropped. With several workers, the turn that ends this loop waits for
     /// the others to end.
     pub fn poll(&mut self, timeout: Option<Duration>) -> Result<Status, Failure> {
+        self.event_loop.resume();
+        self.turn(timeout)
+    }
+
+    fn turn(&mut self, timeout: Option<Duration>) -> Result<Status, Failure> {
         if self.status == Status::Running {
             match self.event_loop.turn(timeout) {
                 Ok(false) => {}
@@ -90,7 +95,7 @@ impl Proxy {
     /// Polls until the proxy has ended. With `workers N,pin`, this thread stays on one processor from now on.
     pub fn run(&mut self) -> Result<(), Failure> {
         self.workers.pin_first();
-        while self.poll(None)? == Status::Running {}
+        while self.turn(None)? == Status::Running {}
         Ok(())
     }
 

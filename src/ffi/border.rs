@@ -15,7 +15,7 @@ pub enum weir_status {
     WEIR_OK = 0,
     /// The proxy has drained, or was stopped: free it.
     WEIR_ENDED = 1,
-    /// A pointer is null, a text is not UTF-8, or a size is not one of this version.
+    /// A pointer is null, a text is not UTF-8, a size is not one of this version, or a value has no meaning.
     WEIR_ERROR_ARGUMENT = -1,
     /// The configuration is wrong, or a file that it names.
     WEIR_ERROR_CONFIGURATION = -2,
@@ -31,7 +31,7 @@ pub enum weir_status {
     WEIR_ERROR_FAILED = -7,
     /// The name is unknown, or no guard file is configured.
     WEIR_ERROR_NOT_FOUND = -8,
-    /// The guard refuses the ban, because it has the most bans allowed.
+    /// The guard does not ban that, or has the most bans allowed.
     WEIR_ERROR_REFUSED = -9,
 }
 

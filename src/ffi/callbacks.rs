@@ -45,7 +45,7 @@ pub struct weir_options {
     /// Without this callback there is no access log.
     pub on_log: Option<unsafe extern "C" fn(user_data: *mut c_void, lines: *const c_char, length: usize)>,
     /// Sockets that listen already, in place of `host` and `port`. The proxy owns them, and closes them when it is freed; a
-    /// failure of weir_new() closes them, too, except for WEIR_ERROR_ARGUMENT, which a socket below 0, or given twice, is as
+    /// failure of weir_new() closes them, too, except for WEIR_ERROR_ARGUMENT, which a socket below 0, given twice, or not open, is as
     /// well. Only with one worker.
     pub listeners: *const c_int,
     /// The number of sockets.

@@ -65,9 +65,9 @@ pub(super) fn receiver(tell: impl Fn(c_int, *const c_char) + Send + Sync + 'stat
         };
         // Names of files can have any byte but zero, and nothing else of a message comes from outside as it is.
         let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
-        IN_MESSAGE.set(true);
+        let before = IN_MESSAGE.replace(true);
         tell(level, text.as_ptr());
-        IN_MESSAGE.set(false);
+        IN_MESSAGE.set(before);
     })
 }
 

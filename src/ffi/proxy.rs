@@ -11,12 +11,13 @@ use crate::embed::threads::{Receiver, telling};
 use crate::embed::{BanError, BuildError, Control, Problems, Proxy, Reloaded, Status};
 use crate::metrics::Form;
 use log::Level;
+use rustix::io::fcntl_getfd;
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -116,6 +117,9 @@ pub unsafe extern "C" fn weir_new(
         unsafe { proxy.write(std::ptr::null_mut()) };
         // For errors that have no problems to tell: the buffer is never left as it was.
         unsafe { write_text("", error, error_size) };
+        if messages::is_under_way() {
+            return Err(weir_status::WEIR_ERROR_BUSY);
+        }
         let options = unsafe { weir_options::read(options) }.map_err(|wrong| {
             unsafe { write_text(&wrong, error, error_size) };
             weir_status::WEIR_ERROR_ARGUMENT
@@ -166,8 +170,13 @@ unsafe fn take_listeners(options: &weir_options) -> Result<Vec<TcpListener>, wei
     let descriptors: Vec<c_int> =
         (0..options.listeners_count).map(|index| unsafe { options.listeners.add(index).read() }).collect();
     // All or none are taken, and none twice: it would be closed twice.
-    let is_wrong =
-        |(index, descriptor): (usize, &c_int)| *descriptor < 0 || descriptors[..index].contains(descriptor);
+    let is_open = |descriptor: c_int| {
+        // SAFETY: the number is not below zero, and nothing is closed while it is looked at.
+        descriptor >= 0 && fcntl_getfd(unsafe { BorrowedFd::borrow_raw(descriptor) }).is_ok()
+    };
+    let is_wrong = |(index, descriptor): (usize, &c_int)| {
+        descriptors[..index].contains(descriptor) || !is_open(*descriptor)
+    };
     if descriptors.iter().enumerate().any(is_wrong) {
         return Err(weir_status::WEIR_ERROR_ARGUMENT);
     }
@@ -175,7 +184,8 @@ unsafe fn take_listeners(options: &weir_options) -> Result<Vec<TcpListener>, wei
     Ok(descriptors.into_iter().map(|one| unsafe { TcpListener::from_raw_fd(one) }).collect())
 }
 
-/// Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. Waits for the
+/// Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. Requests that it cuts
+/// have no line in the access log: weir_stop() and weir_poll() before write them. Waits for the
 /// threads of the proxy, if it has any: for at most a few seconds, if a slow password hash is being computed. Does not save the cache:
 /// weir_save_cache() does. WEIR_ERROR_BUSY, without any effect, from a callback.
 ///
@@ -340,7 +350,8 @@ pub unsafe extern "C" fn weir_drain(proxy: *const weir_proxy) -> weir_status {
     })
 }
 
-/// Ends with the next turn: requests under way are cut. Poll once more for WEIR_ENDED, or free the proxy.
+/// Ends with the next turn: requests under way are cut. Poll once more for WEIR_ENDED and the lines of these requests in the access
+/// log, or free the proxy.
 ///
 /// # Safety
 ///
@@ -387,9 +398,9 @@ pub unsafe extern "C" fn weir_name_found(
     })
 }
 
-/// Bans an address, or a network such as "192.0.2.0/24", for so many seconds; 0 is for ever. `reason` may be null.
-/// Connections and requests of banned clients are cut. WEIR_ERROR_NOT_FOUND without a guard file, WEIR_ERROR_REFUSED if the
-/// guard has the most bans allowed.
+/// Bans an address, or a network such as "192.0.2.0/24", for so many seconds, at most 3,650 days; 0 is for ever. `reason` may be
+/// null, and is cut to 200 bytes. Connections and requests of banned clients are cut. WEIR_ERROR_NOT_FOUND without a guard file,
+/// WEIR_ERROR_REFUSED if the guard has the most bans allowed, and for loopback, its trusted proxies, and all addresses at once.
 ///
 /// # Safety
 ///
@@ -456,8 +467,8 @@ pub unsafe extern "C" fn weir_address(
 }
 
 /// One number of the statistics that is counted, by its name in the statistics line (docs/running.md), such as "requests" or
-/// "clients"; the sum of all loops. WEIR_ERROR_NOT_FOUND for an unknown name, and for what that line computes from others, such as
-/// "blocked_ratio".
+/// "clients"; the sum of all loops. Other loops than that of weir_poll() count with what they reported last, which was after the call
+/// before this one. WEIR_ERROR_NOT_FOUND for an unknown name, and for what that line computes from others, such as "blocked_ratio".
 ///
 /// # Safety
 ///
@@ -472,15 +483,12 @@ pub unsafe extern "C" fn weir_stats(
         let (given, name) = unsafe { (given(proxy)?, text(name)?) };
         let value = unsafe { value.as_mut() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
         let snapshot = given.alone(|proxy| proxy.statistics())?;
-        let sum = snapshot.sum();
-        let mut numbers = sum.numbers().chain(snapshot.process.numbers());
-        let found = numbers.find(|(descriptor, _)| descriptor.name == name);
-        (_, *value) = found.ok_or(weir_status::WEIR_ERROR_NOT_FOUND)?;
+        *value = snapshot.number(name).ok_or(weir_status::WEIR_ERROR_NOT_FOUND)?;
         Ok(weir_status::WEIR_OK)
     })
 }
 
-/// All numbers in the text format of Prometheus: written as snprintf(3) does; returns the length of the whole text, 0 from a
+/// All numbers in the text format of Prometheus, as of weir_stats(): written as snprintf(3) does; returns the length of the whole text, 0 from a
 /// callback.
 ///
 /// # Safety

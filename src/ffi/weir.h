@@ -67,7 +67,7 @@ typedef enum {
    */
   WEIR_ENDED = 1,
   /*
-   A pointer is null, a text is not UTF-8, or a size is not one of this version.
+   A pointer is null, a text is not UTF-8, a size is not one of this version, or a value has no meaning.
    */
   WEIR_ERROR_ARGUMENT = -1,
   /*
@@ -99,7 +99,7 @@ typedef enum {
    */
   WEIR_ERROR_NOT_FOUND = -8,
   /*
-   The guard refuses the ban, because it has the most bans allowed.
+   The guard does not ban that, or has the most bans allowed.
    */
   WEIR_ERROR_REFUSED = -9,
 } weir_status;
@@ -182,7 +182,7 @@ typedef struct {
   void (*on_log)(void *user_data, const char *lines, size_t length);
   /*
    Sockets that listen already, in place of `host` and `port`. The proxy owns them, and closes them when it is freed; a
-   failure of weir_new() closes them, too, except for WEIR_ERROR_ARGUMENT, which a socket below 0, or given twice, is as
+   failure of weir_new() closes them, too, except for WEIR_ERROR_ARGUMENT, which a socket below 0, given twice, or not open, is as
    well. Only with one worker.
    */
   const int *listeners;
@@ -453,7 +453,8 @@ weir_status weir_new(const weir_config *config,
                      size_t error_size);
 
 /*
- Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. Waits for the
+ Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. Requests that it cuts
+ have no line in the access log: weir_stop() and weir_poll() before write them. Waits for the
  threads of the proxy, if it has any: for at most a few seconds, if a slow password hash is being computed. Does not save the cache:
  weir_save_cache() does. WEIR_ERROR_BUSY, without any effect, from a callback.
 
@@ -542,7 +543,8 @@ weir_status weir_save_cache(weir_proxy *proxy);
 weir_status weir_drain(const weir_proxy *proxy);
 
 /*
- Ends with the next turn: requests under way are cut. Poll once more for WEIR_ENDED, or free the proxy.
+ Ends with the next turn: requests under way are cut. Poll once more for WEIR_ENDED and the lines of these requests in the access
+ log, or free the proxy.
 
  The program promises:
 
@@ -566,9 +568,9 @@ weir_status weir_name_found(const weir_proxy *proxy,
                             size_t count);
 
 /*
- Bans an address, or a network such as "192.0.2.0/24", for so many seconds; 0 is for ever. `reason` may be null.
- Connections and requests of banned clients are cut. WEIR_ERROR_NOT_FOUND without a guard file, WEIR_ERROR_REFUSED if the
- guard has the most bans allowed.
+ Bans an address, or a network such as "192.0.2.0/24", for so many seconds, at most 3,650 days; 0 is for ever. `reason` may be
+ null, and is cut to 200 bytes. Connections and requests of banned clients are cut. WEIR_ERROR_NOT_FOUND without a guard file,
+ WEIR_ERROR_REFUSED if the guard has the most bans allowed, and for loopback, its trusted proxies, and all addresses at once.
 
  The program promises:
 
@@ -604,8 +606,8 @@ size_t weir_address(const weir_proxy *proxy,
 
 /*
  One number of the statistics that is counted, by its name in the statistics line (docs/running.md), such as "requests" or
- "clients"; the sum of all loops. WEIR_ERROR_NOT_FOUND for an unknown name, and for what that line computes from others, such as
- "blocked_ratio".
+ "clients"; the sum of all loops. Other loops than that of weir_poll() count with what they reported last, which was after the call
+ before this one. WEIR_ERROR_NOT_FOUND for an unknown name, and for what that line computes from others, such as "blocked_ratio".
 
  The program promises:
 
@@ -616,7 +618,7 @@ weir_status weir_stats(const weir_proxy *proxy,
                        uint64_t *value);
 
 /*
- All numbers in the text format of Prometheus: written as snprintf(3) does; returns the length of the whole text, 0 from a
+ All numbers in the text format of Prometheus, as of weir_stats(): written as snprintf(3) does; returns the length of the whole text, 0 from a
  callback.
 
  The program promises:

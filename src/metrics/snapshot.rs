@@ -122,6 +122,17 @@ impl Snapshot {
         sum
     }
 
+    /// The counted number of that name in the line.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        let sum = self.sum();
+        if let Some(class) = name.strip_prefix("status_") {
+            let class = STATUS_CLASSES.iter().position(|label| *label == class)?;
+            return sum.statuses.get(class).copied();
+        }
+        let mut all = sum.numbers().chain(self.of_process()).chain(self.of_guard());
+        all.find(|(descriptor, _)| descriptor.name == name).map(|(_, value)| value)
+    }
+
     /// One line of `name=value` pairs, for people and scripts.
     pub fn line(&self) -> String {
         let mut line = String::new();

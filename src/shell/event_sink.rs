@@ -45,35 +45,46 @@ pub enum EventTarget {
 #[derive(Debug)]
 pub struct EventSink {
     ends: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    /// Returns its cursor.
+    thread: Option<JoinHandle<u64>>,
 }
 
 impl EventSink {
-    /// Starts the thread. A file that cannot be opened is an error now.
-    pub fn start(state: Arc<State>, target: EventTarget) -> io::Result<EventSink> {
+    /// Starts the thread, which begins with the event at the cursor. A file that cannot be opened is an error now.
+    pub fn start(state: Arc<State>, target: EventTarget, cursor: u64) -> io::Result<EventSink> {
         target.write(&[]).1?;
         let ends = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&ends);
         let thread = threads::spawn("weir-events", move || {
-            let mut reader = Reader { state, target, cursor: 0, lost: 0, told: None };
+            let mut reader = Reader { state, target, cursor, lost: 0, told: None };
             let mut pause = READ_EVERY;
             while !stop.load(Ordering::Relaxed) {
                 thread::park_timeout(pause);
                 pause = if reader.pass_on() { READ_EVERY } else { TRIED_AGAIN_AFTER };
             }
+            reader.pass_on();
+            reader.cursor
         })?;
         Ok(EventSink { ends, thread: Some(thread) })
+    }
+
+    /// Ends the thread. Returns the cursor of the first event that was not written; `None` after a panic of the thread.
+    pub fn end(mut self) -> Option<u64> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Option<u64> {
+        self.ends.store(true, Ordering::Relaxed);
+        let thread = self.thread.take()?;
+        thread.thread().unpark();
+        // A panic of the thread has been reported by its own.
+        thread.join().ok()
     }
 }
 
 impl Drop for EventSink {
     fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // A panic of the thread has been reported by its own.
-            let _ = thread.join();
-        }
+        self.stop();
     }
 }
 

@@ -138,6 +138,10 @@ pub struct EventLoop {
     /// The time of the clock when the loop began, plus the time during which the process stood still.
     began: Duration,
     now: Now,
+    /// The time since `now` that the host of the loop took for its own work.
+    host_time: Duration,
+    /// The last turn took as many events as it could.
+    more_events: bool,
     /// Rounds since no peer had unread bytes.
     rounds_with_unread_peers: u32,
     statistics_every: Duration,
@@ -197,6 +201,8 @@ impl EventLoop {
             began: clock.elapsed(),
             clock,
             now: Now::default(),
+            host_time: Duration::ZERO,
+            more_events: false,
             rounds_with_unread_peers: 0,
             statistics_every: Duration::ZERO,
             statistics_due_us: 0,
@@ -220,21 +226,34 @@ impl EventLoop {
         self.statistics_due_us = statistics_every.as_micros() as u64;
     }
 
+    /// The host of the loop had the thread since the last turn: that time passes, and does not mean that the process stood still.
+    pub fn resume(&mut self) {
+        self.host_time = self.since_now();
+    }
+
+    /// The time since the clock was read for the present turn.
+    fn since_now(&self) -> Duration {
+        let began = self.began + Duration::from_micros(self.now.monotonic_us);
+        self.clock.elapsed().saturating_sub(began)
+    }
+
     /// One turn: waits for events, at most `timeout`, and handles a bounded number of them. True if it was the last turn: the
     /// loop has drained, or was told to quit.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        let wanted = self.timeout();
+        let due = self.timeout();
+        let wanted = due.map(|due| due.saturating_sub(self.host_time));
         let timeout = [wanted, timeout].into_iter().flatten().min();
         let interrupted = match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
             Err(error) => return Err(error),
         };
-        let stood_still = self.refresh_time(wanted);
+        let stood_still = self.refresh_time(due);
         let (count, quit) = self.take_events();
+        self.more_events = count == EVENTS_MAX;
         self.retry_stalled();
         self.take_turns();
-        self.tick(interrupted || stood_still || count == EVENTS_MAX);
+        self.tick(interrupted || stood_still || self.more_events);
         self.shrink();
         self.relieve();
         // Last, after everything that could make room.
@@ -284,7 +303,8 @@ impl EventLoop {
         let since_us = |began: Duration| time.monotonic.saturating_sub(began).as_micros() as u64;
         let since = Duration::from_micros(since_us(self.began).saturating_sub(self.now.monotonic_us));
         // Without a deadline there is nothing to postpone, and on the clock of a host only its own time passes.
-        let allowed = allowed.filter(|_| self.clock.is_of_machine());
+        let host_time = mem::take(&mut self.host_time);
+        let allowed = allowed.filter(|_| self.clock.is_of_machine()).map(|allowed| allowed.max(host_time));
         let lost = allowed.map_or(Duration::ZERO, |allowed| since.saturating_sub(allowed));
         let stood_still = lost >= STOOD_STILL_MIN;
         if stood_still {
@@ -300,8 +320,7 @@ impl EventLoop {
 
     /// The time after which the next turn is due without an event; `None` if none is due.
     pub fn next_timeout(&self) -> Option<Duration> {
-        let began = self.began + Duration::from_micros(self.now.monotonic_us);
-        let passed = self.clock.elapsed().saturating_sub(began);
+        let passed = self.since_now();
         self.timeout().map(|timeout| timeout.saturating_sub(passed))
     }
 
@@ -309,7 +328,8 @@ impl EventLoop {
     fn timeout(&self) -> Option<Duration> {
         let open = self.shortage.paused_until_us.is_none() && !self.shortage.memory.closed;
         let waiting = open && self.listeners.iter().any(|listener| listener.ready);
-        if self.engine.has_runnable() || (waiting && self.engine.may_accept()) {
+        // The system tells edges once: a host that waits for the descriptor would not hear of the rest.
+        if self.more_events || self.engine.has_runnable() || (waiting && self.engine.may_accept()) {
             return Some(Duration::ZERO);
         }
         let statistics = (!self.statistics_every.is_zero()).then_some(self.statistics_due_us);

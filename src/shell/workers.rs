@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// The parts of one loop.
@@ -156,12 +156,15 @@ impl Workers {
     }
 }
 
-/// Ends running loops after a failed start, a panic of the first loop, or a drop by the host.
+/// Ends running loops after a failed start, a panic of the first loop, or a drop by the host. A callback on the thread of a loop may
+/// drop them: that loop ends with its turn, and nobody waits for it.
 impl Drop for Workers {
     fn drop(&mut self) {
         if !self.threads.is_empty() {
             self.quit();
-            self.threads.drain(..).for_each(|thread| drop(thread.join()));
+            let me = thread::current().id();
+            let others = self.threads.drain(..).filter(|one| one.thread().id() != me);
+            others.for_each(|one| drop(one.join()));
         }
     }
 }
@@ -198,7 +201,6 @@ fn spawn(
 mod tests {
     use super::super::{WAKER, message};
     use super::*;
-    use std::thread;
 
     /// Threads that wait for the order to quit, beside one that does something else.
     fn workers_with(odd: fn() -> io::Result<()>) -> Result<(), Failure> {

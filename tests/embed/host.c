@@ -198,7 +198,9 @@ static void look(struct host *host) {
     CHECK(strstr(text, "requests_total 5\n") != NULL);
     free(text);
     CHECK(weir_stats(host->proxy, "requests", &value) == WEIR_OK && value == 5);
+    CHECK(weir_stats(host->proxy, "status_none", &value) == WEIR_OK);
     CHECK(weir_stats(host->proxy, "no such", &value) == WEIR_ERROR_NOT_FOUND);
+    CHECK(weir_stats(host->proxy, "status_no", &value) == WEIR_ERROR_NOT_FOUND);
     CHECK(weir_stats(host->proxy, "requests", NULL) == WEIR_ERROR_ARGUMENT);
 }
 

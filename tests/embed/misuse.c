@@ -357,6 +357,8 @@ static void sockets(void) {
         CHECK(weir_new(config, &options, &proxy, error, sizeof error) == WEIR_ERROR_SYSTEM && proxy == NULL);
         CHECK(error[0] != 0 && close(given) == -1 && errno == EBADF);
     }
+    /* One that is not open: the number may belong to somebody else soon. */
+    CHECK(weir_new(config, &options, &proxy, error, sizeof error) == WEIR_ERROR_ARGUMENT && proxy == NULL);
     /* The configuration is wrong as well: they are closed all the same. */
     CHECK(weir_config_set(config, "workers", "2") == WEIR_OK);
     given = socket(AF_INET, SOCK_STREAM, 0);

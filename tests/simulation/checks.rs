@@ -29,7 +29,10 @@ impl Shell {
         }
         // A pinned connection ends with its client, which has one at most.
         if metrics.origins_pinned > metrics.clients {
-            return Err(format!("{} pinned connections, {} clients", metrics.origins_pinned, metrics.clients));
+            return Err(format!(
+                "{} pinned connections, {} clients",
+                metrics.origins_pinned, metrics.clients
+            ));
         }
         let Some(cache) = &around.book.scenario.cache else { return Ok(()) };
         let (bytes, budget) = (cache.store.memory().bytes(), cache.store.limits().budget);

@@ -1,6 +1,6 @@
 //! Detection of attacks in requests: guard semantics, section 11.
 //!
-//! A value (a parameter, a field, a leaf of JSON, the path) is scanned in several [`View`]s: as sent, decoded, decoded
+//! A value (a parameter, a field, a leaf of JSON, the path) is scanned in several `View`s: as sent, decoded, decoded
 //! without comments and superfluous blanks, and as a shell would read it. One pass of an automaton over each view finds the
 //! literals that patterns need; only patterns whose literal occurs are tried, each in time linear in the bytes. If a pattern
 //! alone has too many false matches, code confirms the match. Everything is bounded, and a reached bound is a verdict.

@@ -17,7 +17,8 @@ pub use cloud_fetch::CloudFetch;
 pub use csrf::{CsrfLine, CsrfLines};
 pub use headers::{CorsLine, HeaderLine, HeaderLines, HeadersOf, HstsLine, field_value};
 pub use parse::{Directive, TABLE, parse, read};
-pub(super) use values::{PER_CLIENT, TEXT_BYTES_MAX, duration, network, per_text};
+pub use values::TEXT_BYTES_MAX;
+pub(super) use values::{PER_CLIENT, duration, network, per_text};
 
 use crate::guard::detection::{Categories, DetectRules};
 use crate::time::Now;
