@@ -413,7 +413,9 @@ fn read_layer(
         let text = content.split(|byte| *byte == b'\n').nth((line as usize).saturating_sub(1));
         let text = String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
         let key = text.split_whitespace().next().unwrap_or_default();
-        problems.add(at(line), foreign::find(key).map_or(message, |found| found.message_about(key)));
+        let is_ours = TABLE.iter().any(|spec| spec.names().any(|name| name == key));
+        let foreign = foreign::find(key).filter(|_| line > 0 && !is_ours);
+        problems.add(at(line), foreign.map_or(message, |found| found.message_about(key)));
     }
     for line in lines {
         let origin = at(line.number);

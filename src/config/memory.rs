@@ -36,7 +36,7 @@ const CACHE_BYTES: u64 = 128 << 10;
 
 /// Bytes of memory for one byte of a file: the text and its compiled form, twice at a reload (measured: 4.2, with a list of
 /// 136,000 names of 22 bytes).
-const FILE_FACTOR: u64 = 5;
+pub const FILE_FACTOR: u64 = 5;
 
 /// One part in this many is left to the allocator, for free memory between the used pieces (measured: 6 percent after hours
 /// of mixed traffic).

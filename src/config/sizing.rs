@@ -1,6 +1,6 @@
 //! Settings by `--memory`: options that the operator has not set get their share of the size.
 
-use super::memory::{Demand, Part, Shares, TooSmall, shares};
+use super::memory::{Demand, FILE_FACTOR, Part, Shares, TooSmall, shares};
 use super::problem::{Origin, Problems};
 use super::settings::Settings;
 
@@ -11,6 +11,9 @@ const OPTIONS: [(&str, Part); 4] = [
     ("idle-origins", Part::IdleOrigins),
     ("cache-size", Part::Cache),
 ];
+
+/// Most bytes of a file without `memory` (chosen: forty million names).
+const FILE_BYTES_MAX: u64 = 1 << 30;
 
 impl Settings {
     /// The share of each part of `--memory`, if it is set, for so many loops, bytes of files and detectors, with or without pages,
@@ -70,6 +73,14 @@ impl Settings {
             | Part::Bans
             | Part::Events
             | Part::Values => 0,
+        }
+    }
+
+    /// Most bytes of one file that the settings name. With `memory`, all files together take no more than that.
+    pub fn file_bytes_max(&self) -> u64 {
+        match self.memory_bytes {
+            0 => FILE_BYTES_MAX,
+            bytes => bytes / FILE_FACTOR,
         }
     }
 

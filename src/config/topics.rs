@@ -422,7 +422,7 @@ listens there; 71 the system refuses; 78 the configuration to reload is wrong.
   USR2    writes a line of statistics to standard error
   TERM    accepts nothing new, finishes requests under way, after
           --drain-timeout closes the rest, saves --cache-file; exit code 0
-  INT     stops at once, as a second TERM does; exit code 130, or 143 for TERM
+  INT     stops at once, as QUIT and a second TERM do; exit code 130, 131 or 143
 
 Exit codes of all commands:
   0       done; explain: allowed; reload: reloaded

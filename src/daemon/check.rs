@@ -4,14 +4,17 @@
 //! the files, so it judges the rights that the daemon will have. A port in use is no mistake: the daemon itself may use it, because
 //! `--check` comes before a reload.
 
-use super::report::{print, read_file};
+use super::files::reader;
+use super::pid_file::PidFile;
+use super::report::{print, say};
 use super::rights::user_text;
 use log::warn;
 use rustix::fs::{Access, access};
 use std::fs::metadata;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::SocketAddr as UnixAddress;
 use std::path::Path;
 use weir::config::feature::CACHE;
 use weir::config::{Located, Origin, Problems, Settings, exit};
@@ -27,7 +30,7 @@ pub fn run(settings: &Settings, known: Problems) -> u8 {
             print(&format!("weir: the configuration is valid: {rules} rules, {users} users\n"))
         }
         None => {
-            eprintln!("{problems}");
+            say(&problems.to_string());
             if problems.is_empty() { exit::OS_ERROR } else { problems.exit_code() }
         }
     }
@@ -40,11 +43,7 @@ fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problem
     judge_addresses(settings, &mut found);
     let user = find_user(settings, &mut found);
     let is_root = rustix::process::geteuid().is_root();
-    // The start creates the directory as root.
-    let made = match (&user, &settings.log_dir) {
-        (Some(user), Some(path)) => user.would_make(path),
-        (Some(_) | None, _) => false,
-    };
+    let made = makes_log_directory(settings, user.as_ref());
     match &user {
         Some(user) if is_root => {
             if let Err(error) = user.assume() {
@@ -59,10 +58,12 @@ fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problem
         Some(_) | None => {}
     }
     judge_paths(settings, made, &mut found);
+    judge_take_over(settings, &mut found);
+    warn_if_unreadable(settings);
     problems.append(found);
     let Ok(seed) = embed::random_seed() else { return (None, problems) };
-    let listeners = embed::addresses_to_bind(settings, &read_file);
-    match embed::compile(settings, &listeners, seed, &read_file) {
+    let listeners = embed::addresses_to_bind(settings, &reader(settings));
+    match embed::compile(settings, &listeners, seed, &reader(settings)) {
         Ok(Compiled { policy, mut guard, gateway: _, file_bytes }) => {
             embed::warn_of_skipped(&policy);
             let mut sized = settings.clone();
@@ -82,6 +83,26 @@ fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problem
     }
 }
 
+/// What a start would fail at after it has given up its rights; if there is something, with all that is wrong in files.
+pub fn before_start(settings: &Settings, user: Option<&User>) -> Problems {
+    let mut problems = Problems::new();
+    judge_paths(settings, makes_log_directory(settings, user), &mut problems);
+    if let (false, Ok(seed)) = (problems.is_empty(), embed::random_seed()) {
+        let listeners = embed::addresses_to_bind(settings, &reader(settings));
+        let compiled = embed::compile(settings, &listeners, seed, &reader(settings));
+        compiled.err().into_iter().for_each(|wrong| problems.append(wrong));
+    }
+    problems
+}
+
+/// Whether the start creates the directory of the log, as root.
+fn makes_log_directory(settings: &Settings, user: Option<&User>) -> bool {
+    match (user, &settings.log_dir) {
+        (Some(user), Some(path)) => user.would_make(path),
+        (Some(_) | None, _) => false,
+    }
+}
+
 fn find_user(settings: &Settings, problems: &mut Problems) -> Option<User> {
     let wanted = settings.user.as_ref()?;
     match User::find(&wanted.value) {
@@ -93,7 +114,7 @@ fn find_user(settings: &Settings, problems: &mut Problems) -> Option<User> {
     }
 }
 
-/// Reports addresses that are not this machine's, and ports that only root may bind.
+/// Reports addresses of which one takes the other's place, addresses that are not this machine's, and ports that only root may bind.
 fn judge_addresses(settings: &Settings, problems: &mut Problems) {
     let of_options = settings.hosts.iter().map(|host| &host.origin);
     // Behind those of the options come the addresses that the gateway file names.
@@ -101,7 +122,18 @@ fn judge_addresses(settings: &Settings, problems: &mut Problems) {
         settings.gateway.iter().map(|file| Origin::File { path: file.value.as_path().into(), line: 0 });
     let of_gateway: Vec<Origin> = of_gateway.collect();
     let origins = of_options.chain(of_gateway.iter().cycle());
-    for (origin, address) in origins.zip(embed::addresses_to_bind(settings, &read_file)) {
+    let addresses = embed::addresses_to_bind(settings, &reader(settings));
+    let origins: Vec<(&Origin, SocketAddr)> = origins.zip(addresses).collect();
+    let of_metrics = settings.metrics.iter().map(|metrics| (&metrics.origin, metrics.value));
+    let all: Vec<(&Origin, SocketAddr)> = origins.iter().copied().chain(of_metrics).collect();
+    for (index, (origin, address)) in all.iter().enumerate() {
+        if let Some((_, other)) = all[..index].iter().find(|(_, other)| is_same_place(*other, *address)) {
+            let message =
+                format!("cannot listen on {address} and {other} at once; expected different addresses");
+            problems.add((*origin).clone(), message);
+        }
+    }
+    for (origin, address) in origins {
         let Err(error) = try_bind(address) else { continue };
         let (origin, expected) = match error.kind() {
             ErrorKind::AddrInUse => continue,
@@ -122,6 +154,15 @@ fn judge_addresses(settings: &Settings, problems: &mut Problems) {
     }
 }
 
+/// Whether only one socket can listen on both. Any IPv6 address is any IPv4 address as well.
+fn is_same_place(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers =
+        |any: SocketAddr, other: SocketAddr| any.ip().is_unspecified() && (any.is_ipv6() || other.is_ipv4());
+    one.port() == other.port()
+        && one.port() != 0
+        && (one.ip() == other.ip() || covers(one, other) || covers(other, one))
+}
+
 /// Judges the files and directories that the daemon writes.
 fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut Problems) {
     let whose = user_text(settings);
@@ -135,7 +176,7 @@ fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut 
         judge(settings.origin("log-dir"), path, "a directory", log_directory(path));
     }
     if let Some(Located { value: path, origin }) = &settings.pid_file {
-        judge(origin.clone(), path, "a file, or none yet, in a directory", file_in_directory(path));
+        judge(origin.clone(), path, "a pid file, or none yet, in a directory", pid_file(path));
     }
     if let Some(Located { value: path, origin }) =
         settings.cache_file.as_ref().filter(|_| CACHE.built && settings.cache)
@@ -150,9 +191,27 @@ fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut 
             socket_in_directory(path),
         );
     }
-    if let Some(Located { value: path, origin }) = &settings.take_over {
-        judge(origin.clone(), path, "the control socket of a running weir", existing_socket(path));
+    let written = [&settings.pid_file, &settings.cache_file, &settings.control];
+    let written: Vec<_> = written.into_iter().flatten().collect();
+    for (index, file) in written.iter().enumerate() {
+        if written[..index].iter().any(|other| other.value == file.value) {
+            let message =
+                format!("{}: expected a path of its own; another option names it", file.value.display());
+            problems.add(file.origin.clone(), message);
+        }
     }
+}
+
+fn judge_take_over(settings: &Settings, problems: &mut Problems) {
+    let Some(Located { value: path, origin }) = &settings.take_over else { return };
+    if let Err(error) = existing_socket(path) {
+        let expected = "expected the control socket of a running weir";
+        problems.add(origin.clone(), format!("{}: {error}; {expected}", path.display()));
+    }
+}
+
+/// Warns of a configuration file that a reload could not read.
+fn warn_if_unreadable(settings: &Settings) {
     let Some(path) = &settings.config else { return };
     // A missing file is an error that is reported elsewhere.
     if let Err(error) = access(path, Access::READ_OK).map_err(io::Error::from) {
@@ -185,7 +244,7 @@ fn log_directory(path: &Path) -> io::Result<()> {
 
 /// Checks a Unix socket: one that a weir has left or listens on, or one that can be created.
 fn socket_in_directory(path: &Path) -> io::Result<()> {
-    SocketAddr::from_pathname(path)?;
+    UnixAddress::from_pathname(path)?;
     match existing_socket(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         found => found?,
@@ -200,10 +259,13 @@ fn existing_socket(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Checks a file: an existing one that can be written, or one that can be created.
-fn file_in_directory(path: &Path) -> io::Result<()> {
+/// Checks a pid file: an existing one that can be written, or one that can be created.
+fn pid_file(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
-        Ok(file) if file.is_file() => Ok(access(path, Access::WRITE_OK)?),
+        Ok(file) if file.is_file() => {
+            access(path, Access::WRITE_OK)?;
+            PidFile::check(path)
+        }
         Ok(_) => Err(io::Error::other("this is no file")),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Ok(access(parent(path), Access::WRITE_OK | Access::EXEC_OK)?)

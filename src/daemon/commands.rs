@@ -1,7 +1,8 @@
 //! Commands of the command line other than serving. Each returns the exit code.
 
+use super::files::reader;
 use super::pid_file::{self, Answer, NoAnswer};
-use super::report::{fail, os_error, print, print_with, read_file, said};
+use super::report::{fail, os_error, print, print_with, said};
 use super::{check, rights};
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
@@ -70,15 +71,15 @@ pub fn explain(settings: &Settings) -> u8 {
         Ok(seed) => seed,
         Err(error) => return os_error(error),
     };
-    let listeners = embed::addresses_to_bind(settings, &read_file);
-    let compiled = match embed::compile(settings, &listeners, seed, &read_file) {
+    let listeners = embed::addresses_to_bind(settings, &reader(settings));
+    let compiled = match embed::compile(settings, &listeners, seed, &reader(settings)) {
         Ok(compiled) => compiled,
         Err(problems) => return said(&problems),
     };
     let question = Question { user: user.as_deref(), client: *client, method: method.as_deref(), target };
     let embed::Compiled { policy, guard, gateway, .. } = compiled;
     let rules = Rules { policy, guard, gateway };
-    let (text, allowed) = explain::explain(settings, rules, listeners, &question, seed, &read_file);
+    let (text, allowed) = explain::explain(settings, rules, listeners, &question, seed, &reader(settings));
     print_with(&text, if allowed { exit::OK } else { exit::REFUSED })
 }
 
@@ -95,7 +96,7 @@ pub fn detect(settings: &Settings) -> u8 {
             }
         }
     };
-    match detect::report(settings, *context, &text, &read_file) {
+    match detect::report(settings, *context, &text, &reader(settings)) {
         Ok((text, found)) => print_with(&text, if found { exit::REFUSED } else { exit::OK }),
         Err(problems) => said(&problems),
     }

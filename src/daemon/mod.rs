@@ -4,6 +4,7 @@ pub mod check;
 pub mod commands;
 #[cfg(feature = "admin")]
 pub mod control;
+mod files;
 mod manager;
 #[cfg(feature = "admin")]
 mod monitoring;
@@ -19,6 +20,7 @@ mod takeover;
 pub use reload::Launch;
 
 use control::{SocketFile, Waiting};
+use files::reader;
 use listenfd::ListenFd;
 use log::{info, warn};
 use manager::Manager;
@@ -28,10 +30,10 @@ pub use no_admin::control;
 #[cfg(not(feature = "admin"))]
 use no_admin::{monitoring, takeover};
 use pid_file::PidFile;
-use report::{fail, os_error, read_file, said};
+use report::{fail, os_error, said, say};
 use rights::Kept;
 use rustix::fs::{Access, access};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
@@ -78,13 +80,17 @@ impl Drop for CloseOnDrop {
 pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8> {
     sandbox::protect_memory().map_err(os_error)?;
     let user = rights::find_user(&settings)?;
+    let problems = check::before_start(&settings, user.as_ref());
+    if !problems.is_empty() {
+        return Err(said(&problems));
+    }
     let loops = embed::loops(&settings);
     rights::raise_descriptors(&settings, loops);
     let (predecessor, taken) = Predecessor::ask(&settings)?;
     let listeners = listen(&settings, loops, taken, &predecessor)?;
     let sockets = Sockets::of(&listeners, &settings).map_err(os_error)?;
     let monitoring = Monitoring::listen(&settings)?;
-    let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
+    let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT]).map_err(os_error)?;
     // A write beyond the limit of a file's size must fail, not end the process. The flag is not read.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(os_error)?;
     let manager = Manager::connect();
@@ -103,6 +109,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let writer = Writer::start(log).map_err(os_error)?;
     let monitored = monitoring.serve().map_err(os_error)?;
     // Files are read with the remaining rights: a reload that would fail for want of them fails now.
+    let read_file = reader(&settings);
     let proxy = Proxy::builder()
         .configuration(Configuration::loaded(settings, read_file))
         .listeners(listeners)
@@ -125,7 +132,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
         gauge.drop_code();
     }
     for address in control.addresses() {
-        eprintln!("weir: listening on {address}");
+        say(&format!("weir: listening on {address}"));
     }
     let daemon = Daemon { launch, control, thread, writer, manager, pid_file, waiting, sockets, socket_file };
     daemon.manager.ready(&daemon.status());
@@ -148,7 +155,7 @@ fn listen(
     // Sockets from a service manager are the same as those taken over, or stay with the manager.
     let passed = inherited_sockets();
     let mut inherited = if predecessor.is_there() { taken } else { passed };
-    let addresses = embed::addresses_to_bind(settings, &read_file);
+    let addresses = embed::addresses_to_bind(settings, &reader(settings));
     // With nothing in common the weir before would be drained for another place.
     let is_wanted = |socket: &TcpListener| socket.local_addr().is_ok_and(|at| addresses.contains(&at));
     if predecessor.is_there() && !inherited.iter().any(is_wanted) {

@@ -1,7 +1,7 @@
 //! The listener for monitoring systems (`--metrics`): bound before rights are given up, and served before the proxy is built, so that a
 //! long start can be seen from outside.
 
-use super::report::fail;
+use super::report::{fail, say};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Monitoring {
             Some(control) => control.health(TOLD_WITHIN),
             None => Health { alive: true, ..Health::default() },
         })?;
-        eprintln!("weir: metrics on http://{address}/metrics");
+        say(&format!("weir: metrics on http://{address}/metrics"));
         Ok(Monitored(control))
     }
 }

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// The mode of both files (chosen): every user may read them; there is no secret in them.
 const MODE: u32 = 0o644;
 
+/// Most bytes of a pid file: a number of 64 bits and the end of its line.
+const PID_BYTES_MAX: usize = 21;
+
 /// How long to wait for a verdict (chosen: the largest lists take seconds).
 const VERDICT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -30,9 +33,11 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Opens, locks and writes both files. Fails with [`ErrorKind::WouldBlock`] if another process has the lock.
+    /// Opens, locks and writes both files. Fails with [`ErrorKind::WouldBlock`] if another process has the lock, and if the
+    /// path leads to a file of another kind, which stays as it is.
     pub fn create(path: &Path) -> io::Result<PidFile> {
         let pid = open(path)?;
+        judge(&pid)?;
         flock(&pid, FlockOperation::NonBlockingLockExclusive)?;
         let verdict = open(&beside(path))?;
         replace(&pid, &format!("{}\n", std::process::id()))?;
@@ -42,6 +47,11 @@ impl PidFile {
             &ReloadResult { begun: 0, ended: 0, failed: false, text: String::new() }.written(),
         )?;
         Ok(file)
+    }
+
+    /// Whether a file that exists is a pid file; changes nothing.
+    pub fn check(path: &Path) -> io::Result<()> {
+        judge(&File::open(path)?)
     }
 
     /// A reload begins.
@@ -187,11 +197,28 @@ fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// Fails if the file is no pid file: a mistake must not overwrite a file of the operator's.
+fn judge(file: &File) -> io::Result<()> {
+    let mut content = [0; PID_BYTES_MAX + 1];
+    let length = file.read_at(&mut content, 0)?;
+    match content[..length].iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace()) {
+        true if length <= PID_BYTES_MAX => Ok(()),
+        _ => Err(io::Error::other("this file has something else than the number of a process")),
+    }
+}
+
 /// A link could lead anywhere.
 fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(MODE).custom_flags(flags.bits() as i32).open(path)
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(MODE)
+        .custom_flags(flags.bits() as i32)
+        .open(path)
 }
 
 fn replace(file: &File, text: &str) -> io::Result<()> {

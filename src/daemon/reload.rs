@@ -1,12 +1,10 @@
 //! HUP: reads the configuration, and all files that it names, again. All of them are judged before anything is replaced, so a mistake
 //! changes nothing.
 
-use super::report::read_file;
+use super::files::{read_config, read_config_again, reader_again};
 use super::{Daemon, rights};
 use log::{error, info, warn};
 use std::cell::RefCell;
-use std::io;
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 use weir::config::{Problems, Settings};
@@ -43,7 +41,7 @@ impl Launch {
     pub fn load(&mut self) -> (Settings, Problems) {
         let piped = RefCell::new(None);
         let read = |path: &Path| {
-            let content = read_file(path)?;
+            let content = read_config(path)?;
             if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
                 *piped.borrow_mut() = Some(content.clone());
             }
@@ -55,7 +53,7 @@ impl Launch {
     }
 
     fn load_again(&self) -> (Settings, Problems) {
-        let read = |path: &Path| self.piped.clone().map_or_else(|| read_file(path), Ok);
+        let read = |path: &Path| self.piped.clone().map_or_else(|| read_config_again(path), Ok);
         Settings::read(&self.arguments, &self.environment, read)
     }
 }
@@ -99,7 +97,8 @@ impl Daemon {
             // All problems are reported at once.
             match embed::random_seed() {
                 Ok(seed) => {
-                    let compiled = embed::compile(&found, self.control.addresses(), seed, &read_file_again);
+                    let compiled =
+                        embed::compile(&found, self.control.addresses(), seed, &reader_again(&found));
                     compiled.err().into_iter().for_each(|others| problems.append(others));
                 }
                 Err(error) => log::error!("{error}: rules and directives are not checked"),
@@ -107,7 +106,8 @@ impl Daemon {
             return Err(problems);
         }
         rights::raise_descriptors(&found, embed::loops(&found));
-        self.control.reload(&Configuration::loaded(found, read_file_again))
+        let read_file = reader_again(&found);
+        self.control.reload(&Configuration::loaded(found, read_file))
     }
 
     fn lines_of(&self, problems: &Problems) -> Vec<String> {
@@ -142,12 +142,4 @@ impl Daemon {
         log::set_max_level(settings.level());
         text
     }
-}
-
-/// Reads a file again that was read at the start. A pipe would be empty now, and its rules lost, so it is an error.
-fn read_file_again(path: &Path) -> io::Result<Vec<u8>> {
-    if std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
-        return Err(io::Error::other("it is a pipe, which can be read once"));
-    }
-    read_file(path)
 }

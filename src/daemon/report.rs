@@ -1,12 +1,11 @@
-//! The output of the daemon and the exit code that belongs to it, and how the daemon reads files.
+//! The output of the daemon and the exit code that belongs to it.
 
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
 use weir::config::{Problems, exit};
 
-/// Reads a file whole.
-pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    std::fs::read(path)
+/// Writes a line to standard error. If that cannot be written, weir goes on: a full disk under a log must not stop a start.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Prints a text and returns the exit code.
@@ -28,7 +27,7 @@ pub fn print_with(text: &str, code: u8) -> u8 {
 
 /// Prints an error and returns the exit code.
 pub fn fail(message: &str, code: u8) -> u8 {
-    eprintln!("weir: {message}");
+    say(&format!("weir: {message}"));
     code
 }
 
@@ -39,6 +38,6 @@ pub fn os_error(error: io::Error) -> u8 {
 
 /// Prints the problems and returns the exit code for them.
 pub fn said(problems: &Problems) -> u8 {
-    eprintln!("{problems}");
+    say(&problems.to_string());
     problems.exit_code()
 }

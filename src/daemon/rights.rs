@@ -1,7 +1,8 @@
 //! The rights of the process: what is opened before rights are given up, and what is given up before the daemon serves.
 
 use super::control::{self, ControlSocket};
-use super::report::{fail, os_error, read_file, said};
+use super::files::reader;
+use super::report::{fail, os_error, said};
 use log::{info, warn};
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -118,6 +119,7 @@ fn log_error(settings: &Settings, error: &io::Error) -> u8 {
 
 /// The paths that the daemon opens while it serves.
 pub fn paths(settings: &Settings) -> Paths {
+    let read_lasting_file = lasting(reader(settings));
     let lists = [&settings.blocklists, &settings.allowlists].into_iter().flatten();
     let lists =
         lists.chain(&settings.auth_file).chain(&settings.cache_rules).chain(&settings.purge_token_file);
@@ -138,8 +140,8 @@ pub fn paths(settings: &Settings) -> Paths {
 }
 
 /// Reads a file that can be read again. A pipe is left to the compiler of the configuration, because it can be read once only.
-fn read_lasting_file(path: &Path) -> io::Result<Vec<u8>> {
-    match std::fs::metadata(path)?.is_file() {
+fn lasting(read_file: impl Fn(&Path) -> io::Result<Vec<u8>>) -> impl Fn(&Path) -> io::Result<Vec<u8>> {
+    move |path| match std::fs::metadata(path)?.is_file() {
         true => read_file(path),
         false => Err(ErrorKind::NotSeekable.into()),
     }

@@ -5,7 +5,7 @@ use super::configuration::{
     resolver_settings, warn_if_open, warn_of_skipped,
 };
 use super::control::{Control, Present, Shared};
-use super::descriptors::limit_connections;
+use super::descriptors;
 use super::follower::Follower;
 use super::gateway_part::GatewayPart;
 use super::guard_parts::GuardParts;
@@ -272,9 +272,8 @@ impl Builder {
         let values = self.start_pages(shares.as_ref())?;
         let policy = Arc::new(policy);
         let guard_link = Arc::new(GuardLink::new(Clock::new(self.clock.take())));
-        let event_socket = self.event_socket.take();
         let guard_seed = self.draw(GUARD_PLACE)?;
-        let guard_parts = GuardParts::new(&guard_link, guard.as_ref(), event_socket, guard_seed)?;
+        let guard_parts = GuardParts::new(&guard_link, guard.as_ref(), self.event_socket.take(), guard_seed)?;
         let store_settings = guard.as_ref().and_then(store_settings);
         let events = guard.as_ref().and_then(GuardFile::events);
         #[cfg(feature = "cloud")]
@@ -349,7 +348,8 @@ impl Builder {
         let has_pages = self.pages.is_some();
         let shares = size(settings, loops, file_bytes, has_pages, guard, &[]);
         let shares = shares.map_err(BuildError::Configuration)?;
-        if let Some(warning) = limit_connections(settings, loops) {
+        descriptors::check(settings, loops)?;
+        if let Some(warning) = descriptors::limit_connections(settings, loops) {
             log::warn!("{warning}");
         }
         shares.iter().for_each(|shares| tell(settings, shares));

@@ -2,7 +2,7 @@
 
 use crate::config::Settings;
 use rustix::process::{Resource, getrlimit};
-use std::mem;
+use std::{io, mem};
 
 /// Descriptors beside those of connections: listeners, logs, epoll, name servers (chosen, generously).
 const BESIDE: u64 = 1200;
@@ -10,8 +10,13 @@ const BESIDE: u64 = 1200;
 /// Descriptors of each loop beyond the first; look-ups are divided among the loops (chosen).
 const BESIDE_A_LOOP: u64 = 40;
 
-/// Connections to accept even if the limit of descriptors is too low for them (chosen).
+/// Fewest connections to accept (chosen). With fewer descriptors than these need, there is no proxy.
 const CONNECTIONS_MIN: u64 = 16;
+
+/// Descriptors of a proxy that has no connection: standard ones, logs, epoll, the guard (measured: 20), and those of each loop with its
+/// listener and page pipes (measured: 6).
+const BASE: u64 = 24;
+const BASE_OF_A_LOOP: u64 = 8;
 
 /// The descriptors that are neither a client connection nor its upstream connection.
 fn beside(settings: &Settings, loops: usize) -> u64 {
@@ -23,18 +28,67 @@ pub fn needed(settings: &Settings, loops: usize) -> u64 {
     2 * u64::from(settings.max_connections) + beside(settings, loops)
 }
 
-/// Lowers the number of connections to what the limit of descriptors allows, and returns the warning.
+/// Lowers the numbers of connections and of idle upstream connections to what the limit of descriptors allows, and returns the
+/// warning.
 pub(super) fn limit_connections(settings: &mut Settings, loops: usize) -> Option<String> {
-    let needed = needed(settings, loops);
     let available = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    limit_to(available, settings, loops)
+}
+
+/// Fails if the limit of descriptors is too low for the fewest connections.
+pub(super) fn check(settings: &Settings, loops: usize) -> io::Result<()> {
+    let available = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let least = base(loops) + 2 * CONNECTIONS_MIN.min(settings.max_connections.into());
+    match available >= least {
+        true => Ok(()),
+        false => Err(io::Error::other(format!(
+            "weir needs {least} descriptors at least, but only {available} can be had (ulimit -n)"
+        ))),
+    }
+}
+
+fn base(loops: usize) -> u64 {
+    BASE + BASE_OF_A_LOOP * loops as u64
+}
+
+fn limit_to(available: u64, settings: &mut Settings, loops: usize) -> Option<String> {
+    let needed = needed(settings, loops);
     if available >= needed {
         return None;
     }
-    let possible = (available.saturating_sub(beside(settings, loops)) / 2).max(CONNECTIONS_MIN);
+    // An eighth is for idle upstream connections, and one for look-ups, which seldom need it.
+    let free = available.saturating_sub(base(loops));
+    let idle = (free / 8).min(free.saturating_sub(2 * CONNECTIONS_MIN)).min(settings.idle_origins.into());
+    let possible = (free.saturating_sub(idle + free / 8) / 2).max(CONNECTIONS_MIN);
     let possible = possible.min(settings.max_connections.into()) as u32;
+    settings.idle_origins = idle as u32;
     let wanted = mem::replace(&mut settings.max_connections, possible);
     Some(format!(
         "--max-connections {wanted} needs {needed} descriptors, but only {available} can be had (ulimit -n): \
          taking {possible} connections at most"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_descriptors_are_divided() {
+        for (available, loops, connections, idle) in [
+            (64, 1, 16, 0),
+            (512, 1, 180, 60),
+            (1024, 1, 372, 124),
+            (2048, 1, 756, 252),
+            (1024, 8, 351, 117),
+            (1 << 20, 1, 10_000, 512),
+        ] {
+            let mut settings = Settings::built_in();
+            let warned = limit_to(available, &mut settings, loops).is_some();
+            assert_eq!(warned, connections < 10_000);
+            let found = (u64::from(settings.max_connections), u64::from(settings.idle_origins));
+            assert_eq!(found, (connections, idle), "{available} descriptors, {loops} loops");
+            assert!(base(loops) + 2 * found.0 + found.1 <= available);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! noticed. Lines beyond the size limit go to the next file. A write that fails within a line removes the incomplete
 //! line.
 
+use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -95,13 +96,24 @@ impl LogFile {
         } else if len > 0 {
             return Ok(lines.len());
         }
-        // An empty file takes at least one line of any length.
-        Ok(whole_lines_within(lines, self.bytes_max).max(first_line(lines)))
+        // An empty file takes at least one line of any length; so does that of another process, if it has opened a new one.
+        let room = self.bytes_max.saturating_sub(self.file.metadata()?.len());
+        Ok(whole_lines_within(lines, room).max(first_line(lines)))
     }
 
-    /// Renames each file to the next number, removes those beyond the number to keep, and opens a new file.
+    /// Renames each file to the next number, removes those beyond the number to keep, and opens a new file. Another process that
+    /// writes to the same directory, as during a take-over, may have done that already, or does it now.
     fn rotate(&mut self) -> io::Result<()> {
-        if fs::symlink_metadata(self.path(0)).is_err() {
+        let directory = File::open(&self.directory).ok();
+        if let Some(directory) = &directory {
+            // Its new file is opened when the next lines come.
+            if flock(directory, FlockOperation::NonBlockingLockExclusive).is_err() {
+                return Ok(());
+            }
+        }
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let open = self.file.metadata().map(identity)?;
+        if fs::metadata(self.path(0)).map(identity).ok() != Some(open) {
             // The file was renamed already: the older ones stay where they are.
             return self.reopen();
         }

@@ -192,7 +192,8 @@ impl Transactions {
             let head_bytes =
                 match incoming.message.receive_response(&mut incoming.scanner, bytes, &settings.head) {
                     Ok(Some(head_bytes)) => head_bytes,
-                    Ok(None) => return,
+                    // The rest of a head has its own time.
+                    Ok(None) => return transaction.restart_timeout(cx),
                     Err(fault) => return cx.send(Effect::Refuse(id, Refusal::OriginFault(fault))),
                 };
             let action = match transaction.caching.task() {
