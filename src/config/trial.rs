@@ -168,7 +168,11 @@ impl Trial {
             // A check of a password fails: the user that the question names has credentials that need none.
             Action::Verify { job, .. } => drop(self.engine.handle_verified(now, job, false)),
             Action::Log(record) => drop(self.record.get_or_insert(record)),
-            Action::ShutdownWrite(_) | Action::Close(_) | Action::Reset(_) | Action::SendToLoops(_) => {}
+            Action::ShutdownWrite(_)
+            | Action::Close(_)
+            | Action::Reset(_)
+            | Action::Abort(_)
+            | Action::SendToLoops(_) => {}
         }
     }
 

@@ -34,6 +34,17 @@ impl Machines {
         }
     }
 
+    /// Whether the engine still reads from the connection after it has failed: bytes may have arrived before.
+    pub fn reads_on(&self, cx: &Context, id: PeerId) -> bool {
+        match cx.connections.get(id).map(|peer| peer.role) {
+            Some(Role::Client(Client::Tunnel(tunnel))) => self.tunnels.reads_client_on(tunnel),
+            Some(Role::Upstream { state: UpstreamState::Tunnel(tunnel), .. }) => {
+                self.tunnels.reads_upstream_on(tunnel)
+            }
+            Some(Role::Client(_) | Role::Upstream { .. }) | None => false,
+        }
+    }
+
     /// Whether the connection has bytes to send.
     pub fn wants_write(&self, cx: &Context, id: PeerId) -> bool {
         let Some(peer) = cx.connections.get(id) else { return false };

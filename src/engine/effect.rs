@@ -74,6 +74,7 @@ pub(in crate::engine) enum Effect {
     Linger(PeerId),
     CloseClient(PeerId),
     ResetClient(PeerId),
+    AbortClient(PeerId),
     /// The upstream connection that was pinned to the client has ended; `authority` was its destination.
     PinEnded {
         client: PeerId,
@@ -89,7 +90,7 @@ pub(in crate::engine) enum Effect {
         opened_ms: u64,
     },
     CloseUpstream(PeerId),
-    ResetUpstream(PeerId),
+    AbortUpstream(PeerId),
     /// The client makes no further requests.
     EndPin(PeerId),
 

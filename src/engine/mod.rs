@@ -293,6 +293,12 @@ impl Engine {
         self.machines.wants_read(&self.cx, id)
     }
 
+    /// Whether the engine still reads from the connection after it has failed: bytes may have arrived before. Then a failure that
+    /// no read has met is reported as [`Event::SendFailed`].
+    pub fn reads_on(&self, id: PeerId) -> bool {
+        self.machines.reads_on(&self.cx, id)
+    }
+
     /// Whether the connection has bytes to send.
     pub fn wants_write(&self, id: PeerId) -> bool {
         self.machines.wants_write(&self.cx, id)

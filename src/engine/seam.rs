@@ -55,6 +55,8 @@ pub enum Action {
     Close(PeerId),
     /// Close the socket with a reset, so that the other side cannot take it for a regular end. Otherwise as `Close`.
     Reset(PeerId),
+    /// Close the socket with a reset as soon as the bytes have left that the reset would destroy. Otherwise as `Close`.
+    Abort(PeerId),
     /// Send or abandon a DNS query.
     Resolver(resolver::Action),
     /// Verify a password away from the loop and report with `handle_verified`.

@@ -132,9 +132,10 @@ const ALLOWED_OLD: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_OLD: &[c_long] = &[];
 
-/// Allowed `ioctl` requests: non-blocking and close-on-exec by the standard library, and the check for a terminal.
-const REQUESTS: [u32; 4] =
-    [libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32, libc::TCGETS as u32];
+/// Allowed `ioctl` requests: non-blocking and close-on-exec by the standard library, the check for a terminal, and the bytes in a send
+/// buffer that have not left (linux/sockios.h: SIOCOUTQNSD).
+const REQUESTS: [u32; 5] =
+    [libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32, libc::TCGETS as u32, 0x894B];
 
 /// The bits of the socket type, beside flags (include/linux/net.h: SOCK_TYPE_MASK).
 const SOCKET_KINDS: u64 = 0xf;

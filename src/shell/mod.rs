@@ -5,6 +5,7 @@
 //! without another system call. The work that a turn leaves goes to the engine's run queue. One side of an exchange hands over to the
 //! other through the same queue, without a system call.
 
+mod aborting;
 mod accepting;
 mod asking;
 mod cache_file;
@@ -39,6 +40,7 @@ mod splice;
 mod stalled;
 pub mod stores;
 pub mod threads;
+mod turns;
 mod verifier;
 #[cfg(feature = "admin")]
 mod visits;
@@ -71,6 +73,7 @@ use crate::engine::{Action, Engine, Event, PeerId, Settings, Splice, StoreJob};
 use crate::log::format::Format;
 use crate::resolver;
 use crate::time::Now;
+use aborting::Aborting;
 use message::Inbox;
 use mio::{Events, Poll, Token};
 use query::Queries;
@@ -101,10 +104,6 @@ const TURNS_MAX: usize = 256;
 /// beside the patience of an operator).
 const SHRINK_EVERY: Duration = Duration::from_secs(2);
 
-/// The process stood still if it was away for this much longer than it wanted to sleep (chosen: no turn of the loop
-/// takes that long).
-const STOOD_STILL_MIN: Duration = Duration::from_millis(500);
-
 /// Rounds for which deadlines may wait for peers with unread bytes (chosen: enough for 16,384 peers to get their turns).
 const ROUNDS_BEFORE_DEADLINES_MAX: u32 = 64;
 
@@ -132,21 +131,35 @@ pub struct EventLoop {
     store_questions: StoreQuestions,
     shortage: Shortage,
     stalled: Stalled,
+    aborting: Aborting,
     access_log: AccessLog,
     /// The clock that all loops have in common.
     clock: Clock,
     /// The time of the clock when the loop began, plus the time during which the process stood still.
     began: Duration,
     now: Now,
-    /// The time since `now` that the host of the loop took for its own work.
-    host_time: Duration,
-    /// The last turn took as many events as it could.
-    more_events: bool,
-    /// Rounds since no peer had unread bytes.
-    rounds_with_unread_peers: u32,
-    statistics_every: Duration,
-    statistics_due_us: u64,
+    turns: Turns,
+    statistics: StatisticsTimer,
     returns: MemoryReturns,
+}
+
+/// What the next turn needs to know of those before.
+#[derive(Debug, Default)]
+struct Turns {
+    /// The time since the last one that the host of the loop took for its own work.
+    host_time: Duration,
+    /// The last one took as many events as it could.
+    more_events: bool,
+    /// Turns since no peer had unread bytes.
+    with_unread_peers: u32,
+}
+
+/// When a line of statistics is due.
+#[derive(Debug, Default)]
+struct StatisticsTimer {
+    /// Zero for never.
+    every: Duration,
+    due_us: u64,
 }
 
 /// How unused memory is given back.
@@ -197,15 +210,13 @@ impl EventLoop {
             store_questions: StoreQuestions::new(guard_link),
             shortage: Shortage::default(),
             stalled: Stalled::default(),
+            aborting: Aborting::default(),
             access_log,
             began: clock.elapsed(),
             clock,
             now: Now::default(),
-            host_time: Duration::ZERO,
-            more_events: false,
-            rounds_with_unread_peers: 0,
-            statistics_every: Duration::ZERO,
-            statistics_due_us: 0,
+            turns: Turns::default(),
+            statistics: StatisticsTimer::default(),
             returns: MemoryReturns { due_us: None, trims },
         });
         shell.refresh_time(None);
@@ -222,26 +233,15 @@ impl EventLoop {
     ) {
         self.pipes = Pipes::new(others.len() + 1);
         (self.index, self.others, self.scoreboard) = (index, others, scoreboard);
-        self.statistics_every = statistics_every;
-        self.statistics_due_us = statistics_every.as_micros() as u64;
-    }
-
-    /// The host of the loop had the thread since the last turn: that time passes, and does not mean that the process stood still.
-    pub fn resume(&mut self) {
-        self.host_time = self.since_now();
-    }
-
-    /// The time since the clock was read for the present turn.
-    fn since_now(&self) -> Duration {
-        let began = self.began + Duration::from_micros(self.now.monotonic_us);
-        self.clock.elapsed().saturating_sub(began)
+        self.statistics =
+            StatisticsTimer { every: statistics_every, due_us: statistics_every.as_micros() as u64 };
     }
 
     /// One turn: waits for events, at most `timeout`, and handles a bounded number of them. True if it was the last turn: the
     /// loop has drained, or was told to quit.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let due = self.timeout();
-        let wanted = due.map(|due| due.saturating_sub(self.host_time));
+        let wanted = due.map(|due| due.saturating_sub(self.turns.host_time));
         let timeout = [wanted, timeout].into_iter().flatten().min();
         let interrupted = match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => false,
@@ -250,10 +250,11 @@ impl EventLoop {
         };
         let stood_still = self.refresh_time(due);
         let (count, quit) = self.take_events();
-        self.more_events = count == EVENTS_MAX;
+        self.turns.more_events = count == EVENTS_MAX;
         self.retry_stalled();
+        self.aborting.look(self.now.monotonic_us);
         self.take_turns();
-        self.tick(interrupted || stood_still || self.more_events);
+        self.tick(interrupted || stood_still || self.turns.more_events);
         self.shrink();
         self.relieve();
         // Last, after everything that could make room.
@@ -296,67 +297,22 @@ impl EventLoop {
         (count, quit)
     }
 
-    /// Reads the clock once per round, for everything in it. A time during which the process stood still (SIGSTOP, a
-    /// frozen machine) is left out: it was no silence of a peer. True if there was such a time.
-    fn refresh_time(&mut self, allowed: Option<Duration>) -> bool {
-        let time = self.clock.read();
-        let since_us = |began: Duration| time.monotonic.saturating_sub(began).as_micros() as u64;
-        let since = Duration::from_micros(since_us(self.began).saturating_sub(self.now.monotonic_us));
-        // Without a deadline there is nothing to postpone, and on the clock of a host only its own time passes.
-        let host_time = mem::take(&mut self.host_time);
-        let allowed = allowed.filter(|_| self.clock.is_of_machine()).map(|allowed| allowed.max(host_time));
-        let lost = allowed.map_or(Duration::ZERO, |allowed| since.saturating_sub(allowed));
-        let stood_still = lost >= STOOD_STILL_MIN;
-        if stood_still {
-            self.began += lost;
-        }
-        self.now = Now {
-            monotonic_us: since_us(self.began),
-            unix_us: time.unix.as_micros() as u64,
-            common_us: since_us(Duration::ZERO),
-        };
-        stood_still
-    }
-
-    /// The time after which the next turn is due without an event; `None` if none is due.
-    pub fn next_timeout(&self) -> Option<Duration> {
-        let passed = self.since_now();
-        self.timeout().map(|timeout| timeout.saturating_sub(passed))
-    }
-
-    /// The time of [`EventLoop::next_timeout`], from the beginning of the last turn.
-    fn timeout(&self) -> Option<Duration> {
-        let open = self.shortage.paused_until_us.is_none() && !self.shortage.memory.closed;
-        let waiting = open && self.listeners.iter().any(|listener| listener.ready);
-        // The system tells edges once: a host that waits for the descriptor would not hear of the rest.
-        if self.more_events || self.engine.has_runnable() || (waiting && self.engine.may_accept()) {
-            return Some(Duration::ZERO);
-        }
-        let statistics = (!self.statistics_every.is_zero()).then_some(self.statistics_due_us);
-        let (paused, memory) = (self.shortage.paused_until_us, self.shortage.memory.due_us());
-        let (shrink, stalled) = (self.returns.due_us, self.stalled.due_us());
-        let due = [self.engine.next_timeout_us(), paused, memory, shrink, stalled, statistics];
-        let due = due.into_iter().flatten().min()?;
-        // Rounded up: waking a moment too early would be waking twice.
-        Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))
-    }
-
     /// Timers, and their consequences. No peer is cut off whose bytes have arrived and wait to be read: deadlines wait for
     /// the turns of ready peers, and for events that the system has not reported yet, within a bound.
     fn tick(&mut self, more_events: bool) {
         let has_unread = more_events || self.engine.has_runnable();
-        if has_unread && self.rounds_with_unread_peers < ROUNDS_BEFORE_DEADLINES_MAX {
-            self.rounds_with_unread_peers += 1;
+        if has_unread && self.turns.with_unread_peers < ROUNDS_BEFORE_DEADLINES_MAX {
+            self.turns.with_unread_peers += 1;
             return;
         }
-        self.rounds_with_unread_peers = 0;
+        self.turns.with_unread_peers = 0;
         if self.engine.next_timeout_us().is_some_and(|due| due <= self.now.monotonic_us) {
             self.engine.handle_timeout(self.now);
             self.carry_out_actions();
         }
-        if !self.statistics_every.is_zero() && self.statistics_due_us <= self.now.monotonic_us {
+        if !self.statistics.every.is_zero() && self.statistics.due_us <= self.now.monotonic_us {
             self.log_statistics();
-            self.statistics_due_us = self.now.monotonic_us + self.statistics_every.as_micros() as u64;
+            self.statistics.due_us = self.now.monotonic_us + self.statistics.every.as_micros() as u64;
         }
     }
 
@@ -475,9 +431,9 @@ impl EventLoop {
         self.engine.set_settings(self.now, settings.divided(self.index, loops));
         self.access_log.format = format;
         // The first loop asks all loops at the interval.
-        if self.index == 0 && self.statistics_every != statistics_every {
-            self.statistics_every = statistics_every;
-            self.statistics_due_us = self.now.monotonic_us + statistics_every.as_micros() as u64;
+        if self.index == 0 && self.statistics.every != statistics_every {
+            self.statistics.every = statistics_every;
+            self.statistics.due_us = self.now.monotonic_us + statistics_every.as_micros() as u64;
         }
     }
 
@@ -540,7 +496,12 @@ impl EventLoop {
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
         if socket.has_hung_up() && !self.engine.wants_read(id) {
             if let Some(error) = socket.take_error() {
-                self.engine.handle(self.now, id, Event::Failed(error));
+                let event = match self.engine.reads_on(id) {
+                    // The system still has bytes that arrived before.
+                    true => Event::SendFailed(error),
+                    false => Event::Failed(error),
+                };
+                self.engine.handle(self.now, id, event);
                 self.carry_out_actions();
             }
         }
@@ -667,6 +628,11 @@ impl EventLoop {
                 Action::Reset(id) => {
                     if let Some(socket) = self.take_socket(id) {
                         socket.reset();
+                    }
+                }
+                Action::Abort(id) => {
+                    if let Some(socket) = self.take_socket(id) {
+                        self.aborting.add(socket, self.now.monotonic_us);
                     }
                 }
                 Action::Verify { job, guesses, work } => {

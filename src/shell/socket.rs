@@ -7,6 +7,8 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// Pieces of stored bodies of this size or more go through a pipe (measured: at 32 KB that costs a fifth less than copying,
@@ -281,6 +283,25 @@ impl Socket {
     /// Ends sending. No effect if the peer has closed already.
     pub fn shutdown_write(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Bytes in the send buffer that have not left, because the peer or the network takes no more now. None if the system does not
+    /// tell.
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code)]
+    pub fn unsent_bytes(&self) -> usize {
+        /// linux/sockios.h.
+        const SIOCOUTQNSD: libc::Ioctl = 0x894B;
+        let mut count: libc::c_int = 0;
+        // SAFETY: the descriptor is open, and the request writes one int. No safe library has it.
+        unsafe { libc::ioctl(self.stream.as_raw_fd(), SIOCOUTQNSD, &mut count) };
+        usize::try_from(count).unwrap_or_default()
+    }
+
+    /// Not known elsewhere.
+    #[cfg(not(target_os = "linux"))]
+    pub fn unsent_bytes(&self) -> usize {
+        0
     }
 
     /// Closes with a reset.

@@ -157,7 +157,7 @@ impl Workers {
 }
 
 /// Ends running loops after a failed start, a panic of the first loop, or a drop by the host. A callback on the thread of a loop may
-/// drop them: that loop ends with its turn, and nobody waits for it.
+/// drop them: that loop ends with its turn, and no thread waits for it.
 impl Drop for Workers {
     fn drop(&mut self) {
         if !self.threads.is_empty() {

@@ -10,6 +10,16 @@ use weir::time::Now;
 
 pub type LinkId = usize;
 
+/// How weir closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    Regular,
+    /// Bytes on their way may be lost.
+    Reset,
+    /// With a reset behind all bytes.
+    Abort,
+}
+
 /// Whose turn it is at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Task {
@@ -435,14 +445,20 @@ impl Network {
     }
 
     /// close(2): with unread bytes that is a reset.
-    pub fn weir_closes(&mut self, link: LinkId, reset: bool) {
+    pub fn weir_closes(&mut self, link: LinkId, closing: Closing) {
         let one = &mut self.links[link];
         one.weir_open = false;
-        if reset || !one.to_weir.is_empty() {
-            self.reset_peer(link);
-        } else {
-            one.fin_to_peer = true;
-            self.plan_read(link, 100);
+        match closing {
+            // The peer gets all bytes before the reset.
+            Closing::Abort => {
+                one.reset_to_peer = true;
+                self.plan_read(link, 50);
+            }
+            Closing::Regular if one.to_weir.is_empty() => {
+                one.fin_to_peer = true;
+                self.plan_read(link, 100);
+            }
+            Closing::Regular | Closing::Reset => self.reset_peer(link),
         }
     }
 

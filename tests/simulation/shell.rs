@@ -3,7 +3,7 @@
 
 use super::book::Checked;
 use super::guarding::Answered;
-use super::network::{LinkId, Peer, Readiness, Task};
+use super::network::{Closing, LinkId, Peer, Readiness, Task};
 use super::scenario::{GlobalEvent, other_resolver_settings};
 use super::socket::Socket;
 use super::world::Surroundings;
@@ -223,7 +223,11 @@ impl Shell {
             if socket.hung_up && !self.engine.wants_read(id) {
                 socket.hung_up = false;
                 if let Some(error) = around.net.error(socket.link) {
-                    self.tell(around, id, Event::Failed(error))?;
+                    let event = match self.engine.reads_on(id) {
+                        true => Event::SendFailed(error),
+                        false => Event::Failed(error),
+                    };
+                    self.tell(around, id, event)?;
                     self.act(around)?;
                 }
             }
@@ -417,8 +421,9 @@ impl Shell {
                         return Err(format!("{id:?} was shut and is not open"));
                     }
                 }
-                Action::Close(id) => self.close(around, id, false)?,
-                Action::Reset(id) => self.close(around, id, true)?,
+                Action::Close(id) => self.close(around, id, Closing::Regular)?,
+                Action::Reset(id) => self.close(around, id, Closing::Reset)?,
+                Action::Abort(id) => self.close(around, id, Closing::Abort)?,
                 Action::SendToLoops(message) => {
                     let others = (0..around.post.len()).filter(|to| *to != self.number);
                     let told = others.map(|to| around.post[to].push_back((self.number, message.clone())));
@@ -510,15 +515,15 @@ impl Shell {
         self.tell(around, id, Event::Failed(error))
     }
 
-    fn close(&mut self, around: &mut Surroundings, id: PeerId, reset: bool) -> Checked<()> {
+    fn close(&mut self, around: &mut Surroundings, id: PeerId, closing: Closing) -> Checked<()> {
         let Some(socket) = self.sockets.get_mut(id.index()).and_then(Option::take) else {
             return Err(format!("{id:?} was closed and is not open"));
         };
         self.live -= 1;
         around.book.tally.pipes_lost += u64::from(!socket.pipe.is_empty());
         around.remove_place(socket.link);
-        around.net.trace(|| format!("peer {}: closed (reset: {reset})", id.index()));
-        around.net.weir_closes(socket.link, reset);
+        around.net.trace(|| format!("peer {}: closed ({closing:?})", id.index()));
+        around.net.weir_closes(socket.link, closing);
         Ok(())
     }
 
@@ -624,7 +629,7 @@ impl Shell {
             }
             GlobalEvent::Drain => {
                 for (link, _) in std::mem::take(&mut self.backlog) {
-                    around.net.weir_closes(link, true);
+                    around.net.weir_closes(link, Closing::Reset);
                 }
                 self.engine.drain(now);
             }

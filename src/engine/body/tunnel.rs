@@ -3,18 +3,20 @@
 //! Most tunnels are idle most of the time: an idle tunnel has a slab entry and its packed log record.
 //!
 //! Each direction ends by itself: when its source has ended and all bytes were sent, its sink gets a FIN, and the other
-//! direction continues. A reset of one side resets the other.
+//! direction continues. When one side is reset, the other gets what that side has sent before (RFC 9110 section 9.3.6), and then it is
+//! reset as well, unless it takes nothing for two seconds; what it sends until then is read and discarded, so that it goes on reading.
 
 use crate::engine::body::outgoing::Outgoing;
-use crate::engine::body::tunnel_half::{Relays, TunnelHalf};
+use crate::engine::body::tunnel_half::{Relays, Sink, TunnelHalf};
 use crate::engine::connections::{Client, UpstreamState};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::{PeerId, TunnelId};
+use crate::engine::settings::LINGER_MS;
 use crate::engine::transaction::Transaction;
 use crate::engine::transaction::log_record::{Kind, PackedRecord, Text};
 use crate::engine::upstream::routing::Routing;
-use crate::engine::{Action, Event};
+use crate::engine::{Action, Event, SocketError};
 use crate::gateway::balance::Lease;
 use crate::net::{Pool, Purpose, Space};
 use crate::part::guard::built;
@@ -43,14 +45,42 @@ pub(in crate::engine) struct Tunnel {
 /// its two peers): state that only a busy tunnel needs is in the relay of a half.
 const _: () = assert!(size_of::<Tunnel>() <= 72);
 
+impl Tunnel {
+    /// The client takes nothing more, because it was reset; or because it is closed, if it had sent everything.
+    fn lose_client(&mut self, pool: &mut Pool, relays: &mut Relays) {
+        let sink = if self.up.is_received() { Sink::Closed } else { Sink::Reset };
+        self.down.lose_sink(pool, relays, sink);
+    }
+
+    /// The same for the origin.
+    fn lose_upstream(&mut self, pool: &mut Pool, relays: &mut Relays) {
+        let sink = if self.down.is_received() { Sink::Closed } else { Sink::Reset };
+        self.up.lose_sink(pool, relays, sink);
+    }
+
+    /// Whether a side was reset.
+    fn is_broken(&self) -> bool {
+        self.up.sink == Sink::Reset || self.down.sink == Sink::Reset
+    }
+
+    /// The reason for the log, and how the tunnel ends.
+    fn outcome(&self) -> (Option<&'static str>, Ends) {
+        match (self.up.sink, self.down.sink) {
+            (_, Sink::Reset) => (Some("client_reset"), Ends::AbortUpstream),
+            (Sink::Reset, _) => (Some("origin_reset"), Ends::AbortClient),
+            (Sink::Open | Sink::Ended | Sink::Closed, _) => (None, Ends::Close),
+        }
+    }
+}
+
 /// How a tunnel ends for its two sides.
 #[derive(Clone, Copy, Debug)]
 enum Ends {
     Close,
     /// The origin was reset, so the client is reset.
-    ResetClient,
+    AbortClient,
     /// The client was reset, so the origin is reset.
-    ResetUpstream,
+    AbortUpstream,
 }
 
 /// All tunnels of one loop.
@@ -104,6 +134,9 @@ impl Tunnels {
             Event::Received(count) => {
                 tunnel.client_bytes += count as u64;
                 tunnel.up.handle_received(&mut cx.pool, relays, count);
+                if tunnel.up.discards() {
+                    return;
+                }
             }
             Event::Spliced(count) => {
                 tunnel.client_bytes += count as u64;
@@ -114,14 +147,15 @@ impl Tunnels {
                 tunnel.down.handle_sent(&mut cx.pool, relays, count);
             }
             Event::EndOfStream => tunnel.up.handle_end(),
-            // Bytes that the client sent before its end must still be forwarded.
-            Event::SendFailed(_) | Event::Failed(_) if tunnel.up.is_received() => {
-                tunnel.down.abandon(&mut cx.pool, relays);
-                tunnel.down.ended = true;
-            }
-            Event::SendFailed(_) | Event::Failed(_) => {
-                self.end(cx, id, Some("client_reset"), Ends::ResetUpstream);
+            // The connection is whole, so its end may be far away.
+            Event::SendFailed(error) if error != SocketError::Reset => {
+                self.end(cx, id, Some("client_reset"), Ends::AbortUpstream);
                 return;
+            }
+            Event::SendFailed(_) => tunnel.lose_client(&mut cx.pool, relays),
+            Event::Failed(_) => {
+                tunnel.lose_client(&mut cx.pool, relays);
+                tunnel.up.handle_end();
             }
             Event::Connected => {}
         }
@@ -134,17 +168,23 @@ impl Tunnels {
         let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
         let client = tunnel.client;
         match event {
-            Event::Received(count) => tunnel.down.handle_received(&mut cx.pool, relays, count),
+            Event::Received(count) => {
+                tunnel.down.handle_received(&mut cx.pool, relays, count);
+                if tunnel.down.discards() {
+                    return;
+                }
+            }
             Event::Spliced(count) => tunnel.down.handle_spliced(count),
             Event::Sent(count) => tunnel.up.handle_sent(&mut cx.pool, relays, count),
             Event::EndOfStream => tunnel.down.handle_end(),
-            Event::SendFailed(_) | Event::Failed(_) if tunnel.down.is_received() => {
-                tunnel.up.abandon(&mut cx.pool, relays);
-                tunnel.up.ended = true;
-            }
-            Event::SendFailed(_) | Event::Failed(_) => {
-                self.end(cx, id, Some("origin_reset"), Ends::ResetClient);
+            Event::SendFailed(error) if error != SocketError::Reset => {
+                self.end(cx, id, Some("origin_reset"), Ends::AbortClient);
                 return;
+            }
+            Event::SendFailed(_) => tunnel.lose_upstream(&mut cx.pool, relays),
+            Event::Failed(_) => {
+                tunnel.lose_upstream(&mut cx.pool, relays);
+                tunnel.down.handle_end();
             }
             Event::Connected => {}
         }
@@ -157,22 +197,29 @@ impl Tunnels {
         let Tunnels { slab, relays, .. } = self;
         let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
         let (client, upstream) = (tunnel.client, tunnel.upstream);
-        cx.set_timer(client, cx.settings.timeouts.tunnel_ms);
+        cx.set_timer(client, if tunnel.is_broken() { LINGER_MS } else { cx.settings.timeouts.tunnel_ms });
         let mut ends = [(&mut tunnel.up, upstream), (&mut tunnel.down, client)];
-        if ends.iter().all(|(half, _)| half.ended || half.is_complete(relays)) {
+        if ends.iter().all(|(half, _)| half.has_ended() || half.is_complete(relays)) {
             // Closing also ends the side that has not got a FIN yet.
-            self.end(cx, id, None, Ends::Close);
+            let (reason, ends) = tunnel.outcome();
+            self.end(cx, id, reason, ends);
             return;
         }
         for (half, sink) in &mut ends {
-            if half.is_complete(relays) && !half.ended {
-                half.ended = true;
+            if half.is_complete(relays) && !half.has_ended() {
+                half.sink = Sink::Ended;
                 cx.actions.push_back(Action::ShutdownWrite(*sink));
             }
         }
     }
 
+    /// Nothing has moved for too long.
     pub fn handle_deadline(&mut self, cx: &mut Context, id: TunnelId) {
+        if let Some(tunnel) = self.slab.get(id.0 as usize).filter(|tunnel| tunnel.is_broken()) {
+            let (reason, ends) = tunnel.outcome();
+            self.end(cx, id, reason, ends);
+            return;
+        }
         cx.metrics.timeouts_tunnel += 1;
         self.cut(cx, id, "idle_timeout");
     }
@@ -197,7 +244,7 @@ impl Tunnels {
         record.started_unix_us = cx.now.unix_us.saturating_sub(duration);
         (record.client_bytes, record.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
         record.aborted = match ends {
-            Ends::ResetClient | Ends::ResetUpstream => true,
+            Ends::AbortClient | Ends::AbortUpstream => true,
             Ends::Close => false,
         };
         if let Some(reason) = reason {
@@ -210,12 +257,12 @@ impl Tunnels {
             "tunnels that have ended have left nothing"
         );
         cx.send(match ends {
-            Ends::ResetClient => Effect::ResetClient(tunnel.client),
-            Ends::ResetUpstream | Ends::Close => Effect::CloseClient(tunnel.client),
+            Ends::AbortClient => Effect::AbortClient(tunnel.client),
+            Ends::AbortUpstream | Ends::Close => Effect::CloseClient(tunnel.client),
         });
         cx.send(match ends {
-            Ends::ResetUpstream => Effect::ResetUpstream(tunnel.upstream),
-            Ends::ResetClient | Ends::Close => Effect::CloseUpstream(tunnel.upstream),
+            Ends::AbortUpstream => Effect::AbortUpstream(tunnel.upstream),
+            Ends::AbortClient | Ends::Close => Effect::CloseUpstream(tunnel.upstream),
         });
         cx.log(record);
     }
@@ -226,6 +273,16 @@ impl Tunnels {
 
     pub fn wants_download(&self, id: TunnelId) -> bool {
         self.slab[id.0 as usize].down.wants_bytes(&self.relays)
+    }
+
+    /// Whether the client's bytes are read, now or later.
+    pub fn reads_client_on(&self, id: TunnelId) -> bool {
+        !self.slab[id.0 as usize].up.is_received()
+    }
+
+    /// Whether the origin's bytes are read, now or later.
+    pub fn reads_upstream_on(&self, id: TunnelId) -> bool {
+        !self.slab[id.0 as usize].down.is_received()
     }
 
     pub fn wants_send_up(&self, id: TunnelId) -> bool {

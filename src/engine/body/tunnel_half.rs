@@ -56,6 +56,19 @@ impl Relays {
     }
 }
 
+/// What has become of the side that a half sends to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Sink {
+    /// It takes bytes.
+    Open,
+    /// It has got a FIN.
+    Ended,
+    /// It has closed after it had sent everything. Bytes for it are discarded, so that the source is not stopped.
+    Closed,
+    /// It was reset. Bytes for it are discarded as well.
+    Reset,
+}
+
 /// One direction of a tunnel. The tunnel knows which direction it is, and the number of bytes so far.
 #[derive(Debug)]
 pub(in crate::engine) struct TunnelHalf {
@@ -66,14 +79,14 @@ pub(in crate::engine) struct TunnelHalf {
     blocks: u8,
     /// The source has ended.
     received_all: bool,
-    /// The sink has got a FIN.
-    pub ended: bool,
+    pub sink: Sink,
 }
 
 impl TunnelHalf {
     /// Takes the unsent bytes of a transaction's relay, to send them first.
     pub fn new(relays: &mut Relays, purpose: Purpose, left: &mut Relay) -> TunnelHalf {
-        let mut half = TunnelHalf { relay: None, in_pipe: 0, blocks: 1, received_all: false, ended: false };
+        let mut half =
+            TunnelHalf { relay: None, in_pipe: 0, blocks: 1, received_all: false, sink: Sink::Open };
         if left.wants_send() {
             let id = relays.take(purpose);
             std::mem::swap(relays.get_mut(id), left);
@@ -86,6 +99,19 @@ impl TunnelHalf {
     /// Whether everything was received and sent.
     pub fn is_complete(&self, relays: &Relays) -> bool {
         self.received_all && !self.wants_send(relays)
+    }
+
+    /// Whether the sink gets nothing more.
+    pub fn has_ended(&self) -> bool {
+        self.sink != Sink::Open
+    }
+
+    /// Whether bytes of the source are thrown away.
+    pub fn discards(&self) -> bool {
+        match self.sink {
+            Sink::Open | Sink::Ended => false,
+            Sink::Closed | Sink::Reset => true,
+        }
     }
 
     /// Whether the source has finished.
@@ -105,7 +131,8 @@ impl TunnelHalf {
 
     /// The number of bytes that may go from source to sink without being read, if splicing is worth it.
     pub fn splice_allowed(&self, relays: &Relays) -> Option<usize> {
-        (self.blocks > 1 && self.relay.is_none() && self.wants_bytes(relays)).then_some(SPLICE_BYTES_MAX)
+        let allowed = self.blocks > 1 && self.relay.is_none() && !self.discards() && self.wants_bytes(relays);
+        allowed.then_some(SPLICE_BYTES_MAX)
     }
 
     /// Room to receive into; `None` if the pool has no block to lend.
@@ -138,6 +165,9 @@ impl TunnelHalf {
         // A tunnel's bytes have no grammar to break and no end to exceed.
         let _ = relay.handle_received(pool, count, &mut Vec::new());
         self.blocks = relay.blocks();
+        if self.discards() {
+            self.release(pool, relays);
+        }
     }
 
     /// Reports that so many bytes have left the source and are on their way to the sink inside the kernel.
@@ -177,10 +207,12 @@ impl TunnelHalf {
         self.received_all = true;
     }
 
-    /// Ends both sides: nothing more is received or sent.
-    pub fn abandon(&mut self, pool: &mut Pool, relays: &mut Relays) {
-        self.received_all = true;
-        self.release(pool, relays);
+    /// The sink takes nothing more: bytes for it are lost, and those that the source still sends.
+    pub fn lose_sink(&mut self, pool: &mut Pool, relays: &mut Relays, sink: Sink) {
+        if !self.discards() {
+            self.sink = sink;
+            self.release(pool, relays);
+        }
     }
 
     /// Releases all memory; unsent bytes are lost.

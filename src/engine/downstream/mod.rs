@@ -416,6 +416,13 @@ impl Downstream {
         }
     }
 
+    /// Closes a client connection with a reset that destroys no bytes.
+    pub fn abort(&mut self, cx: &mut Context, id: PeerId) {
+        if self.remove(cx, id) {
+            cx.actions.push_back(Action::Abort(id));
+        }
+    }
+
     /// Removes a client connection. False if it has no socket to close.
     fn remove(&mut self, cx: &mut Context, id: PeerId) -> bool {
         match cx.connections.client(id) {

@@ -135,10 +135,10 @@ impl Upstreams {
         }
     }
 
-    /// Closes an upstream connection with a reset.
-    pub fn reset(&mut self, cx: &mut Context, id: PeerId) {
+    /// Closes an upstream connection with a reset that destroys no bytes.
+    pub fn abort(&mut self, cx: &mut Context, id: PeerId) {
         if self.remove(cx, id) {
-            cx.actions.push_back(Action::Reset(id));
+            cx.actions.push_back(Action::Abort(id));
         }
     }
 
