@@ -312,3 +312,19 @@ fn values_of_pages_stay_within_their_share() {
     control.stop();
     assert!(turns.join().is_ok());
 }
+
+/// A file that is larger than what files may have is not read, neither at the start nor with a reload.
+#[test]
+fn files_that_are_too_large_are_not_read() {
+    let scratch = Scratch::new();
+    let list = scratch.file("list", "blocked.test\n");
+    let options = ["--memory", "64M", "--blocklist", &list, "--sandbox=no"];
+    let weir = Weir::start(&options);
+    std::fs::File::create(&list).and_then(|file| file.set_len(3 << 30)).expect("a file with a hole");
+    let told = format!("expected at most {} bytes", (64 << 20) / 5);
+    weir.signal(Signal::HUP);
+    weir.wait_for_error(|line| line.contains(&told));
+    assert!(weir.footprint().peak_kib < 64 << 10, "{:?}", weir.footprint());
+    let refused = common::run(&options);
+    assert!(refused.code != 0 && refused.err.contains(&told), "{}", refused.err);
+}

@@ -334,3 +334,25 @@ fn kind_23_the_start_script_takes_paths_relative_to_the_user() {
     let manifest = std::fs::canonicalize(scratch.path().join(manifest.expect("a manifest"))).expect("a file");
     assert_eq!(manifest, std::fs::canonicalize(package.join("Cargo.toml")).expect("a file"));
 }
+
+/// A file of another kind is never taken for a pid file, and places are used once.
+#[test]
+fn kind_23_places_that_are_taken_are_told() {
+    let scratch = Scratch::new();
+    let config = scratch.file("weir.conf", "host 127.0.0.1\nport 8080\nhost ::\nmetrics 127.0.0.1:8080\n");
+    let (code, _, err) = raw(&["-c", &config, "--pid-file", &config, "--check"]);
+    assert_eq!(code, 64, "{err}");
+    for part in [
+        "this file has something else than the number of a process",
+        "cannot listen on [::]:8080 and 127.0.0.1:8080 at once",
+    ] {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+    let before = std::fs::read(&config).expect("the file");
+    let (code, _, err) = raw(&["-c", &config, "--pid-file", &config]);
+    assert!(code == 64 && err.contains("something else"), "{code}: {err}");
+    assert_eq!(std::fs::read(&config).expect("the file"), before);
+    let path = scratch.join("one");
+    let (code, _, err) = raw(&["--pid-file", &path, "--control", &path, "--check"]);
+    assert!(code == 64 && err.contains("another option names it"), "{code}: {err}");
+}

@@ -481,3 +481,31 @@ fn memory_of_a_burst_goes_back_in_silence() {
     let freed = || Some(weir.resident_kib()).filter(|now| *now < (before + held) / 2);
     eventually(&format!("most of {held} KiB goes back to {before}"), freed);
 }
+
+/// A standard error that takes nothing, as on a full disk, stops no start and changes no exit code.
+#[test]
+fn a_full_standard_error_changes_nothing() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let weir = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.stderr(full());
+        command
+    };
+    for (options, code) in [(&["--port", "x"][..], 64), (&["-c", "/none", "--check"], 78)] {
+        assert_eq!(weir().args(options).status().expect("weir runs").code(), Some(code), "{options:?}");
+    }
+    let scratch = Scratch::new();
+    let pid_file = scratch.join("weir.pid");
+    let options = ["--host", "127.0.0.1", "--port", "0", "--pid-file"];
+    let mut child = weir().args(options).arg(&pid_file).spawn().expect("weir runs");
+    let id = common::eventually("it has started", || {
+        std::fs::read_to_string(&pid_file).ok().filter(|text| text.ends_with('\n'))
+    });
+    assert_eq!(id.trim().parse(), Ok(child.id()));
+    let status = eventually("it ends as it is told", || {
+        // The signal may come before it is heard.
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::INT);
+        child.try_wait().expect("a child")
+    });
+    assert!(matches!(status.code(), Some(130) | None), "{status:?}");
+}

@@ -229,6 +229,20 @@ fn kind_26_limits_are_told_with_their_option() {
     drop(held);
 }
 
+/// An origin that stops in the middle of its head has the time of a head, not that of an answer.
+#[test]
+fn kind_26_a_head_that_stops_has_its_own_time() {
+    let weir = Weir::start(&["--timeout", "1h", "--head-timeout", "1"]);
+    let origin = Origin::serve(|conn| {
+        conn.head()?;
+        conn.send("HTTP/1.1 200 OK\r\nX: ")?;
+        conn.read_to_end().map(drop).or(Ok(()))
+    });
+    let answer = get(&weir, &origin.url("/"), "");
+    assert_eq!(answer.status(), 504);
+    expect_parts(&answer.text(), &["The limit is 1 s (--head-timeout)."]);
+}
+
 /// The failures on the way to an origin, each with its own words, and the time-out that was exceeded.
 #[test]
 fn kind_26_failures_tell_their_cause() {

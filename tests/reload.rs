@@ -677,3 +677,21 @@ fn kind_21_hup_takes_settings_of_the_cache() {
         assert!(!said.contains("changed"), "{said}");
     }
 }
+
+/// A configuration that became a pipe is never waited for: weir goes on, and stops when it is told.
+#[test]
+fn kind_21_a_configuration_that_became_a_pipe_stops_nothing() {
+    let scratch = Scratch::new();
+    let config = scratch.file("weir.conf", format!("{COMMON}block first.test\n"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.args(["-c", &config, "--sandbox=no"]);
+    let mut weir = Weir::spawn(command, 1).expect("a start");
+    std::fs::remove_file(&config).expect("removing");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &config, rustix::fs::Mode::RUSR).expect("a pipe");
+    weir.signal(Signal::HUP);
+    weir.wait_for_error(|line| line.contains("it is a pipe"));
+    weir.wait_for_error(|line| line.contains("not reloaded"));
+    assert_eq!(weir.connect().ask(get("http://first.test/")).status(), 403);
+    weir.signal(Signal::TERM);
+    assert_eq!(weir.wait_exit().code(), Some(0));
+}

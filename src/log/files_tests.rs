@@ -156,3 +156,18 @@ fn cuts_are_between_lines() {
     }
     assert_eq!((first_line(b"a\nb\n"), first_line(b"ab")), (2, 2));
 }
+
+#[test]
+fn two_processes_share_a_directory() {
+    let scratch = Scratch::new();
+    let mut logs: Vec<_> = (0..2).map(|_| LogFile::open(scratch.path(), 50, 900).unwrap()).collect();
+    for number in 0..300 {
+        logs[number as usize / 7 % 2].write_lines(numbered(number..number + 1).as_bytes()).unwrap();
+    }
+    let mut lines: Vec<String> = (0..900)
+        .filter_map(|number| fs::read_to_string(logs[0].path(number)).ok())
+        .flat_map(|content| content.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    lines.sort();
+    assert_eq!(lines.concat(), numbered(0..300).replace('\n', ""));
+}
