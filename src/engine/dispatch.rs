@@ -4,7 +4,7 @@ use super::Action;
 use super::Event;
 use super::SocketError;
 use super::body::tunnel::Tunnels;
-use super::cache::refresh::{REFRESHES_MAX, Refresh};
+use super::cache::refresh::Refresh;
 use super::connections::{Client, Past, Role, UpstreamState};
 use super::context::Context;
 use super::downstream::unread::note_request_line;
@@ -383,11 +383,11 @@ impl Machines {
         }
         let Refresh { address, listener, head, stored } = refresh;
         let mut input = Linear::default();
-        let may = downstream.background < REFRESHES_MAX && services.fills.may_refresh(cx, &stored);
+        let may = downstream.background.may_begin(stored.key()) && services.fills.may_refresh(cx, &stored);
         if !may || !input.append(&mut cx.pool, Purpose::Head, &head) {
             return;
         }
-        let client = downstream.begin_background(cx, listener, address);
+        let client = downstream.begin_background(cx, listener, address, stored.key());
         cx.metrics.cache_refreshes += 1;
         let head_bytes = head.len();
         let began_us = cx.now.monotonic_us;

@@ -102,6 +102,7 @@ impl Metrics {
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
             | Refusal::PurgeByBrowser
+            | Refusal::PurgeScope
             | Refusal::PurgeTokenMissing
             | Refusal::NoMemory
             | Refusal::Dns(

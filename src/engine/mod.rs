@@ -519,7 +519,7 @@ impl Engine {
         let Machines { downstream, transactions, tunnels, services } = &self.machines;
         let Services { upstreams, fills, .. } = services;
         let dns = upstreams.resolver.counters();
-        let clients = downstream.clients + downstream.background;
+        let clients = downstream.clients + downstream.background.len();
         Metrics {
             clients: downstream.clients as u64,
             exchanges: transactions.slab.len() as u64,

@@ -8,6 +8,7 @@ mod common;
 mod freshness;
 mod gaps;
 mod languages;
+mod lasting;
 mod lone_parts;
 mod loops;
 mod parts;

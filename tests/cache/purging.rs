@@ -162,3 +162,13 @@ fn kind_19_a_token_file_is_checked() {
         said.said()
     );
 }
+
+/// A scope that does not exist removes nothing, and is told: it may be a slip of the pen.
+#[test]
+fn rule_50_an_unknown_scope_is_an_error() {
+    let scene = scene(&[]);
+    for fields in ["Purge: hosts", "Purge: all|Purge: host", "Purge:"] {
+        let (answer, purged) = purges(&scene, "PURGE", fields);
+        assert_eq!((answer.status(), purged), (400, false), "{fields}: {answer:?}");
+    }
+}

@@ -230,6 +230,12 @@ pub(in crate::cache) fn is_stored_status(status: u16) -> bool {
     status >= 200 && !matches!(status, 304 | 407 | 412 | 416 | 417 | 426 | 431)
 }
 
+/// Statuses that say something about one client's request, and nothing about the stored response: its conditions, its range, its
+/// credentials, the number of its requests.
+pub fn is_about_request(status: u16) -> bool {
+    !is_stored_status(status) || matches!(status, 401 | 429)
+}
+
 /// Whether weir knows the meaning of a status for caches: those of RFC 9110 section 15, RFC 6585 and RFC 7725.
 fn is_understood(status: u16) -> bool {
     matches!(status, 200..=206 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 428 | 429 | 431 | 451 | 500..=505 | 511)

@@ -183,8 +183,10 @@ pub enum HeadVerdict {
     Nothing,
 }
 
-/// Compares a response to HEAD with the stored response of that length.
+/// Compares a response to HEAD with the stored response of that length. A stored error or redirect is outdated if GET would be
+/// answered by something else (RFC 9110 section 9.3.2).
 pub fn compare_head_response(
+    stored_status: u16,
     stored: FieldBlock<'_>,
     stored_length: u64,
     status: u16,
@@ -192,6 +194,9 @@ pub fn compare_head_response(
 ) -> HeadVerdict {
     if status != 200 {
         return HeadVerdict::Nothing;
+    }
+    if stored_status != status {
+        return HeadVerdict::Invalidates;
     }
     let etag = new.single("etag");
     let modified = new.single("last-modified");

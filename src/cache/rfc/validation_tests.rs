@@ -292,8 +292,19 @@ fn rule_36_head() {
         (500, "ETag: \"b\"", HeadVerdict::Nothing),
     ] {
         let found = with_new(status, new, |new| {
-            compare_head_response(FieldBlock::new(stored.as_bytes()), 5, status, new)
+            compare_head_response(200, FieldBlock::new(stored.as_bytes()), 5, status, new)
         });
         assert_eq!(found, expected, "{status} {new}");
+    }
+    // A page that is there is not answered by a stored error.
+    for (stored_status, status, expected) in [
+        (404, 200, HeadVerdict::Invalidates),
+        (301, 200, HeadVerdict::Invalidates),
+        (404, 404, HeadVerdict::Nothing),
+    ] {
+        let found = with_new(status, "ETag: \"a\"", |new| {
+            compare_head_response(stored_status, FieldBlock::new(stored.as_bytes()), 5, status, new)
+        });
+        assert_eq!(found, expected, "{stored_status} {status}");
     }
 }

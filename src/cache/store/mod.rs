@@ -424,7 +424,7 @@ impl Store {
 
     /// Replaces `old` by `new` after the origin has confirmed it; both have the same key. Removes other variants that
     /// the same requests select. False if `old` has left the store: then `new` is used for one answer only.
-    pub fn replace(&self, old: &Arc<Stored>, new: &Arc<Stored>) -> bool {
+    pub fn replace(&self, now_us: u64, old: &Arc<Stored>, new: &Arc<Stored>) -> bool {
         let place = self.shard(old.hash());
         let mut shard = place.write();
         if !shard.variants(old.hash(), old.key()).any(|(_, other)| Arc::ptr_eq(other, old)) {
@@ -443,6 +443,8 @@ impl Store {
         place.publish_oldest(&shard);
         drop(shard);
         drop(left);
+        // The new fields may be longer. If other memory takes all of the budget, the next response finds that.
+        self.make_room(now_us);
         true
     }
 

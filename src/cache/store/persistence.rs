@@ -125,7 +125,8 @@ impl From<io::Error> for Ending {
 
 /// Writes all entries. Returns their number.
 pub fn save(out: &mut impl Write, store: &Store, now: Now) -> io::Result<u64> {
-    let entries = store.entries();
+    let mut entries = store.entries();
+    entries.retain(|entry| text_bytes(&entry.head()) <= TEXT_BYTES_MAX);
     let count = entries.len() as u64;
     out.write_all(&header(now.unix_s(), count))?;
     for entry in entries {
@@ -133,6 +134,14 @@ pub fn save(out: &mut impl Write, store: &Store, now: Now) -> io::Result<u64> {
     }
     out.write_all(&Record { kind: END, body_bytes: count, ..Record::default() }.to_bytes())?;
     Ok(count)
+}
+
+/// Bytes of the texts of an entry.
+fn text_bytes(head: &Head<'_>) -> u64 {
+    let mut fragment = Vec::new();
+    head.fragment.into_iter().for_each(|found| found.write(&mut fragment));
+    let texts = [head.key, head.names, head.selecting, head.reason, head.block, &fragment];
+    texts.iter().map(|text| text.len() as u64).sum()
 }
 
 fn header(unix_s: u64, entries: u64) -> [u8; HEADER_BYTES] {

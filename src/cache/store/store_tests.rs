@@ -33,7 +33,7 @@ fn put(store: &Store, key: &str, selecting: &str, bytes: usize, now_us: u64) -> 
 /// Puts another head before the body of `old`.
 fn freshen(store: &Store, old: &Arc<Stored>, head: &Head<'_>) -> Option<Arc<Stored>> {
     let new = Arc::new(Stored::new(store.memory(), old.hash(), head, Arc::clone(&old.body)));
-    store.replace(old, &new).then_some(new)
+    store.replace(new.used_us(), old, &new).then_some(new)
 }
 
 /// A stream of numbers from a seed.

@@ -183,9 +183,10 @@ impl Stored {
         now.unix_s().max(self.terms.received_s + passed_us.max(0) as u64 / 1_000_000)
     }
 
-    /// Orders entries by time of receipt.
-    pub fn receipt_order(&self) -> (u64, i64) {
-        (self.terms.received_s, self.received_us as i64)
+    /// Orders entries by the time at which the origin made them, and then by that of receipt (RFC 9111 section 4).
+    pub fn date_order(&self) -> (u64, u64, i64) {
+        let made_s = self.terms.received_s.saturating_sub(u64::from(self.terms.initial_age_s));
+        (made_s, self.terms.received_s, self.received_us as i64)
     }
 
     /// Sets the last use.

@@ -155,6 +155,7 @@ impl Transactions {
             writes_forwarded: settings.forwarded != ForwardedPolicy::Off || transaction.routing.is_some(),
             address: transaction.record.upstream.map(|address| address.ip()),
             come: transaction.response.len() - head_bytes,
+            limits: &settings.head,
         };
         decision.caching.pinned |= session_auth::offers_connection(response.fields);
         Some(match decision.caching.task() {
@@ -190,7 +191,7 @@ impl Transactions {
         let background = transaction.caching.background;
         let stored = Arc::new(confirmed.stored);
         match confirmed.fate {
-            Fate::Renewed => drop(cache.store.replace(&old, &stored)),
+            Fate::Renewed => drop(cache.store.replace(cx.now.monotonic_us, &old, &stored)),
             Fate::Removed => cache.store.remove(&old),
             Fate::Left => {}
         }

@@ -30,6 +30,13 @@ pub(in crate::engine) const COLLAPSE_WAIT_MS: u64 = 5000;
 /// fails is more likely the origin's fault than the leaders').
 pub(in crate::engine) const COLLAPSES_MAX: u8 = 3;
 
+/// How long a key whose response was for its leader only has no collapse, in milliseconds (chosen: short beside the time in which a
+/// resource becomes shareable, long beside the time of one response).
+const UNSHAREABLE_MS: u64 = 10_000;
+
+/// Most keys that are known to be so (chosen: 8 KB; a new one takes the place of another).
+const UNSHAREABLE_MAX: usize = 512;
+
 /// A key for which the origin is being asked.
 #[derive(Debug)]
 pub(in crate::engine) struct Collapse {
@@ -66,13 +73,16 @@ pub(in crate::engine) enum InProgress {
 #[derive(Debug)]
 pub(in crate::engine) struct Collapses {
     by_hash: HashMap<u64, Collapse, Keyed>,
+    /// Hashes of keys whose last response was for its leader only, each with the time until which no request waits for another:
+    /// waiting would make all requests slower, and bring none a response. Empty until there is one.
+    unshareable: Vec<(u64, u64)>,
     /// All loops of the process.
     pub loops: usize,
 }
 
 impl Collapses {
     pub fn new(keyed: Keyed, loops: usize) -> Collapses {
-        Collapses { by_hash: HashMap::with_hasher(keyed), loops }
+        Collapses { by_hash: HashMap::with_hasher(keyed), unshareable: Vec::new(), loops }
     }
 
     /// Keys in collapse.
@@ -93,6 +103,28 @@ impl Collapses {
                 InProgress::Asking
             }
             Some(Collapse { state: CollapseState::Asking { .. }, .. }) => InProgress::Crowded,
+        }
+    }
+
+    /// Whether requests for a key should ask for themselves.
+    pub fn is_unshareable(&self, hash: u64, now_ms: u64) -> bool {
+        let place = self.unshareable.get(hash as usize % UNSHAREABLE_MAX);
+        place.is_some_and(|(known, until_ms)| *known == hash && now_ms < *until_ms)
+    }
+
+    /// Notes whether the response for a key could be shared.
+    pub fn note_response(&mut self, hash: u64, shareable: bool, now_ms: u64) {
+        if self.unshareable.is_empty() {
+            if shareable {
+                return;
+            }
+            self.unshareable.resize(UNSHAREABLE_MAX, (0, 0));
+        }
+        let place = &mut self.unshareable[hash as usize % UNSHAREABLE_MAX];
+        if !shareable {
+            *place = (hash, now_ms + UNSHAREABLE_MS);
+        } else if place.0 == hash {
+            *place = (0, 0);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::engine::cache::state::{CacheState, Caching};
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::forwarding;
 use crate::http::framing::{Body as Framing, response_body};
-use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::head::{Limits, RequestHead, ResponseHead};
 use crate::time::Now;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
@@ -89,6 +89,8 @@ pub(in crate::engine) struct ResponseDecision<'a> {
     pub address: Option<IpAddr>,
     /// Received bytes behind its head.
     pub come: usize,
+    /// The limits of a head: fields that grow with every confirmation must not grow beyond them.
+    pub limits: &'a Limits,
 }
 
 impl ResponseDecision<'_> {
@@ -135,14 +137,19 @@ impl ResponseDecision<'_> {
         }
         let (store, fields) = (Arc::clone(&self.cache.store), self.response.fields);
         let Some(stored) = self.caching.known().cloned() else { return ResponseOutcome::Pass };
-        match validation::compare_head_response(stored.block(), stored.length(), self.response.status, fields)
-        {
+        match validation::compare_head_response(
+            stored.status,
+            stored.block(),
+            stored.length(),
+            self.response.status,
+            fields,
+        ) {
             HeadVerdict::Nothing => {}
             HeadVerdict::Invalidates => store.remove(&stored),
             HeadVerdict::Updates => {
                 let (updated, fate) = self.updated(&stored);
                 match fate {
-                    Fate::Renewed => drop(store.replace(&stored, &Arc::new(updated))),
+                    Fate::Renewed => drop(store.replace(self.now.monotonic_us, &stored, &Arc::new(updated))),
                     Fate::Removed => store.remove(&stored),
                     Fate::Left => {}
                 }
@@ -199,7 +206,8 @@ impl ResponseDecision<'_> {
             set_cookie: validation::sets_cookies(block),
             ..stored.head()
         };
-        let fate = match updated.keep && selecting.is_ok() {
+        let keeps = updated.keep && selecting.is_ok() && is_within(self.limits, block);
+        let fate = match keeps {
             false => Fate::Removed,
             true if self.is_doubtful() || RequestDirectives::read(self.asked.fields).no_store => Fate::Left,
             true => Fate::Renewed,
@@ -240,6 +248,10 @@ impl ResponseDecision<'_> {
     /// Stores the response, or serves the stored one in its place (rule 25).
     pub fn store(&mut self, own_uri: bool) -> ResponseOutcome {
         let response = self.response;
+        // It is refused as faulty, and says nothing about the stored one.
+        if response_body(self.asked.method, response).is_err() {
+            return ResponseOutcome::Pass;
+        }
         if self.is_error_instead() {
             return ResponseOutcome::ServeStale(response.status);
         }
@@ -280,7 +292,12 @@ impl ResponseDecision<'_> {
         // The stored response was validated, and is outdated.
         let beside = self.caching.to_complete().map(|(stored, _)| Arc::clone(stored));
         let answered = response.status < 500 && self.caching.not_stored != Some(NotStored::RequestNoStore);
-        if let Some(stored) = stale.or(beside).filter(|_| answered) {
+        // The range of a request that validates parts lies within them.
+        let concerns = |stored: &Stored| {
+            !storable::is_about_request(response.status)
+                || (response.status == 416 && stored.fragment().is_some())
+        };
+        if let Some(stored) = stale.or(beside).filter(|stored| answered && concerns(stored)) {
             self.cache.store.remove(&stored);
         }
         ResponseOutcome::Pass
@@ -396,7 +413,7 @@ impl ResponseDecision<'_> {
                 let authorized = self.asked.fields.contains("authorization");
                 let (fields, times, storing) = (response.fields, self.times, &self.storing);
                 let updated = validation::judge_updated(200, block, fields, authorized, times, storing);
-                if !updated.keep {
+                if !(updated.keep && is_within(self.limits, block)) {
                     return None;
                 }
                 terms = updated.terms;
@@ -439,4 +456,9 @@ impl ResponseDecision<'_> {
         let nothing = Arc::new(Body::from_bytes(store.memory(), Box::default()));
         Some(Stored::new(store.memory(), store.hash(head.key), &head, nothing))
     }
+}
+
+/// Whether stored fields are as few and as short as those of a head may be.
+fn is_within(limits: &Limits, block: FieldBlock<'_>) -> bool {
+    block.as_bytes().len() <= limits.head_bytes_max && block.lines().count() <= limits.fields_max
 }

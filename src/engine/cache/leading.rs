@@ -19,6 +19,9 @@ impl Fills {
     ) {
         release_lock(cx, caching, outcome);
         if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
+            if let CollapseOutcome::NotShareable = outcome {
+                self.collapses.note_response(lead.hash, false, cx.now_ms());
+            }
             let waiters = self.collapses.give_up(lead.hash, leader);
             release_waiters(cx, waiters, outcome, 1);
         }
@@ -42,6 +45,7 @@ impl Fills {
         outcome: CollapseOutcome,
     ) {
         if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
+            self.collapses.note_response(lead.hash, true, cx.now_ms());
             let waiters = self.collapses.turn_into_fill(lead.hash, leader, fill);
             release_waiters(cx, waiters, outcome, 1);
         }

@@ -191,7 +191,7 @@ impl CacheLookUp<'_> {
         settings.store.find(now.monotonic_us, hash, key, |stored| {
             // The youngest of those that fit (RFC 9111 section 4.1).
             if vary::selects(stored.names(), stored.selecting(), fields, scratch) {
-                return Some((true, false, stored.receipt_order()));
+                return Some((true, false, stored.date_order()));
             }
             // Or a variant in the preferred language, as long as it is fresh.
             let (names, selecting) = (stored.names(), stored.selecting());
@@ -199,7 +199,7 @@ impl CacheLookUp<'_> {
             let now_s = stored.clock_s(*now);
             let fresh = freshness::decide(&caching.terms(stored), asked, now_s).usage == Use::Fresh;
             let wanted = !caching.background && !caching.unconditional && stored.fragment().is_none();
-            (fresh && wanted).then(|| (false, exact, stored.receipt_order()))
+            (fresh && wanted).then(|| (false, exact, stored.date_order()))
         })
     }
 
@@ -294,7 +294,11 @@ impl CacheLookUp<'_> {
             _ if self.caching.background || self.caching.unconditional => (false, None),
             Use::Fresh => (false, Some(CacheUse::Hit)),
             Use::StaleAccepted => (false, Some(CacheUse::Stale)),
-            Use::StaleWhileRevalidate => (true, Some(CacheUse::Stale)),
+            // A response to a request with no-store is not stored, nor is that to one user.
+            Use::StaleWhileRevalidate => {
+                let own = asked.no_store || head.fields.contains("authorization");
+                (!own, Some(CacheUse::Stale))
+            }
             Use::Validate => (false, None),
         };
         if let Some(log) = log {
@@ -351,6 +355,7 @@ impl CacheLookUp<'_> {
             return None;
         }
         match self.collapses.find(hash, self.key) {
+            InProgress::Nothing | InProgress::Asking if self.is_unshareable(hash) => None,
             InProgress::Nothing => {
                 // A response to a client's condition, or for one user, is no response to wait for.
                 let own = head.fields.contains("authorization")
@@ -373,6 +378,11 @@ impl CacheLookUp<'_> {
             InProgress::Crowded => None,
             InProgress::Filling(fill) => self.join(fill, head, info, asked).map(CacheAnswer::Hit),
         }
+    }
+
+    /// Whether the last response for the key was for its client only. A refresh is one for all in any case.
+    fn is_unshareable(&self, hash: u64) -> bool {
+        !self.caching.background && self.collapses.is_unshareable(hash, self.now.monotonic_us / 1000)
     }
 
     /// A response that another loop has stored between the look-up and the lock.

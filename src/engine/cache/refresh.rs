@@ -4,13 +4,50 @@
 //! caused it, the same policy, and ends as soon as the head of the response has arrived. It leaves a log record, too.
 
 use crate::cache::store::stored::Stored;
+use crate::engine::ids::PeerId;
 use crate::engine::listener::ListenerId;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Refreshes under way at once in one loop (chosen: each holds an upstream connection; a response that is not refreshed
 /// now is refreshed at its next request).
-pub const REFRESHES_MAX: usize = 64;
+const REFRESHES_MAX: usize = 64;
+
+/// Refreshes of one origin under way at once in one loop (chosen: an origin that does not answer must leave room for others).
+const REFRESHES_OF_ORIGIN_MAX: usize = 8;
+
+/// The refreshes under way in one loop: the client without a socket of each, and the origin.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Refreshes(Vec<(PeerId, Box<[u8]>)>);
+
+impl Refreshes {
+    /// The number of refreshes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether one more may begin, for the response with that key.
+    pub fn may_begin(&self, key: &[u8]) -> bool {
+        let of_origin = self.0.iter().filter(|(_, origin)| **origin == *origin_of(key)).count();
+        self.0.len() < REFRESHES_MAX && of_origin < REFRESHES_OF_ORIGIN_MAX
+    }
+
+    /// A refresh begins.
+    pub fn begin(&mut self, client: PeerId, key: &[u8]) {
+        self.0.push((client, origin_of(key).into()));
+    }
+
+    /// A refresh has ended.
+    pub fn end(&mut self, client: PeerId) {
+        self.0.retain(|(other, _)| *other != client);
+    }
+}
+
+/// The scheme and the authority of a key.
+fn origin_of(key: &[u8]) -> &[u8] {
+    let end = memchr::memchr_iter(b'/', key).nth(2);
+    &key[..end.unwrap_or(key.len())]
+}
 
 /// The order to fetch a response that a transaction gets stale, with the transaction's request.
 #[derive(Debug)]
@@ -21,4 +58,27 @@ pub(in crate::engine) struct Refresh {
     pub listener: ListenerId,
     pub head: Vec<u8>,
     pub stored: Arc<Stored>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_that_does_not_answer_leaves_room_for_others() {
+        let mut refreshes = Refreshes::default();
+        let key = |origin: usize, number: usize| format!("http://o{origin}.test/{number}").into_bytes();
+        let mut begun = 0;
+        for (origin, number) in (0..10).flat_map(|origin| (0..20).map(move |number| (origin, number))) {
+            if refreshes.may_begin(&key(origin, number)) {
+                refreshes.begin(PeerId::from_token(begun), &key(origin, number));
+                begun += 1;
+            }
+        }
+        assert_eq!((begun, refreshes.len()), (REFRESHES_MAX, REFRESHES_MAX));
+        assert!(!refreshes.may_begin(&key(9, 0)));
+        refreshes.end(PeerId::from_token(0));
+        assert!(refreshes.may_begin(&key(9, 0)) && refreshes.may_begin(&key(0, 99)));
+        assert!(!refreshes.may_begin(&key(1, 0)));
+    }
 }

@@ -196,6 +196,11 @@ impl Caching {
         if let CacheState::AwaitingLeader { outcome, .. } = self.state { outcome } else { None }
     }
 
+    /// Whether the request is weir's own, for a whole response that all clients may get.
+    pub fn fetches_for_all(&self) -> bool {
+        self.background && self.beside().is_none()
+    }
+
     /// The request waits for no other one any more.
     pub fn ask_alone(&mut self) {
         self.waits = COLLAPSES_MAX;

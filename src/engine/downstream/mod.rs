@@ -12,6 +12,7 @@ pub(in crate::engine) mod guesses;
 pub(in crate::engine) mod minimum_rate;
 pub(in crate::engine) mod unread;
 
+use crate::engine::cache::refresh::Refreshes;
 use crate::engine::callback::ConnectionVerdict;
 use crate::engine::connections::{Client, Parking, Past, Peer, Role};
 use crate::engine::context::Context;
@@ -49,7 +50,7 @@ pub(in crate::engine) struct Downstream {
     /// Clients of this loop.
     pub clients: usize,
     /// Clients without a socket: requests of weir's own.
-    pub background: usize,
+    pub background: Refreshes,
     /// The limits on the clients of all loops.
     pub limits: Arc<ClientLimits>,
     /// A client has closed, and there was no room before.
@@ -65,7 +66,7 @@ impl Downstream {
             head: Message::new(),
             head_of: None,
             clients: 0,
-            background: 0,
+            background: Refreshes::default(),
             limits,
             capacity_freed: false,
             pipelined: VecDeque::new(),
@@ -121,17 +122,19 @@ impl Downstream {
         }
     }
 
-    /// A client without a socket, for a request of weir's own.
+    /// A client without a socket, for a request of weir's own: the response with that key is fetched.
     pub fn begin_background(
         &mut self,
         cx: &mut Context,
         listener: ListenerId,
         address: SocketAddr,
+        key: &[u8],
     ) -> PeerId {
-        self.background += 1;
         let mut client = Peer::new(address, Role::Client(Client::Idle));
         (client.past, client.listener) = (Past::Background, listener);
-        cx.connections.insert(client)
+        let client = cx.connections.insert(client);
+        self.background.begin(client, key);
+        client
     }
 
     /// The head that is being read from a client; reading begins if the client was idle.
@@ -437,7 +440,7 @@ impl Downstream {
         // Before another client can get this index: a connection that is pinned to one must not carry a request of the other.
         cx.send_first(Effect::EndPin(id));
         if peer.past == Past::Background {
-            self.background -= 1;
+            self.background.end(id);
             return false;
         }
         self.capacity_freed |= self.limits.leave(peer.address.ip);

@@ -3,17 +3,32 @@
 use crate::cache::rfc::range;
 use crate::cache::rfc::validation::{CONDITIONAL_FIELDS, Validators};
 use crate::cache::store::stored::Stored;
+use crate::engine::cache::state::Caching;
 use crate::http::forwarding::{self, Edits};
 use crate::http::target::Authority;
 
-/// Edits of a request that validates a stored response, or asks for its missing bytes: conditions and range are the cache's
-/// own (rules 31 and 35). A part is validated with the client's range: if the representation has changed, the client gets its
+/// Edits of a request that validates a stored response, asks for its missing bytes, or fetches it anew for all clients: conditions and
+/// range are the cache's own (rules 24, 31 and 35). A part is validated with the client's range: if the representation has changed, the client gets its
 /// range of the new one (RFC 9110 section 13.2.2: If-None-Match comes first).
 #[derive(Debug)]
 pub(super) struct OwnConditions<'a> {
-    pub edits: &'a dyn Edits,
-    pub stored: &'a Stored,
-    pub missing: Option<range::Part>,
+    edits: &'a dyn Edits,
+    /// `None`: the response is fetched without conditions.
+    stored: Option<&'a Stored>,
+    missing: Option<range::Part>,
+}
+
+impl<'a> OwnConditions<'a> {
+    /// The edits for what the cache asks the origin for, if it asks for something of its own.
+    pub fn of(caching: &'a Caching, edits: &'a dyn Edits) -> Option<OwnConditions<'a>> {
+        let (stored, missing) = match (caching.to_validate(), caching.to_complete()) {
+            (Some(stored), _) => (Some(&**stored), None),
+            (None, Some((stored, missing))) => (Some(&**stored), Some(missing)),
+            (None, None) if caching.fetches_for_all() => (None, None),
+            (None, None) => return None,
+        };
+        Some(OwnConditions { edits, stored, missing })
+    }
 }
 
 impl Edits for OwnConditions<'_> {
@@ -23,14 +38,16 @@ impl Edits for OwnConditions<'_> {
 
     fn removes(&self, name: &str) -> bool {
         let is_one_of = |fields: &[&str]| fields.iter().any(|field| field.eq_ignore_ascii_case(name));
-        let validates_part = self.missing.is_none() && self.stored.fragment().is_some();
+        let validates_part =
+            self.missing.is_none() && self.stored.is_some_and(|stored| stored.fragment().is_some());
         let kept = validates_part && is_one_of(&["range", "if-range"]);
         self.edits.removes(name) || (is_one_of(&CONDITIONAL_FIELDS) && !kept)
     }
 
     fn write_added(&self, out: &mut Vec<u8>) {
         self.edits.write_added(out);
-        let validators = Validators::read(self.stored.block());
+        let Some(stored) = self.stored else { return };
+        let validators = Validators::read(stored.block());
         let Some(missing) = self.missing else {
             for (name, value) in validators.conditions() {
                 forwarding::write_field(out, name, value);

@@ -475,8 +475,6 @@ impl Examiner<'_> {
         }
         let host_edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);
         let caching = self.cache.as_ref().map(|cache| &*cache.caching);
-        let stale = caching.and_then(|caching| caching.to_validate().map(|stored| (stored, None)));
-        let part = || caching?.to_complete().map(|(stored, missing)| (stored, Some(missing)));
         let (gateway_edits, own);
         let routed = self.routed();
         let edits: &dyn Edits = match routed {
@@ -492,9 +490,9 @@ impl Examiner<'_> {
             }
             None => &host_edits,
         };
-        let edits: &dyn Edits = match stale.or_else(part) {
-            Some((stored, missing)) => {
-                own = OwnConditions { edits, stored, missing };
+        let edits: &dyn Edits = match caching.and_then(|caching| OwnConditions::of(caching, edits)) {
+            Some(conditions) => {
+                own = conditions;
                 &own
             }
             None => edits,

@@ -342,6 +342,7 @@ fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) ->
         | Refusal::OnlyIfCached
         | Refusal::PurgeDenied
         | Refusal::PurgeByBrowser
+        | Refusal::PurgeScope
         | Refusal::PurgeTokenMissing
         | Refusal::TooManyVerifications
         | Refusal::TooManyGuesses

@@ -38,14 +38,17 @@ impl Examiner<'_> {
         // A gateway has two URIs for it, whichever scheme the client of the proxy before it speaks.
         let schemes = if by_gateway { &[Scheme::Http, Scheme::Https][..] } else { &[Scheme::Http] };
         let uris = schemes.iter().map(|&scheme| Uri { scheme, authority: &info.authority, path, by_gateway });
-        let count = match head.fields.get("purge") {
+        let scopes = head.fields.count("purge");
+        let count = match head.fields.get("purge").filter(|_| scopes == 1) {
+            None if scopes > 1 => return Some(Err(Refusal::PurgeScope)),
             Some(scope) if scope.eq_ignore_ascii_case(b"all") => store.purge(|_| true),
             Some(scope) if scope.eq_ignore_ascii_case(b"host") => uris.fold(0, |count, uri| {
                 out.clear();
                 key::write_key(out, &Uri { path: b"/", ..uri });
                 count + store.purge(|key| key.starts_with(out))
             }),
-            Some(_) | None => uris.fold(0, |count, uri| {
+            Some(_) => return Some(Err(Refusal::PurgeScope)),
+            None => uris.fold(0, |count, uri| {
                 out.clear();
                 key::write_key(out, &uri);
                 count + store.invalidate(out)

@@ -58,6 +58,8 @@ pub(in crate::engine) enum Refusal {
     PurgeDenied,
     /// PURGE that a page may have had a browser send.
     PurgeByBrowser,
+    /// PURGE that names no known scope.
+    PurgeScope,
     /// PURGE without the token, or with another one.
     PurgeTokenMissing,
     /// The gateway has no upstream for the request.
@@ -128,6 +130,7 @@ impl Refusal {
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
             | Refusal::PurgeByBrowser
+            | Refusal::PurgeScope
             | Refusal::PurgeTokenMissing
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
@@ -172,6 +175,7 @@ impl Refusal {
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
             | Refusal::PurgeByBrowser
+            | Refusal::PurgeScope
             | Refusal::PurgeTokenMissing
             | Refusal::TooManyVerifications
             | Refusal::TooManyGuesses
@@ -216,6 +220,7 @@ impl Refusal {
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
             | Refusal::PurgeByBrowser
+            | Refusal::PurgeScope
             | Refusal::PurgeTokenMissing
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
@@ -339,6 +344,13 @@ impl Refusal {
                 "purge_by_browser",
                 "PURGE is not taken from browsers: the page that it shows may have sent it.",
                 "Send it by another program, without Origin, Referer and fields that begin with Sec-.",
+            ),
+            Refusal::PurgeScope => wording(
+                400,
+                "http_request_error",
+                "purge_scope",
+                "PURGE removes this address, all of its host, or everything, and the field Purge says something else.",
+                "Send Purge: host, Purge: all, or no such field.",
             ),
             Refusal::PurgeTokenMissing => wording(
                 403,
