@@ -525,6 +525,21 @@ fn rule_36_lingering_close() {
     client.expect_closed();
 }
 
+/// Rule 36: nor if it reads only when it has sent everything, as some libraries do.
+#[test]
+fn rule_36_a_refused_upload_is_sent_whole() {
+    let weir = Weir::start(&["--block", "h.test"]);
+    for _ in 0..5 {
+        let mut client = weir.connect();
+        client.send("POST http://h.test/ HTTP/1.1\r\nHost: h.test\r\nContent-Length: 4000000\r\n\r\n");
+        for _ in 0..40 {
+            client.send([b'x'; 100_000]);
+        }
+        assert_eq!(client.read_response().status(), 403);
+        client.expect_fin();
+    }
+}
+
 /// Rule 36: but what is drained is bounded: a client that talks on for ever is cut off.
 #[test]
 fn rule_36_lingering_is_bounded() {

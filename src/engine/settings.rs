@@ -20,8 +20,9 @@ use std::sync::Arc;
 /// not a file).
 pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
 
-/// Bytes thrown away while a close lingers (chosen).
-pub const LINGER_BYTES_MAX: u32 = 256 * 1024;
+/// Bytes thrown away while a close lingers (chosen: an upload whose client reads the refusal only when it has sent everything; they
+/// take no memory).
+pub const LINGER_BYTES_MAX: u32 = 16 << 20;
 
 /// Bytes left free in front of a response head, so that the rewritten head, which is a little longer, can be written before
 /// the payload (chosen: Via, Date and a few edits).

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// Bytes that weir throws away after a refusal (`engine::settings::LINGER_BYTES_MAX`).
-const LINGER_BYTES_MAX: usize = 256 * 1024;
+const LINGER_BYTES_MAX: usize = 16 << 20;
 
 /// An origin's response to a request.
 #[derive(Clone, Debug)]
