@@ -143,3 +143,39 @@ fn hostile_clients_keep_no_other_one_out() {
     assert!(answer.starts_with("64 expected one line"), "{answer:?}");
     drop(silent);
 }
+
+/// Rule 50: stored responses are removed by address, by host and all together; weir without a cache says so.
+#[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
+fn rule_50_purge() {
+    let scratch = Scratch::new();
+    let socket = scratch.join("control");
+    let weir = Weir::start(&["--control", &socket, "--cache"]);
+    let origin =
+        Origin::answering("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 1\r\n\r\nx");
+    let mut client = weir.connect();
+    let mut is_stored = |path: &str| {
+        let status = client.ask(origin.get(path)).head.get("cache-status").expect("the field").to_owned();
+        status.starts_with("weir; hit")
+    };
+    let host = origin.address();
+    for (words, removed) in [
+        (vec!["purge".to_owned(), origin.url("/a")], [true, false]),
+        (vec!["purge".to_owned(), "host".to_owned(), host.to_string()], [true, true]),
+        (vec!["purge".to_owned(), "all".to_owned()], [true, true]),
+        (vec!["purge".to_owned(), "host".to_owned(), "other.test".to_owned()], [false, false]),
+    ] {
+        ["/a", "/b"].map(&mut is_stored);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let run = ctl(&socket, &words);
+        let count = removed.iter().filter(|gone| **gone).count();
+        assert_eq!((run.code, run.out.trim()), (0, &*format!("{count} purged")), "{words:?}");
+        assert_eq!(["/a", "/b"].map(|path| !is_stored(path)), removed, "{words:?}");
+    }
+    assert_eq!(ctl(&socket, &["purge", "a.test"]).code, 64);
+    weir.wait_for_error(|line| line.contains("control: purge all (by user "));
+    let bare = scratch.join("bare");
+    let _weir = Weir::start(&["--control", &bare]);
+    let run = ctl(&bare, &["purge", "all"]);
+    assert!(run.code == 1 && run.err.contains("the cache is off"), "{}", run.err);
+}

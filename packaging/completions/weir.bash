@@ -35,7 +35,7 @@ _weir() {
     elif [[ $command == help ]]; then
         mapfile -t COMPREPLY < <(compgen -W 'start config rules guard gateway users pages log metrics timeouts limits messages cache reload upgrade ctl signals detect explain features all host port workers user pid-file sandbox no-splice stats-every control take-over check print-config verbose quiet version help blocklist allowlist block allow allow-client deny-private judge-cnames quiet-refusals contact error-page connect-ports ports auth-file cloud-ranges proxy-protocol log-dir log-format log-tunnel-start log-max-size log-keep timeout connect-timeout head-timeout idle-timeout tunnel-timeout idle-origin-timeout origin-lifetime drain-timeout min-rate memory max-connections max-per-client client-prefix6 buffers head-max target-max fields-max idle-origins idle-per-origin no-origin-form strict-targets accept-bare-lf via forwarded anonymous remove-header add-header remove-response-header add-response-header dns dns-0x20 cache-size cache-max-object cache-heuristic-max cache-negative-ttl cache-targeted no-cache-status cache-rules cache-file purge-from purge-token-file json follow openmetrics client context' -- "$current")
     elif [[ $command == ctl ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'ban bans drain drain-upstream enable-upstream events limits reload stats unban unblock upstreams' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'ban bans drain drain-upstream enable-upstream events limits purge reload stats unban unblock upstreams' -- "$current")
     fi
 }
 complete -F _weir weir

@@ -14,6 +14,7 @@
 //!
 //! The numbered rules in comments and tests are those of docs/cache-rules.md.
 pub mod body;
+pub mod command;
 pub mod fill;
 pub mod rfc;
 pub mod store;

@@ -374,9 +374,16 @@ fn environment_layer(environment: &[(String, String)], problems: &mut Problems) 
     }
     for name in unknown {
         let key = name.trim_start_matches("WEIR_").to_ascii_lowercase().replace('_', "-");
-        let near = nearest(&key, TABLE.iter().flat_map(|spec| spec.names())).map(options::environment_name);
-        let hint = hint(near.as_deref());
-        let message = format!("unknown variable: expected the name of an option{hint}");
+        let names = |scope: fn(Scope) -> bool| {
+            TABLE.iter().filter(move |spec| scope(spec.scope)).flat_map(|spec| spec.names())
+        };
+        let message = if names(|scope| scope != Scope::Everywhere).any(|known| known == key) {
+            format!("expected on the command line only (--{key})")
+        } else {
+            let near = nearest(&key, names(|scope| scope == Scope::Everywhere));
+            let hint = hint(near.map(options::environment_name).as_deref());
+            format!("unknown variable: expected the name of an option{hint}")
+        };
         problems.add(Origin::Environment(name.to_owned()), message);
     }
     layer

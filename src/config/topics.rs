@@ -403,6 +403,8 @@ the old one.
   events            what the guard did lately; --follow: goes on as it does more
   upstreams         how it is with each upstream of the gateway
   drain-upstream HOST:PORT, enable-upstream HOST:PORT
+  purge URL         removes stored responses; also: purge host HOST[:PORT],
+                    purge all
 
 It answers while weir is busy. The socket is for the user of weir and for root;
 the log has each change, with the number of the user who asked. Exit codes: 0

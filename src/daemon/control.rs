@@ -13,10 +13,10 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use weir::config::{Settings, exit};
-use weir::embed::gateway_command;
 use weir::embed::guard_command::{Answer, Command, FORMS};
 use weir::embed::{Control, Form, Reply, ask_daemon, json_text};
 pub use weir::embed::{ControlSocket, SocketFile};
+use weir::embed::{cache_command, gateway_command};
 
 /// How long the loops may take to report their numbers (chosen, as for monitoring systems).
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
@@ -86,29 +86,25 @@ fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32>) -
     let json = words.first() == Some(&"json");
     words.drain(..usize::from(json));
     let by = user.map_or("an unknown user".to_owned(), |user| format!("user {user}"));
+    let told = |changes: bool, answer: Answer| {
+        if changes {
+            info!("control: {} (by {by}): {}", words.join(" "), outcome(&answer));
+        }
+        guard_reply(answer, json)
+    };
+    let wrong = |expected| refusal(exit::USAGE, expected);
     if let Some(command) = Command::read(&words) {
-        return match command {
-            Ok(command) => {
-                let answer = control.obey_guard_command(&command);
-                if command.changes() {
-                    info!("control: {} (by {by}): {}", words.join(" "), outcome(&answer));
-                }
-                guard_reply(answer, json)
-            }
-            Err(expected) => refusal(exit::USAGE, expected),
-        };
+        let obey = |command: Command| told(command.changes(), control.obey_guard_command(&command));
+        return command.map_or_else(wrong, obey);
     }
     if let Some(command) = gateway_command::Command::read(&words) {
-        return match command {
-            Ok(command) => {
-                let answer = control.obey_gateway_command(&command);
-                if command.changes() {
-                    info!("control: {} (by {by}): {}", words.join(" "), outcome(&answer));
-                }
-                guard_reply(answer, json)
-            }
-            Err(expected) => refusal(exit::USAGE, expected),
+        let obey = |command: gateway_command::Command| {
+            told(command.changes(), control.obey_gateway_command(&command))
         };
+        return command.map_or_else(wrong, obey);
+    }
+    if let Some(command) = cache_command::Command::read(&words) {
+        return command.map_or_else(wrong, |command| told(true, control.obey_cache_command(&command)));
     }
     match words.as_slice() {
         ["stats"] => stats(control, json),
@@ -140,8 +136,8 @@ fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32>) -
 }
 
 fn forms() -> String {
-    let gateway = gateway_command::FORMS;
-    format!("{FORMS}, {gateway}, events [--follow], stats [--openmetrics], reload or drain")
+    let (gateway, cache) = (gateway_command::FORMS, cache_command::FORMS);
+    format!("{FORMS}, {gateway}, {cache}, events [--follow], stats [--openmetrics], reload or drain")
 }
 
 fn refusal(code: u8, text: String) -> Reply {
@@ -302,6 +298,9 @@ fn not_asked(socket: &Path, error: &io::Error) -> u8 {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
             fail(&format!("{place}: no weir listens there ({error})"), exit::UNAVAILABLE)
+        }
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            fail(&format!("{place}: weir has not answered in time"), exit::OS_ERROR)
         }
         _ => fail(&format!("{place}: {error}"), exit::OS_ERROR),
     }

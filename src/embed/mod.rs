@@ -15,6 +15,8 @@
 
 mod addresses;
 mod builder;
+#[cfg(feature = "admin")]
+mod cache_commands;
 #[cfg(feature = "cloud")]
 mod cloud_fetching;
 mod clouds;
@@ -43,6 +45,8 @@ pub use listeners::ListenError;
 pub use proxy::{Proxy, Status};
 
 // For the daemon, which opens them before it gives up the rights to do so.
+#[doc(hidden)]
+pub use crate::cache::command as cache_command;
 #[doc(hidden)]
 pub use crate::gateway::command as gateway_command;
 #[doc(hidden)]

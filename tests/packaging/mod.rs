@@ -26,6 +26,7 @@ const CONTROLS: &[&str] = &[
     "enable-upstream",
     "events",
     "limits",
+    "purge",
     "reload",
     "stats",
     "unban",
