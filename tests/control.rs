@@ -165,7 +165,9 @@ fn rule_50_purge() {
         (vec!["purge".to_owned(), "all".to_owned()], [true, true]),
         (vec!["purge".to_owned(), "host".to_owned(), "other.test".to_owned()], [false, false]),
     ] {
-        ["/a", "/b"].map(&mut is_stored);
+        for path in ["/a", "/b"] {
+            is_stored(path);
+        }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let run = ctl(&socket, &words);
         let count = removed.iter().filter(|gone| **gone).count();
