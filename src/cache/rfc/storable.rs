@@ -61,6 +61,29 @@ pub enum NotStored {
 }
 
 impl NotStored {
+    /// Whether the next response for the URI will most likely not be stored, either.
+    pub fn is_lasting(self) -> bool {
+        match self {
+            NotStored::NoStore
+            | NotStored::Private
+            | NotStored::ConnectionAuth
+            | NotStored::NoLifetime
+            | NotStored::Stale
+            | NotStored::VaryAny
+            | NotStored::SetCookie => true,
+            NotStored::Method
+            | NotStored::RequestBody
+            | NotStored::Status
+            | NotStored::RequestNoStore
+            | NotStored::Authorization
+            | NotStored::VaryTooLong
+            | NotStored::Framing
+            | NotStored::TooLarge
+            | NotStored::NoRoom
+            | NotStored::Part => false,
+        }
+    }
+
     /// The word for the log and Cache-Status.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use crate::cache::fill::streaming_body::StreamingBody;
 use crate::cache::rfc::freshness::Times;
 use crate::cache::rfc::key::Uri;
 use crate::cache::rfc::status::Forward;
-use crate::cache::rfc::storable::Storing;
+use crate::cache::rfc::storable::{NotStored, Storing};
 use crate::cache::store::stored::Stored;
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::decision::{Completed, Confirmed, Fate, ResponseDecision, ResponseOutcome};
@@ -54,13 +54,14 @@ impl Transactions {
         let transaction = &mut **transaction;
         let bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
         let background = transaction.caching.background;
-        match transaction.incoming.message.read_response(bytes, &transaction.settings.head) {
+        let status = match transaction.incoming.message.read_response(bytes, &transaction.settings.head) {
             Ok(head) if head.status < 200 => return ResponseAction::Pass,
             // The head is repaired and decided on again.
             Err(fault) if is_repairable(fault) => return ResponseAction::Pass,
-            Ok(_) | Err(_) => {}
-        }
-        let action = self.decide_on_response(cx, services, id, head_bytes);
+            Ok(head) => Some(head.status),
+            Err(_) => None,
+        };
+        let action = self.decide_on_response(cx, services, id, head_bytes, status);
         if background && matches!(action, ResponseAction::Pass) {
             cx.send(finish_background(id));
             return ResponseAction::Settled;
@@ -75,6 +76,7 @@ impl Transactions {
         services: &mut Services,
         id: TransactionId,
         head_bytes: usize,
+        status: Option<u16>,
     ) -> ResponseAction {
         // A faulty head is refused when it is read, and has no result for waiting requests.
         let Some(found) = self.response_outcome(cx, id, head_bytes) else { return ResponseAction::Pass };
@@ -85,6 +87,10 @@ impl Transactions {
         }
         match found {
             ResponseOutcome::Pass => {
+                // An error passes, and may be the answer to too many requests.
+                if status.is_some_and(|status| status < 500) {
+                    self.note_unshareable(cx, services, id);
+                }
                 self.conclude_collapse(cx, services, id, CollapseOutcome::NotShareable);
                 return ResponseAction::Pass;
             }
@@ -108,6 +114,17 @@ impl Transactions {
             }
         }
         ResponseAction::Settled
+    }
+
+    /// The response that a transaction has for itself alone ends the collapses for its key, if the next one will be the same.
+    fn note_unshareable(&mut self, cx: &Context, services: &mut Services, id: TransactionId) {
+        let Some(transaction) = self.get_mut(id) else { return };
+        let caching = &transaction.caching;
+        if let Some(fills) =
+            services.fills.built().filter(|_| caching.not_stored.is_some_and(NotStored::is_lasting))
+        {
+            fills.note_unshareable(cx, caching);
+        }
     }
 
     fn response_outcome(

@@ -19,11 +19,15 @@ impl Fills {
     ) {
         release_lock(cx, caching, outcome);
         if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
-            if let CollapseOutcome::NotShareable = outcome {
-                self.collapses.note_response(lead.hash, false, cx.now_ms());
-            }
             let waiters = self.collapses.give_up(lead.hash, leader);
             release_waiters(cx, waiters, outcome, 1);
+        }
+    }
+
+    /// The response for the key that a transaction leads is for its client only, and the next one will be, too.
+    pub fn note_unshareable(&mut self, cx: &Context, caching: &Caching) {
+        if let Some(lead) = caching.lead {
+            self.collapses.note_response(lead.hash, false, cx.now_ms());
         }
     }
 

@@ -215,17 +215,18 @@ impl Downstream {
         }
     }
 
-    /// Drops what has been read if it is only empty lines, as old clients send one behind a body: the connection is still idle, and
-    /// its time goes on. False if something is left, as a CR whose LF has not arrived.
+    /// Drops what has been read behind a request if it is only empty lines, as old clients send one behind a body: the connection is
+    /// still idle, and its time goes on. False if something is left, as a CR whose LF has not arrived.
     fn drop_empty_lines(&mut self, cx: &mut Context, id: PeerId) -> bool {
         let Some(peer) = cx.connections.get(id) else { return false };
         let Role::Client(Client::Reading(reading)) = peer.role else { return false };
-        let announced = peer.past == Past::Announced;
+        // In front of the first request they may be the beginning of another protocol.
+        let is_first = peer.past != Past::Used;
         let Some(Reading { input, scanner, .. }) = self.readings.get_mut(reading.0 as usize) else {
             return false;
         };
         let bytes = input.bytes(&cx.pool);
-        if announced || !are_empty_lines(bytes) {
+        if is_first || !are_empty_lines(bytes) {
             return false;
         }
         let length = bytes.len() & !1;
