@@ -24,7 +24,7 @@ complete -c weir -l metrics -x -d 'serve the numbers as OpenMetrics text here: /
 complete -c weir -l check -d 'report all errors, and exit'
 complete -c weir -l print-config -d 'show each setting and where it is from, and exit'
 complete -c weir -s v -l verbose -d 'write more to standard error; -vv: still more'
-complete -c weir -s q -l quiet -d 'write only errors to standard error'
+complete -c weir -s q -l quiet -d 'write only errors, and where weir listens'
 complete -c weir -s V -l version -d 'print the version, and exit'
 complete -c weir -s h -l help -d 'print this; --help TOPIC prints more'
 complete -c weir -l blocklist -r -F -d 'refuse what a rule in this file matches'

@@ -196,7 +196,7 @@ pub static TABLE: &[Spec] = &[
     .common()
     .short("v")
     .counting(),
-    Spec::flag(General, "quiet", "write only errors to standard error", |s, v| {
+    Spec::flag(General, "quiet", "write only errors, and where weir listens", |s, v| {
         one(&mut s.quiet, v, values::flag)
     })
     .short("q"),

@@ -348,7 +348,7 @@ impl Builder {
         let has_pages = self.pages.is_some();
         let shares = size(settings, loops, file_bytes, has_pages, guard, &[]);
         let shares = shares.map_err(BuildError::Configuration)?;
-        descriptors::check(settings, loops)?;
+        descriptors::check(loops)?;
         if let Some(warning) = descriptors::limit_connections(settings, loops) {
             log::warn!("{warning}");
         }

@@ -310,7 +310,7 @@ pub(super) fn warn_if_open<'a>(
     policy: &Policy,
     settings: &Settings,
 ) {
-    let reachable = listeners.find(|listener| !listener.ip().is_loopback());
+    let reachable = listeners.find(|listener| !listener.ip().to_canonical().is_loopback());
     if let (Some(address), None, true) = (reachable, &policy.users, settings.allow_clients.is_empty()) {
         log::warn!("{address} serves every client that can reach it: see --auth-file and --allow-client");
     }

@@ -10,13 +10,13 @@ const BESIDE: u64 = 1200;
 /// Descriptors of each loop beyond the first; look-ups are divided among the loops (chosen).
 const BESIDE_A_LOOP: u64 = 40;
 
-/// Fewest connections to accept (chosen). With fewer descriptors than these need, there is no proxy.
+/// Connections to accept even if the limit of descriptors is too low for them (chosen): when descriptors run out, clients wait.
 const CONNECTIONS_MIN: u64 = 16;
 
 /// Descriptors of a proxy that has no connection: standard ones, logs, epoll, the guard (measured: 20), and those of each loop with its
 /// listener and page pipes (measured: 6).
-const BASE: u64 = 24;
-const BASE_OF_A_LOOP: u64 = 8;
+const BASE: u64 = 20;
+const BASE_OF_A_LOOP: u64 = 6;
 
 /// The descriptors that are neither a client connection nor its upstream connection.
 fn beside(settings: &Settings, loops: usize) -> u64 {
@@ -35,10 +35,10 @@ pub(super) fn limit_connections(settings: &mut Settings, loops: usize) -> Option
     limit_to(available, settings, loops)
 }
 
-/// Fails if the limit of descriptors is too low for the fewest connections.
-pub(super) fn check(settings: &Settings, loops: usize) -> io::Result<()> {
+/// Fails if the limit of descriptors is too low for a single exchange.
+pub(super) fn check(loops: usize) -> io::Result<()> {
     let available = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let least = base(loops) + 2 * CONNECTIONS_MIN.min(settings.max_connections.into());
+    let least = base(loops) + 2;
     match available >= least {
         true => Ok(()),
         false => Err(io::Error::other(format!(
@@ -76,11 +76,11 @@ mod tests {
     #[test]
     fn few_descriptors_are_divided() {
         for (available, loops, connections, idle) in [
-            (64, 1, 16, 0),
-            (512, 1, 180, 60),
-            (1024, 1, 372, 124),
-            (2048, 1, 756, 252),
-            (1024, 8, 351, 117),
+            (64, 1, 16, 4),
+            (512, 1, 183, 60),
+            (1024, 1, 375, 124),
+            (2048, 1, 759, 252),
+            (1024, 8, 359, 119),
             (1 << 20, 1, 10_000, 512),
         ] {
             let mut settings = Settings::built_in();

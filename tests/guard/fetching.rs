@@ -345,14 +345,23 @@ impl Tls {
             assert!(std::env::var_os("CI").is_none(), "openssl is not installed");
             return None;
         }
-        let port = crate::common::origin::refusing_port();
-        let mut command = Command::new("openssl");
-        let accept = port.to_string();
-        command.args(["s_server", "-WWW", "-accept", &accept, "-cert", "roots.pem", "-key", "key.pem"]);
-        command.current_dir(directory.path()).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = command.spawn().ok()?;
-        eventually("the server listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-        Some(Tls(server, port))
+        let start = || {
+            let port = crate::common::origin::refusing_port();
+            let mut command = Command::new("openssl");
+            let accept = port.to_string();
+            command.args(["s_server", "-WWW", "-accept", &accept, "-cert", "roots.pem", "-key", "key.pem"]);
+            command.current_dir(directory.path()).stdout(Stdio::null()).stderr(Stdio::null());
+            Some(Tls(command.spawn().ok()?, port))
+        };
+        let mut server = start()?;
+        eventually("the server listens", || {
+            // Another test may have got the port meanwhile.
+            if server.0.try_wait().expect("a child").is_some() {
+                server = start()?;
+            }
+            std::net::TcpStream::connect(("127.0.0.1", server.1)).ok()
+        });
+        Some(server)
     }
 }
 
