@@ -337,6 +337,7 @@ fn kind_23_the_start_script_takes_paths_relative_to_the_user() {
 
 /// A file of another kind is never taken for a pid file, and places are used once.
 #[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
 fn kind_23_places_that_are_taken_are_told() {
     let scratch = Scratch::new();
     let config = scratch.file("weir.conf", "host 127.0.0.1\nport 8080\nhost ::\nmetrics 127.0.0.1:8080\n");

@@ -115,6 +115,32 @@ fn tunnels_deliver_what_was_sent_before_a_reset() {
     }
 }
 
+/// Nor does a reset behind a proper end destroy what came before it, while the client still sends.
+#[test]
+fn tunnels_deliver_what_was_sent_before_an_end_and_a_reset() {
+    let weir = Weir::start(&[]);
+    for round in 0..10 {
+        let answer = common::pattern(round, 300_000);
+        let told = answer.clone();
+        let origin = Origin::serve_owned(move |mut conn| {
+            conn.read_until(b"x")?;
+            conn.send(&told)?;
+            conn.half_close()?;
+            std::thread::sleep(Duration::from_millis(50));
+            conn.reset();
+            Ok(())
+        });
+        let mut client = weir.connect();
+        assert_eq!(client.ask(origin.fill("CONNECT {o} HTTP/1.1\r\nHost: {o}\r\n\r\n")).status(), 200);
+        for _ in 0..20 {
+            client.send_if_open([b'x'; 16_384]);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(client.read_exact(answer.len()), answer, "round {round}");
+        client.expect_fin();
+    }
+}
+
 /// Resets go through tunnels as resets.
 #[test]
 fn tunnels_propagate_resets() {

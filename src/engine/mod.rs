@@ -47,7 +47,7 @@ pub use ids::{JobId, PeerId, StoreJob};
 pub use listener::{LISTENERS_MAX, Listener, ListenerId};
 
 pub use seam::{Action, Event, Splice};
-pub use settings::{CacheSettings, Settings, Timeouts};
+pub use settings::{CacheSettings, DELIVERY_MS, Settings, Timeouts};
 pub use transaction::refusal::SocketError;
 pub use transaction::verification::Finding;
 

@@ -31,6 +31,10 @@ pub const HEADROOM_BYTES: usize = 256;
 /// How long a close lingers, in milliseconds (chosen: a few round trips around the world).
 pub const LINGER_MS: u64 = 2_000;
 
+/// How long a tunnel waits for one side to take bytes that the other had sent before it was reset, in milliseconds (chosen: a slow
+/// reader takes some within it).
+pub const DELIVERY_MS: u64 = 5_000;
+
 /// How long a client without a request may take to send one when the drain begins, in milliseconds (chosen: a request that was
 /// under way has arrived by then; it gets its response, which closes the connection).
 pub const DRAIN_IDLE_MS: u64 = 1_000;

@@ -1,34 +1,65 @@
 //! Connections that are closed with a reset as soon as their last bytes have left: a reset destroys what is still in the send buffer.
 
 use super::socket::Socket;
+use crate::engine::DELIVERY_MS;
+use std::collections::VecDeque;
 
-/// The longest wait, in microseconds (chosen: as long as a close lingers).
-const WAIT_US: u64 = 2_000_000;
+/// The longest wait without a byte that leaves, in microseconds (chosen: as long as a tunnel waits for such a peer).
+const SILENCE_US: u64 = DELIVERY_MS * 1000;
 
-/// The time between two looks, in microseconds (chosen).
+/// The longest wait, in microseconds (chosen: a peer that takes a byte now and then keeps no connection for longer).
+const WAIT_US: u64 = 60_000_000;
+
+/// The time between two looks, in microseconds, and what each connection adds to it (chosen: a look costs a system call for each).
 const LOOK_EVERY_US: u64 = 20_000;
+const LOOK_EVERY_MORE_US: u64 = 100;
 
-/// Most connections that wait (chosen): all others are reset at once.
-const WAITING_MAX: usize = 256;
+/// Most connections that wait (chosen: those of a crowd whose origin starts again). Then the one goes that has waited longest.
+const WAITING_MAX: usize = 4096;
 
-/// The waiting connections, each with the time at which it is reset in any case.
+/// A connection that waits.
+#[derive(Debug)]
+struct Waiting {
+    socket: Socket,
+    unsent_bytes: usize,
+    /// When a byte left last.
+    moved_us: u64,
+    began_us: u64,
+}
+
+/// The waiting connections, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Aborting {
-    waiting: Vec<(Socket, u64)>,
+    waiting: VecDeque<Waiting>,
     look_us: u64,
+}
+
+impl Waiting {
+    /// Whether the wait is over.
+    fn has_ended(&mut self, now_us: u64) -> bool {
+        let unsent_bytes = self.socket.unsent_bytes();
+        if unsent_bytes < self.unsent_bytes {
+            (self.unsent_bytes, self.moved_us) = (unsent_bytes, now_us);
+        }
+        unsent_bytes == 0 || now_us >= (self.moved_us + SILENCE_US).min(self.began_us + WAIT_US)
+    }
 }
 
 impl Aborting {
     /// Resets a connection, now or later.
     pub fn add(&mut self, socket: Socket, now_us: u64) {
-        if socket.unsent_bytes() == 0 || self.waiting.len() >= WAITING_MAX {
+        let unsent_bytes = socket.unsent_bytes();
+        if unsent_bytes == 0 {
             socket.reset();
             return;
         }
         if self.waiting.is_empty() {
             self.look_us = now_us + LOOK_EVERY_US;
         }
-        self.waiting.push((socket, now_us + WAIT_US));
+        if self.waiting.len() >= WAITING_MAX {
+            self.waiting.pop_front().into_iter().for_each(|oldest| oldest.socket.reset());
+        }
+        self.waiting.push_back(Waiting { socket, unsent_bytes, moved_us: now_us, began_us: now_us });
     }
 
     /// Resets those whose bytes have left, if it is time for a look.
@@ -36,15 +67,18 @@ impl Aborting {
         if self.due_us().is_none_or(|due| due > now_us) {
             return;
         }
-        self.look_us = now_us + LOOK_EVERY_US;
-        let mut index = 0;
-        while let Some((socket, until)) = self.waiting.get(index) {
-            if *until <= now_us || socket.unsent_bytes() == 0 {
-                self.waiting.swap_remove(index).0.reset();
-            } else {
-                index += 1;
+        for mut one in std::mem::take(&mut self.waiting) {
+            match one.has_ended(now_us) {
+                true => one.socket.reset(),
+                false => self.waiting.push_back(one),
             }
         }
+        self.look_us = now_us + LOOK_EVERY_US + LOOK_EVERY_MORE_US * self.waiting.len() as u64;
+    }
+
+    /// Resets all of them: the loop ends.
+    pub fn end(&mut self) {
+        self.waiting.drain(..).for_each(|one| one.socket.reset());
     }
 
     /// The time of the next look.

@@ -266,8 +266,10 @@ impl EventLoop {
             self.engine.cut(self.now);
             self.carry_out_actions();
         }
-        let ended = quit || (self.engine.is_draining() && self.engine.is_empty());
+        let waits = self.aborting.due_us().is_some();
+        let ended = quit || (self.engine.is_draining() && self.engine.is_empty() && !waits);
         if ended {
+            self.aborting.end();
             self.report();
             self.access_log.sender.flush();
         }

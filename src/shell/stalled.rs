@@ -5,14 +5,10 @@
 //! report takes what is free by then: so each socket whose write has stalled is tried again a few times within the shortest
 //! time-out, and a deadline ends only connections whose peers take nothing.
 
-use crate::engine::Settings;
-use std::time::Duration;
+use crate::engine::{DELIVERY_MS, Settings};
 
 /// Tries within the shortest time-out (chosen: so that a peer needs not be lucky).
 const TRIES: u64 = 4;
-
-/// The longest time between two tries (chosen: it costs a system call for each stalled socket).
-const EVERY_MAX: Duration = Duration::from_secs(5);
 
 /// When stalled writes are tried again.
 #[derive(Debug, Default)]
@@ -47,6 +43,6 @@ impl Stalled {
 /// The time between two tries, in microseconds.
 fn every_us(settings: &Settings) -> u64 {
     let timeouts = &settings.timeouts;
-    let shortest_ms = timeouts.exchange_ms.min(timeouts.tunnel_ms).max(1);
-    (shortest_ms * 1000 / TRIES).min(EVERY_MAX.as_micros() as u64)
+    let shortest_ms = timeouts.exchange_ms.min(timeouts.tunnel_ms).min(DELIVERY_MS).max(1);
+    shortest_ms * 1000 / TRIES
 }

@@ -4,7 +4,7 @@
 //!
 //! Each direction ends by itself: when its source has ended and all bytes were sent, its sink gets a FIN, and the other
 //! direction continues. When one side is reset, the other gets what that side has sent before (RFC 9110 section 9.3.6), and then it is
-//! reset as well, unless it takes nothing for two seconds; what it sends until then is read and discarded, so that it goes on reading.
+//! reset as well, unless it takes nothing for five seconds; what it sends until then is read and discarded, so that it goes on reading.
 
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::tunnel_half::{Relays, Sink, TunnelHalf};
@@ -12,7 +12,7 @@ use crate::engine::connections::{Client, UpstreamState};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::{PeerId, TunnelId};
-use crate::engine::settings::LINGER_MS;
+use crate::engine::settings::DELIVERY_MS;
 use crate::engine::transaction::Transaction;
 use crate::engine::transaction::log_record::{Kind, PackedRecord, Text};
 use crate::engine::upstream::routing::Routing;
@@ -68,7 +68,8 @@ impl Tunnel {
         match (self.up.sink, self.down.sink) {
             (_, Sink::Reset) => (Some("client_reset"), Ends::AbortUpstream),
             (Sink::Reset, _) => (Some("origin_reset"), Ends::AbortClient),
-            (Sink::Open | Sink::Ended | Sink::Closed, _) => (None, Ends::Close),
+            (Sink::Closed, _) => (None, Ends::LingerClient),
+            (Sink::Open | Sink::Ended, _) => (None, Ends::Close),
         }
     }
 }
@@ -81,6 +82,8 @@ enum Ends {
     AbortClient,
     /// The client was reset, so the origin is reset.
     AbortUpstream,
+    /// The origin has sent everything and closed. A client that still sends must not be reset, or it loses the end.
+    LingerClient,
 }
 
 /// All tunnels of one loop.
@@ -197,7 +200,7 @@ impl Tunnels {
         let Tunnels { slab, relays, .. } = self;
         let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
         let (client, upstream) = (tunnel.client, tunnel.upstream);
-        cx.set_timer(client, if tunnel.is_broken() { LINGER_MS } else { cx.settings.timeouts.tunnel_ms });
+        cx.set_timer(client, if tunnel.is_broken() { DELIVERY_MS } else { cx.settings.timeouts.tunnel_ms });
         let mut ends = [(&mut tunnel.up, upstream), (&mut tunnel.down, client)];
         if ends.iter().all(|(half, _)| half.has_ended() || half.is_complete(relays)) {
             // Closing also ends the side that has not got a FIN yet.
@@ -224,9 +227,11 @@ impl Tunnels {
         self.cut(cx, id, "idle_timeout");
     }
 
-    /// Closes both ends.
+    /// Closes both ends; if one was reset, the other is reset.
     pub fn cut(&mut self, cx: &mut Context, id: TunnelId, reason: &'static str) {
-        self.end(cx, id, Some(reason), Ends::Close);
+        let broken = self.slab.get(id.0 as usize).filter(|tunnel| tunnel.is_broken());
+        let ends = broken.map_or(Ends::Close, |tunnel| tunnel.outcome().1);
+        self.end(cx, id, Some(reason), ends);
     }
 
     fn end(&mut self, cx: &mut Context, id: TunnelId, reason: Option<&'static str>, ends: Ends) {
@@ -245,7 +250,7 @@ impl Tunnels {
         (record.client_bytes, record.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
         record.aborted = match ends {
             Ends::AbortClient | Ends::AbortUpstream => true,
-            Ends::Close => false,
+            Ends::Close | Ends::LingerClient => false,
         };
         if let Some(reason) = reason {
             record.set(Text::Reason, reason.as_bytes());
@@ -258,11 +263,12 @@ impl Tunnels {
         );
         cx.send(match ends {
             Ends::AbortClient => Effect::AbortClient(tunnel.client),
+            Ends::LingerClient => Effect::Linger(tunnel.client),
             Ends::AbortUpstream | Ends::Close => Effect::CloseClient(tunnel.client),
         });
         cx.send(match ends {
             Ends::AbortUpstream => Effect::AbortUpstream(tunnel.upstream),
-            Ends::AbortClient | Ends::Close => Effect::CloseUpstream(tunnel.upstream),
+            Ends::AbortClient | Ends::Close | Ends::LingerClient => Effect::CloseUpstream(tunnel.upstream),
         });
         cx.log(record);
     }
