@@ -43,6 +43,6 @@ impl Stalled {
 /// The time between two tries, in microseconds.
 fn every_us(settings: &Settings) -> u64 {
     let timeouts = &settings.timeouts;
-    let shortest_ms = timeouts.exchange_ms.min(timeouts.tunnel_ms).min(DELIVERY_MS).max(1);
+    let shortest_ms = timeouts.exchange_ms.min(timeouts.tunnel_ms).clamp(1, DELIVERY_MS);
     shortest_ms * 1000 / TRIES
 }
