@@ -14,8 +14,9 @@ const WAIT_US: u64 = 60_000_000;
 const LOOK_EVERY_US: u64 = 20_000;
 const LOOK_EVERY_MORE_US: u64 = 100;
 
-/// Most connections that wait (chosen: those of a crowd whose origin starts again). Then the one goes that has waited longest.
-const WAITING_MAX: usize = 4096;
+/// Most connections that wait in all loops (chosen: fewer than the descriptors that are left beside those of connections). Then the one
+/// goes that has waited longest.
+const WAITING_MAX: usize = 1024;
 
 /// A connection that waits.
 #[derive(Debug)]
@@ -46,8 +47,8 @@ impl Waiting {
 }
 
 impl Aborting {
-    /// Resets a connection, now or later.
-    pub fn add(&mut self, socket: Socket, now_us: u64) {
+    /// Resets a connection, now or later; this is one of so many loops.
+    pub fn add(&mut self, socket: Socket, now_us: u64, loops: usize) {
         let unsent_bytes = socket.unsent_bytes();
         if unsent_bytes == 0 {
             socket.reset();
@@ -56,7 +57,7 @@ impl Aborting {
         if self.waiting.is_empty() {
             self.look_us = now_us + LOOK_EVERY_US;
         }
-        if self.waiting.len() >= WAITING_MAX {
+        if self.waiting.len() >= WAITING_MAX.div_ceil(loops) {
             self.waiting.pop_front().into_iter().for_each(|oldest| oldest.socket.reset());
         }
         self.waiting.push_back(Waiting { socket, unsent_bytes, moved_us: now_us, began_us: now_us });
@@ -76,9 +77,11 @@ impl Aborting {
         self.look_us = now_us + LOOK_EVERY_US + LOOK_EVERY_MORE_US * self.waiting.len() as u64;
     }
 
-    /// Resets all of them: the loop ends.
-    pub fn end(&mut self) {
+    /// Resets all of them: descriptors are short, or the loop ends. False if there is none.
+    pub fn shed(&mut self) -> bool {
+        let some = !self.waiting.is_empty();
         self.waiting.drain(..).for_each(|one| one.socket.reset());
+        some
     }
 
     /// The time of the next look.

@@ -6,12 +6,12 @@ use crate::engine::{Action, Event, PeerId, SocketError};
 use std::net::SocketAddr;
 
 impl EventLoop {
-    /// Begins to connect. If descriptors are short, empty pipes, idle upstream connections and reserved descriptors are given up.
+    /// Begins to connect. If descriptors are short, empty pipes, connections that only wait for a reset, idle upstream connections and reserved descriptors are given up.
     pub(super) fn connect(&mut self, peer: PeerId, address: SocketAddr) {
         let mut connected = self.open(peer, address);
         if connected == Err(SocketError::Exhausted) {
             self.shortage.count += 1;
-            if self.pipes.shed() {
+            if self.pipes.shed() | self.aborting.shed() {
                 connected = self.open(peer, address);
             }
         }

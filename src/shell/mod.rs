@@ -269,7 +269,7 @@ impl EventLoop {
         let waits = self.aborting.due_us().is_some();
         let ended = quit || (self.engine.is_draining() && self.engine.is_empty() && !waits);
         if ended {
-            self.aborting.end();
+            self.aborting.shed();
             self.report();
             self.access_log.sender.flush();
         }
@@ -410,7 +410,10 @@ impl EventLoop {
                 WorkerMessage::Bans => bans = true,
                 WorkerMessage::Unblock(client) => self.engine.handle_unblock(client),
                 WorkerMessage::Finding(finding) => self.engine.handle_finding(self.now, finding),
-                WorkerMessage::ShedIdleUpstreams => drop(self.engine.shed_idle_upstreams()),
+                WorkerMessage::ShedIdleUpstreams => {
+                    self.aborting.shed();
+                    self.engine.shed_idle_upstreams();
+                }
                 WorkerMessage::CapacityFreed => {} // The turn ends with a look at the listeners.
                 WorkerMessage::Drain => {
                     self.close_listeners();
@@ -634,7 +637,7 @@ impl EventLoop {
                 }
                 Action::Abort(id) => {
                     if let Some(socket) = self.take_socket(id) {
-                        self.aborting.add(socket, self.now.monotonic_us);
+                        self.aborting.add(socket, self.now.monotonic_us, self.others.len() + 1);
                     }
                 }
                 Action::Verify { job, guesses, work } => {

@@ -285,8 +285,8 @@ impl Socket {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Bytes in the send buffer that have not left, because the peer or the network takes no more now. None if the system does not
-    /// tell.
+    /// The number of bytes in the send buffer that have not left, because the peer or the network takes no more now; zero if the
+    /// system does not tell.
     #[cfg(target_os = "linux")]
     #[allow(unsafe_code)]
     pub fn unsent_bytes(&self) -> usize {

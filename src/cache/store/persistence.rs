@@ -138,10 +138,18 @@ pub fn save(out: &mut impl Write, store: &Store, now: Now) -> io::Result<u64> {
 
 /// Bytes of the texts of an entry.
 fn text_bytes(head: &Head<'_>) -> u64 {
+    texts(head, &fragment(head)).iter().map(|text| text.len() as u64).sum()
+}
+
+fn fragment(head: &Head<'_>) -> Vec<u8> {
     let mut fragment = Vec::new();
     head.fragment.into_iter().for_each(|found| found.write(&mut fragment));
-    let texts = [head.key, head.names, head.selecting, head.reason, head.block, &fragment];
-    texts.iter().map(|text| text.len() as u64).sum()
+    fragment
+}
+
+/// The texts of an entry in the order of the file.
+fn texts<'a>(head: &Head<'a>, fragment: &'a [u8]) -> [&'a [u8]; 6] {
+    [head.key, head.names, head.selecting, head.reason, head.block, fragment]
 }
 
 fn header(unix_s: u64, entries: u64) -> [u8; HEADER_BYTES] {
@@ -164,9 +172,8 @@ fn header_sum(bytes: &[u8; HEADER_BYTES]) -> u32 {
 
 fn write_entry(out: &mut impl Write, entry: &Stored, now: Now) -> io::Result<()> {
     let head = entry.head();
-    let mut fragment = Vec::new();
-    head.fragment.into_iter().for_each(|found| found.write(&mut fragment));
-    let texts = [head.key, head.names, head.selecting, head.reason, head.block, &fragment];
+    let fragment = fragment(&head);
+    let texts = texts(&head, &fragment);
     let resident_s = entry.clock_s(now).saturating_sub(head.terms.received_s);
     let mut record = Record {
         kind: if head.fragment.is_some() { PARTS } else { WHOLE },
