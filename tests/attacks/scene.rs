@@ -103,7 +103,7 @@ impl Attack<'_> {
             before.resident_kib,
             shed.map(|count| count.to_string()).join(" "),
         );
-        assert!(statistics.get(self.counter) > 0, "{} counted nothing", self.counter);
+        assert!(statistics.get(self.counter) > 0, "{} counted nothing: {statistics:?}", self.counter);
         if let Some(size) = &size {
             let most = kib(size);
             assert!(peak <= most, "{peak} KiB of {most}: {statistics:?}");

@@ -153,6 +153,8 @@ impl Origin {
         script: impl Fn(Conn) -> io::Result<()> + Send + Sync + 'static,
     ) -> Origin {
         let listener = TcpListener::bind(address).expect("an origin's port");
+        // Two thousand connections may come at once. The standard library's backlog is 128, and the system resets some of the others.
+        socket2::SockRef::from(&listener).listen(4096).expect("a backlog");
         let address = listener.local_addr().expect("an origin's address");
         let record = Arc::new(Record::default());
         let stopped = Arc::new(AtomicBool::new(false));
