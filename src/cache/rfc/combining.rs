@@ -69,6 +69,11 @@ pub(in crate::cache) fn combine(
     Some(Combined { entry: Arc::clone(new), dropped })
 }
 
+/// Whether `old` has parts of the representation of `new`, which may be complete.
+pub(in crate::cache) fn completes(old: &Stored, new: &Stored) -> bool {
+    old.fragment().is_some() && may_combine(old.block(), new.block()) && old.length() == new.length()
+}
+
 /// A part, and its offset in the body that holds it.
 #[derive(Clone, Copy, Debug)]
 struct Source<'a> {

@@ -379,7 +379,8 @@ impl Store {
     }
 
     /// Stores a response in place of the variant that the same requests select. `None` if its key was invalidated
-    /// since `epoch`, or there is no room. A part is combined with the stored parts of the same representation.
+    /// since `epoch`, a newer response is stored already, or there is no room. A part is combined with the stored parts of the
+    /// same representation.
     pub fn insert(&self, now_us: u64, epoch: Epoch, head: &Head<'_>, body: Arc<Body>) -> Option<Arc<Stored>> {
         let hash = self.hash(head.key);
         let mut entry = Arc::new(Stored::new(&self.memory, hash, head, body));
@@ -401,6 +402,12 @@ impl Store {
                 .filter(|(_, other)| same(other))
                 .map(|(slot, _)| slot)
                 .collect();
+            // A response whose body took long must not replace one that the origin made meanwhile (RFC 9111 section 4).
+            let is_outdated =
+                |old: &Arc<Stored>| old.is_newer_than(&entry) && !combining::completes(old, &entry);
+            if same.iter().filter_map(|slot| shard.entry(*slot)).any(is_outdated) {
+                return None;
+            }
             if entry.fragment().is_some() {
                 for old in same.iter().filter_map(|slot| shard.entry(*slot)) {
                     let combined = combining::combine(&self.memory, old, &entry, self.limits.object_max)?;

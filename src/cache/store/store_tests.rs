@@ -160,6 +160,43 @@ fn rule_37_what_was_asked_before_an_invalidation_is_not_stored_after_it() {
     assert!(store.insert(5, epoch, &head(key, b"", 5), body()).is_some());
 }
 
+/// The body of the first response takes longer than the whole second one.
+#[test]
+fn a_response_that_was_overtaken_replaces_no_newer_one() {
+    let store = Store::new(Limits::with_budget(1 << 22, SEED));
+    let key = b"http://a/";
+    let received = |received_s: u64, initial_age_s: u32| {
+        let terms = Terms { received_s, initial_age_s, ..Terms::default() };
+        Head { terms, received_us: received_s * 1_000_000, ..head(key, b"", 0) }
+    };
+    let insert = |head: &Head<'_>| {
+        let body = Arc::new(Body::from_bytes(store.memory(), vec![7; 3].into_boxed_slice()));
+        store.insert(60_000_000, store.epoch(store.hash(key)), head, body).is_some()
+    };
+    let stored_s = || get(&store, "http://a/", 60_000_000).map(|entry| entry.received_us / 1_000_000);
+    assert!(insert(&received(20, 0)));
+    assert!(!insert(&received(10, 0)));
+    assert_eq!(stored_s(), Some(20));
+    // The head came last: the clock of its server is slow.
+    assert!(insert(&received(30, 25)));
+    assert_eq!(stored_s(), Some(30));
+    // It came first, and was made last.
+    assert!(insert(&received(29, 0)));
+    assert_eq!(stored_s(), Some(29));
+    // A newer part stands in the way of an older response, unless it is a part of that response.
+    let tagged: [&[u8]; 2] = [b"ETag: \"1\"\r\n", b"ETag: \"2\"\r\n"];
+    let part = Part { start: 1, len: 3 };
+    for (block, length, expected) in [(tagged[1], 10, false), (tagged[0], 11, false), (tagged[0], 10, true)] {
+        store.invalidate(key);
+        let fragment = Fragment::partial(part, length);
+        assert!(insert(&Head { fragment, block: tagged[0], status: 206, ..received(41, 0) }));
+        let body = Arc::new(Body::from_bytes(store.memory(), vec![7; 10].into_boxed_slice()));
+        let whole = Head { block, ..received(40, 0) };
+        let epoch = store.epoch(store.hash(key));
+        assert_eq!(store.insert(60_000_000, epoch, &whole, body).is_some(), expected, "{block:?} {length}");
+    }
+}
+
 #[test]
 fn rule_32_freshening_shares_the_body_and_replaces_only_what_is_still_there() {
     let store = Store::new(Limits::with_budget(1 << 22, SEED));

@@ -189,6 +189,13 @@ impl Stored {
         (made_s, self.terms.received_s, self.received_us as i64)
     }
 
+    /// Whether the origin made this response later, and its head arrived later. A head that arrives last counts as the newest,
+    /// whatever its date: the clock of one of several servers may be slow.
+    pub fn is_newer_than(&self, other: &Stored) -> bool {
+        let after_us = self.received_us.wrapping_sub(other.received_us) as i64;
+        after_us > 0 && self.date_order() > other.date_order()
+    }
+
     /// Sets the last use.
     pub fn with_last_use(self, used_us: u64) -> Stored {
         Stored { used_us: AtomicU64::new(used_us), ..self }
