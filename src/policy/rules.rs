@@ -42,6 +42,7 @@ const EXPECTED_ADBLOCK: &str = "an Adblock rule for a whole host: ||name^";
 const EXPECTED_OPTIONS: &str =
     "an Adblock rule with no modifiers but all and important: with others it is for some requests only";
 const EXPECTED_NO_EXCEPTION: &str = "no Adblock exception (@@): a refusal cannot be lifted by another line";
+const EXPECTED_NO_NEGATION: &str = "no negation (!): a line cannot take back what another line says";
 const EXPECTED_NO_HIDING: &str = "no element-hiding rule (##): weir sees hosts, not pages";
 const EXPECTED_NO_PATTERN: &str = "no pattern or path of URLs: weir refuses hosts, not pages";
 const EXPECTED_ALWAYS: &str = "no rule that is for some browsers only (!#if)";
@@ -352,7 +353,8 @@ fn is_foreign_list(text: &[u8]) -> bool {
     let Ok(line) = std::str::from_utf8(line) else { return false };
     let is_hosts_line =
         || line.contains(|c: char| c.is_ascii_whitespace()) && parse_line(line, &mut |_| Ok(())).is_ok();
-    ["!", "||", "@@"].iter().any(|mark| line.starts_with(mark)) || is_adblock_header(line) || is_hosts_line()
+    let is_marked = || ["!", "||", "@@"].iter().any(|mark| line.starts_with(mark)) && !is_negation(line);
+    is_marked() || is_adblock_header(line) || is_hosts_line()
 }
 
 /// A pre-processor directive of ad blockers.
@@ -373,6 +375,9 @@ fn directive(line: &[u8]) -> Option<Directive> {
 fn parse_line(text: &str, each: RuleSink<'_>) -> Result<(), NoRule> {
     let text = text.trim_ascii();
     let bytes = text.as_bytes();
+    if is_negation(text) {
+        return Err(Malformed(EXPECTED_NO_NEGATION));
+    }
     if bytes.first().is_none_or(|&byte| byte == b'#' || byte == b'!') || is_adblock_header(text) {
         return Ok(());
     }
@@ -394,6 +399,13 @@ fn parse_line(text: &str, each: RuleSink<'_>) -> Result<(), NoRule> {
         Some(blank) => parse_hosts(&text[..blank], &text[blank..], each),
         None => each(&Rule::parse(text).map_err(Malformed)?).map_err(NoRoom),
     }
+}
+
+/// `!name`, which other programs read as an exception. A comment of ad blockers is no rule behind its mark.
+fn is_negation(text: &str) -> bool {
+    let begins_rule =
+        |rest: &&str| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || ".*[".contains(c));
+    text.strip_prefix('!').filter(begins_rule).is_some_and(|rest| Rule::parse(rest).is_ok())
 }
 
 /// `[Adblock Plus 2.0]` and its like; a rule in brackets is an IPv6 address.

@@ -218,12 +218,32 @@ fn kind_24_lines_for_browsers_are_skipped_in_any_file() {
         // An option is written for weir only.
         assert_eq!(parse_one(line, |_| Ok(())).map_err(|error| error.expected), Err(expected), "{line}");
     }
-    for (text, expected) in
-        [("! x", EXPECTED_RULE), ("# x", EXPECTED_RULE), ("", EXPECTED_RULE), ("a b", EXPECTED_HOSTS)]
-    {
+    for (text, expected) in [
+        ("!10.0.0.5", EXPECTED_NO_NEGATION),
+        ("! x", EXPECTED_RULE),
+        ("# x", EXPECTED_RULE),
+        ("", EXPECTED_RULE),
+        ("a b", EXPECTED_HOSTS),
+    ] {
         assert_eq!(parse_one(text, |_| Ok(())).map_err(|error| error.expected), Err(expected), "{text}");
     }
     assert_eq!(parse_one("||a.example^", |_| Ok(())), Ok(()));
+}
+
+/// `!name` is an exception for other programs. Taken for a comment, it would let an allowlist allow too much.
+#[test]
+fn a_negation_is_no_comment() {
+    for (text, wrong) in [
+        ("10.0.0.0/8\n!10.0.0.5\n", Some(2)),
+        (".a.example\n!ok.a.example\n", Some(2)),
+        ("!10.0.0.5\n", Some(1)),
+        (".a.example\n! ok.a.example is nice\n!----\n", None),
+    ] {
+        let unread = parse_rules(text.as_bytes(), |_, _| Ok(()));
+        let found: Vec<u32> = unread.errors.iter().map(|error| error.line).collect();
+        assert_eq!((found, unread.skipped), (wrong.into_iter().collect(), 0), "{text}");
+        assert!(unread.errors.iter().all(|error| error.expected == EXPECTED_NO_NEGATION), "{text}");
+    }
 }
 
 /// In a file for other programs no line is the user's mistake.
