@@ -482,15 +482,11 @@ pub fn fetched_directory(
     fetches(&directives).then(|| directory.value.clone())
 }
 
-/// The directory of the event file, if the guard file names one.
-pub fn events_directory(
-    settings: &Settings,
-    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-) -> Option<PathBuf> {
+/// The event file, if the guard file names one.
+pub fn events_file(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Option<PathBuf> {
     let file = &named(settings)?.value;
     let events = directives::parse(&read_file(file).ok()?).ok()?.events.filter(|events| !events.socket)?;
-    let path = file.parent().unwrap_or(Path::new("")).join(&events.path);
-    path.parent().map(Path::to_owned)
+    Some(file.parent().unwrap_or(Path::new("")).join(&events.path))
 }
 
 /// Without the password.

@@ -130,7 +130,8 @@ pub fn paths(settings: &Settings) -> Paths {
     let listed = settings.cloud_ranges.iter().map(|directory| directory.value.clone()).collect();
     let cache_file = settings.cache_file.as_ref().filter(|_| settings.cache);
     let cache_directory = cache_file.map(|file| embed::parent(&file.value).to_owned());
-    let events = guard::events_directory(settings, &read_lasting_file);
+    let events = guard::events_file(settings, &read_lasting_file);
+    let events = events.map(|file| embed::parent(&file).to_owned());
     let fetched = guard::fetched_directory(settings, &read_lasting_file);
     let written =
         settings.log_dir.iter().cloned().chain(cache_directory).chain(events).chain(fetched).collect();
