@@ -299,6 +299,24 @@ fn close_after_a_body_lingers() {
     assert!(shell.closed.contains(&client));
 }
 
+/// A close at once is for responses that the client has before it can send more.
+#[test]
+fn close_after_a_long_response_lingers() {
+    for (bytes, lingers) in [(10_000, false), (20_000, true)] {
+        let mut shell = Shell::new();
+        let client = shell.client_with(request("GET http://127.0.0.1/", "Connection: close\r\n"));
+        let (origin, _) = shell.establish(0);
+        shell.receive(origin, format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n"));
+        let mut sent = shell.send(client).len();
+        for _ in 0..bytes / 1000 {
+            shell.receive(origin, "x".repeat(1000));
+            sent += shell.send(client).len();
+        }
+        assert!(sent > bytes, "{sent} of {bytes}");
+        assert_eq!((shell.fins.contains(&client), shell.closed.contains(&client)), (lingers, !lingers));
+    }
+}
+
 /// Starts downloads without readers until a new request finds no block, and returns the client that waits.
 fn exhaust(shell: &mut Shell) -> PeerId {
     let response = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(8000));

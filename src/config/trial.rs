@@ -172,6 +172,7 @@ impl Trial {
             | Action::Close(_)
             | Action::Reset(_)
             | Action::Abort(_)
+            | Action::CloseDelivered(_)
             | Action::SendToLoops(_) => {}
         }
     }

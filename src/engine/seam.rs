@@ -57,6 +57,9 @@ pub enum Action {
     Reset(PeerId),
     /// Close the socket with a reset as soon as the bytes have left that the reset would destroy. Otherwise as `Close`.
     Abort(PeerId),
+    /// Close the socket as soon as its bytes have left: bytes that come for a closed socket reset the connection and destroy the
+    /// unsent ones. Otherwise as `Close`.
+    CloseDelivered(PeerId),
     /// Send or abandon a DNS query.
     Resolver(resolver::Action),
     /// Verify a password away from the loop and report with `handle_verified`.

@@ -31,6 +31,10 @@ pub const HEADROOM_BYTES: usize = 256;
 /// How long a close lingers, in milliseconds (chosen: a few round trips around the world).
 pub const LINGER_MS: u64 = 2_000;
 
+/// Longest response that is sent before a client can answer its first bytes: ten segments (RFC 6928). A client that has sent everything
+/// gets it whole although the socket is closed at once.
+pub const FIRST_FLIGHT_BYTES: u64 = 14_600;
+
 /// How long a tunnel waits for one side to take bytes that the other had sent before it was reset, in milliseconds (chosen: a slow
 /// reader takes some within it).
 pub const DELIVERY_MS: u64 = 5_000;

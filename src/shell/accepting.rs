@@ -49,7 +49,7 @@ impl EventLoop {
             log::warn!("cannot take connections ({error}): trying again every {} ms", PAUSE.as_millis());
         }
         self.pipes.shed();
-        self.aborting.shed();
+        self.delivering.shed();
         self.engine.shed_idle_upstreams();
         self.carry_out_actions();
         self.ask_others_to_shed();

@@ -11,7 +11,7 @@ impl EventLoop {
         let mut connected = self.open(peer, address);
         if connected == Err(SocketError::Exhausted) {
             self.shortage.count += 1;
-            if self.pipes.shed() | self.aborting.shed() {
+            if self.pipes.shed() | self.delivering.shed() {
                 connected = self.open(peer, address);
             }
         }

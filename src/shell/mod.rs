@@ -5,7 +5,6 @@
 //! without another system call. The work that a turn leaves goes to the engine's run queue. One side of an exchange hands over to the
 //! other through the same queue, without a system call.
 
-mod aborting;
 mod accepting;
 mod asking;
 mod cache_file;
@@ -13,6 +12,7 @@ mod clock;
 mod clouds;
 #[cfg(feature = "admin")]
 mod control_socket;
+mod delivering;
 mod dialling;
 mod event_sink;
 mod guard_link;
@@ -73,7 +73,7 @@ use crate::engine::{Action, Engine, Event, PeerId, Settings, Splice, StoreJob};
 use crate::log::format::Format;
 use crate::resolver;
 use crate::time::Now;
-use aborting::Aborting;
+use delivering::{Closing, Delivering};
 use message::Inbox;
 use mio::{Events, Poll, Token};
 use query::Queries;
@@ -131,7 +131,7 @@ pub struct EventLoop {
     store_questions: StoreQuestions,
     shortage: Shortage,
     stalled: Stalled,
-    aborting: Aborting,
+    delivering: Delivering,
     access_log: AccessLog,
     /// The clock that all loops have in common.
     clock: Clock,
@@ -210,7 +210,7 @@ impl EventLoop {
             store_questions: StoreQuestions::new(guard_link),
             shortage: Shortage::default(),
             stalled: Stalled::default(),
-            aborting: Aborting::default(),
+            delivering: Delivering::default(),
             access_log,
             began: clock.elapsed(),
             clock,
@@ -252,7 +252,7 @@ impl EventLoop {
         let (count, quit) = self.take_events();
         self.turns.more_events = count == EVENTS_MAX;
         self.retry_stalled();
-        self.aborting.look(self.now.monotonic_us);
+        self.delivering.look(self.now.monotonic_us);
         self.take_turns();
         self.tick(interrupted || stood_still || self.turns.more_events);
         self.shrink();
@@ -266,10 +266,10 @@ impl EventLoop {
             self.engine.cut(self.now);
             self.carry_out_actions();
         }
-        let waits = self.aborting.due_us().is_some();
+        let waits = self.delivering.due_us().is_some();
         let ended = quit || (self.engine.is_draining() && self.engine.is_empty() && !waits);
         if ended {
-            self.aborting.shed();
+            self.delivering.shed();
             self.report();
             self.access_log.sender.flush();
         }
@@ -411,7 +411,7 @@ impl EventLoop {
                 WorkerMessage::Unblock(client) => self.engine.handle_unblock(client),
                 WorkerMessage::Finding(finding) => self.engine.handle_finding(self.now, finding),
                 WorkerMessage::ShedIdleUpstreams => {
-                    self.aborting.shed();
+                    self.delivering.shed();
                     self.engine.shed_idle_upstreams();
                 }
                 WorkerMessage::CapacityFreed => {} // The turn ends with a look at the listeners.
@@ -619,6 +619,12 @@ impl EventLoop {
         Some(if let Event::Spliced(count) = event { count } else { 1 })
     }
 
+    fn close_delivered(&mut self, id: PeerId, closing: Closing) {
+        if let Some(socket) = self.take_socket(id) {
+            self.delivering.add(socket, closing, self.now.monotonic_us, self.others.len() + 1);
+        }
+    }
+
     /// Carries out the actions of the engine.
     fn carry_out_actions(&mut self) {
         while let Some(action) = self.engine.next_action() {
@@ -635,11 +641,8 @@ impl EventLoop {
                         socket.reset();
                     }
                 }
-                Action::Abort(id) => {
-                    if let Some(socket) = self.take_socket(id) {
-                        self.aborting.add(socket, self.now.monotonic_us, self.others.len() + 1);
-                    }
-                }
+                Action::Abort(id) => self.close_delivered(id, Closing::Reset),
+                Action::CloseDelivered(id) => self.close_delivered(id, Closing::Regular),
                 Action::Verify { job, guesses, work } => {
                     self.verifier.verify(&self.remote, job, guesses, work);
                 }

@@ -60,8 +60,8 @@ impl EventLoop {
         let statistics = (!self.statistics.every.is_zero()).then_some(self.statistics.due_us);
         let (paused, memory) = (self.shortage.paused_until_us, self.shortage.memory.due_us());
         let (shrink, stalled) = (self.returns.due_us, self.stalled.due_us());
-        let aborting = self.aborting.due_us();
-        let due = [self.engine.next_timeout_us(), paused, memory, shrink, stalled, aborting, statistics];
+        let delivering = self.delivering.due_us();
+        let due = [self.engine.next_timeout_us(), paused, memory, shrink, stalled, delivering, statistics];
         let due = due.into_iter().flatten().min()?;
         // Rounded up: waking a moment too early would be waking twice.
         Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))

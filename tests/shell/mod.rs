@@ -215,7 +215,7 @@ impl Shell {
             match action {
                 Action::Connect { peer, address } => self.connects.push((peer, address)),
                 Action::ShutdownWrite(peer) => self.fins.push(peer),
-                Action::Close(peer) => self.closed.push(peer),
+                Action::Close(peer) | Action::CloseDelivered(peer) => self.closed.push(peer),
                 Action::Reset(peer) | Action::Abort(peer) => self.resets.push(peer),
                 // It is alone.
                 Action::SendToLoops(_) => {}

@@ -421,7 +421,7 @@ impl Shell {
                         return Err(format!("{id:?} was shut and is not open"));
                     }
                 }
-                Action::Close(id) => self.close(around, id, Closing::Regular)?,
+                Action::Close(id) | Action::CloseDelivered(id) => self.close(around, id, Closing::Regular)?,
                 Action::Reset(id) => self.close(around, id, Closing::Reset)?,
                 Action::Abort(id) => self.close(around, id, Closing::Abort)?,
                 Action::SendToLoops(message) => {

@@ -337,7 +337,10 @@ impl Downstream {
             Some(Client::Idle) => 0,
             Some(Client::Lingering { .. }) => {
                 cx.metrics.timeouts_linger += 1;
-                return self.close(cx, id);
+                if self.remove(cx, id) {
+                    cx.actions.push_back(Action::CloseDelivered(id));
+                }
+                return;
             }
             Some(Client::Transaction(_) | Client::Tunnel(_)) | None => return,
         };
@@ -358,7 +361,7 @@ impl Downstream {
     }
 
     /// Ends a transaction: the next head is read, or the connection ends. `input` has the bytes behind the request; `silent`
-    /// if the client has asked for the close and has sent everything.
+    /// if the client has asked for the close, has sent everything and gets all of a short response before it could send more.
     pub fn take_back(&mut self, cx: &mut Context, id: PeerId, mut input: Linear, closes: bool, silent: bool) {
         if cx.connections.client(id).is_none() {
             input.release(&mut cx.pool);

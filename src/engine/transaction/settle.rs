@@ -11,6 +11,7 @@ use crate::engine::cache::reader::CacheReader;
 use crate::engine::context::Context;
 use crate::engine::effect::{Effect, End, Ending};
 use crate::engine::ids::TransactionId;
+use crate::engine::settings::FIRST_FLIGHT_BYTES;
 use crate::http::framing::Body;
 
 impl Transactions {
@@ -87,10 +88,11 @@ impl Transactions {
         transaction.leave_fill(cx, services, id);
         let mut input = std::mem::take(&mut transaction.input);
         input.consume(&mut cx.pool, transaction.consumed.min(input.len()));
-        // A client that asked for the close and sent no body has sent everything; any other client may still send, for
+        // A client that asked for the close and sent no body should have sent everything; any other client may still send, for
         // example the CRLF that old clients put behind a body (RFC 9112 sections 2.2 and 9.6).
         let info = &transaction.info;
-        let silent = !info.keep_alive && info.grant.is_some() && info.body == Body::None;
+        let ended = !info.keep_alive && info.grant.is_some() && info.body == Body::None;
+        let silent = ended && transaction.down.sent <= FIRST_FLIGHT_BYTES;
         cx.send(Effect::TakeBack { client, input, closes: transaction.closes, silent });
         let record = self.retire(cx, transaction);
         cx.log(record);

@@ -1,4 +1,5 @@
-//! Connections that are closed with a reset as soon as their last bytes have left: a reset destroys what is still in the send buffer.
+//! Connections that are closed as soon as their last bytes have left: a reset, weir's own or the system's answer to bytes for a closed
+//! socket, destroys what is still in the send buffer.
 
 use super::socket::Socket;
 use crate::engine::DELIVERY_MS;
@@ -18,10 +19,27 @@ const LOOK_EVERY_MORE_US: u64 = 100;
 /// goes that has waited longest.
 const WAITING_MAX: usize = 1024;
 
+/// How a connection is closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Closing {
+    Regular,
+    Reset,
+}
+
+impl Closing {
+    fn close(self, socket: Socket) {
+        match self {
+            Closing::Regular => drop(socket),
+            Closing::Reset => socket.reset(),
+        }
+    }
+}
+
 /// A connection that waits.
 #[derive(Debug)]
 struct Waiting {
     socket: Socket,
+    closing: Closing,
     unsent_bytes: usize,
     /// When a byte left last.
     moved_us: u64,
@@ -30,7 +48,7 @@ struct Waiting {
 
 /// The waiting connections, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Aborting {
+pub(super) struct Delivering {
     waiting: VecDeque<Waiting>,
     look_us: u64,
 }
@@ -44,43 +62,47 @@ impl Waiting {
         }
         unsent_bytes == 0 || now_us >= (self.moved_us + SILENCE_US).min(self.began_us + WAIT_US)
     }
+
+    fn close(self) {
+        self.closing.close(self.socket);
+    }
 }
 
-impl Aborting {
-    /// Resets a connection, now or later; this is one of so many loops.
-    pub fn add(&mut self, socket: Socket, now_us: u64, loops: usize) {
+impl Delivering {
+    /// Closes a connection, now or later; this is one of so many loops.
+    pub fn add(&mut self, socket: Socket, closing: Closing, now_us: u64, loops: usize) {
         let unsent_bytes = socket.unsent_bytes();
         if unsent_bytes == 0 {
-            socket.reset();
+            closing.close(socket);
             return;
         }
         if self.waiting.is_empty() {
             self.look_us = now_us + LOOK_EVERY_US;
         }
         if self.waiting.len() >= WAITING_MAX.div_ceil(loops) {
-            self.waiting.pop_front().into_iter().for_each(|oldest| oldest.socket.reset());
+            self.waiting.pop_front().into_iter().for_each(Waiting::close);
         }
-        self.waiting.push_back(Waiting { socket, unsent_bytes, moved_us: now_us, began_us: now_us });
+        self.waiting.push_back(Waiting { socket, closing, unsent_bytes, moved_us: now_us, began_us: now_us });
     }
 
-    /// Resets those whose bytes have left, if it is time for a look.
+    /// Closes those whose bytes have left, if it is time for a look.
     pub fn look(&mut self, now_us: u64) {
         if self.due_us().is_none_or(|due| due > now_us) {
             return;
         }
         for mut one in std::mem::take(&mut self.waiting) {
             match one.has_ended(now_us) {
-                true => one.socket.reset(),
+                true => one.close(),
                 false => self.waiting.push_back(one),
             }
         }
         self.look_us = now_us + LOOK_EVERY_US + LOOK_EVERY_MORE_US * self.waiting.len() as u64;
     }
 
-    /// Resets all of them: descriptors are short, or the loop ends. False if there is none.
+    /// Closes all of them: descriptors are short, or the loop ends. False if there is none.
     pub fn shed(&mut self) -> bool {
         let some = !self.waiting.is_empty();
-        self.waiting.drain(..).for_each(|one| one.socket.reset());
+        self.waiting.drain(..).for_each(Waiting::close);
         some
     }
 
