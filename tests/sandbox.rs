@@ -239,6 +239,8 @@ fn kind_21_a_reload_has_the_rights_that_are_left() {
         let reload = run(&["reload", "--pid-file", &pid_file]);
         assert_eq!(reload.code, 78, "{}", reload.said());
         assert!(reload.err.contains("weir.conf: cannot read: Permission denied"), "{}", reload.err);
+        // Its mode is the reason, not the sandbox: a restart would not read it, either.
+        assert!(!reload.said().contains("the sandbox opens"), "{}", reload.said());
         assert!(refuses("second.test"));
         // It could be read once, by root: what would fail later is said at the start.
         drop(weir);
@@ -530,4 +532,44 @@ fn kind_20_root_keeps_what_others_files_need() {
             std::fs::remove_file(log).expect("removing");
         }
     }
+}
+
+/// The file of events is named without a directory, and so is the guard file: the sandbox opens the present directory.
+#[test]
+#[cfg_attr(not(feature = "guard"), ignore = "needs the feature guard")]
+fn events_go_to_a_file_in_the_present_directory() {
+    let scratch = Scratch::new();
+    scratch.file("guard.conf", "ban 203.0.113.1\nevents events.log\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.args(["--host", "127.0.0.1", "--port", "0", "--guard", "guard.conf"]).current_dir(scratch.path());
+    let weir = Weir::spawn(command, 1).unwrap_or_else(|said| panic!("it did not start: {said:#?}"));
+    assert!(scratch.path().join("events.log").exists());
+    assert!(
+        weir.error_lines().iter().all(|line| !line.contains("writes files in ,")),
+        "{:?}",
+        weir.error_lines()
+    );
+}
+
+/// A reload whose file of events the sandbox does not open replaces nothing: neither rules nor the receiver of events.
+#[test]
+#[cfg_attr(not(all(feature = "guard", feature = "admin")), ignore = "needs the features guard and admin")]
+fn a_reload_with_events_behind_the_sandbox_changes_nothing() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.join("own")).expect("a folder");
+    let guard = scratch.file("guard.conf", "events own/events.log\n");
+    let control = scratch.join("own/control");
+    let weir = Weir::start(&["--guard", &guard, "--control", &control]);
+    scratch.file("guard.conf", "ban 203.0.113.1\nevents events.log\n");
+    let reload = run(&["ctl", "--control", &control, "reload"]);
+    if lacks(&weir, "Landlock") {
+        return;
+    }
+    assert!(reload.code == 78 && reload.out.contains("guard.conf:2: events: "), "{reload:?}");
+    assert!(reload.out.contains("restart weir"), "{reload:?}");
+    assert_eq!(run(&["ctl", "--control", &control, "ban", "203.0.113.2"]).code, 0);
+    eventually("the old receiver has the event", || {
+        scratch.read("own/events.log").contains("203.0.113.2").then_some(())
+    });
+    assert!(!run(&["ctl", "--control", &control, "bans"]).out.contains("203.0.113.1"));
 }

@@ -213,7 +213,10 @@ impl Shell {
                         self.status = record.status;
                         self.engine.recycle(record);
                     }
-                    Action::Close(peer) | Action::Reset(peer) | Action::Abort(peer) => {
+                    Action::Close(peer)
+                    | Action::CloseDelivered(peer)
+                    | Action::Reset(peer)
+                    | Action::Abort(peer) => {
                         self.client = self.client.filter(|client| *client != peer);
                         self.origin = self.origin.filter(|origin| *origin != peer);
                     }

@@ -4,10 +4,11 @@
 use super::files::{read_config, read_config_again, reader_again};
 use super::{Daemon, rights};
 use log::{error, info, warn};
+use rustix::fs::{Access, access};
 use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
-use weir::config::{Problems, Settings};
+use weir::config::{Origin, Problem, Problems, Settings};
 use weir::embed::{self, Configuration, Reloaded};
 
 /// How long to wait for the loops (chosen: several turns of a busy loop).
@@ -16,6 +17,16 @@ const APPLIED_WITHIN: Duration = Duration::from_secs(2);
 /// Advice about a file that the sandbox closes.
 const CLOSED: &str = "the sandbox opens files that were named and there at the start, and what replaces them only in \
                       directories of their own (--print-config shows which): write the file in place, or restart weir";
+
+/// Whether the sandbox may be why a file cannot be opened. Landlock does not change what access(2) says.
+fn is_closed_by_sandbox(problem: &Problem) -> bool {
+    let is_denied = problem.to_string().contains("Permission denied");
+    is_denied
+        && match &problem.origin {
+            Origin::File { path, line: 0 } => access(&**path, Access::READ_OK).is_ok(),
+            _ => true,
+        }
+}
 
 /// The command line and environment of this process: a reload builds the settings from them again.
 #[derive(Clone, Debug)]
@@ -112,7 +123,7 @@ impl Daemon {
 
     fn lines_of(&self, problems: &Problems) -> Vec<String> {
         let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        if self.control.settings().sandbox && lines.iter().any(|line| line.contains("Permission denied")) {
+        if self.control.settings().sandbox && problems.iter().any(is_closed_by_sandbox) {
             lines.push(CLOSED.to_owned());
         }
         lines

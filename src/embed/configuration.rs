@@ -253,6 +253,7 @@ pub(super) fn compile_for(
         bytes.set(bytes.get() + content.len() as u64);
         Ok(content)
     };
+    warn_without_cache(settings);
     let policy = policy::compile(settings, own, seed, read_file);
     let guard = GuardFile::load(settings, read_file).and_then(|file| {
         let wrong = file.as_ref().map(guard_settings::check).unwrap_or_default();
@@ -313,6 +314,16 @@ pub(super) fn warn_if_open<'a>(
     let reachable = listeners.find(|listener| !listener.ip().to_canonical().is_loopback());
     if let (Some(address), None, true) = (reachable, &policy.users, settings.allow_clients.is_empty()) {
         log::warn!("{address} serves every client that can reach it: see --auth-file and --allow-client");
+    }
+}
+
+/// Warns of options about the cache, if there is none.
+fn warn_without_cache(settings: &Settings) {
+    for name in ["cache-file", "cache-rules", "purge-from", "purge-token-file"] {
+        let origin = settings.origin(name);
+        if !settings.cache && origin != Origin::Default {
+            log::warn!("{origin}: {name} has no effect without cache");
+        }
     }
 }
 

@@ -105,7 +105,7 @@ pub struct Reloaded {
     pub users: usize,
     /// Options that have another value now.
     pub changed: Vec<&'static str>,
-    /// Options whose new values need a restart: the old values stay until then.
+    /// Options and lines of files whose new values need a restart: the old values stay until then.
     pub need_restart: Vec<&'static str>,
     /// The reason why name servers and hosts stay as they were: their files exist, but are closed to this process.
     pub resolver_kept: Option<String>,
@@ -132,19 +132,21 @@ impl Control {
             (present.settings.clone(), LocalAddresses { listeners: self.0.listeners.clone(), addresses })
         };
         let (mut settings, changes) = before.reloaded(&found);
+        let mut need_restart = changes.need_restart;
         self.0.without_sink(&mut settings);
         let Compiled { policy, guard, gateway, file_bytes } =
             compile_for(&known, &settings, self.0.seed, &read_file)?;
         // In a build without these parts the compiler knows that both are `None`.
         let built = part::guard::built();
         let (mut guard, gateway) = (built.and(guard), built.and(gateway));
-        let shares = self.resize(&mut settings, file_bytes, guard.as_mut())?;
+        let shares = self.resize(&mut settings, file_bytes, guard.as_mut(), &mut need_restart)?;
         let parts = self.0.parts();
         let changing = self.0.change();
         if self.0.closed.load(Ordering::Relaxed) {
             return Ok(Reloaded::default());
         }
         parts.map_or(Ok(()), |parts| parts.clouds.check_files(guard.as_ref()))?;
+        parts.map_or(Ok(()), |parts| parts.check_events(guard.as_ref()))?;
         let warning = descriptors::limit_connections(&mut settings, self.0.remotes.len());
         // The operator has read it already, if nothing has changed.
         if let Some(warning) = warning.filter(|_| settings.max_connections != before.max_connections) {
@@ -164,7 +166,10 @@ impl Control {
         }
         #[cfg(feature = "cloud")]
         let sources = super::clouds::cloud_sources(guard.as_ref(), &settings);
-        let guard = self.set_guard(guard);
+        let guard = self.set_guard(guard, &mut need_restart);
+        if self.0.gateway.listens_elsewhere(gateway.as_ref()) {
+            need_restart.push("listen lines of the gateway file");
+        }
         let gateway = self.set_gateway(gateway.as_ref());
         let of_gateway = (gateway, &*self.0.gateway.listeners);
         let store = self.0.store.clone();
@@ -181,22 +186,17 @@ impl Control {
         drop(changing);
         #[cfg(feature = "cloud")]
         self.fetch_clouds(sources);
-        Ok(Reloaded {
-            rules,
-            users,
-            changed: changes.made,
-            need_restart: changes.need_restart,
-            resolver_kept,
-        })
+        Ok(Reloaded { rules, users, changed: changes.made, need_restart, resolver_kept })
     }
 
     /// Divides `memory` again. Blocks, cache and keys of the guard keep their sizes until a restart, so their memory is not
-    /// divided.
+    /// divided; `need_restart` gets what cannot shrink.
     fn resize(
         &self,
         settings: &mut Settings,
         file_bytes: u64,
         mut guard: Option<&mut GuardFile>,
+        need_restart: &mut Vec<&'static str>,
     ) -> Result<Option<Shares>, Problems> {
         let loops = self.0.remotes.len();
         let mut kept = self.0.fixed.clone();
@@ -207,6 +207,7 @@ impl Control {
         size(settings, loops, file_bytes, pages, guard.as_deref_mut(), &kept).or_else(|too_small| {
             let shares = size(settings, loops, file_bytes, pages, guard, &[])?;
             log::warn!("memory needs a restart for what cannot shrink: {}", lines(&too_small));
+            need_restart.push("memory");
             Ok(shares)
         })
     }
@@ -218,7 +219,11 @@ impl Control {
     }
 
     /// Compiles a guard file over the present counters, and connects its store.
-    fn set_guard(&self, file: Option<GuardFile>) -> Option<part::guard::Shared<Guard>> {
+    fn set_guard(
+        &self,
+        file: Option<GuardFile>,
+        need_restart: &mut Vec<&'static str>,
+    ) -> Option<part::guard::Shared<Guard>> {
         let (parts, link) = (self.0.parts()?, &self.0.link);
         let state = &parts.state;
         let store_settings = file.as_ref().and_then(store_settings);
@@ -235,6 +240,7 @@ impl Control {
             let keys_max = file.directives.keys_max.unwrap_or(KEYS_MAX);
             if keys_max != state.keys_max() {
                 log::warn!("guard-keys needs a restart: {} hold until then", state.keys_max());
+                need_restart.push("guard-keys");
             }
         }
         parts.clouds.set_files(file.as_ref());

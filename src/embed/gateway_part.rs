@@ -34,13 +34,15 @@ impl GatewayPart {
         GatewayPart { listeners, listen, ..GatewayPart::default() }
     }
 
+    /// Whether a gateway file has other lines with `listen` than the one at the start: its listeners need a restart.
+    pub fn listens_elsewhere(&self, directives: Option<&Directives>) -> bool {
+        built().is_some() && directives.is_some_and(|directives| directives.listen != self.listen)
+    }
+
     /// Uses a gateway file from now on. The state of upstreams stays.
     pub fn set(&self, directives: Option<&Directives>, link: &Arc<GuardLink>) -> io::Result<()> {
         if built().is_none() {
             return Ok(());
-        }
-        if directives.is_some_and(|directives| directives.listen != self.listen) {
-            log::warn!("gateway: other lines with listen need a restart");
         }
         let mut gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner);
         let made = directives.map(|directives| Gateway::new(directives, gateway.as_deref()));

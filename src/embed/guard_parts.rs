@@ -1,6 +1,8 @@
 //! The parts of a proxy's guard that outlive a guard file: counters, the networks of clouds, the receiver of events.
 
 use super::clouds::CloudParts;
+use super::guard_settings::unusable_events;
+use crate::config::Problems;
 use crate::config::guard::GuardFile;
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
@@ -9,7 +11,7 @@ use crate::shell::{EventSink, EventTarget, GuardLink};
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The state of the guard, and the receiver of its events.
 #[derive(Debug)]
@@ -56,9 +58,17 @@ impl GuardParts {
         share(file.into_guard(&self.state, &self.clouds.known.clouds()))
     }
 
+    /// Reports a receiver of events that cannot be used with the rights of this process: nothing is replaced then.
+    pub fn check_events(&self, file: Option<&GuardFile>) -> Result<(), Problems> {
+        let Some((file, target)) = file.and_then(|file| Some((file, file.events()?))) else { return Ok(()) };
+        let is_new = self.lock_events().target.as_ref() != Some(&target);
+        let outcome = if is_new { self.receiver(target).and_then(|to| to.check()) } else { Ok(()) };
+        outcome.map_err(|error| unusable_events(file, &error))
+    }
+
     /// Sends events to that file or socket from now on, beginning with the oldest in the ring that was not sent.
     pub fn set_events(&self, target: Option<(PathBuf, bool)>) -> io::Result<()> {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events = self.lock_events();
         if events.target == target {
             return Ok(());
         }
@@ -66,14 +76,21 @@ impl GuardParts {
         let ended = events.sink.take().and_then(EventSink::end);
         let cursor = ended.unwrap_or(events.cursor);
         *events = Events { target: None, sink: None, cursor };
-        let Some((path, is_socket)) = target.clone() else { return Ok(()) };
-        let to = match is_socket {
-            false => EventTarget::File(path),
-            true => EventTarget::Socket(path, self.event_socket()?),
-        };
-        let sink = EventSink::start(Arc::clone(&self.state), to, cursor)?;
+        let Some(named) = target.clone() else { return Ok(()) };
+        let sink = EventSink::start(Arc::clone(&self.state), self.receiver(named)?, cursor)?;
         *events = Events { target, sink: Some(sink), cursor };
         Ok(())
+    }
+
+    fn lock_events(&self) -> MutexGuard<'_, Events> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn receiver(&self, (path, is_socket): (PathBuf, bool)) -> io::Result<EventTarget> {
+        Ok(match is_socket {
+            false => EventTarget::File(path),
+            true => EventTarget::Socket(path, self.event_socket()?),
+        })
     }
 
     /// The socket that was given, or a new one.

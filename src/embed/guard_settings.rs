@@ -3,6 +3,7 @@
 use crate::config::guard::GuardFile;
 use crate::config::{Origin, Problems};
 use crate::shell::{StoreSettings, check_event_target, stores};
+use std::io;
 use std::time::Duration;
 
 /// Reports what a guard file names and would fail when it is used: the URL of the store, and the receiver of events.
@@ -13,16 +14,25 @@ pub(super) fn check(file: &GuardFile) -> Problems {
     if let Some((line, Err(error))) = store.map(|(line, settings)| (line, stores::check(&settings))) {
         problems.add(at(line.place.line), format!("store: {error}"));
     }
+    let Some((path, is_socket)) = file.events() else { return problems };
+    if let Err(error) = check_event_target(&path, is_socket) {
+        problems.append(unusable_events(file, &error));
+    }
+    problems
+}
+
+/// The problem of a guard file whose receiver of events cannot be used.
+pub(super) fn unusable_events(file: &GuardFile, error: &io::Error) -> Problems {
+    let mut problems = Problems::new();
     let Some((line, (path, is_socket))) = file.directives.events.as_ref().zip(file.events()) else {
         return problems;
     };
-    if let Err(error) = check_event_target(&path, is_socket) {
-        let expected = match is_socket {
-            true => "expected the path of a Unix socket",
-            false => "expected a file that weir can write to, or none yet, in a directory",
-        };
-        problems.add(at(line.place.line), format!("events: {}: {error}; {expected}", path.display()));
-    }
+    let expected = match is_socket {
+        true => "expected the path of a Unix socket",
+        false => "expected a file that weir can write to, or none yet, in a directory",
+    };
+    let origin = Origin::File { path: file.path.as_path().into(), line: line.place.line };
+    problems.add(origin, format!("events: {}: {error}; {expected}", path.display()));
     problems
 }
 

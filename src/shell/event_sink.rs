@@ -52,7 +52,7 @@ pub struct EventSink {
 impl EventSink {
     /// Starts the thread, which begins with the event at the cursor. A file that cannot be opened is an error now.
     pub fn start(state: Arc<State>, target: EventTarget, cursor: u64) -> io::Result<EventSink> {
-        target.write(&[]).1?;
+        target.check()?;
         let ends = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&ends);
         let thread = threads::spawn("weir-events", move || {
@@ -159,6 +159,11 @@ pub fn check_event_target(path: &Path, is_socket: bool) -> io::Result<()> {
 }
 
 impl EventTarget {
+    /// Opens the file, which is created if it is missing. A socket is not asked.
+    pub fn check(&self) -> io::Result<()> {
+        self.write(&[]).1
+    }
+
     fn name(&self) -> String {
         match self {
             EventTarget::File(path) => path.display().to_string(),

@@ -37,10 +37,17 @@ pub fn prepare() -> io::Result<()> {
     Builder::new_current_thread().enable_all().build().map(drop)
 }
 
-/// Checks the URL of the settings.
+/// Checks the URL of the settings, and the files that it names.
 pub(super) fn check(settings: &StoreSettings) -> io::Result<()> {
+    install_provider();
     let (url, _) = Places::split_off(&settings.url)?;
-    Builder::new_current_thread().build()?.block_on(options(&url)).map(drop)
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(connect(&url, settings)).map(drop)
+}
+
+/// Another part of the process may have installed one already.
+fn install_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Starts the thread that asks, and the driver's threads.
@@ -49,8 +56,7 @@ pub(super) fn start(
     state: &Arc<StoreState>,
     queue: Receiver<Work>,
 ) -> io::Result<()> {
-    // Another part of the process may have installed a provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_provider();
     let (url, places) = Places::split_off(&settings.url)?;
     // The driver's timers and monitors run while the thread waits for questions.
     let runtime =
@@ -88,7 +94,7 @@ async fn connect(url: &str, settings: &StoreSettings) -> io::Result<Client> {
     if let Some(password) = &settings.password {
         options.credential.get_or_insert_default().password = Some(password.to_string());
     }
-    Client::with_options(options).map_err(|error| wrong(&error.to_string()))
+    Client::with_options(options).map_err(|error| wrong(&error.kind.to_string()))
 }
 
 /// The settings in a URL.
