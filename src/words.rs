@@ -25,6 +25,11 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// Most problems that are reported; the last one tells that reading stopped (chosen).
 pub const PROBLEMS_MAX: usize = 100;
 
+/// A text without the byte order mark that some editors put before it.
+pub fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
 /// A line that cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -45,7 +50,7 @@ pub(crate) fn read_lines(
         let message = format!("{} bytes: a {kind} file has at most {FILE_BYTES_MAX}", content.len());
         return Err(vec![Problem { line: 0, message }]);
     }
-    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let content = without_mark(content);
     let mut problems = Vec::new();
     for (line, text) in (1..).zip(content.split(|byte| *byte == b'\n')) {
         let Err(message) = read(line, text.strip_suffix(b"\r").unwrap_or(text)) else { continue };

@@ -357,3 +357,29 @@ fn kind_23_places_that_are_taken_are_told() {
     let (code, _, err) = raw(&["--pid-file", &path, "--control", &path, "--check"]);
     assert!(code == 64 && err.contains("another option names it"), "{code}: {err}");
 }
+
+/// Lines that have no effect, because another is missing: who wrote them may take something for protected that is not.
+#[test]
+#[cfg_attr(
+    not(all(feature = "cache", feature = "detection")),
+    ignore = "needs the features cache and detection"
+)]
+fn lines_without_effect_are_told() {
+    let scratch = Scratch::new();
+    scratch.file("guard.conf", "ban-after detect 5 in 1h for 1h\ncsrf protect path /\n");
+    let config = scratch.file("weir.conf", "guard guard.conf\npurge-from ::1\ncache-rules rules.txt\n");
+    scratch.file("rules.txt", "\u{feff}a.test off\n");
+    let (code, out, err) = raw(&["-c", &config, "--check"]);
+    assert!(code == 0 && out.contains("is valid"), "{code} {out} {err}");
+    for part in [
+        "guard.conf:1: ban-after detect has no effect: expected a line with detect block or detect observe",
+        "guard.conf:2: csrf has no effect on forwarded requests: expected --gateway",
+        "weir.conf:2: purge-from has no effect without cache",
+        "weir.conf:3: cache-rules has no effect without cache",
+    ] {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+    scratch.file("guard.conf", "ban-after detect 5 in 1h for 1h\ndetect observe\n");
+    let (code, _, err) = raw(&["-c", &config, "--check", "--cache"]);
+    assert!(code == 0 && !err.contains("no effect"), "{code} {err}");
+}

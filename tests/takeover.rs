@@ -272,7 +272,11 @@ fn a_successor_that_fails_changes_nothing() {
     let take_over = successor(&port, &own, &control);
     for (options, code, part) in [
         (vec!["--workers", "2", "--auth-file", "/nonexistent"], 78, "/nonexistent"),
-        (vec!["--workers", "1"], 64, "1: expected at least as many as the weir has that is taken over"),
+        (
+            vec!["--workers", "1"],
+            64,
+            "workers 1: expected at least as many as the weir has that is taken over",
+        ),
         // The old one would drain, and its port be closed.
         (vec!["--workers", "2", "--port", "0"], 64, "expected --host and --port of the weir before"),
         (vec!["--take-over", &nothing], 69, "no sockets from the weir at"),

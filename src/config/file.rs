@@ -27,7 +27,7 @@ pub fn lines(content: &[u8]) -> (Vec<Line>, Vec<(u32, String)>) {
             .push((0, format!("{} bytes: a configuration file has at most {FILE_BYTES_MAX}", content.len())));
         return (set, wrong);
     }
-    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let content = crate::words::without_mark(content);
     for (index, bytes) in content.split(|byte| *byte == b'\n').enumerate() {
         let number = index as u32 + 1;
         match line(bytes) {

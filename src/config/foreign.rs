@@ -35,8 +35,9 @@ pub fn find(key: &str) -> Option<Foreign> {
 }
 
 const NO_PARENTS: &str = "weir asks origins itself, never another proxy";
-const NO_REVERSE: &str = "weir is no reverse proxy";
+const NO_REVERSE: &str = "gateway FILE, a file with the routes of a gateway: weir help gateway";
 const NO_PATTERNS: &str = "rules of a blocklist are hosts and networks, not expressions";
+const STATISTICS: &str = "control PATH for weir ctl stats, metrics ADDRESS:PORT for monitoring systems, or stats-every SECONDS for the log";
 const NO_NEED: &str = "weir needs no such setting";
 
 /// tinyproxy.conf(5), in lower case.
@@ -74,8 +75,8 @@ const TINYPROXY: &[(&str, &str)] = &[
     ("reverseonly", NO_REVERSE),
     ("reversepath", NO_REVERSE),
     ("startservers", NO_NEED),
-    ("statfile", "stats-every SECONDS, or kill -USR2, which writes statistics to standard error at once"),
-    ("stathost", "stats-every SECONDS, or kill -USR2, which writes statistics to standard error at once"),
+    ("statfile", STATISTICS),
+    ("stathost", STATISTICS),
     ("syslog", "weir logs to standard output and standard error, which systemd takes to the journal"),
     ("timeout", "timeout SECONDS"),
     ("upstream", NO_PARENTS),
@@ -121,6 +122,7 @@ const SQUID: &[(&str, &str)] = &[
     ("collapsed_forwarding", "the cache always does it"),
     ("connect_timeout", "connect-timeout SECONDS"),
     ("coredump_dir", "weir writes no core files"),
+    ("cpu_affinity_map", "workers N,pin"),
     ("debug_options", "verbose yes"),
     ("delay_access", "weir limits no rates"),
     ("delay_pools", "weir limits no rates"),
@@ -176,6 +178,7 @@ const SQUID: &[(&str, &str)] = &[
     ("server_idle_pconn_timeout", "idle-origin-timeout SECONDS"),
     ("shutdown_lifetime", "drain-timeout SECONDS"),
     ("sslproxy_cert_error", "weir does not look into TLS"),
+    ("snmp_port", "metrics ADDRESS:PORT"),
     ("ssl_bump", "weir does not look into TLS"),
     ("store_id_program", NO_NEED),
     ("strip_query_terms", NO_NEED),

@@ -73,7 +73,8 @@ impl GuardFile {
         };
         let Some(directives) = load_directives(file, read_file, &mut problems) else { return Err(problems) };
         warn_of_unknown_clouds(&file.value, &directives, &cloud_sets);
-        for warning in &directives.warnings {
+        let idle = directives::without_effect(&directives, settings.gateway.is_some());
+        for warning in directives.warnings.iter().chain(&idle) {
             log::warn!("{}: {}", at(&file.value, warning.line), warning.message);
         }
         check_store(&file.value, &directives, &mut problems);

@@ -18,6 +18,7 @@ use crate::policy::edit::{Direction, Edits};
 use crate::policy::pages::{Pages, Statuses};
 use crate::policy::rules::Rule;
 use crate::resolver;
+use crate::words;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -290,6 +291,7 @@ fn compile_cache_rules(
             return rules;
         }
     };
+    let text = words::without_mark(&text);
     for (line, bytes) in (1..).zip(text.split(|&byte| byte == b'\n')) {
         let text = String::from_utf8_lossy(bytes);
         let text = text.split('#').next().unwrap_or_default().trim();

@@ -247,7 +247,7 @@ fn all_problems_come_at_once() {
         "--tunnel-timeout: expected a value, SECONDS",
         "--user: \"a:b:c\": expected a user of this system such as nobody, or with a group: nobody:nogroup",
         "--check: \"maybe\": expected yes or no",
-        "--head-max: \"1\": expected a size from 1K to 1M, such as 64K or 10M",
+        "--head-max: \"1\": expected a size from 1K to 1M, such as 64K",
         "command line: \"::\": expected options, or a command: explain, detect, reload, ctl, help",
         "command line: --client goes with explain: expected weir explain --client ... METHOD URL",
         "WEIR_PROT: unknown variable: expected the name of an option (did you mean WEIR_PORT?)",

@@ -103,9 +103,12 @@ pub fn size(text: &str, least: u64, most: u64) -> Result<u64, Expected> {
     };
     let bytes =
         digits(&text[..unit_at]).zip(unit).and_then(|(count, unit): (u64, u64)| count.checked_mul(unit));
-    bytes
-        .filter(|value| (least..=most).contains(value))
-        .ok_or_else(|| format!("a size from {} to {}, such as 64K or 10M", size_text(least), size_text(most)))
+    bytes.filter(|value| (least..=most).contains(value)).ok_or_else(|| {
+        let examples = [64 << 10, 64 << 20, 64 << 30];
+        let example = examples.into_iter().find(|example| (least..=most).contains(example));
+        let [least, most, example] = [least, most, example.unwrap_or(most)].map(size_text);
+        format!("a size from {least} to {most}, such as {example}")
+    })
 }
 
 /// A size in the notation of a file.
@@ -233,7 +236,7 @@ pub fn log_format(text: &str) -> Result<crate::log::format::Format, Expected> {
 /// The name of this proxy in Via, or `off`: a pseudonym is a token (RFC 9110 7.6.3).
 pub fn via(text: &str) -> Result<Option<String>, Expected> {
     match text {
-        "off" => Ok(None),
+        _ if text.eq_ignore_ascii_case("off") => Ok(None),
         _ if is_token(text.as_bytes()) => Ok(Some(text.to_owned())),
         _ => Err("a name of letters, digits, dots and hyphens, or off".into()),
     }
@@ -540,6 +543,7 @@ mod tests {
         for (text, expected) in [
             ("weir", Some(Some("weir"))),
             ("off", Some(None)),
+            ("Off", Some(None)),
             ("a.b-1", Some(Some("a.b-1"))),
             ("", None),
             ("a b", None),

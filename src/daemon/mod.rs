@@ -164,7 +164,7 @@ fn listen(
     let listeners = Listeners::bind(&addresses, loops, &mut inherited);
     for left in inherited.iter().filter_map(|socket| socket.local_addr().ok()) {
         if predecessor.is_there() && addresses.contains(&left) {
-            return Err(too_few_loops(settings, loops));
+            return Err(too_few_loops(settings, loops, &left));
         }
         let why = match addresses.contains(&left) {
             true => "each loop has one already: see --workers",
@@ -182,9 +182,11 @@ fn listen(
 }
 
 /// Each loop has one socket at an address. Sockets beyond the number of loops would be closed with the connections that wait there.
-fn too_few_loops(settings: &Settings, loops: usize) -> u8 {
+fn too_few_loops(settings: &Settings, loops: usize, address: &std::net::SocketAddr) -> u8 {
     let mut problems = Problems::new();
-    let message = format!("{loops}: expected at least as many as the weir has that is taken over");
+    let message = format!(
+        "workers {loops}: expected at least as many as the weir has that is taken over, whose loops listen on {address}, too"
+    );
     problems.add(settings.origin("workers"), message);
     said(&problems)
 }

@@ -103,6 +103,12 @@ fn ban(words: &[&str]) -> Result<Command, String> {
     }
     let reason = match rest {
         [] => String::new(),
+        // The guard file has both orders, because a reason is one word there.
+        ["reason", .., "for", time] if matches!(*time, "ever" | "forever") || duration(time).is_ok() => {
+            return Err(format!(
+                "for {time} is the end of the reason: expected for {time} before the reason"
+            ));
+        }
         ["reason", text @ ..] if !text.is_empty() => text.join(" "),
         [word, ..] => return Err(format!("{word:?}: expected for DURATION, or reason TEXT at the end")),
     };
@@ -170,6 +176,8 @@ mod tests {
             ("ban ::1 for 4000d", "expected a time"),
             ("ban ::1 for 99999999999999999999d", "expected a time"),
             ("ban ::1 reason", "\"reason\": expected"),
+            ("ban ::1 reason abuse report for 1h", "expected for 1h before the reason"),
+            ("ban ::1 reason abuse for ever", "before the reason"),
             ("ban ::1 1m", "\"1m\": expected for"),
             ("unban", "expected unban"),
             ("unban ::1 ::2", "expected unban"),

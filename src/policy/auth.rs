@@ -15,6 +15,7 @@ pub use super::credentials::{Credentials, UserId, credentials};
 use super::sip::sip128;
 pub use super::slow::SlowJob;
 use super::slow::{Decoys, SlowHash};
+use crate::words;
 
 /// Longest user name in bytes (chosen).
 pub const NAME_BYTES_MAX: usize = 255;
@@ -111,7 +112,7 @@ impl Users {
     /// after the first colon is the password. The seed keys hashes; it must be secret and random, and for files that replace one
     /// another the same, see [`Users::key`].
     pub fn parse(text: &[u8], seed: u128) -> Result<Users, Vec<UserError>> {
-        let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+        let text = words::without_mark(text);
         let mut users =
             Users { seed, users: Vec::new(), by_name: HashTable::new(), decoys: Decoys::default() };
         let mut errors = Vec::new();

@@ -7,6 +7,7 @@ use subtle::ConstantTimeEq;
 use super::rules::Rule;
 use super::sip::sip128;
 use crate::http::target::Host;
+use crate::words;
 
 /// Most rules (chosen: each costs every request a comparison).
 pub const CACHE_RULES_MAX: usize = 256;
@@ -47,6 +48,7 @@ impl PurgeToken {
     /// Reads a file with a token and an optional line end. An error says what was expected, and never shows the text.
     /// The seed must be secret and random.
     pub fn parse(text: &[u8], seed: u128) -> Result<PurgeToken, &'static str> {
+        let text = words::without_mark(text);
         let token = text.strip_suffix(b"\n").unwrap_or(text);
         let token = token.strip_suffix(b"\r").unwrap_or(token);
         let fits = PURGE_TOKEN_BYTES.contains(&token.len()) && token.iter().all(u8::is_ascii_graphic);
@@ -110,6 +112,8 @@ mod tests {
 
     #[test]
     fn kind_19_a_token_is_a_line() {
+        let marked = PurgeToken::parse(b"\xef\xbb\xbf0123456789abcdef\r\n", 7).unwrap();
+        assert_eq!(marked.hash, PurgeToken::parse(b"0123456789abcdef", 7).unwrap().hash);
         const TOKEN: &str = "0123456789abcdef";
         for text in [TOKEN, "0123456789abcdef\n", "0123456789abcdef\r\n"] {
             let token = PurgeToken::parse(text.as_bytes(), 7).unwrap();

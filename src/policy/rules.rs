@@ -249,6 +249,7 @@ enum NoRule {
     NoRoom(&'static str),
 }
 
+use crate::words;
 use NoRule::{ForBrowsers, Malformed, NoRoom};
 
 impl NoRule {
@@ -282,7 +283,7 @@ pub fn parse_one(
 
 /// Reads a file and hands each rule and its line to `each`, which may refuse it with an expectation.
 pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &'static str>) -> UnusedLines {
-    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let text = words::without_mark(text);
     let is_foreign_list = is_foreign_list(text);
     let mut unread = UnusedLines::default();
     // Lines between `!#if` and `!#endif` apply to some browsers only.

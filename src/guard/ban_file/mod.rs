@@ -22,7 +22,7 @@ pub fn parse(content: &[u8], times: Times, bans_max: usize) -> Result<BanList, V
         let message = format!("{} bytes: a file of bans has at most {FILE_BYTES_MAX}", content.len());
         return Err(vec![Problem { line: 0, message }]);
     }
-    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let content = crate::words::without_mark(content);
     let mut list = BanList::new(times, bans_max);
     match format_of(content) {
         Format::Json => crowdsec::read_json(content, &mut list),

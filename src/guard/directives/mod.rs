@@ -8,6 +8,7 @@ mod csrf;
 mod detect;
 mod draft;
 mod headers;
+mod idle;
 mod parse;
 mod store_url;
 mod values;
@@ -16,6 +17,7 @@ pub use behaviour::{BehaviourAction, BehaviourKind, BehaviourLine};
 pub use cloud_fetch::CloudFetch;
 pub use csrf::{CsrfLine, CsrfLines};
 pub use headers::{CorsLine, HeaderLine, HeaderLines, HeadersOf, HstsLine, field_value};
+pub use idle::without_effect;
 pub use parse::{Directive, TABLE, parse, read};
 pub use values::TEXT_BYTES_MAX;
 pub(super) use values::{PER_CLIENT, duration, network, per_text};
@@ -70,6 +72,8 @@ pub struct Directives {
     pub csrf: CsrfLines,
     /// The rules of detection.
     pub detect: DetectRules,
+    /// The names of the directives that the file has, with the line of the first of each.
+    pub first_lines: Vec<(&'static str, u32)>,
     /// Warnings, which do not make the file invalid.
     pub warnings: Vec<Problem>,
 }

@@ -192,6 +192,10 @@ fn read_line(draft: &mut Draft, line: &[u8]) -> Result<(), String> {
         let names = TABLE.iter().map(|directive| directive.name).collect::<Vec<_>>().join(", ");
         return Err(format!("unknown directive {}: expected {names}{hint}", shown(&first.text)));
     };
+    let first_lines = &mut draft.directives.first_lines;
+    if !first_lines.iter().any(|(name, _)| *name == directive.name) {
+        first_lines.push((directive.name, draft.line));
+    }
     (directive.read)(draft, &mut words).map_err(|message| format!("{}: {message}", directive.name))
 }
 
