@@ -548,6 +548,32 @@ fn rule_23_truncation_shows() {
     }
 }
 
+/// Rule 23: the client gets the valid part of a body with faulty framing, also if the fault came in the same segment.
+#[test]
+fn rule_23_the_valid_part_before_a_fault_arrives() {
+    let chunks = format!("3e8\r\n{}\r\n", "x".repeat(1000)).repeat(20);
+    for fault in ["zz\r\n", "0\r\nBad Name: x\r\n\r\n", "3\r\nxxxdef\r\n"] {
+        let valid = if fault.starts_with('3') { 20_003 } else { 20_000 };
+        let whole = format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=9\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{fault}"
+        );
+        let origin = Origin::answering(whole);
+        for options in [&[][..], &["--cache"]] {
+            if !options.is_empty() && !cfg!(feature = "cache") {
+                continue;
+            }
+            let weir = Weir::start(options);
+            let mut client = weir.connect();
+            client.send(origin.get("/"));
+            let received = client.read_to_end();
+            let body = received.windows(4).position(|end| end == b"\r\n\r\n").expect("a head");
+            let payload = received[body + 4..].iter().filter(|byte| **byte == b'x').count();
+            assert_eq!(payload, valid, "{fault:?} {options:?}");
+            assert!(!received.ends_with(b"0\r\n\r\n"), "{fault:?} {options:?}");
+        }
+    }
+}
+
 /// Rule 23: where only the close could mark the end, a truncation is a reset.
 #[test]
 fn rule_23_truncation_shows_to_old_clients() {

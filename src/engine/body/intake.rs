@@ -9,9 +9,8 @@
 //! | `UntilClose` | all are payload | `Done` |
 //! | `Done`, `Truncated` | none belongs to the message | no change |
 
-use crate::http::fault::Fault;
 use crate::http::framing::Body;
-use crate::http::h1::decode::Decoder;
+use crate::http::h1::decode::{Decoder, Faulty};
 
 /// The rest of a body that may still be received.
 #[derive(Debug)]
@@ -96,7 +95,7 @@ impl Intake {
 
     /// Decodes received bytes. `trailers` is called with the trailer lines at the end of a chunked body, in the form
     /// of `Decoder::trailers`, possibly none.
-    pub fn admit(&mut self, bytes: &mut [u8], trailers: impl FnOnce(&[u8])) -> Result<Admitted, Fault> {
+    pub fn admit(&mut self, bytes: &mut [u8], trailers: impl FnOnce(&[u8])) -> Result<Admitted, Faulty> {
         Ok(match self {
             Intake::Done | Intake::Truncated => Admitted { payload: 0, consumed: 0 },
             Intake::UntilClose => Admitted { payload: bytes.len(), consumed: bytes.len() },

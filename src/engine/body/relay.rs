@@ -18,7 +18,7 @@ use crate::engine::body::outgoing::Outgoing;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, Withheld};
 use crate::http::framing::Body;
-use crate::http::h1::decode::Decoder;
+use crate::http::h1::decode::{Decoder, Faulty};
 use crate::http::h1::encode::Frame;
 use crate::http::h1::encode::LAST_CHUNK_BEFORE_TRAILERS;
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, Ring, SPACES_MAX, Space};
@@ -271,8 +271,9 @@ impl Relay {
             }
             match self.admit(&mut stretch[..here], excess) {
                 Ok(admitted) => *payload = admitted,
-                Err(fault) => {
-                    outcome = Err(BodyFault::Framing(fault));
+                Err(faulty) => {
+                    *payload = faulty.payload;
+                    outcome = Err(BodyFault::Framing(faulty.fault));
                     break;
                 }
             }
@@ -328,9 +329,9 @@ impl Relay {
         bytes[payload_start - front.len()..payload_start].copy_from_slice(front);
         // The read that brought the head has filled its space.
         self.blocks = if start + len == BLOCK_BYTES { 2 } else { 1 };
-        let held = front.len() + *admitted.as_ref().unwrap_or(&0);
+        let held = front.len() + admitted.unwrap_or_else(|faulty| faulty.payload);
         self.ring = Ring::from_block(pool, block, payload_start - front.len(), held);
-        Ok(admitted.map(|_| true)?)
+        Ok(admitted.map(|_| true).map_err(Fault::from)?)
     }
 
     /// Whether `front` can be written in front of the payload in a block that holds a head of `skip` bytes.
@@ -343,10 +344,11 @@ impl Relay {
         raw && self.filters.is_none() && front.len() <= source.room_before(skip)
     }
 
-    /// Judges bytes fresh from the wire; returns how much payload now lies at their front.
-    fn admit(&mut self, bytes: &mut [u8], excess: &mut Vec<u8>) -> Result<usize, Fault> {
-        let Relay { intake, outlet, filters, withheld, .. } = self;
-        let Admitted { payload, consumed } = intake.admit(bytes, |lines| {
+    /// Judges bytes fresh from the wire; returns how much payload now lies at their front, also of those before a fault.
+    fn admit(&mut self, bytes: &mut [u8], excess: &mut Vec<u8>) -> Result<usize, Faulty> {
+        let Relay { intake, outlet, filters, withheld, discards, .. } = self;
+        let kept = |payload| if *discards { 0 } else { payload };
+        let admitted = intake.admit(bytes, |lines| {
             let out = match (filters, outlet) {
                 (Some(filters), _) => &mut filters.trailers,
                 (None, Outlet::Chunked { trailers, .. }) => trailers,
@@ -354,10 +356,12 @@ impl Relay {
             };
             out.reserve(lines.len());
             forwarding::write_trailers(out, lines, withheld);
-        })?;
+        });
+        let Admitted { payload, consumed } =
+            admitted.map_err(|faulty| Faulty { payload: kept(faulty.payload), ..faulty })?;
         excess.extend_from_slice(&bytes[consumed..]);
         self.received += consumed as u64;
-        Ok(if self.discards { 0 } else { payload })
+        Ok(kept(payload))
     }
 
     /// Shows the payload received just now to the filters; `filled` is the number of its bytes in each slice of the space,

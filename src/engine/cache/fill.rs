@@ -226,9 +226,9 @@ impl Fill {
         let Some(intake) = intake else { return 0 };
         let bytes = &mut stream.space()[..count];
         let admitted = intake.admit(bytes, |lines| forwarding::write_trailers(trailers, lines, withheld));
-        let Admitted { payload, consumed } = admitted.unwrap_or_else(|_| {
+        let Admitted { payload, consumed } = admitted.unwrap_or_else(|faulty| {
             *intake = Intake::Truncated;
-            Admitted { payload: 0, consumed: count }
+            Admitted { payload: faulty.payload, consumed: count }
         });
         self.reusable &= consumed == count && !self.has_failed();
         self.stream.commit(payload);

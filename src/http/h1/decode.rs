@@ -86,6 +86,21 @@ pub struct Decoded {
     pub finished: bool,
 }
 
+/// Bytes of which some are no chunked body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faulty {
+    /// What is wrong.
+    pub fault: Fault,
+    /// Bytes of payload before the fault, now at the front of the buffer.
+    pub payload: usize,
+}
+
+impl From<Faulty> for Fault {
+    fn from(faulty: Faulty) -> Fault {
+        faulty.fault
+    }
+}
+
 /// Decodes one chunked body.
 #[derive(Debug)]
 pub struct Decoder {
@@ -142,7 +157,7 @@ impl Decoder {
     }
 
     /// Decodes `bytes` and moves the payload to their front. After a fault the body can never be completed.
-    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Fault> {
+    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Faulty> {
         let (mut at, mut payload) = (0, 0);
         while at < bytes.len() && self.state != State::Finished {
             if self.state == State::Data {
@@ -159,7 +174,7 @@ impl Decoder {
                     self.state = State::DataReturn;
                 }
             } else {
-                self.state = self.step(bytes[at])?;
+                self.state = self.step(bytes[at]).map_err(|fault| Faulty { fault, payload })?;
                 at += 1;
             }
         }
@@ -332,7 +347,7 @@ mod tests {
             let mut bytes = part.to_vec();
             let decoded = match decoder.decode(&mut bytes) {
                 Ok(decoded) => decoded,
-                Err(fault) => return Some(Err(fault)),
+                Err(faulty) => return Some(Err(faulty.fault)),
             };
             payload.extend_from_slice(&bytes[..decoded.payload]);
             consumed += decoded.consumed;
