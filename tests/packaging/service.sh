@@ -40,7 +40,7 @@ systemctl daemon-reload
 
 # systemd keeps the socket while weir is restarted: all requests are answered.
 systemctl stop weir.service
-systemctl start weir.socket
+systemctl enable --now weir.socket
 [ "$(ask)" = 403 ]
 (for _ in $(seq 100); do ask; done >answers) &
 systemctl restart weir.service
