@@ -16,8 +16,8 @@ fn demands() -> Vec<Demand> {
             for bits in 0..16 {
                 let (cache, guard, users, pages) =
                     (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0);
-                let file_bytes = mib * 1000;
-                all.push(Demand { loops, cache, guard, users, pages, file_bytes, ..demand(mib) });
+                let content_bytes = content_bytes(mib * 1000, 1);
+                all.push(Demand { loops, cache, guard, users, pages, content_bytes, ..demand(mib) });
             }
         }
     }
@@ -113,11 +113,11 @@ fn the_smallest_size_that_works_is_told_and_works() {
 #[test]
 fn files_count_and_absurd_numbers_do_no_harm() {
     let without = shares(&demand(32)).expect("enough");
-    let with = shares(&Demand { file_bytes: MIB, ..demand(32) }).expect("enough");
+    let with = shares(&Demand { content_bytes: content_bytes(MIB, 0), ..demand(32) }).expect("enough");
     assert_eq!(with.fixed - without.fixed, MIB * FILE_FACTOR);
     assert!(with.of(Part::Buffers) < without.of(Part::Buffers));
-    for file_bytes in [100 * MIB, u64::MAX] {
-        assert!(shares(&Demand { file_bytes, ..demand(32) }).is_err());
+    for content_bytes in [content_bytes(100 * MIB, 0), content_bytes(MIB, 10_000), u64::MAX] {
+        assert!(shares(&Demand { content_bytes, ..demand(32) }).is_err());
     }
     let mut absurd = demand(0);
     absurd.give(Part::Connections, u64::MAX);

@@ -21,7 +21,7 @@ impl Settings {
     pub fn shares(
         &self,
         loops: usize,
-        (file_bytes, detectors): (u64, u64),
+        (content_bytes, detectors): (u64, u64),
         pages: bool,
         given: &[(Part, u64)],
     ) -> Result<Option<Shares>, Problems> {
@@ -31,7 +31,7 @@ impl Settings {
         let mut demand = Demand {
             total: self.memory_bytes,
             loops: loops as u64,
-            file_bytes,
+            content_bytes,
             cache: self.cache,
             guard: self.guard.is_some(),
             users: self.auth_file.is_some(),

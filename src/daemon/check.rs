@@ -64,13 +64,13 @@ fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problem
     let Ok(seed) = embed::random_seed() else { return (None, problems) };
     let listeners = embed::addresses_to_bind(settings, &reader(settings));
     match embed::compile(settings, &listeners, seed, &reader(settings)) {
-        Ok(Compiled { policy, mut guard, gateway: _, file_bytes }) => {
+        Ok(Compiled { policy, mut guard, gateway: _, content_bytes }) => {
             embed::warn_of_skipped(&policy);
             let mut sized = settings.clone();
             // A size that is too small by itself is known already.
             if let (true, Err(too_small)) = (
                 problems.is_empty(),
-                embed::size(&mut sized, embed::loops(settings), file_bytes, false, guard.as_mut(), &[]),
+                embed::size(&mut sized, embed::loops(settings), content_bytes, false, guard.as_mut(), &[]),
             ) {
                 problems.append(too_small);
             }

@@ -9,24 +9,30 @@ use weir::config::{Settings, file};
 
 /// Reads the configuration file.
 pub fn read_config(path: &Path) -> io::Result<Vec<u8>> {
-    read(File::open(path)?, file::FILE_BYTES_MAX as u64)
+    read(File::open(path)?, file::FILE_BYTES_MAX as u64, "")
 }
 
 /// Reads the configuration file again.
 pub fn read_config_again(path: &Path) -> io::Result<Vec<u8>> {
-    read(open_again(path)?, file::FILE_BYTES_MAX as u64)
+    read(open_again(path)?, file::FILE_BYTES_MAX as u64, "")
 }
 
 /// Reads the files that the settings name.
 pub fn reader(settings: &Settings) -> impl Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync + use<> {
-    let bytes_max = settings.file_bytes_max();
-    move |path: &Path| read(File::open(path)?, bytes_max)
+    let (bytes_max, why) = limit(settings);
+    move |path: &Path| read(File::open(path)?, bytes_max, why)
 }
 
 /// Reads files again that were read at the start.
 pub fn reader_again(settings: &Settings) -> impl Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync + use<> {
-    let bytes_max = settings.file_bytes_max();
-    move |path: &Path| read(open_again(path)?, bytes_max)
+    let (bytes_max, why) = limit(settings);
+    move |path: &Path| read(open_again(path)?, bytes_max, why)
+}
+
+/// Most bytes of a file, and the reason, if there is another than that no file is so long.
+fn limit(settings: &Settings) -> (u64, &'static str) {
+    let why = if settings.memory_bytes > 0 { ", for which --memory has room" } else { "" };
+    (settings.file_bytes_max(), why)
 }
 
 /// Opens a file that was read at the start. A pipe would be empty now, and its rules lost, so it is an error; it is never waited for.
@@ -39,8 +45,9 @@ fn open_again(path: &Path) -> io::Result<File> {
 }
 
 /// Reads a file whole. One that has more bytes than the limit is not read.
-fn read(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let too_large = || io::Error::new(ErrorKind::FileTooLarge, format!("expected at most {bytes_max} bytes"));
+fn read(file: File, bytes_max: u64, why: &str) -> io::Result<Vec<u8>> {
+    let too_large =
+        || io::Error::new(ErrorKind::FileTooLarge, format!("expected at most {bytes_max} bytes{why}"));
     let length = file.metadata()?.len();
     if length > bytes_max {
         return Err(too_large());

@@ -262,11 +262,11 @@ impl Builder {
         let seed = self.draw(0)?;
         let (listeners, of_options) = self.listen(&settings)?;
         let (loops, addresses) = (listeners.loops(), listeners.addresses());
-        let Compiled { policy, guard, gateway, file_bytes } =
+        let Compiled { policy, guard, gateway, content_bytes } =
             self.compile_files(&settings, &addresses, seed).map_err(BuildError::Configuration)?;
         // In a build without these parts the compiler knows that both are `None`.
         let (mut guard, routes) = (built().and(guard), built().and(gateway));
-        let shares = self.divide(&mut settings, loops, file_bytes, guard.as_mut())?;
+        let shares = self.divide(&mut settings, loops, content_bytes, guard.as_mut())?;
         let gateway_part = GatewayPart::new(routes.as_ref(), &addresses, of_options);
         self.warn(&settings, &policy, gateway_part.forward(&addresses));
         let values = self.start_pages(shares.as_ref())?;
@@ -342,11 +342,11 @@ impl Builder {
         &self,
         settings: &mut Settings,
         loops: usize,
-        file_bytes: u64,
+        content_bytes: u64,
         guard: Option<&mut GuardFile>,
     ) -> Result<Option<Shares>, BuildError> {
         let has_pages = self.pages.is_some();
-        let shares = size(settings, loops, file_bytes, has_pages, guard, &[]);
+        let shares = size(settings, loops, content_bytes, has_pages, guard, &[]);
         let shares = shares.map_err(BuildError::Configuration)?;
         descriptors::check(loops)?;
         if let Some(warning) = descriptors::limit_connections(settings, loops) {

@@ -6,7 +6,7 @@ use super::sizing::limit_resolver;
 use crate::cache::store::Store;
 use crate::config::gateway;
 use crate::config::guard::GuardFile;
-use crate::config::memory::Shares;
+use crate::config::memory::{self, Shares};
 use crate::config::options::{self, Scope, Spec, TABLE};
 use crate::config::policy::{self, LocalAddresses};
 use crate::config::{Command, Origin, Problems, Settings, unknown_option};
@@ -225,8 +225,8 @@ pub struct Compiled {
     pub guard: Option<GuardFile>,
     /// The gateway file, if one is configured.
     pub gateway: Option<Directives>,
-    /// Bytes of all these files.
-    pub file_bytes: u64,
+    /// Bytes of memory for the content of all these files.
+    pub content_bytes: u64,
 }
 
 /// Reads and compiles all files that the settings name, for the present addresses of this machine, or fails with all problems.
@@ -262,7 +262,10 @@ pub(super) fn compile_for(
     let gateway = gateway::load(settings, read_file);
     match (policy, guard, gateway) {
         (Ok(policy), Ok(guard), Ok(gateway)) => {
-            Ok(Compiled { policy, guard, gateway, file_bytes: bytes.get() })
+            let lines = gateway.iter().flat_map(|gateway| &gateway.routes);
+            let upstreams = lines.map(|route| route.upstreams.len()).sum();
+            let content_bytes = memory::content_bytes(bytes.get(), upstreams);
+            Ok(Compiled { policy, guard, gateway, content_bytes })
         }
         (policy, guard, gateway) => {
             let mut problems = Problems::new();
@@ -365,7 +368,7 @@ mod tests {
 
     #[test]
     fn memory_sizes_what_is_not_set() {
-        let settings = Configuration::new().text("memory 8M\nbuffers 100").settings().expect("all is well");
+        let settings = Configuration::new().text("memory 12M\nbuffers 100").settings().expect("all is well");
         assert_eq!(settings.buffers, 100);
         assert!(settings.max_connections < 10_000);
         let told = problems(&Configuration::new().set("memory", "1M"));

@@ -134,12 +134,12 @@ impl Control {
         let (mut settings, changes) = before.reloaded(&found);
         let mut need_restart = changes.need_restart;
         self.0.without_sink(&mut settings);
-        let Compiled { policy, guard, gateway, file_bytes } =
+        let Compiled { policy, guard, gateway, content_bytes } =
             compile_for(&known, &settings, self.0.seed, &read_file)?;
         // In a build without these parts the compiler knows that both are `None`.
         let built = part::guard::built();
         let (mut guard, gateway) = (built.and(guard), built.and(gateway));
-        let shares = self.resize(&mut settings, file_bytes, guard.as_mut(), &mut need_restart)?;
+        let shares = self.resize(&mut settings, content_bytes, guard.as_mut(), &mut need_restart)?;
         let parts = self.0.parts();
         let changing = self.0.change();
         if self.0.closed.load(Ordering::Relaxed) {
@@ -194,7 +194,7 @@ impl Control {
     fn resize(
         &self,
         settings: &mut Settings,
-        file_bytes: u64,
+        content_bytes: u64,
         mut guard: Option<&mut GuardFile>,
         need_restart: &mut Vec<&'static str>,
     ) -> Result<Option<Shares>, Problems> {
@@ -204,8 +204,8 @@ impl Control {
         let values = self.0.scoreboard.value_bytes_max();
         let pages = values.is_some();
         kept.extend(values.map(|bytes| (Part::Values, bytes)));
-        size(settings, loops, file_bytes, pages, guard.as_deref_mut(), &kept).or_else(|too_small| {
-            let shares = size(settings, loops, file_bytes, pages, guard, &[])?;
+        size(settings, loops, content_bytes, pages, guard.as_deref_mut(), &kept).or_else(|too_small| {
+            let shares = size(settings, loops, content_bytes, pages, guard, &[])?;
             log::warn!("memory needs a restart for what cannot shrink: {}", lines(&too_small));
             need_restart.push("memory");
             Ok(shares)

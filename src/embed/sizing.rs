@@ -13,7 +13,7 @@ use crate::resolver;
 pub fn size(
     settings: &mut Settings,
     loops: usize,
-    file_bytes: u64,
+    content_bytes: u64,
     pages: bool,
     guard: Option<&mut GuardFile>,
     given: &[(Part, u64)],
@@ -25,7 +25,7 @@ pub fn size(
     // The sizes of running parts come last, so they override the others.
     let given: Vec<_> = keys.into_iter().chain(bans).chain(given.iter().copied()).collect();
     let detectors = of_file.map_or(0, |file| detectors(&file.detect));
-    let Some(shares) = settings.shares(loops, (file_bytes, detectors), pages, &given)? else {
+    let Some(shares) = settings.shares(loops, (content_bytes, detectors), pages, &given)? else {
         return Ok(None);
     };
     settings.go_by(&shares);

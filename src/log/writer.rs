@@ -337,6 +337,11 @@ impl Shared {
         let (reopen, limits) = (std::mem::take(&mut state.reopen), state.limits.take());
         NextTasks { reopen, limits, last: state.closing }
     }
+
+    /// Whether more than half of the bytes wait that may wait: with a pause the next lines would be lost.
+    fn is_filling(&self) -> bool {
+        self.lock().pending.len() > self.pending_max.load(Ordering::Relaxed) / 2
+    }
 }
 
 /// The tasks beside writing lines.
@@ -389,7 +394,9 @@ fn run(shared: &Shared, mut output: Output) {
         if next.last {
             break;
         }
-        thread::sleep(WRITE_PAUSE);
+        if !shared.is_filling() {
+            thread::sleep(WRITE_PAUSE);
+        }
     }
     failures.reported_at = None;
     if let Some(lost) = failures.next_report(shared.dropped_lines.load(Ordering::Relaxed), Instant::now()) {

@@ -24,9 +24,9 @@ const TRIM_EVERY: Duration = Duration::from_millis(100);
 /// Bytes of a page, as the system counts in this file (most systems; with larger pages the value is too high).
 const PAGE_BYTES: u64 = 4096;
 
-/// Most bytes of files that count (measured: 4.6 MB of code in use). Only builds without optimisation have more, and they are
-/// not for small memories.
-const FILES_MAX: u64 = 5 << 20;
+/// Most bytes of files that count (measured: 4.6 MB of code in use, and 6.4 with the client of MongoDB). Only builds without
+/// optimisation have more, and they are not for small memories.
+const FILES_MAX: u64 = if cfg!(feature = "mongodb") { 7 << 20 } else { 5 << 20 };
 
 /// Parts in 32 of the size from which on something is given up (chosen).
 pub(super) const CODE: u64 = 26;
