@@ -216,20 +216,26 @@ fn guard_reply(answer: Answer, json: bool) -> Reply {
         Answer::NotFound(text) | Answer::Refused(text) => refusal(exit::REFUSED, text),
         Answer::NoGuard => refusal(exit::REFUSED, "no guard file is loaded (--guard FILE)".to_owned()),
         Answer::Rows(table) => {
+            let (columns, more) = (table.columns, table.more);
             let ends = if json { ("[", ",\n", "]") } else { ("", "\n", "") };
-            let row = |row: &Vec<String>| match json {
-                true => {
-                    let cells = table.columns.iter().zip(row);
-                    let members: Vec<_> = cells
-                        .map(|(name, text)| format!("{}:{}", json_text(name), json_cell(name, text)))
-                        .collect();
-                    format!("{{{}}}", members.join(","))
+            let mut body = ends.0.to_owned();
+            // A list of bans is long: each row is freed when it is written.
+            for row in table.rows {
+                if body.len() > ends.0.len() {
+                    body.push_str(ends.1);
                 }
-                false => row.join("  "),
-            };
-            let lines: Vec<String> = table.rows.iter().map(row).collect();
-            let body = format!("{}{}{}", ends.0, lines.join(ends.1), ends.2);
-            let more = table.more;
+                match json {
+                    true => {
+                        let cells = columns.iter().zip(&row);
+                        let members: Vec<_> = cells
+                            .map(|(name, text)| format!("{}:{}", json_text(name), json_cell(name, text)))
+                            .collect();
+                        body.push_str(&format!("{{{}}}", members.join(",")));
+                    }
+                    false => body.push_str(&row.join("  ")),
+                }
+            }
+            body.push_str(ends.2);
             let text = if more > 0 { format!("{more} more are not listed") } else { String::new() };
             Reply { text, ..Reply::done(body) }
         }
