@@ -345,3 +345,27 @@ fn request_without_memory_is_answered() {
     }
     panic!("of 120 downloads that nobody reads, 64 blocks turned away none");
 }
+
+/// Rule 36: bytes behind a request that ends its connection destroy nothing of a long response, whose reader is slow, not even when the
+/// close has lingered.
+#[test]
+fn rule_36_stray_bytes_destroy_no_response() {
+    let origin = Origin::answering(
+        [&b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n"[..], &[b'x'; 400_000]].concat(),
+    );
+    for options in [&[][..], &["--no-splice"]] {
+        let weir = Weir::start(options);
+        for after_ms in [50, 2500] {
+            let mut client = Raw::connect_small(weir.address());
+            client.send(origin.fill("GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\nConnection: close\r\n\r\n"));
+            // Weir has written all of it, and then more than the time of a lingering close is over.
+            common::eventually("it was sent", || (weir.statistics().get("exchanges") == 0).then_some(()));
+            std::thread::sleep(Duration::from_millis(after_ms));
+            client.send_if_open("\r\n");
+            std::thread::sleep(Duration::from_millis(200));
+            let answer = client.read_response();
+            assert_eq!((answer.status(), answer.body.bytes.len()), (200, 400_000), "{options:?} {after_ms}");
+            client.expect_fin();
+        }
+    }
+}

@@ -1,13 +1,15 @@
-//! Memory that many connections needed is freed when they are gone: the engine driven without sockets.
+//! Memory that many connections needed is freed when they are gone, and requests that find none are answered: the engine driven without
+//! sockets.
 
 mod shell;
 
-use shell::Shell;
+use shell::{Shell, status};
 use std::sync::Arc;
 use weir::cache::body::Body;
 use weir::cache::fill::streaming_body::StreamingBody;
 use weir::cache::store::memory_budget::MemoryBudget;
-use weir::engine::{Event, PeerId};
+use weir::engine::transaction::log_record::Verdict;
+use weir::engine::{Event, PeerId, Settings, SocketError};
 
 fn client_limits(shell: &mut Shell) -> Vec<PeerId> {
     (0..5000).map(|_| shell.client()).collect()
@@ -105,4 +107,45 @@ fn a_large_cache_with_holes_leaves_mappings_for_everybody() {
     assert!(mappings <= most.min(65_530) * 6 / 10, "{mappings} of {most}");
     drop(bodies);
     assert_eq!(memory.bytes(), 0);
+}
+
+/// Starts downloads without readers until a new request finds no block, and returns the client that waits.
+fn exhaust(shell: &mut Shell) -> PeerId {
+    let response = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(8000));
+    for _ in 0..100 {
+        let client = shell.client();
+        if shell.offer(client, b"GET http://127.0.0.1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") == 0 {
+            return client;
+        }
+        let (origin, _) = shell.establish(shell.connects.len() - 1);
+        shell.offer(origin, response.as_bytes());
+    }
+    panic!("the pool is not exhausted: {:?}", shell.engine.metrics());
+}
+
+/// A request that there is no memory for is told so, and leaves its line in the log.
+#[test]
+fn request_without_a_block_is_answered_in_the_end() {
+    let settings = Settings { blocks_max: 16, ..Settings::default() };
+    let head_ms = settings.timeouts.head_ms;
+    let mut shell = Shell::with(settings, None, "");
+    let waiting = exhaust(&mut shell);
+    shell.pass(head_ms + 1000);
+    assert_eq!(status(&shell.send(waiting)), 503);
+    let record = shell.record();
+    assert_eq!((record.status, record.verdict), (503, Verdict::Refused));
+    assert!(shell.is_ended(waiting));
+}
+
+/// The same if there is memory at last, but its turn has not come yet.
+#[test]
+fn request_that_was_woken_too_late_is_answered_too() {
+    let settings = Settings { blocks_max: 16, ..Settings::default() };
+    let (head_ms, mut shell) = (settings.timeouts.head_ms, Shell::with(settings, None, ""));
+    let waiting = exhaust(&mut shell);
+    shell.pass(head_ms - 500);
+    let first = shell.engine.connection_at(0).expect("a connection");
+    shell.event(first, Event::Failed(SocketError::Reset));
+    shell.pass(1500);
+    assert_eq!(status(&shell.send(waiting)), 503);
 }

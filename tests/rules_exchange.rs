@@ -3,7 +3,7 @@
 mod common;
 
 use common::origin::{Mute, refusing_port};
-use common::{Answer, FakeDns, Framing, Origin, Raw, Scratch, Weir, bytes, eventually, forwarded};
+use common::{Answer, FakeDns, Framing, Origin, Raw, Scratch, Weir, bytes, forwarded};
 use std::time::{Duration, Instant};
 
 /// Long enough for what must not happen to have happened.
@@ -552,30 +552,6 @@ fn rule_36_lingering_is_bounded() {
         assert!(started.elapsed() < Duration::from_secs(8), "8 seconds of nonsense were taken");
     }
     assert!(started.elapsed() < Duration::from_secs(9), "the connection was left to time out");
-}
-
-/// Rule 36: bytes behind a request that ends its connection destroy nothing of a long response, whose reader is slow, not even when the
-/// close has lingered.
-#[test]
-fn rule_36_stray_bytes_destroy_no_response() {
-    let origin = Origin::answering(
-        [&b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n"[..], &[b'x'; 400_000]].concat(),
-    );
-    for options in [&[][..], &["--no-splice"]] {
-        let weir = Weir::start(options);
-        for after_ms in [50, 2500] {
-            let mut client = Raw::connect_small(weir.address());
-            client.send(origin.fill("GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\nConnection: close\r\n\r\n"));
-            // Weir has written all of it, and then more than the time of a lingering close is over.
-            eventually("it was sent", || (weir.statistics().get("exchanges") == 0).then_some(()));
-            std::thread::sleep(Duration::from_millis(after_ms));
-            client.send_if_open("\r\n");
-            std::thread::sleep(Duration::from_millis(200));
-            let answer = client.read_response();
-            assert_eq!((answer.status(), answer.body.bytes.len()), (200, 400_000), "{options:?} {after_ms}");
-            client.expect_fin();
-        }
-    }
 }
 
 /// Rule 37: a 1.0 origin is asked in 1.1, and its answer is handled as 1.0.

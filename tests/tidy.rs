@@ -19,7 +19,7 @@ const IMPORTS: [(&str, &str); 22] = [
     ("sandbox", ""),
     ("net", "time"),
     ("http", "time net"),
-    ("policy", "time part http net"),
+    ("policy", "time part words http net"),
     ("guard", "time part nearest words http net"),
     ("cache", "time part http net"),
     ("resolver", "time http net"),
@@ -27,7 +27,7 @@ const IMPORTS: [(&str, &str); 22] = [
     ("metrics", "time http net"),
     ("engine", "time part net http policy guard gateway cache resolver metrics"),
     ("log", "time net http engine"),
-    ("config", "time part random nearest net http policy guard gateway cache resolver engine log"),
+    ("config", "time part random nearest words net http policy guard gateway cache resolver engine log"),
     ("shell", "time part random net http policy guard gateway cache resolver metrics engine log config"),
     (
         "embed",

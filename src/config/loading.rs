@@ -13,7 +13,6 @@ use super::options::{self, TABLE};
 use super::problem::{Located, Origin, Problem, Problems};
 use super::settings::{Changes, Layer, Settings};
 use super::spec::{Repeat, Scope, Spec, Takes};
-use super::topics;
 use super::values::{BUFFERS_MIN, flag, system_user, user};
 use crate::http::fields::is_token;
 use crate::nearest::{hint, nearest};
@@ -331,8 +330,8 @@ fn help_wanted(given: &Arguments) -> Option<Command> {
     };
     match (asked(given, "help"), first) {
         (_, "help") => Some(Command::HelpOn(rest.to_vec())),
-        (true, _) if topics::find(first).is_some() => Some(Command::HelpOn(vec![first.to_owned()])),
-        (true, _) => Some(Command::Help),
+        (true, "") => Some(Command::Help),
+        (true, topic) => Some(Command::HelpOn(vec![topic.to_owned()])),
         (false, _) => asked(given, "version").then_some(Command::Version),
     }
 }

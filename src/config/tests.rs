@@ -443,7 +443,7 @@ fn commands() {
         (&["--bogus", "help", "log"], Some(topics(&["log"]))),
         (&["--help", "rules"], Some(topics(&["rules"]))),
         (&["explain", "--help"], Some(topics(&["explain"]))),
-        (&["--help", "else"], Some(Command::Help)),
+        (&["--help", "else"], Some(topics(&["else"]))),
         (&["--version", "-p", "x"], Some(Command::Version)),
         (&["explain", "GET", "http://a.example/"], Some(explain(None, None, "GET", "http://a.example/"))),
         (

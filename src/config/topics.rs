@@ -431,6 +431,7 @@ Exit codes of all commands:
   1       explain: refused, or the name has no address
   64      the command line is wrong
   69      cannot listen: the address is in use, or is not this machine's;
+          another weir has the pid file or the cache file;
           reload: no weir runs by that pid file
   71      the system refuses something else that weir needs
   78      the configuration, or a file that it names, is wrong

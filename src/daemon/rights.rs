@@ -83,8 +83,14 @@ fn create_pid_file(settings: &Settings) -> Result<Option<PidFile>, u8> {
         let mut problems = Problems::new();
         let message = format!("{}: cannot keep the number of the process there: {why}", file.value.display());
         problems.add(file.origin.clone(), message);
-        said(&problems)
+        unusable(&problems, &error)
     })
+}
+
+/// A place that another process has is no mistake of the configuration: a later start may succeed.
+fn unusable(problems: &Problems, error: &io::Error) -> u8 {
+    let code = said(problems);
+    if error.kind() == ErrorKind::WouldBlock { exit::UNAVAILABLE } else { code }
 }
 
 /// Opens the cache file now, so that a failure of saving shows at the start.
@@ -104,7 +110,7 @@ fn open_cache_file(settings: &Settings) -> Result<Option<CacheFile>, u8> {
         let mut problems = Problems::new();
         let message = format!("{}: cannot keep the cache there: {why}", file.value.display());
         problems.add(file.origin.clone(), message);
-        said(&problems)
+        unusable(&problems, &error)
     })
 }
 

@@ -313,8 +313,8 @@ fn of_two_daemons_with_one_file_the_second_does_not_start() {
         assert!(!said.err.contains("listening"), "{}", said.err);
     };
     let config = scratch.file("weir.conf", format!("cache-file {file}\n"));
-    refused(&options, 64, "--cache-file: ");
-    refused(&["-c", &config], 78, "weir.conf:1: ");
+    refused(&options, 69, "--cache-file: ");
+    refused(&["-c", &config], 69, "weir.conf:1: ");
     // Beside it there is room.
     let mut other = Weir::start(&["--cache", "--cache-file", &scratch.join("other")]);
     scene.stop(Signal::TERM);
@@ -323,7 +323,7 @@ fn of_two_daemons_with_one_file_the_second_does_not_start() {
     for signal in [Signal::KILL, Signal::INT, Signal::TERM] {
         scene.start(&options);
         assert!(is_hit(&scene.get("/small")), "{signal:?}");
-        refused(&options, 64, "--cache-file: ");
+        refused(&options, 69, "--cache-file: ");
         scene.stop(signal);
     }
     other.signal(Signal::TERM);
