@@ -135,6 +135,38 @@ fn the_log_stays_in_its_directory() {
     );
 }
 
+/// Two daemons, as during a take-over, write to one directory and both rotate: no file of one is overwritten by the other.
+#[test]
+fn daemons_that_share_a_log_directory_lose_no_line() {
+    const REQUESTS: usize = 1500;
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let folder = scratch.join("log");
+    let options = ["--log-dir", &folder, "--log-max-size", "4K", "--log-keep", "1000"];
+    let mut daemons = [Weir::start(&options), Weir::start(&options)];
+    std::thread::scope(|scope| {
+        for (number, weir) in daemons.iter().enumerate() {
+            let origin = &origin;
+            scope.spawn(move || {
+                let mut client = weir.connect();
+                for request in 0..REQUESTS {
+                    assert_eq!(client.ask(origin.get(&format!("/{number}-{request}-"))).status(), 200);
+                }
+            });
+        }
+    });
+    for weir in &mut daemons {
+        weir.signal(Signal::TERM);
+        assert_eq!(weir.wait_exit().code(), Some(0));
+    }
+    let files = std::fs::read_dir(&folder).expect("the directory").map(|file| file.expect("a file").path());
+    let texts: Vec<_> = files.map(|path| std::fs::read_to_string(path).expect("a log")).collect();
+    assert!(texts.len() > 10, "they rotate");
+    let whole = texts.concat();
+    let lost = (0..REQUESTS).flat_map(|request| [format!("/0-{request}-"), format!("/1-{request}-")]);
+    let lost: Vec<_> = lost.filter(|path| !whole.contains(path)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
 /// A log directory made anew in the place of the one that was there at the start is another one: what cannot be written
 /// is counted, the message says what helps, and that helps.
 #[test]

@@ -5,6 +5,7 @@
 //! line.
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -101,16 +102,25 @@ impl LogFile {
         Ok(whole_lines_within(lines, room).max(first_line(lines)))
     }
 
-    /// Renames each file to the next number, removes those beyond the number to keep, and opens a new file. Another process that
-    /// writes to the same directory, as during a take-over, may have done that already, or does it now.
+    /// Rotates while no other log rotates the same file: that of another process, as during a take-over, or of this one. The lock is on
+    /// the file that is open: the sandbox opens files in the directory, not the directory.
     fn rotate(&mut self) -> io::Result<()> {
-        let directory = File::open(&self.directory).ok();
-        if let Some(directory) = &directory {
-            // Its new file is opened when the next lines come.
-            if flock(directory, FlockOperation::NonBlockingLockExclusive).is_err() {
-                return Ok(());
-            }
+        // Other errors are no reason to stay: some network file systems have no locks.
+        if flock(&self.file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            // The new file of the other log is opened when the next lines come.
+            return Ok(());
         }
+        let rotated = self.rename_all();
+        if rotated.is_err() {
+            // After a success the locked file is closed.
+            let _ = flock(&self.file, FlockOperation::Unlock);
+        }
+        rotated
+    }
+
+    /// Renames each file to the next number, removes those beyond the number to keep, and opens a new file. Another log may have done
+    /// that already.
+    fn rename_all(&mut self) -> io::Result<()> {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let open = self.file.metadata().map(identity)?;
         if fs::metadata(self.path(0)).map(identity).ok() != Some(open) {

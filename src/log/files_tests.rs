@@ -171,3 +171,40 @@ fn two_processes_share_a_directory() {
     lines.sort();
     assert_eq!(lines.concat(), numbered(0..300).replace('\n', ""));
 }
+
+#[test]
+fn logs_that_rotate_at_the_same_time_lose_no_line() {
+    let scratch = Scratch::new();
+    std::thread::scope(|scope| {
+        for first in [0, 2000, 4000] {
+            let mut log = LogFile::open(scratch.path(), 50, 5000).unwrap();
+            scope.spawn(move || {
+                for number in first..first + 1000 {
+                    log.write_lines(numbered(number..number + 1).as_bytes()).unwrap();
+                }
+            });
+        }
+    });
+    let mut lines: Vec<String> = fs::read_dir(scratch.path())
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .flat_map(|content| content.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    lines.sort();
+    let written = [0, 2000, 4000].map(|first| numbered(first..first + 1000)).concat();
+    assert_eq!(lines.join("\n"), written.trim_end());
+}
+
+#[test]
+fn a_failed_rotation_leaves_the_file_to_other_logs() {
+    let scratch = Scratch::new();
+    let mut logs: Vec<_> = (0..2).map(|_| LogFile::open(scratch.path(), 20, 1).unwrap()).collect();
+    fs::create_dir_all(scratch.path().join("access.log.1/x")).unwrap();
+    logs[0].write_lines(numbered(0..3).as_bytes()).unwrap();
+    fs::remove_dir_all(scratch.path().join("access.log.1")).unwrap();
+    logs[1].write_lines(numbered(3..4).as_bytes()).unwrap();
+    assert_eq!(
+        (read(&scratch, "access.log.1"), read(&scratch, "access.log")),
+        (numbered(0..3), numbered(3..4))
+    );
+}

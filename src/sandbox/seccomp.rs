@@ -61,6 +61,7 @@ const ALLOWED: &[c_long] = &[
     // Rule files, and the log with its rotation. Landlock restricts the files.
     libc::SYS_faccessat,
     libc::SYS_fdatasync,
+    libc::SYS_flock,
     libc::SYS_fstat,
     libc::SYS_fsync,
     libc::SYS_ftruncate,
@@ -240,6 +241,7 @@ fn whole(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{FlockOperation, flock};
     use socket2::{Domain, Protocol, Socket, Type};
     use std::net::{TcpStream, UdpSocket};
     use std::os::unix::net::UnixStream;
@@ -269,6 +271,9 @@ mod tests {
             named.spawn(|| std::fs::read("/etc/hosts").is_ok()).unwrap().join().unwrap();
             assert!(std::fs::read_dir("/").unwrap().all(|entry| entry.is_ok()), "Landlock says which");
             std::thread::sleep(std::time::Duration::from_millis(1));
+            // With the lock of a log that rotates.
+            let hosts = std::fs::File::open("/etc/hosts").unwrap();
+            flock(&hosts, FlockOperation::NonBlockingLockShared).unwrap();
             // Calls that are refused.
             assert!(before.is_ok());
             refused("a process", Command::new("true").status().map(drop));
