@@ -4,11 +4,11 @@
 mod common;
 
 use common::{Origin, Scratch, Weir, run};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -292,6 +292,39 @@ fn a_successor_that_fails_changes_nothing() {
     });
     weir.signal(Signal::TERM);
     assert_eq!(weir.wait_exit().code(), Some(0));
+}
+
+/// A process catches the signals of weir after it has asked for the sockets.
+fn catches(process: &Child, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).expect("its status");
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("its signals").trim();
+    u64::from_str_radix(caught, 16).expect("a number") >> (signal.as_raw() - 1) & 1 == 1
+}
+
+/// A successor that is told to end before it serves ends, and the one before goes on.
+#[test]
+fn a_successor_that_is_told_to_end_while_it_starts_relieves_no_weir() {
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let controls = ["a", "b"].map(|name| scratch.join(name));
+    for (signal, code) in [(Signal::TERM, 0), (Signal::INT, 130), (Signal::QUIT, 131)] {
+        let mut weir = Weir::start(&["--control", &controls[0]]);
+        let port = weir.address().port().to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.args(successor(&port, &controls[1], &controls[0])).args(["--host", "127.0.0.1"]);
+        // Its start waits for the end of a list.
+        command.args(["--blocklist", "/dev/stdin"]).stdin(Stdio::piped()).stderr(Stdio::null());
+        let mut new = command.spawn().expect("a process");
+        common::eventually("it has the sockets", || catches(&new, signal).then_some(()));
+        kill_process(Pid::from_child(&new), signal).expect("a process");
+        drop(new.stdin.take());
+        assert_eq!(new.wait().expect("its end").code(), Some(code), "{signal:?}");
+        weir.wait_for_error(|line| line.contains("does not serve them: going on"));
+        common::eventually("a response", || {
+            ask(weir.address(), &get(&origin)).map(|status| assert_eq!(status, 200))
+        });
+        weir.signal(Signal::TERM);
+        assert_eq!(weir.wait_exit().code(), Some(0));
+    }
 }
 
 /// What weir keeps for a successor is closed when a drain begins, while there still is something to finish. (No other test listens at

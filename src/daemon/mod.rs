@@ -35,6 +35,7 @@ use rights::Kept;
 use rustix::fs::{Access, access};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::raise;
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -90,7 +91,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let listeners = listen(&settings, loops, taken, &predecessor)?;
     let sockets = Sockets::of(&listeners, &settings).map_err(os_error)?;
     let monitoring = Monitoring::listen(&settings)?;
-    let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT]).map_err(os_error)?;
+    let mut signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT]).map_err(os_error)?;
     // A write beyond the limit of a file's size must fail, not end the process. The flag is not read.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(os_error)?;
     let manager = Manager::connect();
@@ -140,8 +141,20 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     // A loop that has drained turns no more while another one still has something to finish.
     let all_turn = move |within| watched.is_ending() || watched.wait_until_applied(within);
     daemon.manager.begin_watch(all_turn).map_err(os_error)?;
-    predecessor.relieve();
+    relieve(predecessor, &mut signals);
     Ok((daemon, signals))
+}
+
+/// Makes the weir before drain, unless this one was told to end while it started.
+fn relieve(predecessor: Predecessor, signals: &mut Signals) {
+    let pending: Vec<_> = signals.pending().collect();
+    // The daemon obeys them when it serves.
+    pending.iter().for_each(|signal| drop(raise(*signal)));
+    if !pending.iter().any(|signal| [SIGTERM, SIGINT, SIGQUIT].contains(signal)) {
+        predecessor.relieve();
+    } else if predecessor.is_there() {
+        info!("told to end before it served: the weir before goes on");
+    }
 }
 
 /// Listens with sockets that a predecessor or a service manager has opened, and with new ones.
