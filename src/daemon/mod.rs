@@ -138,8 +138,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let daemon = Daemon { launch, control, thread, writer, manager, pid_file, waiting, sockets, socket_file };
     daemon.manager.ready(&daemon.status());
     let watched = daemon.control.clone();
-    // A loop that has drained turns no more while another one still has something to finish.
-    let all_turn = move |within| watched.is_ending() || watched.wait_until_applied(within);
+    let all_turn = move |within| watched.wait_until_applied(within);
     daemon.manager.begin_watch(all_turn).map_err(os_error)?;
     relieve(predecessor, &mut signals);
     Ok((daemon, signals))

@@ -329,8 +329,8 @@ impl Control {
         self.0.send(&WorkerMessage::Report(Some(round)));
     }
 
-    /// Waits until every loop has carried out the commands so far, at most `within`. False if a loop has not. Useless on the
-    /// thread that polls the proxy.
+    /// Waits until every loop has carried out the commands so far, or has ended, at most `within`. False if a loop has not.
+    /// Useless on the thread that polls the proxy.
     pub fn wait_until_applied(&self, within: Duration) -> bool {
         let (sender, receiver) = channel();
         self.0.send(&WorkerMessage::Settled(sender));

@@ -11,18 +11,12 @@ impl Control {
     /// `within`.
     #[doc(hidden)]
     pub fn health(&self, within: Duration) -> Health {
-        let alive = if self.is_ending() {
-            // A loop that has drained turns no more while another one still has something to finish.
-            self.shared().send(&WorkerMessage::Report(None));
-            true
-        } else {
-            self.all_turn(within) || self.is_ending()
-        };
+        let alive = self.all_turn(within);
         Health { snapshot: self.snapshot(), alive, ready: alive && !self.is_ending() }
     }
 
-    /// Whether every loop turns, and so reports its numbers. A loop that stands still is asked once: its queue does not grow
-    /// with the number of callers.
+    /// Whether every loop turns, and so reports its numbers, or has ended. A loop that stands still is asked once: its queue
+    /// does not grow with the number of callers.
     fn all_turn(&self, within: Duration) -> bool {
         let mut asked = self.shared().asked.lock().unwrap_or_else(PoisonError::into_inner);
         let answers = asked.get_or_insert_with(|| {

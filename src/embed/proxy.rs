@@ -76,11 +76,14 @@ impl Proxy {
                 Ok(false) => {}
                 Ok(true) => {
                     self.status = Status::Ended;
+                    // The others may go on for a while, and are asked for their numbers.
+                    self.event_loop.close_inbox();
                     self.workers.join()?;
                 }
                 Err(error) => {
                     log::error!("a loop has failed: {error}");
                     self.status = Status::Ended;
+                    self.event_loop.close_inbox();
                     self.workers.quit();
                     if let Err(failure) = self.workers.join() {
                         log::error!("besides, {failure}");

@@ -94,6 +94,11 @@ impl Remote {
 }
 
 impl Inbox {
+    /// Drops the messages that wait, and those to come: a thread that waits until one is carried out goes on.
+    pub fn close(&mut self) {
+        self.messages = channel().1;
+    }
+
     /// The next message.
     pub fn next(&mut self) -> Option<WorkerMessage> {
         self.messages.try_recv().ok()

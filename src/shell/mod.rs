@@ -276,6 +276,11 @@ impl EventLoop {
         Ok(ended)
     }
 
+    /// Takes no more messages. For a loop that has had its last turn and is kept.
+    pub fn close_inbox(&mut self) {
+        self.inbox.close();
+    }
+
     /// Records the events of the system. Returns their number, and whether the loop is to end at once.
     fn take_events(&mut self) -> (usize, bool) {
         // Put back below: handling an event may need the whole loop.
