@@ -6,8 +6,9 @@ use common::weir::Run;
 use common::{Origin, Scratch, Weir, eventually, run};
 use rustix::process::Signal;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 
 fn ctl(socket: &str, words: &[&str]) -> Run {
     let mut all = vec!["ctl", "--control", socket];
@@ -82,6 +83,58 @@ fn a_drain_ends_the_daemon_and_its_socket() {
     assert!(!std::path::Path::new(&socket).exists(), "{:?}", weir.error_lines());
     let gone = ctl(&socket, &["stats"]);
     assert_eq!(gone.code, 69, "{gone:?}");
+}
+
+/// While a weir drains, its numbers are those of the moment, and it reads no configuration again. With two loops, one of them has ended.
+#[test]
+fn a_drain_is_told_as_it_is_and_takes_no_reload() {
+    for workers in ["1", "2"] {
+        let scratch = Scratch::new();
+        let [socket, pid_file, notify] = ["control", "pid", "notify"].map(|name| scratch.join(name));
+        let manager = UnixDatagram::bind(&notify).expect("a socket");
+        manager.set_nonblocking(true).expect("a socket");
+        let options = ["--control", &socket, "--pid-file", &pid_file, "--workers", workers];
+        let options = [&options[..], &["--allow", "127.0.0.0/8"]].concat();
+        let mut weir = Weir::start_with(&options, &[("NOTIFY_SOCKET", &notify)]);
+        let origin = TcpListener::bind("127.0.0.1:0").expect("an origin");
+        let (mut client, host) = (weir.connect(), origin.local_addr().expect("an address"));
+        client.send(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let (mut response, _) = origin.accept().expect("a connection");
+        assert!(response.read(&mut [0; 4096]).expect("a request") > 0);
+        write!(response, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n").expect("a response");
+        client.read_until(b"\r\n\r\n");
+        weir.signal(Signal::TERM);
+        weir.wait_for_error(|line| line.contains("stopping: "));
+        let bytes = || {
+            let told = ctl(&socket, &["stats"]);
+            let bytes =
+                told.out.lines().find_map(|line| line.strip_prefix("client_bytes_out ")?.parse().ok());
+            bytes.unwrap_or_else(|| panic!("{told:?}"))
+        };
+        let before: u64 = bytes();
+        for more in 1..=30 {
+            response.write_all(b"x").expect("a byte");
+            client.read_until(b"x");
+            assert_eq!(bytes(), before + more);
+        }
+        let refused = ctl(&socket, &["reload"]);
+        assert!(refused.code == 1 && refused.err.contains("weir is stopping already"), "{refused:?}");
+        weir.signal(Signal::HUP);
+        weir.wait_for_error(|line| line.contains("not reloaded: weir is stopping already"));
+        let refused = run(&["reload", "--pid-file", &pid_file]);
+        assert!(refused.code == 69 && refused.err.contains("weir is stopping already"), "{refused:?}");
+        weir.signal(Signal::USR2);
+        weir.wait_for_error(|line| line.contains("statistics: ") && line.contains(" exchanges=1 "));
+        weir.signal(Signal::INT);
+        assert_eq!(weir.wait_exit().code(), Some(130));
+        let heard: Vec<_> = std::iter::from_fn(|| {
+            let mut text = [0; 4096];
+            let count = manager.recv(&mut text).ok()?;
+            Some(String::from_utf8_lossy(&text[..count]).lines().next().unwrap_or_default().to_owned())
+        })
+        .collect();
+        assert_eq!(heard, ["READY=1", "STOPPING=1", "STOPPING=1"]);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Commands of the command line other than serving. Each returns the exit code.
 
 use super::files::reader;
-use super::pid_file::{self, Answer, NoAnswer};
+use super::pid_file::{self, NoAnswer, Outcome};
 use super::report::{fail, os_error, print, print_with, said};
 use super::{check, rights};
 use std::fmt::Write as _;
@@ -108,12 +108,14 @@ pub fn ask_to_reload(settings: &Settings) -> u8 {
         return fail("reload: expected --pid-file FILE, the one that the running weir has", exit::USAGE);
     };
     match pid_file::ask(&file.value) {
-        Ok(Answer::Reloaded(text)) => print(&format!("weir: {}\n", text.replace('\n', "\nweir: "))),
-        Ok(Answer::Failed(text)) => {
+        Ok((Outcome::Reloaded, text)) => print(&format!("weir: {}\n", text.replace('\n', "\nweir: "))),
+        Ok((Outcome::Failed, text)) => {
             let code = fail(&text.replace('\n', "\nweir: "), exit::CONFIGURATION);
             fail("not reloaded: what was running stays", code)
         }
-        Err(NoAnswer::NotRunning(message)) => fail(&message, exit::UNAVAILABLE),
+        Ok((Outcome::Refused, message)) | Err(NoAnswer::NotRunning(message)) => {
+            fail(&message, exit::UNAVAILABLE)
+        }
         Err(NoAnswer::Unable(message)) => fail(&message, exit::OS_ERROR),
     }
 }

@@ -1,7 +1,7 @@
 //! The commands of operators for a running daemon (`weir ctl`), and the answers. The threads of the socket answer, not the loops. A
 //! signal, as from outside, asks the main thread for its part, such as a reload.
 
-use super::report::{fail, print, print_with};
+use super::report::{STOPPING_ALREADY, fail, print, print_with};
 use super::takeover::Sockets;
 use log::info;
 use signal_hook::consts::{SIGHUP, SIGTERM};
@@ -9,7 +9,7 @@ use signal_hook::low_level::raise;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use weir::config::{Settings, exit};
@@ -39,7 +39,7 @@ const FOLLOWED_EVERY: Duration = Duration::from_millis(300);
 /// Clients that wait for a reload at a time (chosen: more than there are connections).
 const WAITING_MAX: usize = 16;
 
-/// Receives the outcome of a reload: whether it failed, and the text for the operator.
+/// Receives the outcome of a reload: whether it failed, and the text for the operator. Dropped if weir is stopping and reloads no more.
 pub type Asker = SyncSender<(bool, String)>;
 
 /// The connection that waits for the outcome of a reload.
@@ -117,11 +117,11 @@ fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32>) -
             Ok(from) => events(control, from, json),
             Err(_) => refusal(exit::USAGE, format!("{from:?}: expected the number of an event")),
         },
+        ["reload" | "drain"] if control.is_ending() => stopping_already(),
         ["reload"] => {
             info!("control: reload (by {by})");
             reload(waiting, json)
         }
-        ["drain"] if control.is_ending() => refusal(exit::REFUSED, "weir is stopping already".to_owned()),
         ["drain"] => {
             info!("control: drain (by {by})");
             let within = control.settings().drain_timeout;
@@ -142,6 +142,10 @@ fn forms() -> String {
 
 fn refusal(code: u8, text: String) -> Reply {
     Reply { code, text, ..Reply::default() }
+}
+
+fn stopping_already() -> Reply {
+    refusal(exit::REFUSED, STOPPING_ALREADY.to_owned())
 }
 
 /// Events from number `from` on. The text of the answer is the number of the next event.
@@ -197,7 +201,11 @@ fn reload(waiting: &Waiting, json: bool) -> Reply {
             code: exit::CONFIGURATION,
             text: "not reloaded: what was running stays".to_owned(),
         },
-        Err(_) => refusal(exit::OS_ERROR, format!("no outcome within {RELOADED_WITHIN:?}")),
+        // The daemon has dropped the sender.
+        Err(RecvTimeoutError::Disconnected) => stopping_already(),
+        Err(RecvTimeoutError::Timeout) => {
+            refusal(exit::OS_ERROR, format!("no outcome within {RELOADED_WITHIN:?}"))
+        }
     }
 }
 

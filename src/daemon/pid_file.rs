@@ -44,7 +44,7 @@ impl PidFile {
         let file = PidFile { pid, verdict, begun: 0 };
         replace(
             &file.verdict,
-            &ReloadResult { begun: 0, ended: 0, failed: false, text: String::new() }.written(),
+            &ReloadResult { begun: 0, ended: 0, outcome: Outcome::Reloaded, text: String::new() }.written(),
         )?;
         Ok(file)
     }
@@ -60,14 +60,14 @@ impl PidFile {
         self.write(ReloadResult {
             begun: self.begun,
             ended: self.begun - 1,
-            failed: false,
+            outcome: Outcome::Reloaded,
             text: String::new(),
         });
     }
 
     /// Writes the outcome of the reload.
-    pub fn end(&self, failed: bool, text: String) {
-        self.write(ReloadResult { begun: self.begun, ended: self.begun, failed, text });
+    pub fn end(&self, outcome: Outcome, text: String) {
+        self.write(ReloadResult { begun: self.begun, ended: self.begun, outcome, text });
     }
 
     fn write(&self, verdict: ReloadResult) {
@@ -86,13 +86,27 @@ impl Drop for PidFile {
     }
 }
 
-/// The outcome of a reload.
-#[derive(Debug)]
-pub enum Answer {
-    /// The reload succeeded; the text describes the new configuration.
-    Reloaded(String),
-    /// The reload failed; the text has the problems. The old configuration stays.
-    Failed(String),
+/// The outcome of a reload; the text beside it explains it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The text describes the new configuration.
+    Reloaded,
+    /// The text has the problems. The old configuration stays.
+    Failed,
+    /// The daemon is stopping, and has read nothing.
+    Refused,
+}
+
+impl Outcome {
+    const ALL: [Outcome; 3] = [Outcome::Reloaded, Outcome::Failed, Outcome::Refused];
+
+    fn word(self) -> &'static str {
+        match self {
+            Outcome::Reloaded => "reloaded",
+            Outcome::Failed => "failed",
+            Outcome::Refused => "refused",
+        }
+    }
 }
 
 /// The reason why there is no answer.
@@ -104,8 +118,8 @@ pub enum NoAnswer {
     Unable(String),
 }
 
-/// Makes the daemon of that pid file reload, and waits for its verdict.
-pub fn ask(path: &Path) -> Result<Answer, NoAnswer> {
+/// Makes the daemon of that pid file reload, and waits for its verdict and the text beside it.
+pub fn ask(path: &Path) -> Result<(Outcome, String), NoAnswer> {
     let place = path.display();
     let pid = find(path)?;
     let begun = read(path)?.begun;
@@ -116,8 +130,7 @@ pub fn ask(path: &Path) -> Result<Answer, NoAnswer> {
     while Instant::now() < until {
         let verdict = read(path)?;
         if verdict.ended > begun {
-            let text = verdict.text;
-            return Ok(if verdict.failed { Answer::Failed(text) } else { Answer::Reloaded(text) });
+            return Ok((verdict.outcome, verdict.text));
         }
         find(path)?;
         std::thread::sleep(LOOK_EVERY);
@@ -138,28 +151,32 @@ fn find(path: &Path) -> Result<Pid, NoAnswer> {
         Err(error) => return Err(NoAnswer::Unable(format!("{place}: cannot be read ({error})"))),
     };
     // A shared lock succeeds only if no daemon holds the exclusive one.
-    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
-        return Err(NoAnswer::NotRunning(format!("{place}: no weir runs by this file")));
-    }
+    let unlocked = flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
     let text = io::read_to_string(&file)
         .map_err(|error| NoAnswer::Unable(format!("{place}: cannot be read ({error})")))?;
+    // A daemon that ends empties the file before it closes it.
+    if unlocked || text.is_empty() {
+        return Err(NoAnswer::NotRunning(format!("{place}: no weir runs by this file")));
+    }
     let pid = text.trim().parse().ok().and_then(Pid::from_raw);
     pid.ok_or_else(|| NoAnswer::Unable(format!("{place}: expected the number of a process")))
 }
 
-fn read(path: &Path) -> Result<ReloadResult, NoAnswer> {
-    let path = beside(path);
+fn read(pid_file: &Path) -> Result<ReloadResult, NoAnswer> {
+    let path = beside(pid_file);
     // A file that is being written is read again.
     for _ in 0..100 {
         match std::fs::read_to_string(&path) {
             Ok(text) => match ReloadResult::read(&text) {
                 Some(verdict) => return Ok(verdict),
-                None => std::thread::sleep(LOOK_EVERY),
+                // A daemon that ends empties it.
+                None => drop(find(pid_file)?),
             },
             Err(error) => {
                 return Err(NoAnswer::Unable(format!("{}: cannot be read ({error})", path.display())));
             }
-        }
+        };
+        std::thread::sleep(LOOK_EVERY);
     }
     Err(NoAnswer::Unable(format!("{}: expected what came of the last reload", path.display())))
 }
@@ -171,15 +188,14 @@ struct ReloadResult {
     begun: u64,
     /// Of these, the reloads that have ended.
     ended: u64,
-    failed: bool,
+    outcome: Outcome,
     text: String,
 }
 
 impl ReloadResult {
     fn written(&self) -> String {
-        let ReloadResult { begun, ended, failed, text } = self;
-        let word = if *failed { "failed" } else { "reloaded" };
-        format!("{begun} {ended} {word}\n{}\nend\n", text.trim_end())
+        let ReloadResult { begun, ended, outcome, text } = self;
+        format!("{begun} {ended} {}\n{}\nend\n", outcome.word(), text.trim_end())
     }
 
     fn read(text: &str) -> Option<ReloadResult> {
@@ -187,7 +203,9 @@ impl ReloadResult {
         let mut words = first.split(' ');
         let mut number = || words.next()?.parse().ok();
         let (begun, ended) = (number()?, number()?);
-        Some(ReloadResult { begun, ended, failed: words.next()? == "failed", text: text.to_owned() })
+        let word = words.next()?;
+        let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.word() == word)?;
+        Some(ReloadResult { begun, ended, outcome, text: text.to_owned() })
     }
 }
 
@@ -232,13 +250,29 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for (failed, text) in [(false, ""), (true, "a: b\nc: d"), (true, "end")] {
-            let verdict = ReloadResult { begun: 3, ended: 2, failed, text: text.to_owned() };
+        let texts = [(Outcome::Reloaded, ""), (Outcome::Failed, "a: b\nc: d"), (Outcome::Refused, "end")];
+        for (outcome, text) in texts {
+            let verdict = ReloadResult { begun: 3, ended: 2, outcome, text: text.to_owned() };
             let written = verdict.written();
             assert_eq!(ReloadResult::read(&written).as_ref(), Some(&verdict));
             for end in 0..written.len() {
                 assert_eq!(ReloadResult::read(&written[..end]), None, "{:?} is not whole", &written[..end]);
             }
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_ends_is_not_running() {
+        let path = std::env::temp_dir().join(format!("weir-pid-file-{}", std::process::id()));
+        let file = PidFile::create(&path).unwrap();
+        assert!(find(&path).is_ok());
+        // As a drop does before the lock ends.
+        file.pid.set_len(0).unwrap();
+        file.verdict.set_len(0).unwrap();
+        assert!(matches!(ask(&path), Err(NoAnswer::NotRunning(_))));
+        drop(file);
+        for path in [&path, &beside(&path)] {
+            std::fs::remove_file(path).unwrap();
         }
     }
 }

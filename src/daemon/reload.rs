@@ -2,6 +2,8 @@
 //! changes nothing.
 
 use super::files::{read_config, read_config_again, reader_again};
+use super::pid_file::Outcome;
+use super::report::STOPPING_ALREADY;
 use super::{Daemon, rights};
 use log::{error, info, warn};
 use rustix::fs::{Access, access};
@@ -71,9 +73,17 @@ impl Launch {
 
 impl Daemon {
     /// Reads everything again and applies it, or reports the problems and keeps the old configuration. The outcome goes to the log, the
-    /// service manager, and operators who asked by `weir ctl` or `weir reload`.
+    /// service manager, and operators who asked by `weir ctl` or `weir reload`. A weir that is stopping reloads no more.
     pub(super) fn reload(&mut self) {
         let waiting = self.waiting.take();
+        if self.control.is_ending() {
+            warn!("not reloaded: {STOPPING_ALREADY}");
+            if let Some(file) = &mut self.pid_file {
+                file.begin();
+                file.end(Outcome::Refused, STOPPING_ALREADY.to_owned());
+            }
+            return;
+        }
         self.manager.reloading();
         if let Some(file) = &mut self.pid_file {
             file.begin();
@@ -98,7 +108,7 @@ impl Daemon {
             let _ = asker.send((failed, text.clone()));
         }
         if let Some(file) = &self.pid_file {
-            file.end(failed, text);
+            file.end(if failed { Outcome::Failed } else { Outcome::Reloaded }, text);
         }
     }
 

@@ -3,6 +3,9 @@
 use std::io::{self, ErrorKind, Write};
 use weir::config::{Problems, exit};
 
+/// The answer to what a weir that is stopping does not do any more.
+pub const STOPPING_ALREADY: &str = "weir is stopping already";
+
 /// Writes a line to standard error. If that cannot be written, weir goes on: a full disk under a log must not stop a start.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");

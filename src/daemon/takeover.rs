@@ -1,7 +1,7 @@
 //! An upgrade without a refused connection: a new weir takes the listening sockets of the running one (`--take-over`), and makes it drain
 //! as soon as the new one serves. If the new one fails before that, the old one continues unchanged.
 
-use super::report::fail;
+use super::report::{STOPPING_ALREADY, fail};
 use log::{info, warn};
 use std::io;
 use std::net::TcpListener;
@@ -64,7 +64,7 @@ impl Sockets {
     pub fn try_clone(&self) -> io::Result<Vec<OwnedFd>> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sockets.is_empty() {
-            return Err(io::Error::other("weir is stopping already"));
+            return Err(io::Error::other(STOPPING_ALREADY));
         }
         sockets.iter().map(OwnedFd::try_clone).collect()
     }
