@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -325,6 +326,57 @@ fn a_successor_that_is_told_to_end_while_it_starts_relieves_no_weir() {
         weir.signal(Signal::TERM);
         assert_eq!(weir.wait_exit().code(), Some(0));
     }
+}
+
+/// Stops the process for a moment, several times, so that each of its threads is interrupted where it waits.
+fn interrupt(weir: &Weir) {
+    let stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", weir.id())).expect("its state");
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    };
+    for _ in 0..5 {
+        weir.signal(Signal::STOP);
+        common::eventually("it stops", || stopped().then_some(()));
+        weir.signal(Signal::CONT);
+        common::eventually("it goes on", || (!stopped()).then_some(()));
+    }
+}
+
+#[test]
+fn a_weir_that_stood_still_during_a_take_over_drains() {
+    let scratch = Scratch::new();
+    let control = scratch.join("a");
+    let mut weir = Weir::start(&["--control", &control]);
+    // As a successor does; the sockets are closed.
+    let mut successor = UnixStream::connect(&control).expect("a connection");
+    successor.write_all(b"take-over\n").expect("a request");
+    let mut answer = [0; 16];
+    let length = successor.read(&mut answer).expect("an answer");
+    assert_eq!(&answer[..length], b"0\n");
+    interrupt(&weir);
+    successor.write_all(b"taken\n").expect("a message");
+    let mut answer = String::new();
+    successor.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains("finishing what is under way"), "{answer}");
+    assert_eq!(weir.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn a_weir_that_does_not_answer_is_not_taken_over() {
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let controls = ["a", "b"].map(|name| scratch.join(name));
+    let mut weir = Weir::start(&["--control", &controls[0]]);
+    let port = weir.address().port().to_string();
+    weir.signal(Signal::STOP);
+    let run = run(&[&successor(&port, &controls[1], &controls[0])[..], &["--host", "127.0.0.1"]].concat());
+    assert!(run.code == 69 && run.err.contains(": no answer came within 5s"), "{run:?}");
+    weir.signal(Signal::CONT);
+    weir.wait_for_error(|line| line.contains("does not serve them: going on"));
+    common::eventually("a response", || {
+        ask(weir.address(), &get(&origin)).map(|status| assert_eq!(status, 200))
+    });
+    weir.signal(Signal::TERM);
+    assert_eq!(weir.wait_exit().code(), Some(0));
 }
 
 /// What weir keeps for a successor is closed when a drain begins, while there still is something to finish. (No other test listens at

@@ -153,18 +153,33 @@ fn visit(
 /// Gives a successor the sockets, and waits until it serves them. Until then this process serves them as before, and
 /// continues if the successor fails.
 fn hand_over(socket: &Socket, sockets: &dyn Fn() -> io::Result<Vec<OwnedFd>>) -> io::Result<()> {
-    let sockets = sockets()?;
+    give_until_taken(socket, &sockets()?).inspect_err(|error| {
+        log::warn!(
+            "control: the weir that asked for the listening sockets does not serve them: going on ({error})"
+        );
+    })
+}
+
+fn give_until_taken(socket: &Socket, sockets: &[OwnedFd]) -> io::Result<()> {
     let borrowed: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
     handover::give(socket, &borrowed, Reply::default().written().as_bytes())?;
-    let line = Timed::new(socket, TAKEN_WITHIN).read_until(LINE_BYTES_MAX, |bytes| bytes.contains(&b'\n'))?;
+    let line = Timed::new(socket, TAKEN_WITHIN)
+        .read_until(LINE_BYTES_MAX, |bytes| bytes.contains(&b'\n'))
+        .map_err(|error| in_words(error, TAKEN_WITHIN))?;
     match line.as_deref().and_then(line_of) {
         Some(TAKEN) => Ok(()),
-        Some(_) | None => {
-            log::warn!(
-                "control: the weir that asked for the listening sockets does not serve them: going on"
-            );
-            Err(io::Error::other("expected taken"))
+        Some(_) => Err(io::Error::other("expected taken")),
+        None => Err(io::Error::other("it has closed the connection")),
+    }
+}
+
+/// The error in words, if the other weir was late: it may be stopped, or have no processor time.
+fn in_words(error: io::Error, within: Duration) -> io::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            io::Error::new(ErrorKind::TimedOut, format!("no answer came within {within:?}"))
         }
+        _ => error,
     }
 }
 
@@ -246,7 +261,7 @@ pub fn take_over(path: &Path) -> io::Result<(Predecessor, Vec<OwnedFd>)> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(VISIT_WITHIN))?;
     stream.write_all(format!("{TAKE_OVER}\n").as_bytes())?;
-    let (text, sockets) = handover::take(&stream)?;
+    let (text, sockets) = handover::take(&stream).map_err(|error| in_words(error, VISIT_WITHIN))?;
     match std::str::from_utf8(&text).ok().and_then(Reply::read) {
         Some(Reply { code: 0, .. }) if !sockets.is_empty() => Ok((Predecessor(stream), sockets)),
         Some(reply) => Err(io::Error::other(reply.text)),
@@ -257,11 +272,15 @@ pub fn take_over(path: &Path) -> io::Result<(Predecessor, Vec<OwnedFd>)> {
 impl Predecessor {
     /// Reports that its sockets are served, so that it drains. Returns its reply.
     pub fn relieve(self) -> io::Result<Reply> {
-        (&self.0).write_all(format!("{TAKEN}\n").as_bytes())?;
+        let sent = (&self.0).write_all(format!("{TAKEN}\n").as_bytes());
         let mut answer = Vec::new();
-        io::Read::read_to_end(&mut &self.0, &mut answer)?;
-        let reply = std::str::from_utf8(&answer).ok().and_then(Reply::read);
-        reply.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the answer is not whole"))
+        let received = io::Read::read_to_end(&mut &self.0, &mut answer);
+        // The old weir has replied and closed already if it has waited for too long.
+        if let Some(reply) = std::str::from_utf8(&answer).ok().and_then(Reply::read) {
+            return Ok(reply);
+        }
+        sent.and(received).map_err(|error| in_words(error, VISIT_WITHIN))?;
+        Err(io::Error::new(ErrorKind::InvalidData, "the answer is not whole"))
     }
 }
 
@@ -287,6 +306,15 @@ mod tests {
         }
         assert_eq!(Reply::read("0\n0\n"), None);
         assert_eq!(Reply::read("x\n"), None);
+    }
+
+    #[test]
+    fn a_successor_that_is_late_reads_why_the_weir_before_goes_on() {
+        let (before, successor) = UnixStream::pair().unwrap();
+        let reply = Reply { code: 71, text: "no answer came within 60s".to_owned(), ..Reply::default() };
+        (&before).write_all(reply.written().as_bytes()).unwrap();
+        drop(before);
+        assert_eq!(Predecessor(successor).relieve().unwrap(), reply);
     }
 
     #[test]

@@ -166,8 +166,14 @@ impl<'a> Timed<'a> {
 
 impl Read for Timed<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(self.left()?)?;
-        (&mut &*self.socket).read(into)
+        loop {
+            self.socket.set_read_timeout(self.left()?)?;
+            match (&mut &*self.socket).read(into) {
+                // With a time-out, SIGSTOP and SIGCONT interrupt a call, too (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
     }
 }
 
