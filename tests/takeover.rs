@@ -6,7 +6,7 @@ mod common;
 use common::{Origin, Scratch, Weir, run};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -400,6 +400,28 @@ fn sockets_for_a_successor_listen_no_longer_than_weir() {
     client.read_to_string(&mut response).expect("a response");
     assert!(response.starts_with("HTTP/1.1 204 "), "{response}");
     assert_eq!(weir.wait_exit().code(), Some(0));
+}
+
+/// What is no socket for TCP is closed: a client of it would wait for an answer.
+#[test]
+fn descriptors_of_another_kind_are_closed() {
+    let scratch = Scratch::new();
+    let (file, socket) = (scratch.file("file", ""), UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+    let inode = rustix::fs::fstat(&socket).expect("a socket").st_ino;
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec 3<&0 4<\"$0\" </dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"", &file]);
+    command
+        .args([env!("CARGO_BIN_EXE_weir"), "--host", "127.0.0.1", "--port", "0"])
+        .stdin(OwnedFd::from(socket));
+    let weir = Weir::spawn(command, 1).unwrap_or_else(|said| panic!("no start: {said:#?}"));
+    for index in ["0", "1"] {
+        weir.wait_for_error(|line| line.contains(&format!("socket {index} does not listen for TCP")));
+    }
+    let open = std::fs::read_dir(format!("/proc/{}/fd", weir.id())).expect("its descriptors");
+    let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+    for left in [format!("socket:[{inode}]"), file] {
+        assert!(!open.iter().any(|place| place.as_os_str() == left.as_str()), "{left} in {open:?}");
+    }
 }
 
 #[test]

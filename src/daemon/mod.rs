@@ -10,6 +10,7 @@ mod manager;
 mod monitoring;
 #[cfg(not(feature = "admin"))]
 mod no_admin;
+mod passed;
 mod pid_file;
 mod reload;
 mod report;
@@ -21,7 +22,6 @@ pub use reload::Launch;
 
 use control::{SocketFile, Waiting};
 use files::reader;
-use listenfd::ListenFd;
 use log::{info, warn};
 use manager::Manager;
 use monitoring::Monitoring;
@@ -79,6 +79,7 @@ impl Drop for CloseOnDrop {
 
 /// Starts a proxy with the remaining rights. Fails with the exit code.
 pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8> {
+    let passed = passed::sockets();
     sandbox::protect_memory().map_err(os_error)?;
     let user = rights::find_user(&settings)?;
     let problems = check::before_start(&settings, user.as_ref());
@@ -88,7 +89,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let loops = embed::loops(&settings);
     rights::raise_descriptors(&settings, loops);
     let (predecessor, taken) = Predecessor::ask(&settings)?;
-    let listeners = listen(&settings, loops, taken, &predecessor)?;
+    let listeners = listen(&settings, loops, passed, taken, &predecessor)?;
     let sockets = Sockets::of(&listeners, &settings).map_err(os_error)?;
     let monitoring = Monitoring::listen(&settings)?;
     let mut signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT]).map_err(os_error)?;
@@ -160,12 +161,12 @@ fn relieve(predecessor: Predecessor, signals: &mut Signals) {
 fn listen(
     settings: &Settings,
     loops: usize,
+    passed: Vec<TcpListener>,
     taken: Vec<TcpListener>,
     predecessor: &Predecessor,
 ) -> Result<Listeners, u8> {
     let source = if predecessor.is_there() { "take-over" } else { "LISTEN_FDS" };
     // Sockets from a service manager are the same as those taken over, or stay with the manager.
-    let passed = inherited_sockets();
     let mut inherited = if predecessor.is_there() { taken } else { passed };
     let addresses = embed::addresses_to_bind(settings, &reader(settings));
     // With nothing in common the weir before would be drained for another place.
@@ -211,20 +212,6 @@ fn nothing_in_common(settings: &Settings, sockets: &[TcpListener]) -> u8 {
         format!("expected --host and --port of the weir before: it listens at {}", places.join(", "));
     problems.add(settings.origin("take-over"), message);
     said(&problems)
-}
-
-/// Sockets that listen already, which a service manager has opened (sd_listen_fds(3)).
-fn inherited_sockets() -> Vec<TcpListener> {
-    let mut given = ListenFd::from_env();
-    let count = given.len();
-    let take = |index| match given.take_tcp_listener(index) {
-        Ok(socket) => socket,
-        Err(error) => {
-            warn!("LISTEN_FDS: socket {index} does not listen for TCP, and is closed: {error}");
-            None
-        }
-    };
-    (0..count).filter_map(take).collect()
 }
 
 fn not_built(error: BuildError) -> u8 {
