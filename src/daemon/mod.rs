@@ -40,6 +40,7 @@ use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use takeover::{Predecessor, Sockets};
@@ -56,7 +57,8 @@ const SAID_WITHIN: Duration = Duration::from_secs(1);
 pub struct Daemon {
     launch: Launch,
     control: Control,
-    thread: JoinHandle<(Proxy, Result<(), Failure>)>,
+    thread: JoinHandle<Result<(), Failure>>,
+    end: End,
     writer: Writer,
     manager: Manager,
     pid_file: Option<PidFile>,
@@ -64,16 +66,31 @@ pub struct Daemon {
     waiting: Waiting,
     /// The listening sockets, for a successor.
     sockets: Sockets,
-    /// Removed at the end.
+}
+
+/// What is decided once: whether the cache is saved at the end, or not, because weir stops at once.
+#[derive(Clone, Debug, Default)]
+struct End(Arc<AtomicBool>);
+
+impl End {
+    /// True for the first of both.
+    fn decide(&self) -> bool {
+        !self.0.swap(true, Ordering::SeqCst)
+    }
+}
+
+/// What the thread of the proxy has for the end.
+struct AtEnd {
+    end: End,
+    /// Removed when it is dropped.
     socket_file: Option<SocketFile>,
+    signals: signal_hook::iterator::Handle,
 }
 
 /// Ends the waiting for signals.
-struct CloseOnDrop(signal_hook::iterator::Handle);
-
-impl Drop for CloseOnDrop {
+impl Drop for AtEnd {
     fn drop(&mut self) {
-        self.0.close();
+        self.signals.close();
     }
 }
 
@@ -129,14 +146,16 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let waiting = Waiting::default();
     let serve = |socket| control::serve(socket, &control, &waiting, &sockets);
     let socket_file = control_socket.map(serve).transpose().map_err(os_error)?;
-    let thread = run_apart(proxy, loops, CloseOnDrop(signals.handle())).map_err(os_error)?;
+    let end = End::default();
+    let at_end = AtEnd { end: end.clone(), socket_file, signals: signals.handle() };
+    let thread = run_apart(proxy, loops, at_end).map_err(os_error)?;
     if let Some(gauge) = gauge {
         gauge.drop_code();
     }
     for address in control.addresses() {
         say(&format!("weir: listening on {address}"));
     }
-    let daemon = Daemon { launch, control, thread, writer, manager, pid_file, waiting, sockets, socket_file };
+    let daemon = Daemon { launch, control, thread, end, writer, manager, pid_file, waiting, sockets };
     daemon.manager.ready(&daemon.status());
     let watched = daemon.control.clone();
     let all_turn = move |within| watched.wait_until_applied(within);
@@ -229,19 +248,21 @@ fn not_built(error: BuildError) -> u8 {
     code
 }
 
-/// Runs the proxy on another thread, so that this one can wait for signals. `at_end` is dropped when the proxy has ended, even by a
-/// panic.
-fn run_apart(
-    proxy: Proxy,
-    loops: usize,
-    at_end: CloseOnDrop,
-) -> io::Result<JoinHandle<(Proxy, Result<(), Failure>)>> {
+/// Runs the proxy and saves its cache on another thread, so that this one can wait for signals. `at_end` is dropped when the proxy has
+/// been dropped, even by a panic.
+fn run_apart(proxy: Proxy, loops: usize, at_end: AtEnd) -> io::Result<JoinHandle<Result<(), Failure>>> {
     let name = if loops == 1 { "weir-loop" } else { "weir-loop-0" };
     thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let _at_end = at_end;
+        let mut at_end = at_end;
         let mut proxy = proxy;
-        let ended = proxy.run();
-        (proxy, ended)
+        proxy.run()?;
+        // A command that would not be carried out is not accepted any more.
+        drop(at_end.socket_file.take());
+        if at_end.end.decide() {
+            // A failure has been logged.
+            let _ = proxy.save_cache();
+        }
+        Ok(())
     })
 }
 
@@ -259,6 +280,7 @@ impl Daemon {
     pub fn serve(mut self, mut signals: Signals) -> u8 {
         let mut draining = false;
         let mut code = exit::OK;
+        let mut saving = false;
         for signal in signals.forever() {
             match signal {
                 SIGHUP => self.reload(),
@@ -276,21 +298,23 @@ impl Daemon {
                     info!("stopping at once");
                     self.manager.stopping("stopping at once");
                     self.sockets.close();
+                    saving = !self.end.decide() && code == exit::OK;
                     code = 128 + other as u8;
                     self.control.stop();
+                    if saving {
+                        // A disk may take long. The next start removes what is written until this process has ended.
+                        break;
+                    }
                 }
             }
         }
-        // A command that would not be carried out is not accepted any more.
-        drop(self.socket_file);
-        match self.thread.join() {
-            // A failure has been logged.
-            Ok((mut proxy, Ok(()))) if code == exit::OK => drop(proxy.save_cache()),
-            Ok((_, Ok(()))) => {}
-            Ok((_, Err(Failure::Failed(error)))) => {
+        let ended = if saving { Ok(Ok(())) } else { self.thread.join() };
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(Failure::Failed(error))) => {
                 code = fail(&format!("the loop has failed: {error}"), exit::OS_ERROR)
             }
-            Ok((_, Err(Failure::Died))) | Err(_) => code = fail("the loop has died", exit::OS_ERROR),
+            Ok(Err(Failure::Died)) | Err(_) => code = fail("the loop has died", exit::OS_ERROR),
         }
         self.control.end_events();
         if !self.writer.close() {
