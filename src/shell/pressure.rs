@@ -150,14 +150,15 @@ mod tests {
     fn files_count_up_to_a_bound() {
         let line = |files: u64, others: u64| format!("99999 {} {files} 3 0 77 0\n", files + others);
         let limit = 3200 * PAGE_BYTES;
+        let most = FILES_MAX / PAGE_BYTES;
         for (files, others, with_code, parts, excess) in [
             (0, 0, 0, 0, 0),
             (10, 90, 1, 1, 0),
             (1000, 1999, 29, 29, 199),
-            (1280, 1519, 27, 27, 0),
-            (1280, 1521, 28, 28, 1),
-            (1919, 1521, 34, 28, 1),
-            (u64::MAX >> 13, 0, u64::MAX / limit, 12, 0),
+            (most, 2799 - most, 27, 27, 0),
+            (most, 2801 - most, 28, 28, 1),
+            (most + 639, 2801 - most, 34, 28, 1),
+            (u64::MAX >> 13, 0, u64::MAX / limit, most / 100, 0),
         ] {
             let line = line(files, others);
             let expected = Used { with_code, parts, excess: excess * PAGE_BYTES };

@@ -428,7 +428,7 @@ fn the_sample_is_harmless_as_it_is() {
     let loopback = ["127.0.0.0/8", "::1/128"].map(|text| text.parse().unwrap());
     let found = read(SAMPLE);
     assert_eq!(found.exempt.iter().map(|(network, _)| *network).collect::<Vec<_>>(), loopback);
-    assert_eq!(Directives { exempt: Vec::new(), ..found }, Directives::default());
+    assert_eq!(Directives { exempt: Vec::new(), first_lines: Vec::new(), ..found }, Directives::default());
 }
 
 #[test]
