@@ -58,7 +58,7 @@ use crate::http::target::Name;
 use crate::metrics::Metrics;
 use crate::net::Space;
 use crate::policy::Policy;
-use crate::resolver::{self, Outcome, QueryId, Resolver};
+use crate::resolver::{self, Addresses, Outcome, QueryId, Resolver};
 use crate::time::Now;
 use body::tunnel::Tunnels;
 use cache::Fills;
@@ -486,8 +486,8 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
-    /// A name that was looked up for another thread, and its first address.
-    pub fn next_known_name(&mut self) -> Option<(Name, Option<IpAddr>)> {
+    /// A name that was looked up for another thread, and its addresses.
+    pub fn next_known_name(&mut self) -> Option<(Name, Option<Addresses>)> {
         self.machines.services.upstreams.next_known_name()
     }
 

@@ -23,8 +23,8 @@ impl EventLoop {
 
     /// Gives the names that were looked up for another thread to it.
     pub(super) fn tell_names(&mut self) {
-        while let Some((name, address)) = self.engine.next_known_name() {
-            self.store_questions.link().name_found(name, address);
+        while let Some((name, addresses)) = self.engine.next_known_name() {
+            self.store_questions.link().name_found(name, addresses);
         }
     }
 

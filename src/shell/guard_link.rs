@@ -13,6 +13,7 @@ use crate::guard::state::{Change, State};
 use crate::guard::store::{Check, StoreFailure, StoreNews};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::http::target::Name;
+use crate::resolver::Addresses;
 use crate::time::Now;
 use ipnet::IpNet;
 use std::fmt;
@@ -34,8 +35,8 @@ pub struct GuardLink {
     names: RwLock<Option<NameReceiver>>,
 }
 
-/// A function that gets a name and its first address.
-pub type NameReceiver = Box<dyn Fn(Name, Option<IpAddr>) + Send + Sync>;
+/// A function that gets a name and its addresses.
+pub type NameReceiver = Box<dyn Fn(Name, Option<Addresses>) + Send + Sync>;
 
 impl GuardLink {
     /// Without loops and without a store. The common clock begins.
@@ -174,10 +175,10 @@ impl GuardLink {
         remote.is_some()
     }
 
-    /// Gives the address of a name to the receiver.
-    pub fn name_found(&self, name: Name, address: Option<IpAddr>) {
+    /// Gives the addresses of a name to the receiver.
+    pub fn name_found(&self, name: Name, addresses: Option<Addresses>) {
         if let Some(receiver) = &*self.names.read().unwrap_or_else(PoisonError::into_inner) {
-            receiver(name, address);
+            receiver(name, addresses);
         }
     }
 

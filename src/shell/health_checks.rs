@@ -9,10 +9,12 @@ use super::threads;
 use crate::gateway::rules::{Checked, Gateway};
 use crate::gateway::upstream::Change;
 use crate::http::target::{Host, Name};
+use crate::resolver::Addresses;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -53,7 +55,7 @@ struct Wanted {
     /// The upstreams to check from now on, if they have changed.
     checked: Option<Vec<Checked>>,
     /// Names that were looked up.
-    found: Vec<(Name, Option<IpAddr>)>,
+    found: Vec<(Name, Option<Addresses>)>,
     ends: bool,
 }
 
@@ -65,7 +67,7 @@ impl Orders {
 }
 
 impl HealthChecks {
-    /// Starts the thread. `now_ms` returns the time on the clock of all loops; `find_name` has a name looked up, whose address is to
+    /// Starts the thread. `now_ms` returns the time on the clock of all loops; `find_name` has a name looked up, whose addresses are to
     /// be given to the [`HealthChecks::name_receiver`]; it returns `false` while there is no loop that could do that.
     pub fn start(
         now_ms: impl Fn() -> u64 + Send + 'static,
@@ -94,10 +96,10 @@ impl HealthChecks {
     /// What gets the addresses of names. It does not keep the thread's descriptors open.
     pub fn name_receiver(&self) -> NameReceiver {
         let orders = Arc::downgrade(&self.orders);
-        Box::new(move |name, address| {
+        Box::new(move |name, addresses| {
             if let Some(orders) = orders.upgrade() {
                 // A thread that cannot be woken has ended.
-                let _ = orders.give(|wanted| wanted.found.push((name, address)));
+                let _ = orders.give(|wanted| wanted.found.push((name, addresses)));
             }
         })
     }
@@ -126,7 +128,12 @@ struct Subject {
 /// A check that is under way.
 struct Probe {
     socket: TcpStream,
+    /// The addresses of the name that are left if this one takes no connection.
+    others: VecDeque<SocketAddr>,
+    /// When the next address is tried if this one has not taken the connection.
+    connects_until: Instant,
     request: Vec<u8>,
+    /// Bytes of the request: none before the connection is established.
     sent: usize,
     response: Vec<u8>,
     /// Bytes that have been received, also of interim responses.
@@ -154,8 +161,8 @@ impl Checker {
             }
             let now = Instant::now();
             self.end_late(now);
-            for (name, address) in wanted.found {
-                self.take_address(&name, address, now);
+            for (name, addresses) in wanted.found {
+                self.take_addresses(&name, addresses.as_ref(), now);
             }
             self.begin_due(now);
             match self.poll.poll(&mut events, Some(self.pause(Instant::now()))) {
@@ -190,7 +197,7 @@ impl Checker {
     /// The time until the next check or deadline.
     fn pause(&self, now: Instant) -> Duration {
         let next = self.subjects.iter().map(|subject| match &subject.probe {
-            Some(probe) => probe.until,
+            Some(probe) => probe.due(),
             None => subject.due,
         });
         next.min().map_or(IDLE, |next| next.saturating_duration_since(now)).min(IDLE)
@@ -198,8 +205,8 @@ impl Checker {
 
     fn end_late(&mut self, now: Instant) {
         for at in 0..self.subjects.len() {
-            if self.subjects[at].probe.as_ref().is_some_and(|probe| probe.until <= now) {
-                self.conclude(at, Err("no response in time".to_owned()));
+            if self.subjects[at].probe.as_ref().is_some_and(|probe| probe.due() <= now) {
+                self.fail(at, "no response in time".to_owned(), now);
             }
         }
     }
@@ -216,7 +223,7 @@ impl Checker {
             match authority.host {
                 Host::Address(address) => {
                     under_way += 1;
-                    self.begin(at, SocketAddr::new(address, authority.port), now);
+                    self.begin(at, VecDeque::from([SocketAddr::new(address, authority.port)]), now);
                 }
                 Host::Name(name) => {
                     subject.awaits_name = (self.find_name)(name);
@@ -228,18 +235,20 @@ impl Checker {
         }
     }
 
-    /// Begins the checks that have waited for the address of a name.
-    fn take_address(&mut self, name: &Name, address: Option<IpAddr>, now: Instant) {
+    /// Begins the checks that have waited for the addresses of a name.
+    fn take_addresses(&mut self, name: &Name, addresses: Option<&Addresses>, now: Instant) {
         for at in 0..self.subjects.len() {
             let subject = &mut self.subjects[at];
             let authority = subject.checked.upstream.authority;
             if authority.host != Host::Name(*name) || !std::mem::take(&mut subject.awaits_name) {
                 continue;
             }
-            let was_unknown = std::mem::replace(&mut subject.is_unknown, address.is_none());
-            match address {
-                Some(address) if subject.probe.is_none() => {
-                    self.begin(at, SocketAddr::new(address, authority.port), now);
+            let was_unknown = std::mem::replace(&mut subject.is_unknown, addresses.is_none());
+            match addresses {
+                Some(addresses) if subject.probe.is_none() => {
+                    let addresses = addresses.as_slice().iter();
+                    let addresses = addresses.map(|address| SocketAddr::new(*address, authority.port));
+                    self.begin(at, addresses.collect(), now);
                 }
                 Some(_) => {}
                 None if !was_unknown => {
@@ -250,15 +259,54 @@ impl Checker {
         }
     }
 
-    fn begin(&mut self, at: usize, address: SocketAddr, now: Instant) {
-        let begun = self.subjects[at].begin(address, now).and_then(|mut probe| {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut probe.socket, Token(at), interest)?;
-            Ok(probe)
-        });
-        match begun {
-            Ok(probe) => self.subjects[at].probe = Some(probe),
-            Err(error) => self.conclude(at, Err(error.to_string())),
+    fn begin(&mut self, at: usize, addresses: VecDeque<SocketAddr>, now: Instant) {
+        let until = now + Duration::from_millis(self.subjects[at].checked.check.timeout_ms);
+        self.connect(at, addresses, (now, until), "no address".to_owned());
+    }
+
+    /// Connects to the first of these addresses for which that can be begun. The check fails for this reason if there is none.
+    fn connect(
+        &mut self,
+        at: usize,
+        mut addresses: VecDeque<SocketAddr>,
+        (now, until): (Instant, Instant),
+        mut reason: String,
+    ) {
+        while let Some(address) = addresses.pop_front() {
+            let begun = self.subjects[at].begin(address, until).and_then(|mut probe| {
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut probe.socket, Token(at), interest)?;
+                Ok(probe)
+            });
+            match begun {
+                Ok(mut probe) => {
+                    // Each address has the same share of the time that is left.
+                    let share = until.saturating_duration_since(now) / (addresses.len() as u32 + 1);
+                    (probe.connects_until, probe.others) = (now + share, addresses);
+                    self.subjects[at].probe = Some(probe);
+                    return;
+                }
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        self.conclude(at, Err(reason));
+    }
+
+    /// A probe has failed: the next address is tried if this one has taken no connection.
+    fn fail(&mut self, at: usize, reason: String, now: Instant) {
+        let Some(probe) = &mut self.subjects[at].probe else { return };
+        if probe.sent > 0 || probe.until <= now {
+            return self.conclude(at, Err(reason));
+        }
+        let (others, until) = (std::mem::take(&mut probe.others), probe.until);
+        self.end_probe(at);
+        self.connect(at, others, (now, until), reason);
+    }
+
+    fn end_probe(&mut self, at: usize) {
+        if let Some(mut probe) = self.subjects[at].probe.take() {
+            // The socket is closed in any case.
+            let _ = self.poll.registry().deregister(&mut probe.socket);
         }
     }
 
@@ -269,18 +317,14 @@ impl Checker {
         match probe.advance() {
             Ok(None) => {}
             Ok(Some(status)) => self.conclude(at, Ok(status)),
-            Err(error) => self.conclude(at, Err(error.to_string())),
+            Err(error) => self.fail(at, error.to_string(), Instant::now()),
         }
     }
 
     /// Ends a check with a status or a failure.
     fn conclude(&mut self, at: usize, outcome: Result<u16, String>) {
-        let subject = &mut self.subjects[at];
-        if let Some(mut probe) = subject.probe.take() {
-            // The socket is closed in any case.
-            let _ = self.poll.registry().deregister(&mut probe.socket);
-        }
-        let checked = &subject.checked;
+        self.end_probe(at);
+        let checked = &self.subjects[at].checked;
         let (is_well, found) = match outcome {
             Ok(status) => (checked.is_well(status), format!("status {status}")),
             Err(error) => (false, error),
@@ -296,7 +340,7 @@ impl Checker {
 
 impl Subject {
     /// Begins a check at this address.
-    fn begin(&self, address: SocketAddr, now: Instant) -> io::Result<Probe> {
+    fn begin(&self, address: SocketAddr, until: Instant) -> io::Result<Probe> {
         let Checked { check, host, .. } = &self.checked;
         let mut request = format!("{} {} HTTP/1.1\r\nHost: ", check.method, check.path).into_bytes();
         host.write(&mut request, Some(80));
@@ -304,12 +348,25 @@ impl Subject {
             b"\r\nUser-Agent: weir-health\r\nAccept: */*\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         );
         let socket = TcpStream::connect(address)?;
-        let until = now + Duration::from_millis(check.timeout_ms);
-        Ok(Probe { socket, request, sent: 0, response: Vec::new(), received: 0, until })
+        Ok(Probe {
+            socket,
+            others: VecDeque::new(),
+            connects_until: until,
+            request,
+            sent: 0,
+            response: Vec::new(),
+            received: 0,
+            until,
+        })
     }
 }
 
 impl Probe {
+    /// The end of the time for the next step.
+    fn due(&self) -> Instant {
+        if self.sent > 0 { self.until } else { self.connects_until }
+    }
+
     /// Sends and receives as far as possible. Returns the status when it is complete.
     fn advance(&mut self) -> io::Result<Option<u16>> {
         if let Some(error) = self.socket.take_error()? {

@@ -101,6 +101,29 @@ fn gateway_14_checks_use_the_resolver_of_weir() {
     assert_eq!(gateway.weir.wait_exit().code(), Some(0));
 }
 
+/// A server that listens at one address of its name takes the requests, and is well.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn gateway_14_a_check_tries_all_addresses_of_a_name() {
+    let origin = Origin::ok();
+    // The first two refuse: nothing listens on that port there.
+    let addresses = Answer::short(0, &["127.99.0.1", "127.99.0.2", "127.0.0.1"]);
+    let dns = FakeDns::start(&[("up.test", addresses), ("none.test", Answer::short(0, &["127.99.0.1"]))]);
+    let lines = format!(
+        "*/ -> up.test:{0} health GET /healthz every 50ms fall 1\n\
+         */none/ -> none.test:{0} health GET /healthz every 50ms fall 1\n",
+        origin.port()
+    );
+    let gateway = Gateway::with_options(&lines, &["--dns", &dns.address()]);
+    eventually("two checks", || {
+        let checks = origin.heads().into_iter().filter(|head| head.target() == "/healthz");
+        (checks.count() >= 2).then_some(())
+    });
+    gateway.weir.wait_for_error(|line| line.contains("none.test") && line.contains("is unhealthy"));
+    assert!(!gateway.row("up.test").contains("unhealthy"), "{}", gateway.row("up.test"));
+    assert_eq!(gateway.get("x", "/").status(), 200);
+}
+
 /// A status marks an upstream down only where `fail-on` names it.
 #[test]
 #[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]

@@ -44,7 +44,7 @@ pub(super) fn outcome_of(addresses: Vec<IpAddr>) -> Outcome {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     awaited: Vec<Awaited>,
-    known: Vec<(Name, Option<IpAddr>)>,
+    known: Vec<(Name, Option<Addresses>)>,
 }
 
 /// A name, and the look-up of one of its candidates.
@@ -63,8 +63,8 @@ impl Names {
         }
     }
 
-    /// A name that was looked up, and its first address.
-    pub(super) fn next_known(&mut self) -> Option<(Name, Option<IpAddr>)> {
+    /// A name that was looked up, and its addresses.
+    pub(super) fn next_known(&mut self) -> Option<(Name, Option<Addresses>)> {
         self.known.pop()
     }
 
@@ -95,12 +95,12 @@ impl Names {
 
     /// Takes the outcome of a candidate. False if the next one is to be tried.
     fn takes(&mut self, name: Name, walk: &mut Walk, outcome: &Outcome) -> bool {
-        let address = match outcome {
-            Outcome::Addresses(addresses) => addresses.as_slice().first().copied(),
+        let addresses = match outcome {
+            Outcome::Addresses(addresses) => Some(addresses.clone()),
             Outcome::Failed(failure) if walk.fail(*failure).is_none() => return false,
             Outcome::Failed(_) => None,
         };
-        self.known.push((name, address));
+        self.known.push((name, addresses));
         true
     }
 }

@@ -116,8 +116,8 @@ impl Upstreams {
         names.find(&mut Asking::of(cx, resolver), name);
     }
 
-    /// A name that was looked up for another thread, and its first address.
-    pub fn next_known_name(&mut self) -> Option<(Name, Option<IpAddr>)> {
+    /// A name that was looked up for another thread, and its addresses.
+    pub fn next_known_name(&mut self) -> Option<(Name, Option<Addresses>)> {
         self.names.next_known()
     }
 
