@@ -456,6 +456,7 @@ impl Engine {
             (settings.origins_idle_max, settings.origins_idle_per_authority_max);
         machines.services.upstreams.set_limits(cx, idle_max, per_authority_max);
         machines.downstream.limits.set_limits(&settings);
+        machines.downstream.recount(cx, &settings);
         machines.transactions.signature = Signature::new(&settings);
         cx.settings = Arc::new(settings);
         // Transactions that are kept for reuse would begin with the old settings.

@@ -1,7 +1,8 @@
 //! The address of the client: trusted proxies, the PROXY protocol, and the uses of the address.
 
 use super::{Guarded, ask};
-use crate::common::{Origin, Scratch, Weir};
+use crate::common::rights::reload_says;
+use crate::common::{Origin, Raw, Scratch, Weir, eventually};
 
 #[test]
 fn guard_2_only_trusted_peers_are_believed() {
@@ -23,6 +24,45 @@ fn guard_2_the_address_found_is_that_of_log_and_acl() {
     assert!(line.contains("192.0.2.1"), "{line}");
     let line = guarded.weir.wait_for_log(|line| line.contains(" 403 "));
     assert!(line.contains("198.51.100.1"), "{line}");
+}
+
+/// Connections of a balancer are those of many clients, before the header of each has arrived and where it names no client.
+#[test]
+fn ours_2_connections_of_a_trusted_proxy_are_not_those_of_one_client() {
+    let guarded = Guarded::with_options("", &["--proxy-protocol", "--max-per-client", "2"]);
+    let mut raws: [Raw; 11] = std::array::from_fn(|_| guarded.weir.connect());
+    let mut statuses = Vec::new();
+    for (row, raw) in raws.iter_mut().enumerate() {
+        let header = match row {
+            0..4 => format!("PROXY TCP4 192.0.2.{row} 192.0.2.200 40000 3128\r\n"),
+            4..8 => "PROXY UNKNOWN\r\n".to_owned(),
+            _ => "PROXY TCP4 192.0.2.77 192.0.2.200 40000 3128\r\n".to_owned(),
+        };
+        raw.send(header);
+        raw.send_if_open(guarded.origin.get("/"));
+        statuses.push(raw.read_response().status());
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 429]);
+}
+
+/// A proxy that names clients in a field keeps connections for all of them. A reload may trust it, or no longer do so.
+#[test]
+fn guard_2_kept_connections_of_a_trusted_proxy_are_not_those_of_one_client() {
+    let scratch = Scratch::new();
+    let file = scratch.file("guard.conf", "trust 127.0.0.0/8\n");
+    let weir = Weir::start(&["--guard", &file, "--max-per-client", "2"]);
+    let origin = Origin::ok();
+    let mut kept: Vec<Raw> = (0..4).map(|_| weir.connect()).collect();
+    for raw in &mut kept {
+        assert_eq!(ask(raw, &origin, "192.0.2.1", "GET", "/", "").0, 200);
+    }
+    scratch.file("guard.conf", "trust 192.0.2.200\n");
+    reload_says(&weir, &["reloaded"]);
+    assert_eq!(ask(&mut weir.connect(), &origin, "192.0.2.1", "GET", "/", "").0, 429);
+    kept.truncate(1);
+    eventually("the others are gone", || {
+        (ask(&mut weir.connect(), &origin, "192.0.2.1", "GET", "/", "").0 == 200).then_some(())
+    });
 }
 
 #[test]

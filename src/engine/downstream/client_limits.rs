@@ -69,17 +69,17 @@ impl ClientLimits {
         self.clients.load(Ordering::Relaxed) < self.clients_max.load(Ordering::Relaxed) + REFUSALS_MAX
     }
 
-    /// Counts a client in; `leave` must count it out, whatever the answer is.
-    pub(in crate::engine) fn enter(&self, address: IpAddr) -> Admission {
+    /// Counts a client in, without an address in the sum only; `leave` must count it out in the same way, whatever the answer is.
+    pub(in crate::engine) fn enter(&self, address: Option<IpAddr>) -> Admission {
         // The counter's own order decides which client is one too many; no other memory depends on it.
         let all = self.clients.fetch_add(1, Ordering::Relaxed) + 1;
-        let address = accountable(address, self.prefix6);
-        let here = {
+        let here = address.map_or(0, |address| {
+            let address = accountable(address, self.prefix6);
             let mut counts = self.shard(address);
             let count = counts.entry(address).or_insert(0);
             *count += 1;
             *count as usize
-        };
+        });
         let per_address_max = self.per_address_max.load(Ordering::Relaxed);
         if all > self.clients_max.load(Ordering::Relaxed) {
             Admission::TooMany
@@ -91,9 +91,8 @@ impl ClientLimits {
     }
 
     /// Counts a client out. True if there is room that was not there before.
-    pub(in crate::engine) fn leave(&self, address: IpAddr) -> bool {
-        let address = accountable(address, self.prefix6);
-        {
+    pub(in crate::engine) fn leave(&self, address: Option<IpAddr>) -> bool {
+        if let Some(address) = address.map(|address| accountable(address, self.prefix6)) {
             let mut counts = self.shard(address);
             if let Some(count) = counts.get_mut(&address) {
                 *count -= 1;
@@ -125,8 +124,8 @@ mod tests {
         ClientLimits::new(&Settings { clients_max, clients_per_address_max, ..Settings::default() })
     }
 
-    fn address(last: u8) -> IpAddr {
-        Ipv4Addr::new(192, 0, 2, last).into()
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(Ipv4Addr::new(192, 0, 2, last).into())
     }
 
     #[test]
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn kind_18_a_network_of_ipv6_is_one_client() {
-        let of = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let of = |text: &str| -> Option<IpAddr> { Some(text.parse().unwrap()) };
         let client_limits = client_limits(10, 2);
         let came = ["2001:db8::1", "2001:db8::2:0:0:1", "2001:db8::3", "2001:db8:0:1::1", "::ffff:192.0.2.1"]
             .map(|text| client_limits.enter(of(text)));
@@ -167,6 +166,15 @@ mod tests {
             ["2001:db8::1", "2001:db8::2", "2001:db8::1"].map(|text| single.enter(of(text))),
             [welcome, welcome, crowded]
         );
+    }
+
+    #[test]
+    fn connections_of_a_proxy_count_in_the_sum_only() {
+        let client_limits = client_limits(3, 1);
+        assert_eq!([(); 3].map(|()| client_limits.enter(None)), [Admission::Welcome; 3]);
+        assert_eq!([None, address(1)].map(|from| client_limits.enter(from)), [Admission::TooMany; 2]);
+        [None; 4].map(|from| client_limits.leave(from));
+        assert_eq!(client_limits.enter(address(1)), Admission::TooManyFromThere);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::{PeerId, ReadingId};
 use crate::engine::listener::ListenerId;
-use crate::engine::settings::{LINGER_BYTES_MAX, LINGER_MS};
+use crate::engine::settings::{LINGER_BYTES_MAX, LINGER_MS, Settings};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::{Action, Event};
 use crate::guard::proxy_header::{self, ProxyHeader};
@@ -28,7 +28,7 @@ use crate::net::Linear;
 use client_limits::{Admission, ClientLimits};
 use slab::Slab;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The incomplete head of the next request.
@@ -80,7 +80,7 @@ impl Downstream {
         let id = cx.connections.insert(client);
         self.clients += 1;
         cx.metrics.accepted += 1;
-        let admission = self.limits.enter(address.ip());
+        let admission = self.limits.enter(counted(&cx.settings, address.ip()));
         cx.metrics.limit_refusals += u64::from(!self.limits.has_room());
         let refusal = match admission {
             Admission::Welcome => {
@@ -280,8 +280,24 @@ impl Downstream {
     pub fn set_address(&mut self, cx: &mut Context, id: PeerId, address: SocketAddr) -> Admission {
         let Some(peer) = cx.connections.get_mut(id) else { return Admission::Welcome };
         let before = std::mem::replace(&mut peer.address, address.into());
-        self.capacity_freed |= self.limits.leave(before.ip);
-        self.limits.enter(address.ip())
+        self.capacity_freed |= self.limits.leave(counted(&cx.settings, before.ip));
+        self.limits.enter(counted(&cx.settings, address.ip()))
+    }
+
+    /// Other settings follow, which may trust other peers: their connections are counted as those settings want it.
+    pub fn recount(&mut self, cx: &Context, settings: &Settings) {
+        let is_counted = |peer: &Peer| match peer.role {
+            Role::Client(_) => peer.past != Past::Background,
+            Role::Upstream { .. } => false,
+        };
+        for (_, peer) in cx.connections.iter().filter(|(_, peer)| is_counted(peer)) {
+            let ip = peer.address.ip;
+            let (before, after) = (counted(&cx.settings, ip), counted(settings, ip));
+            if before != after {
+                self.capacity_freed |= self.limits.leave(before);
+                self.limits.enter(after);
+            }
+        }
     }
 
     /// Takes the PROXY header from the received bytes, and continues with those behind it. From now on the connection belongs
@@ -447,7 +463,7 @@ impl Downstream {
             self.background.end(id);
             return false;
         }
-        self.capacity_freed |= self.limits.leave(peer.address.ip);
+        self.capacity_freed |= self.limits.leave(counted(&cx.settings, peer.address.ip));
         self.clients -= 1;
         debug_assert!(
             self.readings.len() <= self.clients,
@@ -472,6 +488,13 @@ impl Downstream {
     pub fn shrink(&mut self) {
         self.readings.shrink_to_fit();
     }
+}
+
+/// The address that a connection counts for. The connections of a trusted proxy are those of many clients: they count in the sum
+/// only.
+fn counted(settings: &Settings, address: IpAddr) -> Option<IpAddr> {
+    let guard = settings.guard.as_ref();
+    guard.is_none_or(|guard| !guard.trusts(address)).then_some(address)
 }
 
 /// Whether received bytes are empty lines only; the LF of the last one may be missing.
