@@ -2,6 +2,7 @@
 
 use super::Splice;
 use super::body::outgoing::{Outgoing, SLICES_MAX};
+use super::cache::fill::Fill;
 use super::connections::{Client, Parked, Role, UpstreamState};
 use super::context::Context;
 use super::dispatch::Machines;
@@ -38,10 +39,15 @@ impl Machines {
     pub fn reads_on(&self, cx: &Context, id: PeerId) -> bool {
         match cx.connections.get(id).map(|peer| peer.role) {
             Some(Role::Client(Client::Tunnel(tunnel))) => self.tunnels.reads_client_on(tunnel),
-            Some(Role::Upstream { state: UpstreamState::Tunnel(tunnel), .. }) => {
-                self.tunnels.reads_upstream_on(tunnel)
-            }
-            Some(Role::Client(_) | Role::Upstream { .. }) | None => false,
+            Some(Role::Upstream { state, .. }) => match state {
+                UpstreamState::Busy(id) => self.transactions.slab[id.index as usize].awaits_response(),
+                UpstreamState::Tunnel(tunnel) => self.tunnels.reads_upstream_on(tunnel),
+                UpstreamState::Filling(fill) => {
+                    fill.get(&self.services.fills.slab).is_some_and(Fill::is_receiving)
+                }
+                UpstreamState::Connecting(_) | UpstreamState::Idle(_) | UpstreamState::Pinned(_) => false,
+            },
+            Some(Role::Client(_)) | None => false,
         }
     }
 

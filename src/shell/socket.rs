@@ -343,9 +343,8 @@ impl From<io::Error> for SocketError {
                 SocketError::Unreachable
             }
             ErrorKind::TimedOut => SocketError::TimedOut,
-            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
-                SocketError::Reset
-            }
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => SocketError::Reset,
+            ErrorKind::BrokenPipe => SocketError::Closed,
             ErrorKind::OutOfMemory => SocketError::Exhausted,
             _ if super::listener::is_shortage(&error) => SocketError::Exhausted,
             _ => SocketError::Other,

@@ -105,8 +105,10 @@ pub struct Link {
     pub to_weir: Queue,
     /// The peer has said that it has finished.
     pub fin_to_weir: bool,
-    /// The error of weir's next call, once the bytes before it are read.
+    /// The connection is gone: the error of weir's next call, once the bytes before it are read.
     pub broken: Option<SocketError>,
+    /// A call has had the error, which the system tells once.
+    is_error_told: bool,
     pub to_peer: Queue,
     pub fin_to_peer: bool,
     pub reset_to_peer: bool,
@@ -152,6 +154,17 @@ pub struct Network {
     window: usize,
     agenda: BinaryHeap<Reverse<(u64, u64, Task)>>,
     planned: u64,
+}
+
+impl Link {
+    /// A reset arrives: behind the end of the peer's direction it is another error (EPIPE in tcp_reset() of Linux).
+    fn fall(&mut self) {
+        self.broken = Some(if self.fin_to_weir { SocketError::Closed } else { SocketError::Reset });
+    }
+
+    fn take_error(&mut self) -> Option<SocketError> {
+        self.broken.filter(|_| !std::mem::replace(&mut self.is_error_told, true))
+    }
 }
 
 impl Network {
@@ -225,6 +238,7 @@ impl Network {
             to_weir: Queue::default(),
             fin_to_weir: false,
             broken: None,
+            is_error_told: false,
             to_peer: Queue::default(),
             fin_to_peer: false,
             reset_to_peer: false,
@@ -331,11 +345,11 @@ impl Network {
             return;
         }
         one.peer_open = false;
-        if !keep {
+        if !keep && !one.fin_to_weir {
             one.to_weir = Queue::default();
         }
         one.to_peer = Queue::default();
-        one.broken = Some(SocketError::Reset);
+        one.fall();
         self.raise_edge(link);
     }
 
@@ -396,28 +410,28 @@ impl Network {
             }
             return Ok(Some(count));
         }
-        match one.broken {
-            Some(error) => Err(error),
-            None if one.fin_to_weir => Ok(Some(0)),
-            None => Ok(None),
+        match (one.fin_to_weir, one.take_error()) {
+            (true, _) => Ok(Some(0)),
+            (false, Some(error)) => Err(error),
+            (false, None) => Ok(one.broken.map(|_| 0)),
         }
     }
 
     /// SO_ERROR.
-    pub fn error(&self, link: LinkId) -> Option<SocketError> {
-        self.links[link].broken
+    pub fn take_error(&mut self, link: LinkId) -> Option<SocketError> {
+        self.links[link].take_error()
     }
 
     /// writev(2): a count, `None` for EAGAIN.
     pub fn write(&mut self, link: LinkId, bytes: &[u8]) -> Result<Option<usize>, SocketError> {
         let one = &mut self.links[link];
         assert!(!one.fin_to_peer, "weir wrote to a socket that it had shut");
-        if let Some(error) = one.broken {
-            return Err(error);
+        if one.broken.is_some() {
+            return Err(one.take_error().unwrap_or(SocketError::Closed));
         }
         if !one.peer_open {
             // The socket is closed: the answer is a reset.
-            one.broken = Some(SocketError::Reset);
+            one.fall();
             self.raise_edge(link);
             return Ok(Some(bytes.len()));
         }

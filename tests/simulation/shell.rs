@@ -222,7 +222,7 @@ impl Shell {
         if let Some(Some(socket)) = self.sockets.get_mut(id.index()) {
             if socket.hung_up && !self.engine.wants_read(id) {
                 socket.hung_up = false;
-                if let Some(error) = around.net.error(socket.link) {
+                if let Some(error) = around.net.take_error(socket.link) {
                     let event = match self.engine.reads_on(id) {
                         true => Event::SendFailed(error),
                         false => Event::Failed(error),

@@ -74,6 +74,11 @@ impl Tunnel {
     }
 }
 
+/// Whether an error of sending says that the peer has ended the connection.
+fn is_end(error: SocketError) -> bool {
+    matches!(error, SocketError::Reset | SocketError::Closed)
+}
+
 /// How a tunnel ends for its two sides.
 #[derive(Clone, Copy, Debug)]
 enum Ends {
@@ -151,7 +156,7 @@ impl Tunnels {
             }
             Event::EndOfStream => tunnel.up.handle_end(),
             // The connection is whole, so its end may be far away.
-            Event::SendFailed(error) if error != SocketError::Reset => {
+            Event::SendFailed(error) if !is_end(error) => {
                 self.end(cx, id, Some("client_reset"), Ends::AbortUpstream);
                 return;
             }
@@ -180,7 +185,7 @@ impl Tunnels {
             Event::Spliced(count) => tunnel.down.handle_spliced(count),
             Event::Sent(count) => tunnel.up.handle_sent(&mut cx.pool, relays, count),
             Event::EndOfStream => tunnel.down.handle_end(),
-            Event::SendFailed(error) if error != SocketError::Reset => {
+            Event::SendFailed(error) if !is_end(error) => {
                 self.end(cx, id, Some("origin_reset"), Ends::AbortClient);
                 return;
             }

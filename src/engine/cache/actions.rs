@@ -344,6 +344,7 @@ impl Transaction {
             upstream: self.upstream.take()?,
             withheld: std::mem::take(&mut self.down.withheld),
             reusable: self.upstream_use.reusable,
+            broken: self.upstream_use.broken,
             opened_ms: self.upstream_use.opened_ms,
             response: &mut self.response,
             head_bytes,

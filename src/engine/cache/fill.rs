@@ -77,6 +77,8 @@ pub(in crate::engine) struct Fill {
     pub waits: bool,
     /// The upstream connection can carry another transaction.
     pub(super) reusable: bool,
+    /// The connection broke: its end is none of the body.
+    pub(super) broken: bool,
     /// When the connection was opened.
     pub opened_ms: u64,
     /// The body will be stored; otherwise its beginning may have been dropped.
@@ -186,6 +188,7 @@ impl Fill {
             hold: Hold::new(now_ms),
             waits: false,
             reusable: false,
+            broken: false,
             opened_ms: 0,
             storable: true,
             unread: false,
@@ -269,6 +272,7 @@ pub(in crate::engine) struct FillSource<'a> {
     pub upstream: PeerId,
     pub withheld: Withheld,
     pub reusable: bool,
+    pub broken: bool,
     pub opened_ms: u64,
     /// The bytes received with the head and behind it.
     pub response: &'a mut Linear,

@@ -4,7 +4,6 @@ use crate::cache::body::{Body as Whole, Cursor};
 use crate::cache::fill::streaming_body::StreamingBody;
 use crate::cache::rfc::range::{Fragment, Part};
 use crate::cache::store::stored::Head;
-use crate::engine::Event;
 use crate::engine::body::intake::Intake;
 use crate::engine::cache::Fills;
 use crate::engine::cache::fill::{Beginning, Coordination, Fill, FillReader, FillSource};
@@ -13,6 +12,7 @@ use crate::engine::connections::UpstreamState;
 use crate::engine::context::Context;
 use crate::engine::effect::{Effect, Ending};
 use crate::engine::ids::{FillId, PeerId, TransactionId};
+use crate::engine::{Event, SocketError};
 use crate::http::framing::Body;
 use crate::http::h1::decode::Decoder;
 use crate::part;
@@ -23,7 +23,7 @@ impl Fills {
     /// Takes the upstream connection and the received bytes of a transaction whose response will be stored.
     pub fn begin_fill(&mut self, cx: &mut Context, source: FillSource<'_>, beginning: Beginning) -> FillId {
         let serial = self.next_serial();
-        let FillSource { upstream, withheld, reusable, opened_ms, response, head_bytes } = source;
+        let FillSource { upstream, withheld, reusable, broken, opened_ms, response, head_bytes } = source;
         let length = match beginning.body {
             Body::None => Some(0),
             Body::Length(length) => Some(length),
@@ -44,6 +44,7 @@ impl Fills {
             hold: Hold::new(cx.now_ms()),
             waits: false,
             reusable,
+            broken,
             opened_ms,
             storable: true,
             unread: beginning.unread,
@@ -77,13 +78,18 @@ impl Fills {
                     cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
                 }
             }
-            Event::EndOfStream => {
+            // The system still has bytes that arrived before.
+            Event::SendFailed(error) => {
+                (fill.reusable, fill.broken) = (false, fill.broken || error != SocketError::Closed);
+                return;
+            }
+            Event::EndOfStream if !fill.broken => {
                 fill.reusable = false;
                 if let Some(intake) = &mut fill.intake {
                     intake.handle_end();
                 }
             }
-            Event::Failed(_) | Event::SendFailed(_) => {
+            Event::EndOfStream | Event::Failed(_) => {
                 fill.reusable = false;
                 if !fill.has_ended() {
                     fill.truncate();

@@ -255,6 +255,23 @@ impl Transaction {
         }
     }
 
+    /// Whether the response is not received in full: the origin's bytes are read, now or later.
+    pub fn awaits_response(&self) -> bool {
+        match self.stage {
+            Stage::Awaiting => true,
+            Stage::Relaying => !self.down.is_received() && !self.down.is_truncated(),
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::AskingStore(_)
+            | Stage::Throttled
+            | Stage::Collecting
+            | Stage::Connecting(_)
+            | Stage::Replying
+            | Stage::AwaitingLeader(_)
+            | Stage::ReadingCache => false,
+        }
+    }
+
     /// Whether the client has read too few of the bytes that wait for it.
     pub fn is_read_too_slowly(&mut self, fills: &Slab<Fill>, now: Now) -> bool {
         if !self.wants_send(fills) {
@@ -389,6 +406,7 @@ impl Transaction {
         self.repeat.keeps_body = may_go_again && repeatable && !self.up.is_received();
         self.repeat.looks_first = reused && !repeatable;
         (self.upstream_use.pinning, self.upstream_use.opened_ms) = (pinning, opened_ms);
+        self.upstream_use.broken = false;
         cx.connections.set_upstream(connection, UpstreamState::Busy(id));
         self.record.upstream = cx.connections.address(connection);
         self.record.origin_reused = reused;

@@ -352,6 +352,7 @@ fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) ->
             SocketError::Refused
             | SocketError::Unreachable
             | SocketError::Reset
+            | SocketError::Closed
             | SocketError::Exhausted
             | SocketError::Other,
         )

@@ -50,13 +50,16 @@ pub(in crate::engine) struct UpstreamUse {
     /// The connection that was pinned for the client has ended before this request was sent on it. The client takes it for
     /// authenticated: neither another connection nor the cache may answer.
     pub pin_lost: bool,
+    /// The connection broke while something was sent. The system tells of that once, so that the end of what it still holds looks
+    /// like the end of the response.
+    pub broken: bool,
     /// When the connection was opened, in milliseconds since the loop started.
     pub opened_ms: u64,
 }
 
 impl Default for UpstreamUse {
     fn default() -> UpstreamUse {
-        UpstreamUse { reusable: false, pinning: Pinning::None, pin_lost: false, opened_ms: 0 }
+        UpstreamUse { reusable: false, pinning: Pinning::None, pin_lost: false, broken: false, opened_ms: 0 }
     }
 }
 

@@ -19,6 +19,8 @@ pub enum SocketError {
     TimedOut,
     /// The other side reset the connection.
     Reset,
+    /// The other side takes nothing more, after it had ended its own direction or after an error that was reported.
+    Closed,
     /// The process or the system has no descriptor, port or memory left.
     Exhausted,
     /// Anything else.
@@ -631,7 +633,7 @@ fn connect(error: SocketError) -> Wording {
             "The origin did not take the connection in time.",
             CHECK_ORIGIN,
         ),
-        SocketError::Reset => wording(
+        SocketError::Reset | SocketError::Closed => wording(
             502,
             "http_response_incomplete",
             "connection_terminated:reset",

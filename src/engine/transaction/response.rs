@@ -109,12 +109,15 @@ impl Transactions {
                     self.try_settle(cx, services, id);
                 }
             }
-            Event::EndOfStream => self.handle_upstream_end(cx, services, id, Refusal::OriginClosed),
-            Event::Failed(_) => {
+            Event::EndOfStream if !transaction.upstream_use.broken => {
+                self.handle_upstream_end(cx, services, id, Refusal::OriginClosed);
+            }
+            Event::EndOfStream | Event::Failed(_) => {
                 self.handle_upstream_end(cx, services, id, Refusal::Connect(SocketError::Reset));
             }
-            Event::SendFailed(_) => {
+            Event::SendFailed(error) => {
                 // The origin does not read any more; it may have sent the reason.
+                transaction.upstream_use.broken |= error != SocketError::Closed;
                 let untouched = transaction.up.sent == 0;
                 if untouched && self.retry(cx, services, id) {
                     return;
