@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::ADDRESSES_MAX;
+use super::{ADDRESSES_MAX, Transport};
 use crate::http::target::Name;
 
 /// Most links of a CNAME chain that are followed; a loop is a chain that is longer. Chosen: as other resolvers do.
@@ -141,8 +141,10 @@ pub(super) struct SentQuery<'a> {
     pub(super) id: u16,
     pub(super) owner: &'a WireName,
     pub(super) family: Family,
-    /// One random bit per byte of the name: the letter is sent in upper case, and the reply must repeat it.
+    /// One random bit per byte of the name: the letter is sent in upper case, and a reply over UDP must repeat it. Nobody forges a
+    /// reply over TCP without seeing the query.
     pub(super) case_bits: Option<[u64; 4]>,
+    pub(super) transport: Transport,
     pub(super) edns: bool,
     /// Links of the chain that led to `owner`.
     pub(super) links: u8,
@@ -183,13 +185,17 @@ impl SentQuery<'_> {
     fn skip_question(&self, reader: &mut Reader) -> bool {
         let name = self.owner.as_bytes();
         let Some(echo) = reader.take(name.len()) else { return false };
-        let same = match self.case_bits {
-            Some(_) => {
-                name.iter().enumerate().map(|(at, &byte)| self.with_case(at, byte)).eq(echo.iter().copied())
-            }
-            None => name.eq_ignore_ascii_case(echo),
-        };
-        same && reader.u16() == Some(self.family.record_type()) && reader.u16() == Some(CLASS_IN)
+        name.eq_ignore_ascii_case(echo)
+            && reader.u16() == Some(self.family.record_type())
+            && reader.u16() == Some(CLASS_IN)
+    }
+
+    /// Whether the question in the reply has the letters that were sent, if their case is random.
+    pub(super) fn has_letters(&self, reply: &[u8]) -> bool {
+        let name = self.owner.as_bytes().iter().enumerate();
+        let echo = reply.get(HEADER_BYTES..).unwrap_or_default();
+        self.case_bits.is_none()
+            || name.zip(echo).all(|((at, &byte), &echo)| self.with_case(at, byte) == echo)
     }
 }
 
@@ -198,6 +204,8 @@ impl SentQuery<'_> {
 pub(super) enum Reply {
     /// Not a reply to this query: a misdirected or a forged message (RFC 5452 section 9.1).
     Mismatched,
+    /// A reply to this query, but for the case of its letters: of a server that does not repeat it, or forged with the right id.
+    OtherCase,
     /// Truncated: the query is repeated over TCP (RFC 7766 section 5). `addresses` are those of the complete records,
     /// `ttl_s` is the least TTL of the records that lead to them.
     Truncated { addresses: Vec<IpAddr>, ttl_s: u32, aliases: Vec<WireName> },
@@ -290,6 +298,9 @@ pub(super) fn read_reply(message: &[u8], sent: &SentQuery) -> Reply {
     }
     if header.questions != 1 || !sent.skip_question(&mut reader) {
         return Reply::Mismatched;
+    }
+    if sent.transport == Transport::Udp && !sent.has_letters(message) {
+        return Reply::OtherCase;
     }
     match header.code() {
         NO_ERROR | NO_SUCH_NAME if header.is_truncated() => read_truncated(&header, reader, sent),

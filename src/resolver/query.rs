@@ -5,6 +5,8 @@
 //! - an answer, with or without addresses: the question ends;
 //! - an alias that leaves the message: the question continues with the target, from the first server again;
 //! - a truncated reply: the same server over TCP; if no server answers completely, the truncated reply is the answer;
+//! - a reply whose letters have another case than those of the query: the same server over TCP, where the case does not count.
+//!   If it does not repeat the case there either, its queries have no random case for a while;
 //! - FORMERR or NOTIMP to a query with EDNS: the same server without EDNS;
 //! - SERVFAIL, REFUSED, a malformed reply, a refused port: the next server of the round;
 //! - no reply in time: the next server, and all questions use this server last. If forged replies arrived meanwhile,
@@ -76,9 +78,8 @@ impl Upstream {
         if self.settings.rotate { (self.random.word(look_up_serial, 6) % count) as usize } else { 0 }
     }
 
-    fn case_bits(&self, serial: u64) -> Option<[u64; 4]> {
-        let words = || [2, 3, 4, 5].map(|word| self.random.word(serial, word));
-        self.settings.case_randomised.then(words)
+    fn case_bits(&self, serial: u64) -> [u64; 4] {
+        [2, 3, 4, 5].map(|word| self.random.word(serial, word))
     }
 }
 
@@ -152,6 +153,8 @@ struct Attempt {
     address: SocketAddr,
     transport: Transport,
     edns: bool,
+    /// The case of its letters is random.
+    mixed: bool,
     probe: bool,
 }
 
@@ -214,17 +217,26 @@ impl Question {
         message: &[u8],
     ) {
         let Some(pending) = self.pending(query) else { return };
-        let reply = message::read_reply(message, &self.sent_query(upstream, query, pending.attempt.edns));
+        let sent = self.sent_query(upstream, query, pending.attempt);
+        let (reply, has_letters) = (message::read_reply(message, &sent), sent.has_letters(message));
         if reply == Reply::Mismatched {
             self.handle_mismatch(now_us, upstream, pending);
             return;
         }
         upstream.servers.record_reply(now_us, pending.attempt.server);
         self.cancel(upstream);
+        // A reply without the question may be among those to queries that were not understood.
+        if pending.attempt.transport == Transport::Tcp && !has_letters && reply != Reply::NotUnderstood {
+            upstream.servers.stop_mixing(now_us, pending.attempt.server);
+        }
         let ttl_s = self.ttl_s;
         let with_chain = |negative_ttl_s: u32| negative_ttl_s.min(ttl_s);
         match reply {
             Reply::Mismatched => {}
+            Reply::OtherCase => {
+                upstream.counters.mismatched += 1;
+                self.ask_over_tcp(now_us, upstream, pending);
+            }
             Reply::Truncated { addresses, ttl_s, aliases } => {
                 upstream.counters.truncated += 1;
                 if !addresses.is_empty() {
@@ -381,7 +393,7 @@ impl Question {
             round = Round { number: next, failure: round.failure, ..Round::default() };
             choice = upstream.servers.choose(now_us, self.first_server, round.tried);
         }
-        let Some(Choice { server, address, edns, probe }) = choice else {
+        let Some(Choice { server, address, edns, mixed, probe }) = choice else {
             if self.accept_truncated(upstream) {
                 return;
             }
@@ -390,7 +402,8 @@ impl Question {
         };
         // The server may have dropped the lost query because of its EDNS.
         let edns = edns && round.number == 0;
-        let attempt = Attempt { server, address, transport: Transport::Udp, edns, probe };
+        let mixed = mixed && upstream.settings.case_randomised;
+        let attempt = Attempt { server, address, transport: Transport::Udp, edns, mixed, probe };
         let again = round.tried != 0 || round.number != 0;
         round.tried |= bit(usize::from(server));
         if again {
@@ -412,7 +425,7 @@ impl Question {
 
     fn ask(&mut self, now_us: u64, upstream: &mut Upstream, round: Round, attempt: Attempt) {
         let query = QueryId::new(upstream.next_serial(), self.slot, self.family);
-        let message = self.sent_query(upstream, query, attempt.edns).write();
+        let message = self.sent_query(upstream, query, attempt).write();
         let Attempt { address, transport, probe, .. } = attempt;
         upstream.counters.queries += 1;
         upstream.actions.push_back(Action::Send { query, server: address, transport, message });
@@ -429,12 +442,14 @@ impl Question {
     }
 
     /// The content of a query; its id and the case of its letters follow from its serial number.
-    fn sent_query(&self, upstream: &Upstream, query: QueryId, edns: bool) -> SentQuery<'_> {
+    fn sent_query(&self, upstream: &Upstream, query: QueryId, attempt: Attempt) -> SentQuery<'_> {
+        let Attempt { transport, edns, mixed, .. } = attempt;
         SentQuery {
             id: upstream.random.id(query.serial()),
             owner: &self.owner,
             family: self.family,
-            case_bits: upstream.case_bits(query.serial()),
+            case_bits: mixed.then(|| upstream.case_bits(query.serial())),
+            transport,
             edns,
             links: self.links,
         }

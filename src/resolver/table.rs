@@ -17,8 +17,8 @@ use crate::http::target::Name;
 pub const HOSTS_NAMES_MAX: usize = 1 << 18;
 /// How long a server without an answer is used last. Chosen.
 pub(super) const DOWN_US: u64 = 30_000_000;
-/// How long a server that did not understand EDNS is queried without it. Chosen.
-const EDNS_RETRY_US: u64 = 600_000_000;
+/// How long a server that did not understand EDNS, or does not repeat the case of letters, is queried without that. Chosen.
+const TRIED_AGAIN_US: u64 = 600_000_000;
 
 /// The hosts file: addresses of names that are never queried.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +127,8 @@ struct Server {
     replied_us: Option<u64>,
     /// Queries have no EDNS until this time.
     no_edns_until_us: u64,
+    /// Queries have no random case until this time.
+    not_mixed_until_us: u64,
 }
 
 /// The servers in order of preference; a set of them is a bit mask by index.
@@ -140,6 +142,8 @@ pub(super) struct Choice {
     pub(super) server: u8,
     pub(super) address: SocketAddr,
     pub(super) edns: bool,
+    /// The server repeats the case of letters, as far as is known.
+    pub(super) mixed: bool,
     /// The server was down while others are live: the query waits for it only for a short time.
     pub(super) probe: bool,
 }
@@ -150,7 +154,13 @@ impl Servers {
         let known = |&address: &SocketAddr| {
             let before =
                 before.and_then(|before| before.servers.iter().find(|known| known.address == address));
-            let fresh = Server { address, down_until_us: None, replied_us: None, no_edns_until_us: 0 };
+            let fresh = Server {
+                address,
+                down_until_us: None,
+                replied_us: None,
+                no_edns_until_us: 0,
+                not_mixed_until_us: 0,
+            };
             before.cloned().unwrap_or(fresh)
         };
         Servers { servers: addresses.iter().map(known).collect() }
@@ -184,6 +194,7 @@ impl Servers {
             server: index as u8,
             address: server.address,
             edns: server.no_edns_until_us <= now_us,
+            mixed: server.not_mixed_until_us <= now_us,
             probe: probe && others_live,
         })
     }
@@ -216,7 +227,14 @@ impl Servers {
     /// Records that a server does not understand EDNS.
     pub(super) fn disable_edns(&mut self, now_us: u64, server: u8) {
         if let Some(server) = self.servers.get_mut(usize::from(server)) {
-            server.no_edns_until_us = now_us.saturating_add(EDNS_RETRY_US);
+            server.no_edns_until_us = now_us.saturating_add(TRIED_AGAIN_US);
+        }
+    }
+
+    /// Records that a server does not repeat the case of letters.
+    pub(super) fn stop_mixing(&mut self, now_us: u64, server: u8) {
+        if let Some(server) = self.servers.get_mut(usize::from(server)) {
+            server.not_mixed_until_us = now_us.saturating_add(TRIED_AGAIN_US);
         }
     }
 }

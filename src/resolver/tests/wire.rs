@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::message::{Family, Reply, SentQuery, WireName, read_reply};
 use super::{addresses, ip, name};
-use crate::resolver::Addresses;
+use crate::resolver::{Addresses, Transport};
 
 pub(super) const A: u16 = 1;
 pub(super) const CNAME: u16 = 5;
@@ -95,7 +95,8 @@ pub(super) fn reply(query: &[u8], flags: u16, answers: &[Record], authorities: &
 
 fn ask<T>(text: &str, family: Family, cases: Option<[u64; 4]>, then: impl FnOnce(&SentQuery) -> T) -> T {
     let owner = WireName::from_name(&name(text)).unwrap();
-    then(&SentQuery { id: 0x1234, owner: &owner, family, case_bits: cases, edns: true, links: 0 })
+    let transport = Transport::Udp;
+    then(&SentQuery { id: 0x1234, owner: &owner, family, case_bits: cases, transport, edns: true, links: 0 })
 }
 
 fn found(list: &[&str], ttl_s: u32) -> Reply {
@@ -306,7 +307,10 @@ fn only_the_reply_to_the_question_counts() {
         for at in 13..16 {
             let mut bad = good.clone();
             bad[at] ^= 0x20;
-            assert_eq!(read_reply(&bad, sent), Reply::Mismatched, "byte {at}");
+            assert_eq!(read_reply(&bad, sent), Reply::OtherCase, "byte {at}");
+            let over_tcp = SentQuery { transport: Transport::Tcp, ..*sent };
+            assert_eq!(read_reply(&bad, &over_tcp), found(&["192.0.2.1"], 9), "byte {at}");
+            assert!(over_tcp.has_letters(&good) && !over_tcp.has_letters(&bad), "byte {at}");
         }
     });
     // A server that cannot read the query may leave out the question; such a reply can mean nothing else.
