@@ -1,8 +1,8 @@
 //! The configuration of a proxy: the options of the daemon, as values or as text, and the files that they name.
 
 use super::addresses::own_addresses;
-use super::guard_settings;
 use super::sizing::limit_resolver;
+use super::{descriptors, guard_settings};
 use crate::cache::store::Store;
 use crate::config::gateway;
 use crate::config::guard::GuardFile;
@@ -284,6 +284,7 @@ pub(super) fn resolver_settings(
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> (resolver::Settings, resolver::Hosts) {
     let (mut resolver, hosts) = policy::resolver_settings(settings, read_file);
+    resolver.look_ups_max = resolver.look_ups_max.min(descriptors::look_ups_max(settings, loops)).max(1);
     let least = LOOK_UPS_LEAST.min(resolver.look_ups_max);
     resolver.look_ups_max = resolver.look_ups_max.div_ceil(loops).max(least);
     limit_resolver(&mut resolver, shares, loops);

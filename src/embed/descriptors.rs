@@ -35,6 +35,19 @@ pub(super) fn limit_connections(settings: &mut Settings, loops: usize) -> Option
     limit_to(available, settings, loops)
 }
 
+/// The number of look-ups at once that the limit of descriptors allows beside these connections, in all loops.
+pub(super) fn look_ups_max(settings: &Settings, loops: usize) -> usize {
+    let available = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    look_ups_within(available, settings, loops)
+}
+
+/// A look-up has two descriptors. Its client has no upstream connection yet, and idle ones give way. If so many clients wait for names
+/// while others have upstream connections, descriptors may still run out for a moment.
+fn look_ups_within(available: u64, settings: &Settings, loops: usize) -> usize {
+    let beside = available.saturating_sub(base(loops)).saturating_sub(settings.max_connections.into());
+    usize::try_from(beside / 2).unwrap_or(usize::MAX)
+}
+
 /// Fails if the limit of descriptors is too low for a single exchange.
 pub(super) fn check(loops: usize) -> io::Result<()> {
     let available = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -75,13 +88,13 @@ mod tests {
 
     #[test]
     fn few_descriptors_are_divided() {
-        for (available, loops, connections, idle) in [
-            (64, 1, 16, 4),
-            (512, 1, 183, 60),
-            (1024, 1, 375, 124),
-            (2048, 1, 759, 252),
-            (1024, 8, 359, 119),
-            (1 << 20, 1, 10_000, 512),
+        for (available, loops, connections, idle, look_ups) in [
+            (64, 1, 16, 4, 11),
+            (512, 1, 183, 60, 151),
+            (1024, 1, 375, 124, 311),
+            (2048, 1, 759, 252, 631),
+            (1024, 8, 359, 119, 298),
+            (21_712, 1, 10_000, 512, 5843),
         ] {
             let mut settings = Settings::built_in();
             let warned = limit_to(available, &mut settings, loops).is_some();
@@ -89,6 +102,7 @@ mod tests {
             let found = (u64::from(settings.max_connections), u64::from(settings.idle_origins));
             assert_eq!(found, (connections, idle), "{available} descriptors, {loops} loops");
             assert!(base(loops) + 2 * found.0 + found.1 <= available);
+            assert_eq!(look_ups_within(available, &settings, loops), look_ups, "{available}, {loops} loops");
         }
     }
 }

@@ -106,7 +106,11 @@ impl Metrics {
             | Refusal::PurgeTokenMissing
             | Refusal::NoMemory
             | Refusal::Dns(
-                Failure::NotFound | Failure::NoAddress | Failure::ServerFailure | Failure::Malformed,
+                Failure::NotFound
+                | Failure::NoAddress
+                | Failure::ServerFailure
+                | Failure::Malformed
+                | Failure::Exhausted,
             )
             | Refusal::Connect(_)
             | Refusal::OriginClosed

@@ -143,6 +143,18 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
+    /// No socket could be opened for a DNS query, because this machine has none left.
+    pub fn handle_query_shortage(&mut self, now: Now, query: QueryId) {
+        self.cx.now = now;
+        self.machines.services.upstreams.resolver.handle_shortage(now, query);
+        self.machines.finish(&mut self.cx);
+    }
+
+    /// Whether a reply to a DNS query is still awaited.
+    pub fn awaits_reply(&self, query: QueryId) -> bool {
+        self.machines.services.upstreams.resolver.awaits(query)
+    }
+
     /// Handles the result of a password check. Returns the finding that other loops need.
     pub fn handle_verified(&mut self, now: Now, job: JobId, right: bool) -> Option<Finding> {
         let finding = self.machines.services.verifications.take_result(now, job, right)?;

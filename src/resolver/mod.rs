@@ -12,7 +12,7 @@
 //!
 //! - [`Action::Send`]: open a new socket connected to that server and send the message (over TCP behind two bytes of
 //!   its length). A received message goes to [`Resolver::handle_reply`], a failure of the socket to
-//!   [`Resolver::handle_failure`]. The socket stays open until:
+//!   [`Resolver::handle_failure`], a lack of sockets to [`Resolver::handle_shortage`]. The socket stays open until:
 //! - [`Action::Cancel`]: close it. Each `Send` is followed by exactly one `Cancel` of its query, after a reply and
 //!   after a failure too.
 //! - [`Action::Done`]: the outcome, once per look-up that was `Pending`, unless all its waiters have cancelled.
@@ -118,6 +118,8 @@ pub enum Failure {
     Timeout,
     /// The answers were malformed, or their CNAMEs form a loop.
     Malformed,
+    /// This machine has no descriptor or memory left for a query.
+    Exhausted,
 }
 
 /// The result of a look-up.
@@ -479,6 +481,26 @@ impl Resolver {
         question.handle_failure(self.now_us, &mut self.upstream, query);
         self.apply_rules(query.slot());
         self.share_down_servers();
+    }
+
+    /// No socket could be opened for a query, which is no fault of the server: the question ends, and its outcome is not kept.
+    pub fn handle_shortage(&mut self, now: Now, query: QueryId) {
+        self.now_us = now.monotonic_us;
+        let Some(look_up) = self.look_ups.get_mut(usize::from(query.slot())) else { return };
+        let Some(question) = look_up.question(query.family()) else { return };
+        question.handle_shortage(&mut self.upstream, query);
+        self.apply_rules(query.slot());
+    }
+
+    /// Whether a reply to this query is awaited.
+    pub fn awaits(&self, query: QueryId) -> bool {
+        let look_up = self.look_ups.get(usize::from(query.slot()));
+        look_up.is_some_and(|look_up| look_up.awaits(query))
+    }
+
+    /// Most pending look-ups.
+    pub fn look_ups_max(&self) -> usize {
+        self.upstream.settings.look_ups_max
     }
 
     /// Handles all deadlines that have passed.

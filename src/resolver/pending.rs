@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::message::{Family, WireName};
 use super::query::{Question, State, Upstream};
 use super::settings::Settings;
-use super::{Addresses, Failure, LookUpId, Outcome};
+use super::{Addresses, Failure, LookUpId, Outcome, QueryId};
 use crate::http::target::Name;
 
 /// How long IPv4 addresses wait for the IPv6 ones (RFC 8305 section 3: the Resolution Delay).
@@ -113,6 +113,11 @@ impl PendingLookUp {
             Family::V6 => v6,
             Family::V4 => v4,
         })
+    }
+
+    /// Whether one of the questions waits for a reply to this query.
+    pub(super) fn awaits(&self, query: QueryId) -> bool {
+        self.questions.as_ref().is_some_and(|Questions { v6, v4 }| v6.awaits(query) || v4.awaits(query))
     }
 
     /// The next deadline, in microseconds.
@@ -232,6 +237,7 @@ impl Questions {
         // may exist.
         let by_weight = [
             Failure::NotFound,
+            Failure::Exhausted,
             Failure::Timeout,
             Failure::ServerFailure,
             Failure::Malformed,
@@ -247,6 +253,7 @@ impl Questions {
                 .unwrap_or(settings.failure_ttl_s)
                 .clamp(settings.ttl_s_min, settings.negative_ttl_s_max),
             Failure::Timeout | Failure::ServerFailure | Failure::Malformed => settings.failure_ttl_s,
+            Failure::Exhausted => 0,
         };
         (failure, ttl_s)
     }

@@ -201,6 +201,10 @@ impl Question {
         }
     }
 
+    pub(super) fn awaits(&self, query: QueryId) -> bool {
+        self.pending(query).is_some()
+    }
+
     fn pending(&self, query: QueryId) -> Option<PendingQuery> {
         match self.state {
             State::Pending(pending) if pending.query == query => Some(pending),
@@ -299,6 +303,16 @@ impl Question {
             self.note_silent(now_us, upstream, pending);
         }
         self.fail_server(now_us, upstream, pending, Failure::ServerFailure);
+    }
+
+    /// No socket could be opened for `query`. No other server would help.
+    pub(super) fn handle_shortage(&mut self, upstream: &mut Upstream, query: QueryId) {
+        if self.awaits(query) {
+            self.cancel(upstream);
+            if !self.accept_truncated(upstream) {
+                self.end_missing(Failure::Exhausted, None);
+            }
+        }
     }
 
     /// Continues if the query's deadline has passed.

@@ -64,7 +64,7 @@ impl Walk {
             // The name itself may exist: an address from the search list might belong to another host.
             Failure::ServerFailure | Failure::Malformed if self.as_is => Some(failure),
             Failure::ServerFailure | Failure::Malformed => None,
-            Failure::Timeout => Some(failure),
+            Failure::Timeout | Failure::Exhausted => Some(failure),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Queries of a loop: DNS queries, whose replies are given to the engine, and questions to the store.
 
 use super::{EventLoop, QUERIES, listener};
+use crate::engine::Action;
 use crate::guard::store::StoreFailure;
-use crate::resolver::{QueryId, Transport};
+use crate::resolver::{self, Message, QueryId, Transport};
+use std::io;
 use std::net::SocketAddr;
 
 impl EventLoop {
@@ -28,19 +30,40 @@ impl EventLoop {
         }
     }
 
-    /// Sends a DNS query.
-    pub(super) fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
-        let EventLoop { poll, queries, shortage, pipes, .. } = self;
-        let mut begin = || queries.begin(poll.registry(), QUERIES, query, server, transport, message);
+    /// Sends a DNS query. If descriptors are short, the same is given up for it as for a connection.
+    pub(super) fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: Message) {
+        // A query that was put off may have been cancelled since.
+        if !self.engine.awaits_reply(query) {
+            return;
+        }
+        let EventLoop { poll, queries, shortage, pipes, aborting, engine, .. } = self;
+        let mut begin =
+            || queries.begin(poll.registry(), QUERIES, query, server, transport, message.as_bytes());
+        let is_short = |sent: &io::Result<()>| sent.as_ref().is_err_and(listener::is_shortage);
         let mut sent = begin();
-        if sent.as_ref().is_err_and(listener::is_shortage) {
+        if is_short(&sent) {
             shortage.count += 1;
-            if pipes.shed() || shortage.reserved.give_up() {
+            if pipes.shed() | aborting.shed() {
                 sent = begin();
             }
         }
-        if let Err(error) = sent {
-            log::debug!("cannot ask {server}: {error}");
+        if is_short(&sent) {
+            if engine.shed_idle_upstreams() {
+                // Tried again when those are closed.
+                let send = resolver::Action::Send { query, server, transport, message };
+                engine.defer(Action::Resolver(send));
+                return;
+            }
+            if shortage.reserved.give_up() {
+                sent = begin();
+            }
+        }
+        let Err(error) = &sent else { return };
+        log::debug!("cannot ask {server}: {error}");
+        if is_short(&sent) {
+            self.ask_others_to_shed();
+            self.engine.handle_query_shortage(self.now, query);
+        } else {
             self.engine.handle_query_failure(self.now, query);
         }
     }

@@ -661,7 +661,7 @@ impl EventLoop {
                     self.engine.recycle(record);
                 }
                 Action::Resolver(resolver::Action::Send { query, server, transport, message }) => {
-                    self.ask(query, server, transport, message.as_bytes());
+                    self.ask(query, server, transport, message);
                 }
                 Action::Resolver(resolver::Action::Cancel(query)) => self.queries.end(query),
                 Action::Resolver(resolver::Action::Done { .. }) => {}

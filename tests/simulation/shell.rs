@@ -533,6 +533,10 @@ impl Shell {
                 if !self.queries.insert(query) {
                     return Err(format!("{query:?} was sent twice"));
                 }
+                if self.exhausted {
+                    self.engine.handle_query_shortage(around.net.now(), query);
+                    return Ok(());
+                }
                 let (hosts, faults) = (&around.book.scenario.hosts, around.book.scenario.dns_faults);
                 let dice = &mut around.net.dice;
                 for (after_us, reply) in

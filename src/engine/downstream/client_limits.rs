@@ -173,7 +173,9 @@ mod tests {
         let client_limits = client_limits(3, 1);
         assert_eq!([(); 3].map(|()| client_limits.enter(None)), [Admission::Welcome; 3]);
         assert_eq!([None, address(1)].map(|from| client_limits.enter(from)), [Admission::TooMany; 2]);
-        (0..4).for_each(|_| drop(client_limits.leave(None)));
+        for _ in 0..4 {
+            client_limits.leave(None);
+        }
         assert_eq!(client_limits.enter(address(1)), Admission::TooManyFromThere);
     }
 

@@ -607,6 +607,7 @@ fn dns(failure: resolver::Failure) -> Wording {
             "The name servers' answer makes no sense.",
             TRY_LATER,
         ),
+        resolver::Failure::Exhausted => connect(SocketError::Exhausted),
     }
 }
 

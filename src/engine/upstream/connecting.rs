@@ -28,8 +28,10 @@ impl Upstreams {
     /// Whether the client has its share of look-ups in flight, when there are many.
     pub(super) fn has_exhausted_look_ups(&self, cx: &Context, client: IpAddr) -> bool {
         let accountable = cx.settings.accountable(client);
-        let crowded = cx.settings.share_of(LOOK_UPS_CROWDED, LOOK_UPS_LEAST[0]);
-        let share = cx.settings.share_of(LOOK_UPS_SHARE, LOOK_UPS_LEAST[1]);
+        // The resolver may have a lower limit, by --memory or for want of descriptors.
+        let crowded =
+            cx.settings.share_of(LOOK_UPS_CROWDED, LOOK_UPS_LEAST[0]).min(self.resolver.look_ups_max() / 2);
+        let share = cx.settings.share_of(LOOK_UPS_SHARE, LOOK_UPS_LEAST[1]).min(crowded.div_ceil(2).max(1));
         let ids = || self.look_ups.iter().flat_map(|(_, ids)| ids);
         let waiting = || ids().filter_map(|id| id.get(&self.connects));
         self.look_ups.len() > crowded
