@@ -15,6 +15,7 @@ pub mod foreign;
 pub mod gateway;
 pub mod guard;
 pub mod help;
+pub mod interface;
 mod layer;
 mod loading;
 pub mod memory;

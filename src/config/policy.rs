@@ -1,6 +1,7 @@
 //! Compiles the settings, and the files that they name, into the policy and settings of the engine, or reports all
 //! problems.
 
+use super::interface;
 use super::problem::{Located, Origin, Problems};
 use super::settings::Settings;
 use super::values::{self, ErrorPage};
@@ -333,8 +334,8 @@ pub fn resolver_settings(
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> (resolver::Settings, resolver::Hosts) {
     // A machine without these files has no name servers and no names of its own.
-    let mut dns =
-        resolver::Settings::parse_resolv_conf(&read_file(Path::new(RESOLV_CONF)).unwrap_or_default());
+    let text = read_file(Path::new(RESOLV_CONF)).unwrap_or_default();
+    let mut dns = resolver::Settings::parse_resolv_conf(&text, &interface::index);
     if !settings.dns.is_empty() {
         dns.servers = settings.dns.iter().map(|server| server.value).collect();
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::interface;
 use crate::guard::detection::Context;
 use crate::http::fields::is_token;
 use crate::http::forwarding::ForwardedPolicy;
@@ -13,6 +14,7 @@ use crate::http::template::Kind;
 use crate::policy::edit::{Direction, Edits};
 use crate::policy::pages::Statuses;
 use crate::policy::port_set::PortSet;
+use crate::policy::rules::canonical;
 
 /// The default port of a DNS server (RFC 1035 4.2).
 pub const DNS_PORT: u16 = 53;
@@ -202,18 +204,28 @@ pub fn network(text: &str) -> Result<IpNet, Expected> {
     let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
     bare.parse::<IpNet>()
         .or_else(|_| bare.parse::<IpAddr>().map(IpNet::from))
-        .map(|network| network.trunc())
+        .map(|network| canonical(network.trunc()))
         .map_err(|_| "an address or a network such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32".into())
 }
 
-/// A DNS server: an address, or with a port `192.0.2.1:5353`, `[2001:db8::1]:5353`.
+/// A DNS server: an address, or with a port `192.0.2.1:5353`, `[2001:db8::1]:5353`; a link-local one with its interface,
+/// `fe80::1%eth0` or `[fe80::1%2]:5353` (RFC 4007 section 11).
 pub fn dns_server(text: &str) -> Result<SocketAddr, Expected> {
-    address(text)
+    let (before, behind) = text.split_once('%').unwrap_or((text, ""));
+    let (zone, behind) = behind.split_at(behind.find(']').unwrap_or(behind.len()));
+    let bare = format!("{before}{behind}");
+    let mut server = address(&bare)
         .map(|address| SocketAddr::new(address, DNS_PORT))
-        .or_else(|_| text.parse::<SocketAddr>())
+        .or_else(|_| bare.parse::<SocketAddr>())
         .ok()
         .filter(|server| server.port() != 0 && !server.ip().is_unspecified())
-        .ok_or_else(|| "a server's address such as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353".into())
+        .ok_or("a server's address such as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353")?;
+    if text.contains('%') {
+        let SocketAddr::V6(server) = &mut server else { return Err("a server's address without %".into()) };
+        let index = interface::index(zone).ok_or("the name of a network interface behind %")?;
+        server.set_scope_id(index);
+    }
+    Ok(server)
 }
 
 /// An address with a port, to listen on: `127.0.0.1:9100`, `[::1]:9100`; port 0 for any free one.
@@ -348,6 +360,38 @@ pub fn rule(text: &str) -> Result<String, Expected> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_of_mapped_addresses_are_those_of_ipv4() {
+        for (text, expected) in [
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("[::ffff:192.0.2.1]", "192.0.2.1/32"),
+            ("::ffff:192.0.2.1/120", "192.0.2.0/24"),
+            ("::/0", "::/0"),
+            ("2001:db8::1", "2001:db8::1/128"),
+        ] {
+            assert_eq!(network(text).map(|network| network.to_string()).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn link_local_name_servers_have_an_interface() {
+        for (text, expected) in [
+            ("fe80::1%2", Some("[fe80::1%2]:53")),
+            ("[fe80::1%2]", Some("[fe80::1%2]:53")),
+            ("[fe80::1%2]:5353", Some("[fe80::1%2]:5353")),
+            ("fe80::1", Some("[fe80::1]:53")),
+            ("fe80::1%", None),
+            ("fe80::1%no-such-interface", None),
+            ("192.0.2.1%2", None),
+            ("[fe80::1%2", None),
+        ] {
+            let server = dns_server(text).map(|server| server.to_string());
+            assert_eq!(server.as_deref().ok(), expected, "{text}: {server:?}");
+        }
+        #[cfg(target_os = "linux")]
+        assert_eq!(dns_server("[fe80::1%lo]:5353"), dns_server("[fe80::1%1]:5353"));
+    }
 
     #[test]
     fn sizes() {

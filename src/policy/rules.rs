@@ -509,6 +509,14 @@ fn parse_length(text: &str) -> Option<u8> {
     if digits { text.parse().ok() } else { None }
 }
 
+/// A network in the form in which addresses are judged: one of IPv4-mapped addresses is one of IPv4.
+pub fn canonical(network: IpNet) -> IpNet {
+    match network {
+        IpNet::V4(_) => network,
+        IpNet::V6(v6) => canonical_v6(v6.network(), v6.prefix_len()).unwrap_or(network),
+    }
+}
+
 /// Addresses are judged in canonical form, so a network of IPv4-mapped addresses must become one of IPv4 to match
 /// any.
 fn canonical_v6(address: Ipv6Addr, length: u8) -> Result<IpNet, &'static str> {

@@ -86,8 +86,9 @@ fn default_server() -> SocketAddr {
 
 impl Settings {
     /// Reads `resolv.conf`: `nameserver`, `search` and `domain` (the last one counts), `options` with `ndots`,
-    /// `timeout`, `attempts` and `rotate`. Anything else is skipped, as the system's resolver does.
-    pub fn parse_resolv_conf(text: &[u8]) -> Settings {
+    /// `timeout`, `attempts` and `rotate`. Anything else is skipped, as the system's resolver does. `interface` has the index of
+    /// the network interface that is named behind a link-local address.
+    pub fn parse_resolv_conf(text: &[u8], interface: &dyn Fn(&str) -> Option<u32>) -> Settings {
         let mut settings = Settings { servers: Vec::new(), ..Settings::default() };
         for line in text.split(|&byte| byte == b'\n') {
             let mut words = words(line);
@@ -96,7 +97,8 @@ impl Settings {
                 b"nameserver" => {
                     let server = words.next().and_then(|word| std::str::from_utf8(word).ok());
                     let room = SERVERS_MAX - settings.servers.len();
-                    settings.servers.extend(server.and_then(parse_address).filter(|_| room > 0));
+                    let server = server.and_then(|text| parse_address(text, interface));
+                    settings.servers.extend(server.filter(|_| room > 0));
                 }
                 b"domain" => settings.search = parse_search(words.take(1)),
                 b"search" => settings.search = parse_search(words),
@@ -155,19 +157,25 @@ fn parse_search<'a>(words: impl Iterator<Item = &'a [u8]>) -> Vec<Name> {
     words.filter_map(|word| Name::parse(word).ok()).take(SEARCH_MAX).collect()
 }
 
-/// An address with port 53. A numeric scope is kept, because link-local servers need it; the name of an interface
-/// cannot be looked up in the core and is dropped.
-fn parse_address(text: &str) -> Option<SocketAddr> {
-    let (address, scope) = text.split_once('%').unwrap_or((text, ""));
+/// An address with port 53. A link-local server has its interface behind the address; one that is not known counts as none, as in
+/// glibc.
+fn parse_address(text: &str, interface: &dyn Fn(&str) -> Option<u32>) -> Option<SocketAddr> {
+    let (address, zone) = text.split_once('%').unwrap_or((text, ""));
     match address.parse().ok()? {
         IpAddr::V4(address) => Some(SocketAddr::new(IpAddr::V4(address), PORT)),
-        IpAddr::V6(address) => Some(SocketAddrV6::new(address, PORT, 0, scope.parse().unwrap_or(0)).into()),
+        IpAddr::V6(address) => {
+            Some(SocketAddrV6::new(address, PORT, 0, interface(zone).unwrap_or_default()).into())
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &[u8]) -> Settings {
+        Settings::parse_resolv_conf(text, &|_| None)
+    }
 
     fn names(settings: &Settings) -> Vec<&str> {
         settings.search.iter().map(Name::as_str).collect()
@@ -176,12 +184,17 @@ mod tests {
     #[test]
     fn reads_a_whole_file() {
         let text = b"# by hand\n; old style\nnameserver 192.0.2.1 # first\r\n nameserver\t2001:db8::1\n\
-            nameserver fe80::1%2\nnameserver fe80::1%eth0\nnameserver nonsense\nnameserver\n\
+            nameserver fe80::1%2\nnameserver fe80::1%eth0\nnameserver fe80::1%gone\nnameserver nonsense\nnameserver\n\
             domain Ignored.example\nsearch Corp.Example. lab.example bad..name\n\
             options ndots:3 timeout:4 attempts:3 rotate edns0 ndots:x\nsortlist 1.2.3.4\n\xff\xfe";
-        let settings = Settings::parse_resolv_conf(text);
+        let interface =
+            |zone: &str| [("2", 2), ("eth0", 7)].iter().find(|known| known.0 == zone).map(|known| known.1);
+        let settings = Settings::parse_resolv_conf(text, &interface);
         let servers: Vec<String> = settings.servers.iter().map(SocketAddr::to_string).collect();
-        assert_eq!(servers, ["192.0.2.1:53", "[2001:db8::1]:53", "[fe80::1%2]:53", "[fe80::1]:53"]);
+        assert_eq!(
+            servers,
+            ["192.0.2.1:53", "[2001:db8::1]:53", "[fe80::1%2]:53", "[fe80::1%7]:53", "[fe80::1]:53"]
+        );
         assert_eq!(names(&settings), ["corp.example", "lab.example"]);
         assert_eq!((settings.ndots, settings.timeout_ms, settings.attempts), (3, 4000, 3));
         assert!(settings.rotate);
@@ -191,21 +204,21 @@ mod tests {
     #[test]
     fn defaults_and_bounds() {
         for text in [&b""[..], b"\n\n", b"nameserver", b"nameserver 300.1.1.1", b"options", b"options :"] {
-            assert_eq!(Settings::parse_resolv_conf(text), Settings::default(), "{text:?}");
+            assert_eq!(parse(text), Settings::default(), "{text:?}");
         }
         let mut text = b"options ndots:99 timeout:99999999999 attempts:0\nsearch".to_vec();
         (0..30).for_each(|n| text.extend_from_slice(format!(" d{n}.example").as_bytes()));
         (0..30).for_each(|n| text.extend_from_slice(format!("\nnameserver 192.0.2.{n}").as_bytes()));
-        let settings = Settings::parse_resolv_conf(&text);
+        let settings = parse(&text);
         assert_eq!((settings.ndots, settings.timeout_ms, settings.attempts), (15, 30_000, 1));
         assert_eq!((settings.search.len(), settings.servers.len()), (SEARCH_MAX, SERVERS_MAX));
-        assert_eq!(Settings::parse_resolv_conf(b"options timeout:0").timeout_ms, 1000);
-        assert_eq!(names(&Settings::parse_resolv_conf(b"search a.b\ndomain c.d e.f")), ["c.d"]);
+        assert_eq!(parse(b"options timeout:0").timeout_ms, 1000);
+        assert_eq!(names(&parse(b"search a.b\ndomain c.d e.f")), ["c.d"]);
     }
 
     #[test]
     fn no_truncation_of_a_file_panics() {
         let text = b"nameserver ::1%9\nsearch a b\noptions ndots:2 rotate\n";
-        (0..=text.len()).for_each(|end| drop(Settings::parse_resolv_conf(&text[..end])));
+        (0..=text.len()).for_each(|end| drop(parse(&text[..end])));
     }
 }

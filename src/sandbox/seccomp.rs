@@ -133,10 +133,10 @@ const ALLOWED_OLD: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_OLD: &[c_long] = &[];
 
-/// Allowed `ioctl` requests: non-blocking and close-on-exec by the standard library, the check for a terminal, and the bytes in a send
-/// buffer that have not left (linux/sockios.h: SIOCOUTQNSD).
-const REQUESTS: [u32; 5] =
-    [libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32, libc::TCGETS as u32, 0x894B];
+/// Allowed `ioctl` requests: non-blocking and close-on-exec by the standard library, the check for a terminal, the bytes in a send
+/// buffer that have not left, and the index of a network interface (linux/sockios.h: SIOCOUTQNSD, SIOCGIFINDEX).
+const REQUESTS: [u32; 6] =
+    [libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32, libc::TCGETS as u32, 0x894B, 0x8933];
 
 /// The bits of the socket type, beside flags (include/linux/net.h: SOCK_TYPE_MASK).
 const SOCKET_KINDS: u64 = 0xf;
@@ -262,7 +262,8 @@ mod tests {
             // Calls of the daemon.
             let mut buffer = vec![0; 1 << 20];
             buffer.resize(16 << 20, 1);
-            drop(UdpSocket::bind("127.0.0.1:0").unwrap());
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            rustix::net::netdevice::name_to_index(&socket, "lo").unwrap();
             let stream = TcpStream::connect(address).unwrap();
             stream.set_nonblocking(true).unwrap();
             assert!(if_addrs::get_if_addrs().is_ok());
