@@ -118,7 +118,8 @@ fn version_2(bytes: &[u8]) -> Found {
         0x21 => false,
         _ => return Err("expected version 2 and LOCAL or PROXY in the PROXY header"),
     };
-    if family > 0x32 || family & 0x0F > 2 {
+    // A connection of the proxy itself has no client, whatever the family says (section 2.2).
+    if !is_local && (family > 0x32 || family & 0x0F > 2) {
         return Err("expected a known family and protocol in the PROXY header");
     }
     let Some(header) = bytes.get(..length) else { return Ok(None) };
@@ -302,7 +303,7 @@ mod tests {
         expect(&v2(0x21, 0x12, V4), None);
         expect(&v2(0x21, 0x22, &v6("2001:db8::1")), None);
         // Not of any client, whatever follows.
-        for family in [0x00, 0x11, 0x21, 0x31] {
+        for family in [0x00, 0x11, 0x21, 0x31, 0x13, 0xFF] {
             expect(&v2(0x20, family, b""), None);
             expect(&v2(0x20, family, b"xyz"), None);
         }
