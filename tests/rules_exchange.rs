@@ -187,6 +187,13 @@ fn rule_31_unasked() {
         origin.fill("GET http://{o}/ HTTP/1.0\r\nHost: {o}\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
     );
     assert_eq!(client.read_response().status(), 502);
+    for fields in ["Upgrade: y\r\n", "Upgrade: y, z\r\n"] {
+        let mut client = weir.connect();
+        let head =
+            format!("GET http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\nConnection: upgrade\r\n{fields}\r\n");
+        client.send(origin.fill(head));
+        assert_eq!(client.read_response().status(), 502, "{fields:?}");
+    }
 }
 
 /// Rule 32: pipelined requests are answered in order, whatever their origins' speed.

@@ -16,8 +16,8 @@ use super::target::Authority;
 
 pub use super::fields::write_field;
 pub use super::hop::{
-    expects_continue, has_doubtful_framing, is_end_to_end, is_loop, is_of_connection, max_forwards,
-    names_fields, origin_keeps_alive, upgrade_requested, wants_keep_alive,
+    expects_continue, has_doubtful_framing, is_end_to_end, is_loop, is_of_connection, is_upgrade_offered,
+    max_forwards, names_fields, origin_keeps_alive, upgrade_requested, wants_keep_alive,
 };
 pub use super::host_field::{check_host, route_target};
 pub use super::request_filter::{ForwardedPolicy, RequestFilter};

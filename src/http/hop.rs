@@ -129,6 +129,16 @@ pub fn upgrade_requested(version: Version, fields: Fields<'_, '_>) -> bool {
     members.peek().is_some() && members.all(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
+/// Whether a 101 switches to protocols that the request offers: it names some, and no others (RFC 9110 section 7.8). Names are compared
+/// in any case.
+pub fn is_upgrade_offered(request: Fields<'_, '_>, response: Fields<'_, '_>) -> bool {
+    let offers = |protocol: &[u8]| {
+        request.all_of(Class::Upgrade).flat_map(list).any(|offered| offered.eq_ignore_ascii_case(protocol))
+    };
+    let mut members = response.all_of(Class::Upgrade).flat_map(list).peekable();
+    members.peek().is_some() && members.all(offers)
+}
+
 /// Whether Via shows that the message was here before (rule 26). Pseudonyms are compared in any case.
 pub fn is_loop(fields: Fields<'_, '_>, pseudonym: &str) -> bool {
     fields.has(Class::Via)
@@ -222,6 +232,24 @@ mod tests {
             let found = |version| with_fields(fields, |fields| upgrade_requested(version, fields));
             assert_eq!(found(Version::Http11), expected, "{fields:?}");
             assert!(!found(Version::Http10), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn rule_31_a_101_names_what_was_offered() {
+        for (offered, chosen, expected) in [
+            ("Upgrade: websocket\r\n", "Upgrade: WebSocket\r\n", true),
+            ("Upgrade: a/1, b\r\n", "Upgrade: b\r\n", true),
+            ("Upgrade: a/1\r\nUpgrade: b\r\n", "Upgrade: b, a/1\r\n", true),
+            ("Upgrade: a/1, b\r\n", "Upgrade: a/2\r\n", false),
+            ("Upgrade: a\r\n", "Upgrade: a, b\r\n", false),
+            ("Upgrade: a\r\n", "Upgrade: \r\n", false),
+            ("Upgrade: a\r\n", "X: a\r\n", false),
+        ] {
+            let found = with_fields(offered, |request| {
+                with_fields(chosen, |response| is_upgrade_offered(request, response))
+            });
+            assert_eq!(found, expected, "{offered:?} {chosen:?}");
         }
     }
 

@@ -141,8 +141,8 @@ pub(super) struct SentQuery<'a> {
     pub(super) id: u16,
     pub(super) owner: &'a WireName,
     pub(super) family: Family,
-    /// One random bit per byte of the name: the letter is sent in upper case, and a reply over UDP must repeat it. Nobody forges a
-    /// reply over TCP without seeing the query.
+    /// One random bit per byte of the name: the letter is sent in upper case, and a reply over UDP must repeat it. Over
+    /// TCP a forger who does not see the query cannot answer.
     pub(super) case_bits: Option<[u64; 4]>,
     pub(super) transport: Transport,
     pub(super) edns: bool,

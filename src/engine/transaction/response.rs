@@ -441,8 +441,7 @@ impl Transaction {
         let info = &self.info;
         let interim = head.status < 200;
         let switching = head.status == 101;
-        // Before its request is complete the client has not switched, either.
-        if switching && !(info.upgrade && self.up.is_complete()) {
+        if switching && !self.may_switch(pool, head.fields) {
             return Err(Refusal::UpgradeUnasked);
         }
         let body = framing::response_body(info.method.as_str(), &head).map_err(Refusal::OriginFault)?;
@@ -492,6 +491,17 @@ impl Transaction {
             self.record.set_content_type(head.fields.get("content-type").unwrap_or_default());
         }
         Ok(Head::Final { body, http10 })
+    }
+
+    /// Whether a 101 with these fields may turn the connection into a tunnel (rule 31).
+    fn may_switch(&self, pool: &Pool, fields: Fields<'_, '_>) -> bool {
+        // Before its request is complete the client has not switched, either.
+        if !self.info.upgrade || !self.up.is_complete() {
+            return false;
+        }
+        // Before a response the head of the request is still in memory.
+        let asked = self.request_head.request(self.input.bytes(pool));
+        asked.is_some_and(|asked| forwarding::is_upgrade_offered(asked.fields, fields))
     }
 
     /// Writes the head for the client.

@@ -279,7 +279,7 @@ fn servers_that_do_not_repeat_the_letters_are_asked_over_tcp() {
     assert_eq!(net.resolve("www.example"), (2 * MS, www()));
     assert_eq!(net.counters().mismatched, 2);
     net.take_sent();
-    // What was learned over TCP, where nobody forges, is remembered for ten minutes.
+    // What a server has shown over TCP, where a forger cannot answer, is remembered for ten minutes.
     assert_eq!(net.resolve("four.example"), (MS, addresses(&["192.0.2.4"])));
     assert_eq!(net.take_sent(), ["0/four.example/AAAA", "0/four.example/A"]);
     net.wait(601 * S);
