@@ -71,7 +71,11 @@ impl Socket {
 
     /// Begins to connect.
     pub fn connect(address: SocketAddr) -> Result<Socket, SocketError> {
-        let stream = TcpStream::connect(address).map_err(SocketError::from)?;
+        let stream = TcpStream::connect(address).map_err(|error| match error.kind() {
+            // No local port is left. With IPv6 the machine may just have no address of that family.
+            ErrorKind::AddrNotAvailable if address.is_ipv4() => SocketError::Exhausted,
+            _ => SocketError::from(error),
+        })?;
         // Heads and bodies leave in one write each, so a small write must not wait for more bytes.
         let _ = stream.set_nodelay(true);
         Ok(Socket { stream, pipe: None, connecting: true, readable: false, writable: false, end: End::Open })

@@ -93,7 +93,9 @@ fn dialling() {
         (shortages.start(&[]), Origin::closing("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
     let mut client = weir.connect();
     for call in [Call::Socket, Call::Connect, Call::Watch] {
-        for error in SHORTAGES {
+        // For lack of a local port.
+        let of_connect = matches!(call, Call::Connect).then_some(Errno::ADDRNOTAVAIL);
+        for error in SHORTAGES.into_iter().chain(of_connect) {
             shortages.set(call, error);
             let answer = client.ask(origin.get("/short"));
             assert_eq!(answer.status(), 503, "{call:?} {error}: {answer:?}");
@@ -106,7 +108,7 @@ fn dialling() {
             assert_eq!(client.ask(origin.get("/after")).status(), 200, "{call:?} {error}");
         }
     }
-    weir.wait_for_logs(24, |line| line.contains(" 503 ") && line.contains("reason=descriptors_max"));
+    weir.wait_for_logs(26, |line| line.contains(" 503 ") && line.contains("reason=descriptors_max"));
     // A connection that cannot be watched is not kept.
     shortages.set(Call::Watch, Errno::NOSPC);
     weir.connect().expect_closed();
