@@ -36,14 +36,14 @@ impl EventLoop {
         if !self.engine.awaits_reply(query) {
             return;
         }
-        let EventLoop { poll, queries, shortage, pipes, aborting, engine, .. } = self;
+        let EventLoop { poll, queries, shortage, pipes, delivering, engine, .. } = self;
         let mut begin =
             || queries.begin(poll.registry(), QUERIES, query, server, transport, message.as_bytes());
         let is_short = |sent: &io::Result<()>| sent.as_ref().is_err_and(listener::is_shortage);
         let mut sent = begin();
         if is_short(&sent) {
             shortage.count += 1;
-            if pipes.shed() | aborting.shed() {
+            if pipes.shed() | delivering.shed() {
                 sent = begin();
             }
         }
