@@ -228,6 +228,8 @@ fn second_term_quits() {
         let mut client = weir.connect();
         assert_eq!(client.ask(origin.fill("CONNECT {o} HTTP/1.1\r\nHost: {o}\r\n\r\n")).status(), 200);
         weir.signal(Signal::TERM);
+        // The system makes one of two equal signals that come at once.
+        weir.wait_for_error(|line| line.contains("stopping: finishing"));
         client.expect_silence(Duration::from_millis(200));
         assert!(weir.is_running());
         weir.signal(second);
