@@ -346,17 +346,16 @@ fn request_without_memory_is_answered() {
     panic!("of 120 downloads that nobody reads, 64 blocks turned away none");
 }
 
-/// Rule 36: bytes behind a request that ends its connection destroy nothing of a long response, whose reader is slow, not even when the
-/// close has lingered.
+/// Rule 36: bytes behind a request that ends its connection destroy nothing of a response whose reader is slow: not of a long one, not
+/// when the close has lingered, and not of a short one that is longer than the client's window.
 #[test]
 fn rule_36_stray_bytes_destroy_no_response() {
-    let origin = Origin::answering(
-        [&b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n"[..], &[b'x'; 400_000]].concat(),
-    );
     for options in [&[][..], &["--no-splice"]] {
         let weir = Weir::start(options);
-        for after_ms in [50, 2500] {
-            let mut client = Raw::connect_small(weir.address());
+        for (bytes, after_ms) in [(400_000, 50), (400_000, 2500), (14_000, 50)] {
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n{}", "x".repeat(bytes));
+            let origin = Origin::answering(answer);
+            let mut client = Raw::connect_with_window(weir.address(), 4096);
             client.send(origin.fill("GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\nConnection: close\r\n\r\n"));
             // Weir has written all of it, and then more than the time of a lingering close is over.
             common::eventually("it was sent", || (weir.statistics().get("exchanges") == 0).then_some(()));
@@ -364,8 +363,39 @@ fn rule_36_stray_bytes_destroy_no_response() {
             client.send_if_open("\r\n");
             std::thread::sleep(Duration::from_millis(200));
             let answer = client.read_response();
-            assert_eq!((answer.status(), answer.body.bytes.len()), (200, 400_000), "{options:?} {after_ms}");
+            let found = (answer.status(), answer.body.bytes.len());
+            assert_eq!(found, (200, bytes), "{options:?} {after_ms}");
             client.expect_fin();
         }
     }
+}
+
+/// A drain ends although a client takes its response byte by byte. What is left of it leaves without weir.
+#[test]
+fn a_slow_reader_does_not_outlast_a_drain() {
+    let mut weir = Weir::start(&["--drain-timeout", "1"]);
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n{}", "x".repeat(400_000));
+    let origin = Origin::answering(answer);
+    let mut client = TcpStream::connect(weir.address()).expect("a connection");
+    SockRef::from(&client).set_recv_buffer_size(4096).expect("a small buffer");
+    let request = origin.fill("GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\nConnection: close\r\n\r\n");
+    client.write_all(&request).expect("sending");
+    common::eventually("it was sent", || (weir.statistics().get("exchanges") == 0).then_some(()));
+    let stop = AtomicBool::new(false);
+    let received = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut received, mut block) = (0, [0; 1000]);
+            while !stop.load(Ordering::Relaxed) {
+                received += client.read(&mut block).expect("a part of the response");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            received
+        });
+        weir.signal(Signal::TERM);
+        weir.wait_exit();
+        stop.store(true, Ordering::Relaxed);
+        reader.join().expect("the reader")
+    });
+    let rest = client.read_to_end(&mut Vec::new()).expect("the rest of it");
+    assert!(received > 0 && received + rest > 400_000, "{received} and {rest}");
 }

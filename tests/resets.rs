@@ -4,9 +4,10 @@
 mod common;
 mod shell;
 
-use common::{Origin, Weir};
+use common::{Origin, Raw, Weir, eventually};
 use shell::{Shell, status, text};
 use std::sync::Arc;
+use std::time::Duration;
 use weir::cache::store::{Limits, Store};
 use weir::engine::transaction::log_record::Text;
 use weir::engine::{CacheSettings, Event, PeerId, Settings, SocketError};
@@ -130,4 +131,38 @@ fn rule_23_what_arrived_before_a_reset_is_delivered() {
 fn rule_23_what_arrived_before_a_reset_is_delivered_through_the_cache() {
     let store = Arc::new(Store::new(Limits::with_budget(1 << 20, [1, 2])));
     expect_delivered(&Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() });
+}
+
+/// Rule 23: a client that takes the close for the end gets a reset, but behind what has arrived, although it reads late.
+#[test]
+fn rule_23_a_reset_for_an_old_client_destroys_nothing() {
+    for reset in [true, false] {
+        let origin = Origin::serve_owned(move |mut conn| {
+            conn.request()?;
+            match reset {
+                true => {
+                    conn.send(format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(400_000)))?;
+                    std::thread::sleep(Duration::from_millis(200));
+                    conn.reset();
+                }
+                // A fault of the framing behind the payload.
+                false => {
+                    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n61a80\r\n";
+                    conn.send(format!("{head}{}\r\nzz\r\n", "x".repeat(400_000)))?;
+                }
+            }
+            Ok(())
+        });
+        for options in [&[][..], &["--no-splice"]] {
+            let weir = Weir::start(options);
+            let mut client = Raw::connect_with_window(weir.address(), 4096);
+            client.send(origin.fill("GET http://{o}/ HTTP/1.0\r\nHost: {o}\r\n\r\n"));
+            eventually("weir has ended it", || (weir.statistics().get("exchanges") == 0).then_some(()));
+            std::thread::sleep(Duration::from_millis(200));
+            let received = client.read_to_end();
+            let payload = received.iter().filter(|byte| **byte == b'x').count();
+            assert_eq!(payload, 400_000, "{reset} {options:?}");
+            weir.wait_for_log(|line| line.contains(" failed 200 "));
+        }
+    }
 }

@@ -291,8 +291,16 @@ impl Machines {
 
     /// Finds an upstream connection for a transaction.
     fn connect(&mut self, cx: &mut Context, id: TransactionId) {
-        let Machines { transactions, services, .. } = self;
+        let Machines { downstream, transactions, services, .. } = self;
         let Some(transaction) = transactions.get_mut(id) else { return };
+        // A tunnel makes the connection of a trusted proxy that of one client.
+        let tunnels = transaction.info.upgrade || transaction.info.method == Method::Connect;
+        let client = transaction.record.client.ip();
+        let is_named =
+            || cx.connections.get(transaction.client).is_some_and(|peer| peer.address.ip != client);
+        if tunnels && is_named() && downstream.is_full_for(client) {
+            return transactions.refuse(cx, services, id, Refusal::TooManyPerClient);
+        }
         let request = Request {
             transaction: id,
             client: transaction.client,

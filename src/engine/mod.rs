@@ -240,6 +240,13 @@ impl Engine {
         machines.finish(cx);
     }
 
+    /// Whether everything had its time to finish, and a second to leave.
+    pub fn drain_is_over(&self, now: Now) -> bool {
+        self.cx
+            .drain_deadline_ms
+            .is_some_and(|deadline| deadline + settings::DRAIN_GRACE_MS <= now.monotonic_ms())
+    }
+
     /// When `handle_timeout` is due, in microseconds since the loop started.
     pub fn next_timeout_us(&self) -> Option<u64> {
         let sweep = self.cx.timers.next_ms().map(|ms| ms * 1000);

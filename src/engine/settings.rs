@@ -35,6 +35,9 @@ pub const LINGER_MS: u64 = 2_000;
 /// gets it whole although the socket is closed at once.
 pub const FIRST_FLIGHT_BYTES: u64 = 14_600;
 
+/// How long bytes that were cut at the end of a drain may take to leave, in milliseconds (chosen: short beside the time of a drain).
+pub const DRAIN_GRACE_MS: u64 = 1_000;
+
 /// How long a tunnel waits for one side to take bytes that the other had sent before it was reset, in milliseconds (chosen: a slow
 /// reader takes some within it).
 pub const DELIVERY_MS: u64 = 5_000;

@@ -313,6 +313,7 @@ pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &
                 Ok(text) if is_foreign_list && is_generic_hiding(text) => {
                     Err(ForBrowsers(EXPECTED_NO_HIDING))
                 }
+                Ok(text) if is_foreign_list && text.trim_ascii_start().starts_with('!') => Ok(()),
                 Ok(text) => parse_line(text, &mut |rule| each(line, rule)),
                 Err(_) => Err(Malformed(EXPECTED_UTF8)),
             }
@@ -402,11 +403,10 @@ fn parse_line(text: &str, each: RuleSink<'_>) -> Result<(), NoRule> {
     }
 }
 
-/// `!name`, which other programs read as an exception. A comment of ad blockers is no rule behind its mark.
+/// `!name`, which other programs read as an exception. A comment of ad blockers is no rule behind its mark, or one word without a dot.
 fn is_negation(text: &str) -> bool {
-    let begins_rule =
-        |rest: &&str| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || ".*[".contains(c));
-    text.strip_prefix('!').filter(begins_rule).is_some_and(|rest| Rule::parse(rest).is_ok())
+    let is_no_word = |rest: &&str| rest.contains(['.', '*', '/', ':']);
+    text.strip_prefix('!').filter(is_no_word).is_some_and(|rest| Rule::parse(rest).is_ok())
 }
 
 /// `[Adblock Plus 2.0]` and its like; a rule in brackets is an IPv6 address.

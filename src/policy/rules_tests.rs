@@ -237,7 +237,8 @@ fn a_negation_is_no_comment() {
         ("10.0.0.0/8\n!10.0.0.5\n", Some(2)),
         (".a.example\n!ok.a.example\n", Some(2)),
         ("!10.0.0.5\n", Some(1)),
-        (".a.example\n! ok.a.example is nice\n!----\n", None),
+        (".a.example\n! ok.a.example is nice\n!----\n!word\n", None),
+        ("!Title\n||a.example^\n!2024.01.01\n!ok.a.example\n", None),
     ] {
         let unread = parse_rules(text.as_bytes(), |_, _| Ok(()));
         let found: Vec<u32> = unread.errors.iter().map(|error| error.line).collect();

@@ -76,6 +76,10 @@ impl Delivering {
             closing.close(socket);
             return;
         }
+        if let Closing::Regular = closing {
+            // A close that meets bytes of the client is a reset. The client has its end before it.
+            socket.shutdown_write();
+        }
         if self.waiting.is_empty() {
             self.look_us = now_us + LOOK_EVERY_US;
         }

@@ -266,7 +266,7 @@ impl EventLoop {
             self.engine.cut(self.now);
             self.carry_out_actions();
         }
-        let waits = self.delivering.due_us().is_some();
+        let waits = self.delivering.due_us().is_some() && !self.engine.drain_is_over(self.now);
         let ended = quit || (self.engine.is_draining() && self.engine.is_empty() && !waits);
         if ended {
             self.delivering.shed();

@@ -399,8 +399,13 @@ impl Raw {
     /// Connects with a receive buffer as small as the system allows, for readers that do not read.
     #[track_caller]
     pub fn connect_small(address: SocketAddr) -> Raw {
+        Raw::connect_with_window(address, 16 * 1024)
+    }
+
+    /// Connects with a receive buffer of so many bytes.
+    pub fn connect_with_window(address: SocketAddr, bytes: usize) -> Raw {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
-        socket.set_recv_buffer_size(16 * 1024).expect("a buffer size");
+        socket.set_recv_buffer_size(bytes).expect("a buffer size");
         socket.connect_timeout(&address.into(), DEADLINE).expect("a connection");
         Raw(Wire::new(socket.into(), None).expect("socket options"))
     }

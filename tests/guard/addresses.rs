@@ -45,6 +45,20 @@ fn ours_2_connections_of_a_trusted_proxy_are_not_those_of_one_client() {
     assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 429]);
 }
 
+/// A tunnel makes the connection of a proxy that of one client, which may have some only.
+#[test]
+fn ours_2_tunnels_behind_a_trusted_proxy_are_those_of_their_clients() {
+    let guarded = Guarded::with_options("", &["--max-per-client", "2", "--connect-ports", "any"]);
+    let mut tunnels: [Raw; 4] = std::array::from_fn(|_| guarded.weir.connect());
+    let to = guarded.origin.address();
+    let mut statuses = Vec::new();
+    for (raw, client) in tunnels.iter_mut().zip(["192.0.2.9", "192.0.2.9", "192.0.2.9", "192.0.2.10"]) {
+        raw.send(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nX-Forwarded-For: {client}\r\n\r\n"));
+        statuses.push(raw.read_response_to("CONNECT").status());
+    }
+    assert_eq!(statuses, [200, 200, 429, 200]);
+}
+
 /// A proxy that names clients in a field keeps connections for all of them. A reload may trust it, or no longer do so.
 #[test]
 fn guard_2_kept_connections_of_a_trusted_proxy_are_not_those_of_one_client() {

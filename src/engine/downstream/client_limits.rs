@@ -69,6 +69,14 @@ impl ClientLimits {
         self.clients.load(Ordering::Relaxed) < self.clients_max.load(Ordering::Relaxed) + REFUSALS_MAX
     }
 
+    /// Whether one more connection of this address would be one too many.
+    pub(in crate::engine) fn is_full_for(&self, address: IpAddr) -> bool {
+        let per_address_max = self.per_address_max.load(Ordering::Relaxed);
+        let address = accountable(address, self.prefix6);
+        per_address_max > 0
+            && self.shard(address).get(&address).is_some_and(|count| *count as usize >= per_address_max)
+    }
+
     /// Counts a client in, without an address in the sum only; `leave` must count it out in the same way, whatever the answer is.
     pub(in crate::engine) fn enter(&self, address: Option<IpAddr>) -> Admission {
         // The counter's own order decides which client is one too many; no other memory depends on it.
@@ -176,7 +184,9 @@ mod tests {
         for _ in 0..4 {
             client_limits.leave(None);
         }
+        assert!(!client_limits.is_full_for(address(2).unwrap()));
         assert_eq!(client_limits.enter(address(1)), Admission::TooManyFromThere);
+        assert!(client_limits.is_full_for(address(1).unwrap()));
     }
 
     #[test]

@@ -353,10 +353,7 @@ impl Downstream {
             Some(Client::Idle) => 0,
             Some(Client::Lingering { .. }) => {
                 cx.metrics.timeouts_linger += 1;
-                if self.remove(cx, id) {
-                    cx.actions.push_back(Action::CloseDelivered(id));
-                }
-                return;
+                return self.close_delivered(cx, id);
             }
             Some(Client::Transaction(_) | Client::Tunnel(_)) | None => return,
         };
@@ -387,7 +384,7 @@ impl Downstream {
         if closes || cx.is_draining() {
             input.release(&mut cx.pool);
             if silent && !pending {
-                self.close(cx, id)
+                self.close_delivered(cx, id)
             } else {
                 self.linger(cx, id)
             }
@@ -430,6 +427,18 @@ impl Downstream {
         if self.remove(cx, id) {
             cx.actions.push_back(Action::Close(id));
         }
+    }
+
+    /// Closes a client connection as soon as its bytes have left: the client has a window that may be smaller than a short response.
+    fn close_delivered(&mut self, cx: &mut Context, id: PeerId) {
+        if self.remove(cx, id) {
+            cx.actions.push_back(Action::CloseDelivered(id));
+        }
+    }
+
+    /// Whether a client has as many connections as one may have; a connection of a trusted proxy counts for none of its clients.
+    pub fn is_full_for(&self, address: IpAddr) -> bool {
+        self.limits.is_full_for(address)
     }
 
     /// Closes a client connection with a reset, so that the client cannot take the close for an end.
