@@ -105,6 +105,38 @@ fn ours_26_what_a_trusted_proxy_tells_of_another_host_is_not_stored_for_this_one
     assert!(!is_hit(&gateway.ask(tls)) && is_hit(&gateway.ask(tls)));
 }
 
+/// Upstreams are told what the cache distinguishes, once: a client that names the field in Connection, or has sent one of its own to
+/// a proxy that adds another line, does not decide what others get.
+#[test]
+fn ours_26_what_a_trusted_proxy_tells_in_several_lines_or_not_to_upstreams_counts_for_neither() {
+    for (name, tells, own) in
+        [("x-forwarded-proto", "https", "http"), ("x-forwarded-host", "shop.example", "a.example")]
+    {
+        let origin = telling("", name);
+        let (gateway, _scratch) = caching(&format!("*/ -> {}\n", origin.address()));
+        for (at, fields) in [
+            format!("Connection: {name}\r\n{name}: {tells}\r\n"),
+            format!("{name}: {tells}\r\n{name}: {own}\r\n"),
+            format!("{name}: {own}\r\n{name}: {tells}\r\n"),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let ask =
+                |fields: &str| gateway.ask(&format!("GET /{at} HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n"));
+            let first = ask(fields);
+            assert!(!is_hit(&first) && first.text().ends_with(&format!(" {own}")), "{fields}: {first:?}");
+            let head = origin.heads().pop().map(|head| String::from_utf8_lossy(&head.raw).to_lowercase());
+            let head = head.unwrap_or_default();
+            assert_eq!(head.matches(&format!("\r\n{name}:")).count(), 1, "{head}");
+            let plain = ask("");
+            assert!(is_hit(&plain) && plain.text() == first.text(), "{fields}: {plain:?}");
+            let told = ask(&format!("{name}: {tells}\r\n"));
+            assert!(!is_hit(&told) && told.text().ends_with(tells), "{fields}: {told:?}");
+        }
+    }
+}
+
 #[test]
 fn ours_26_what_depends_on_the_client_is_stored_for_none() {
     let origin = telling("Vary: X-Forwarded-For\r\n", "x-forwarded-for");

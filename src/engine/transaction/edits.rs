@@ -72,7 +72,7 @@ pub(super) struct GatewayEdits<'a> {
     pub allows_underscores: bool,
     /// The peer is a proxy that the guard file trusts: its fields about client and path are forwarded.
     pub is_trusted: bool,
-    /// Whether a trusted proxy has sent scheme and host, which are then forwarded.
+    /// Whether a trusted proxy tells scheme and host, which are then forwarded. Otherwise weir writes them, in place of received ones.
     pub told: [bool; 2],
 }
 
@@ -159,6 +159,14 @@ pub(super) fn never_in_trailers(allows_underscores: bool) -> fn(&str) -> bool {
 pub(super) const PROTO: &str = "X-Forwarded-Proto";
 pub(super) const HOST: &str = "X-Forwarded-Host";
 
+impl GatewayEdits<'_> {
+    /// Whether weir writes a field of this name itself.
+    fn writes(&self, name: &str) -> bool {
+        let [proto_told, host_told] = self.told;
+        (!proto_told && name.eq_ignore_ascii_case(PROTO)) || (!host_told && name.eq_ignore_ascii_case(HOST))
+    }
+}
+
 impl Edits for GatewayEdits<'_> {
     fn removes_nothing(&self) -> bool {
         false
@@ -166,6 +174,7 @@ impl Edits for GatewayEdits<'_> {
 
     fn removes(&self, name: &str) -> bool {
         (!self.is_trusted && is_of_proxies(name))
+            || (self.is_trusted && self.writes(name))
             || is_never_forwarded(name, self.allows_underscores)
             || self.edits.removes(name)
     }
@@ -217,6 +226,9 @@ mod tests {
         for name in ["X-Forwarded-Proto", "X-Real-IP", "X_Y"] {
             assert!(!trusted.removes(name), "{name}");
         }
+        let told_otherwise = GatewayEdits { told: [false; 2], ..trusted };
+        assert!(told_otherwise.removes("X-Forwarded-Proto") && told_otherwise.removes("x-forwarded-host"));
+        assert!(!told_otherwise.removes("X-Forwarded-Port"));
         assert!(trusted.removes("Proxy"), "no proxy means anything by it");
         let allowing = GatewayEdits { allows_underscores: true, ..stranger };
         for name in ["X_Forwarded_For", "X-Forwarded_For", "x_forwarded-for", "X_Real_IP", "CLIENT_IP"] {

@@ -13,7 +13,7 @@ use crate::engine::ids::PeerId;
 use crate::engine::pages::OwnPages;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::answer::Answer;
-use crate::engine::transaction::edits::{GatewayEdits, OwnConditions, never_in_trailers};
+use crate::engine::transaction::edits::{OwnConditions, never_in_trailers};
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::{Method, Phase, RequestInfo};
@@ -479,13 +479,7 @@ impl Examiner<'_> {
         let routed = self.routed();
         let edits: &dyn Edits = match routed {
             Some((gateway, ..)) => {
-                gateway_edits = GatewayEdits {
-                    edits: &host_edits,
-                    asked: &info.authority,
-                    allows_underscores: gateway.allows_underscores,
-                    is_trusted: self.is_peer_trusted(),
-                    told: self.told_by_peer(head),
-                };
+                gateway_edits = self.gateway_edits(gateway, head.fields, &info.authority, &host_edits);
                 &gateway_edits
             }
             None => &host_edits,

@@ -39,7 +39,7 @@ impl Examiner<'_> {
         self.guarded.response_fields = Some(ResponseFields { circumstances, cookie: None });
     }
 
-    /// The origin of this site's forms. `None` if a trusted proxy names a host that is none, or several.
+    /// The origin of this site's forms. `None` if a trusted proxy names a host that is none.
     pub(super) fn own_origin(
         &self,
         head: &RequestHead<'_, '_>,
@@ -51,9 +51,8 @@ impl Examiner<'_> {
             .response_fields
             .as_ref()
             .is_some_and(|response_fields| response_fields.circumstances.secure);
-        let mut told = head.fields.all(HOST).filter(|_| self.is_peer_trusted());
-        if let Some(host) = told.next() {
-            return WebOrigin::of_host(secure, host).filter(|_| told.next().is_none());
+        if let Some(host) = self.told(head.fields, HOST) {
+            return WebOrigin::of_host(secure, host);
         }
         match (target, head.fields.get("host")) {
             (Target::Origin { .. } | Target::Asterisk, Some(host)) => WebOrigin::of_host(secure, host),
@@ -66,8 +65,7 @@ impl Examiner<'_> {
 
     /// Whether the client speaks TLS, to a trusted proxy before weir.
     pub(super) fn is_secure(&self, fields: Fields<'_, '_>) -> bool {
-        let said = fields.get(PROTO).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
-        said && self.is_peer_trusted()
+        self.told(fields, PROTO).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
     }
 
     /// The response to a preflight, if the guard file has rules for other origins: an OPTIONS request with Origin and

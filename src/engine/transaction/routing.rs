@@ -11,7 +11,7 @@
 //! section 9.2.2) and its whole body is still in memory; as often as its route allows.
 
 use super::Transaction;
-use super::edits::{HOST, PROTO};
+use super::edits::{GatewayEdits, HOST, PROTO};
 use super::examine::Examiner;
 use super::machine::{Services, Transactions};
 use super::refusal::Refusal;
@@ -27,9 +27,9 @@ use crate::gateway::directives::HostField;
 use crate::gateway::rules::{Gateway, GatewayRoute, Miss};
 use crate::gateway::upstream::Failed;
 use crate::guard::web_origin::WebOrigin;
-use crate::http::forwarding::ForwardedPolicy;
+use crate::http::forwarding::{self, Edits, ForwardedPolicy};
 use crate::http::head::Scanner;
-use crate::http::message::{Fields, RequestHead};
+use crate::http::message::Fields;
 use crate::http::target::{Authority, Host, Target};
 use crate::net::Purpose;
 use crate::part::guard::{Lent, lasting};
@@ -68,8 +68,7 @@ impl<'a> Examiner<'a> {
     pub(super) fn note_told(&self, fields: Fields<'_, '_>, info: &mut RequestInfo) {
         let secure = self.is_secure(fields);
         info.scheme = if secure { Scheme::Https } else { Scheme::Http };
-        let told = fields.get(HOST).filter(|_| self.is_peer_trusted());
-        info.tells_other_host = told.is_some_and(|told| {
+        info.tells_other_host = self.told(fields, HOST).is_some_and(|told| {
             WebOrigin::of_host(secure, told) != Some(WebOrigin::requested(secure, info.authority))
         });
     }
@@ -130,10 +129,30 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    /// Whether a trusted proxy has sent scheme and host.
-    pub(super) fn told_by_peer(&self, head: &RequestHead<'_, '_>) -> [bool; 2] {
-        let trusted = self.is_peer_trusted();
-        [PROTO, HOST].map(|name| trusted && head.fields.get(name).is_some())
+    /// What a trusted proxy tells in a field of this name: the value that the upstream gets, too. `None` if there are several lines,
+    /// of which an upstream might read another one, or if Connection names the field, which then ends at weir.
+    pub(super) fn told<'r>(&self, fields: Fields<'_, 'r>, name: &str) -> Option<&'r [u8]> {
+        let mut lines = fields.all(name);
+        let told = lines.next().filter(|_| self.is_peer_trusted())?;
+        (lines.next().is_none() && forwarding::is_end_to_end(fields, name)).then_some(told)
+    }
+
+    /// The edits of a request to the gateway, beside those of configuration.
+    pub(super) fn gateway_edits<'e>(
+        &self,
+        gateway: Lent<'_, Gateway>,
+        fields: Fields<'_, '_>,
+        asked: &'e Authority,
+        edits: &'e dyn Edits,
+    ) -> GatewayEdits<'e> {
+        let is_trusted = self.is_peer_trusted();
+        GatewayEdits {
+            edits,
+            asked,
+            allows_underscores: gateway.allows_underscores,
+            is_trusted,
+            told: [PROTO, HOST].map(|name| is_trusted && self.told(fields, name).is_some()),
+        }
     }
 
     pub(super) fn is_peer_trusted(&self) -> bool {
