@@ -251,6 +251,22 @@ fn rate_limit_fields_tell_what_is_left() {
     }
 }
 
+/// A client would slow down for a limit that refuses nothing.
+#[test]
+fn rate_limit_fields_do_not_tell_of_what_only_observes() {
+    for lines in ["limit 1/10m per client observe", "passive\nlimit 1/10m per client"] {
+        let guarded = Guarded::start(&format!("rate-limit-fields\n{lines}"));
+        for _ in 0..2 {
+            let (status, head) = guarded.get("192.0.2.1", "/");
+            assert!(status == 200 && !head.contains("RateLimit"), "{lines}: {head}");
+        }
+    }
+    let guarded =
+        Guarded::start("rate-limit-fields\nlimit 1/10m per client observe\nlimit 9/10m per client path /");
+    let (_, head) = guarded.get("192.0.2.1", "/");
+    assert!(head.contains("RateLimit: \"default\";r=8;t="), "{head}");
+}
+
 #[test]
 fn a_reload_keeps_what_was_counted() {
     let scratch = Scratch::new();

@@ -298,7 +298,8 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) {
-        if self.quotas {
+        // A limit that refuses nothing tells clients nothing.
+        if self.quotas && !counter.observe && !consequences.passive {
             add_quota(tally, counter, answer);
         }
         // The usual answer, after which the next request would pass, too.
