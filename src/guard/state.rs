@@ -259,12 +259,32 @@ impl State {
         (self.sink)(Change::Order(order));
     }
 
-    /// Bans a network that has exceeded a limit too often; `asked` is the last request.
-    pub fn ban_automatically(&self, network: IpNet, rule: &BanAfter, asked: &Asker<'_>, now: Now) {
+    /// Bans the network of a client that has exceeded a limit too often; `asked` is the last request. Loopback and trusted
+    /// proxies cannot be banned.
+    pub fn ban_automatically(
+        &self,
+        network: IpNet,
+        rule: &BanAfter,
+        asked: &Asker<'_>,
+        now: Now,
+    ) -> Result<(), BanError> {
         let (reason, origin) = (THRESHOLD_EXCEEDED.into(), BanOrigin::Automatic);
         let ban = Ban { until_unix_ms: rule.until_unix_ms(now), reason, origin, line: rule.place.line };
-        // A network that cannot be banned, such as loopback, is still limited.
-        let _ = self.ban_for(network, ban, Some(asked), now);
+        self.ban_client((asked.client, network), ban, Some(asked), now)
+    }
+
+    /// Bans the network of a client, or only its address where a trusted proxy is in that network.
+    pub fn ban_client(
+        &self,
+        (client, network): (IpAddr, IpNet),
+        ban: Ban,
+        asked: Option<&Asker<'_>>,
+        now: Now,
+    ) -> Result<(), BanError> {
+        match self.ban_for(network, ban.clone(), asked, now) {
+            Err(BanError::Trusted(_)) => self.ban_for(client.to_canonical().into(), ban, asked, now),
+            banned => banned,
+        }
     }
 
     /// Applies news of the store: clients that other processes have banned are cut.
@@ -473,7 +493,8 @@ mod tests {
         let lines = || clients.map(|client| state.banned(client, now));
         let (rule, other) = ("ban-after limit 2 in 1m for 1h", "behaviour usage 9 in 1m action ban for 1h");
         let file = set(&format!("limit 1/1m per client\n{rule}\n{other}\n"));
-        state.ban_automatically(clients[0].into(), &file.ban_after[0], &Asker::by(clients[0]), now);
+        let asked = Asker::by(clients[0]);
+        state.ban_automatically(clients[0].into(), &file.ban_after[0], &asked, now).unwrap();
         let (until_unix_ms, reason) = (None, "behavioral_violation".into());
         let ban =
             Ban { until_unix_ms, reason, origin: BanOrigin::Automatic, line: file.behaviour[0].place.line };

@@ -220,6 +220,29 @@ fn a_ban_follows_violations() {
     assert_eq!(guarded.get("192.0.2.8", "/").0, 200);
 }
 
+/// A trusted proxy is never banned, but its neighbours are.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn a_ban_follows_violations_beside_a_trusted_proxy() {
+    let scratch = Scratch::new();
+    let control = scratch.join("control");
+    let lines = "trust 2001:db8::1,192.0.2.1\nlimit 1/10m per client/24,64\nban-after limit 1 in 10m for 1h";
+    let guarded = Guarded::with_options(lines, &["--control", &control]);
+    for (client, neighbour) in [("2001:db8::7", "2001:db8::8"), ("192.0.2.7", "192.0.2.8")] {
+        let statuses: Vec<u16> = (0..3).map(|_| guarded.get(client, "/").0).collect();
+        assert_eq!(statuses, [200, 429, 403], "{client}");
+        assert_eq!(guarded.get(neighbour, "/").0, 429, "{neighbour}");
+    }
+    // The peer is this machine, which cannot be banned.
+    let statuses: Vec<u16> = (0..3).map(|_| guarded.get("127.0.0.1", "/").0).collect();
+    assert_eq!(statuses, [200, 429, 429]);
+    let told = run(&["ctl", "--control", &control, "--json", "events"]).out;
+    let banned: Vec<&str> = told.lines().filter(|line| line.contains("\"ip_banned\"")).collect();
+    let only_logged = |line: &&&str| line.contains("logged_only");
+    assert_eq!(banned.iter().filter(only_logged).count(), 2, "{told}");
+    assert_eq!(banned.len(), 6, "{told}");
+}
+
 #[test]
 fn exempt_clients_are_not_limited_but_banned_ones_stay_banned() {
     let guarded =

@@ -206,11 +206,19 @@ impl Behaviour {
     fn fire(&self, rule: &Rule, key: u64, threshold: u32, by: &By<'_, '_>, now: Now) -> bool {
         let By { client, endpoint, asker } = *by;
         let logged_only = self.passive || rule.observe;
+        let bans = match rule.action {
+            BehaviourAction::Ban { duration_ms } if !logged_only => self.ban(rule, duration_ms, client, now),
+            BehaviourAction::Ban { .. }
+            | BehaviourAction::Log
+            | BehaviourAction::Alert
+            | BehaviourAction::Throttle { .. } => false,
+        };
         let action = match rule.action {
             _ if logged_only => "logged_only",
             BehaviourAction::Log => "log",
             BehaviourAction::Alert => "alert",
-            BehaviourAction::Ban { .. } => "ban",
+            BehaviourAction::Ban { .. } if bans => "ban",
+            BehaviourAction::Ban { .. } => "logged_only",
             BehaviourAction::Throttle { .. } => "throttle",
         };
         let mut event = Event::of_request(now, EventType::BehavioralViolation, &asker(), action);
@@ -231,25 +239,24 @@ impl Behaviour {
             return false;
         }
         match rule.action {
-            BehaviourAction::Log => false,
-            BehaviourAction::Alert => {
-                self.state
-                    .alert(format!("guard:{}: {client} on {endpoint}: more than {threshold}", rule.line));
-                false
-            }
-            BehaviourAction::Ban { duration_ms } => {
-                let until_unix_ms = duration_ms.map(|duration| now.unix_ms().saturating_add(duration));
-                let (reason, origin) = (REASON.into(), BanOrigin::Automatic);
-                let ban = Ban { until_unix_ms, reason, origin, line: rule.line };
-                // A network that cannot be banned, such as loopback, is not affected.
-                self.state.ban(PER_CLIENT.network(client), ban, now).is_ok()
-            }
+            BehaviourAction::Log | BehaviourAction::Ban { .. } => {}
+            BehaviourAction::Alert => self
+                .state
+                .alert(format!("guard:{}: {client} on {endpoint}: more than {threshold}", rule.line)),
             BehaviourAction::Throttle { requests, per_ms, duration_ms } => {
                 let interval_us = interval_us(requests, per_ms);
                 self.state.throttles.begin(key, interval_us, duration_ms.saturating_mul(1000), now.common_us);
-                false
             }
         }
+        bans
+    }
+
+    /// Bans a client. False if it cannot be banned, such as loopback.
+    fn ban(&self, rule: &Rule, duration_ms: Option<u64>, client: IpAddr, now: Now) -> bool {
+        let until_unix_ms = duration_ms.map(|duration| now.unix_ms().saturating_add(duration));
+        let (reason, origin) = (REASON.into(), BanOrigin::Automatic);
+        let ban = Ban { until_unix_ms, reason, origin, line: rule.line };
+        self.state.ban_client((client, PER_CLIENT.network(client)), ban, None, now).is_ok()
     }
 }
 

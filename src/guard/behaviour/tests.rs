@@ -142,6 +142,22 @@ fn guard_10_actions() {
     // Loopback is never banned.
     let guarded = Guarded::new("behaviour usage 1 action ban");
     (0..3).for_each(|second| assert!(guarded.ask("127.0.0.1", "GET", "/a", second).denial.is_none()));
+    assert_eq!(guarded.actions(), ["logged_only", "logged_only"]);
+}
+
+/// Only the address of a client is banned where its network has a trusted proxy, too.
+#[test]
+fn guard_10_a_ban_spares_a_trusted_proxy_in_the_network_of_the_client() {
+    let file = "trust 2001:db8::1\nbehaviour usage 1 action ban";
+    let guarded = Guarded::new(file);
+    guarded.guard.state().set(&parse(file.as_bytes()).unwrap(), Vec::new(), 1);
+    let (client, neighbour, proxy) = ("2001:db8::66", "2001:db8::67", "2001:db8::1");
+    let denials = [(); 2].map(|()| guarded.ask(client, "GET", "/a", 0).denial.is_some());
+    assert_eq!((denials, guarded.actions()), ([false, true], vec!["ban"]));
+    let is_banned = |address: &str| guarded.guard.is_banned(address.parse().unwrap(), at(1));
+    assert_eq!([client, neighbour, proxy].map(is_banned), [true, false, false]);
+    (0..2).for_each(|_| assert!(guarded.ask(proxy, "GET", "/b", 0).denial.is_none()));
+    assert_eq!(guarded.actions(), ["ban", "logged_only"]);
 }
 
 #[test]

@@ -62,7 +62,8 @@ impl Consequences {
                 Some(limit) => self.state.windows.record(key, limit, rule.window_ms, now.common_ms()),
             };
             if matches!(answer, Answer::Window { within: false, .. }) {
-                if self.passive || rule.observe {
+                let bans = !self.passive && !rule.observe;
+                if !bans || self.state.ban_automatically(network, rule, asked, now).is_err() {
                     let told = Told {
                         client: network,
                         reason: THRESHOLD_EXCEEDED,
@@ -72,8 +73,8 @@ impl Consequences {
                         ..Told::by(Happened::Banned, asked)
                     };
                     self.state.tell(now, told);
-                } else {
-                    self.state.ban_automatically(network, rule, asked, now);
+                }
+                if bans {
                     self.state.windows.forget(key);
                 }
             }
