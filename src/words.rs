@@ -180,8 +180,23 @@ impl Words {
 
 /// A text as a message shows it: in quotes, not too long, and without what may be the password of a URL.
 pub(crate) fn shown(text: &str) -> String {
-    let secret = text.find("://").map(|at| at + 3).zip(text.rfind('@')).filter(|(from, to)| from < to);
+    shown_without_secrets(text, text.contains("://"))
+}
+
+/// A word that should have been a URL, as a message shows it: like [`shown`], and never with options behind a question mark.
+pub(crate) fn shown_url(url: &str) -> String {
+    shown_without_secrets(url, true)
+}
+
+/// Hides what stands between the first colon and the last @, whatever the slashes of a URL look like, and perhaps the query.
+fn shown_without_secrets(text: &str, hides_query: bool) -> String {
+    let from = text.find(':').map(|at| if text[at..].starts_with("://") { at + 3 } else { at + 1 });
+    let secret = from.zip(text.rfind('@')).filter(|(from, to)| from < to);
     let text = secret.map_or(text.to_owned(), |(from, to)| format!("{}***{}", &text[..from], &text[to..]));
+    let text = match text.split_once('?') {
+        Some((before, _)) if hides_query => format!("{before}?***"),
+        Some(_) | None => text,
+    };
     let head: String = text.chars().take(FOUND_CHARS_MAX).collect();
     let rest = if head.len() < text.len() { "…" } else { "" };
     format!("\"{}{rest}\"", head.escape_debug())
@@ -279,6 +294,24 @@ mod tests {
             assert!(texts(line).is_err_and(|message| message.contains("expected")), "{line:?}");
         }
         assert!(Words::of(b"\xff").is_err());
+    }
+
+    #[test]
+    fn passwords_of_urls_are_not_shown() {
+        for (text, expected) in [
+            ("redis://u:s3cret@h:1", "redis://***@h:1"),
+            ("redis:/u:s3c@ret@h", "redis:***@h"),
+            ("redis//u:s3cret@h", "redis//u:***@h"),
+            ("u:s3cret@h://x", "u:***@h://x"),
+            ("redis://h:1?password=s3cret", "redis://h:1?***"),
+            ("redis://u:s3?cret@h?p=s3cret", "redis://***@h?***"),
+            ("[::1]:80", "[::1]:80"),
+            ("@a:b", "@a:b"),
+            ("a@b?c", "a@b?c"),
+        ] {
+            assert_eq!(shown(text), format!("\"{expected}\""));
+        }
+        assert_eq!(shown_url("redis//h?password=s3cret"), "\"redis//h?***\"");
     }
 
     #[test]

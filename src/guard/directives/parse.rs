@@ -10,7 +10,7 @@ use super::csrf::csrf;
 use super::detect::{detect, exclude};
 use super::draft::Draft;
 use super::headers::{cors, csp, csp_report, header, headers, hsts};
-use super::store_url::{check_url, is_redis_with_tls, without_secret};
+use super::store_url::{check_url, has_password, is_redis_with_tls, without_secret};
 use super::values::{
     duration, duration_or_ever, duration_text, network, networks, networks_text, number, provider,
     sorted_once, text, utc_offset, utc_offset_text, word_text,
@@ -439,7 +439,7 @@ fn store(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
         }),
     ];
     words.options(&mut line, &known)?;
-    if line.password_file.is_some() && *line.url != *without_secret(&line.url) {
+    if line.password_file.is_some() && has_password(&line.url) {
         return Err("a password in the URL and a password-file: expected one of the two".into());
     }
     if line.roots.is_some() && !is_redis_with_tls(&line.url) {

@@ -1,6 +1,6 @@
 //! The URL of a shared store. Its password is never shown.
 
-use super::words::shown;
+use super::words::shown_url;
 use crate::http::target::Host;
 
 /// Longest URL, in bytes (chosen: a cluster of a few dozen servers).
@@ -40,7 +40,7 @@ pub(super) fn is_redis_with_tls(url: &str) -> bool {
 
 /// Checks the form of a URL. Whether the servers can be reached is found out later.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
-    let wrong = |expected: &str| Err(format!("expected {expected}, found {}", shown(url)));
+    let wrong = |expected: &str| Err(format!("expected {expected}, found {}", shown_url(url)));
     let parts =
         url.split_once("://").filter(|_| url.len() <= URL_BYTES_MAX && !url.contains(char::is_whitespace));
     let form = parts.and_then(|(scheme, _)| SCHEMES.iter().find(|(known, _)| *known == scheme));
@@ -89,16 +89,26 @@ fn is_server(text: &str) -> bool {
     is_port && Host::parse(host.as_bytes()).is_ok()
 }
 
-/// The URL with a password replaced by `***`.
+/// The scheme of a URL, its user with a password, and what follows the `@`. `None` without a password.
+fn with_password(url: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find('?').unwrap_or(rest.len());
+    let at = rest[..end].rfind('@')?;
+    let (user, _) = rest[..at].split_once(':')?;
+    Some((scheme, user, &rest[at..]))
+}
+
+pub(super) fn has_password(url: &str) -> bool {
+    with_password(url).is_some()
+}
+
+/// The URL with a password, and with options behind a question mark, replaced by `***`.
 pub(super) fn without_secret(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    match rest[..end].rsplit_once('@') {
-        Some((credentials, servers)) => {
-            let hidden = credentials.split_once(':').map(|(user, _)| format!("{user}:***"));
-            format!("{scheme}://{}@{servers}{}", hidden.as_deref().unwrap_or(credentials), &rest[end..])
-        }
-        None => url.to_owned(),
+    let hidden = with_password(url).map(|(scheme, user, behind)| format!("{scheme}://{user}:***{behind}"));
+    let shown = hidden.unwrap_or_else(|| url.to_owned());
+    match shown.split_once('?') {
+        Some((before, _)) => format!("{before}?***"),
+        None => shown,
     }
 }
 
@@ -162,10 +172,21 @@ mod tests {
             ("redis://user:s3cret@a:1/0", "redis://user:***@a:1/0"),
             ("redis://:s3cret@a:1", "redis://:***@a:1"),
             ("redis-cluster://u:s3c@ret@a:1,b:2", "redis-cluster://u:***@a:1,b:2"),
+            ("mongodb://a:1/x?authSource=s3cret", "mongodb://a:1/x?***"),
+            ("mongodb://u:1/s3cret@a:1/x?y=s@cret", "mongodb://u:***@a:1/x?***"),
         ] {
             assert_eq!(without_secret(url), expected);
+            assert_eq!(has_password(url), expected.contains(":***@"), "{url}");
         }
-        for url in ["redis://u:s3cret@", "http://u:s3cret@a", "redis-sentinel://:s3cret@a:1"] {
+        for url in [
+            "redis://u:s3cret@",
+            "http://u:s3cret@a",
+            "redis-sentinel://:s3cret@a:1",
+            "redis://a:1?password=s3cret",
+            "redis:/u:s3cret@a",
+            "redis//u:s3cret@a",
+            "redis//a?password=s3cret",
+        ] {
             assert!(check_url(url).is_err_and(|message| !message.contains("s3cret")), "{url}");
         }
     }
