@@ -218,6 +218,29 @@ fn ours_7_forms_need_a_token_of_the_session() {
     assert_eq!(last, 3, "what was refused has not reached the server");
 }
 
+/// A client whose token has ended, because weir was started again, gets another one with the refusal.
+#[test]
+fn ours_7_a_refusal_brings_a_token_to_a_client_that_has_no_valid_one() {
+    let gate = Gate::start("csrf protect path /forms/");
+    let token_of = |answer: &Response| {
+        let head = head(answer);
+        let line = head.lines().find_map(|line| line.strip_prefix("Set-Cookie: csrf_token="))?;
+        Some(line.split(';').next().unwrap_or_default().to_owned())
+    };
+    for cookie in ["", "Cookie: session_id=s1; csrf_token=AA\r\n"] {
+        let refused = gate.ask("POST /forms/x", cookie, "a=1");
+        assert_eq!(refused.status(), 403);
+        let token = token_of(&refused).expect("a token");
+        let session = if cookie.is_empty() { "" } else { "session_id=s1; " };
+        let fields = format!("Cookie: {session}csrf_token={token}\r\nX-CSRF-Token: {token}\r\n");
+        assert_eq!(gate.ask("POST /forms/x", &fields, "a=1").status(), 200);
+        let foreign = format!("{fields}Origin: http://evil.example\r\n");
+        let refused = gate.ask("POST /forms/x", &foreign, "a=1");
+        assert_eq!((refused.status(), token_of(&refused)), (403, None), "a valid token stays");
+    }
+    assert_eq!(token_of(&gate.ask("POST /other", "", "a=1")), None);
+}
+
 /// Of a path with several readings all lines hold, so that a line that observes is no exception from the next one.
 #[test]
 fn ours_7_a_line_that_observes_excuses_no_other_reading() {

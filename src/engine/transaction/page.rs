@@ -195,7 +195,7 @@ pub(in crate::engine) fn write_refusal(
     transaction.record.set_content_type(media_type.as_bytes());
 }
 
-/// The fields with the time of the next attempt and the quota.
+/// The fields that differ from client to client: the time of the next attempt, the quota, a cookie.
 fn write_changing(transaction: &Transaction, refusal: Refusal) -> Vec<u8> {
     let mut out = Vec::new();
     if let Refusal::Guarded(Denial { retry_after_s: seconds @ 1.., .. }) = refusal {
@@ -210,6 +210,7 @@ fn write_changing(transaction: &Transaction, refusal: Refusal) -> Vec<u8> {
     if let Some(additions) = transaction.additions(Author::Own, has) {
         additions.write_added(&mut out);
     }
+    out.extend_from_slice(transaction.cookie());
     out
 }
 

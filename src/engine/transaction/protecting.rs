@@ -118,14 +118,22 @@ impl Examiner<'_> {
                 let Some(judged) = judged else { return Ok(Step::Decide(Decision::Collect)) };
                 if let Err(forged) = judged {
                     let asked = self.asked(head, record);
-                    guard.refuse_forged(line, forged, &asked, self.now).map_err(Refusal::Guarded)?;
+                    if let Err(denial) = guard.refuse_forged(line, forged, &asked, self.now) {
+                        self.set_token(guard, key, first, head);
+                        return Err(Refusal::Guarded(denial));
+                    }
                 }
             }
         }
-        // The page that this answer is finds a token for its next request.
+        self.set_token(guard, key, first, head);
+        Ok(self.behind_protection(guard, info))
+    }
+
+    /// Sets the cookie for the next request with the answer, unless the client has a valid token.
+    fn set_token(&mut self, guard: Lent<'_, Guard>, key: &Key, line: &CsrfLine, head: &RequestHead<'_, '_>) {
         let token = csrf::cookie(head.fields.all("cookie"), csrf::COOKIE);
         let has_none = |session: &&[u8]| !token.is_some_and(|token| key.is_token(session, token));
-        if let Some(session) = session(head, first).ok().filter(has_none) {
+        if let Some(session) = session(head, line).ok().filter(has_none) {
             let token = key.token(session, guard.state().unique(self.now));
             if let Some(response_fields) = &mut self.guarded.response_fields {
                 let mut line = Vec::new();
@@ -133,7 +141,6 @@ impl Examiner<'_> {
                 response_fields.cookie = Some(line.into());
             }
         }
-        Ok(self.behind_protection(guard, info))
     }
 
     /// Whether an unsafe request lacks the proof that it comes from a page of this site. `None`: more of the body must arrive.
