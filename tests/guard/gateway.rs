@@ -92,6 +92,19 @@ fn ours_9_a_servers_own_fields_survive() {
     assert!(!head(&gate.ask("GET /", "", "")).contains("Strict-Transport-Security"), "no TLS");
 }
 
+/// A field that Connection names belongs to the connection of the server, and does not reach the client.
+#[test]
+fn ours_9_fields_that_end_at_weir_are_not_the_servers_own() {
+    let server = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: X-Frame-Options, Access-Control-Allow-Origin\r\n\
+        X-Frame-Options: DENY\r\nAccess-Control-Allow-Origin: *\r\n\r\nok";
+    let gate = Gate::before(Origin::answering(server), "headers on\ncors origins https://a.example");
+    let found = head(&gate.ask("GET /", "Origin: https://a.example\r\n", ""));
+    for field in ["X-Frame-Options: SAMEORIGIN\r\n", "Access-Control-Allow-Origin: https://a.example\r\n"] {
+        assert_eq!(found.matches(field).count(), 1, "{field}: {found}");
+    }
+    assert!(!found.contains("DENY") && !found.contains("Origin: *"), "{found}");
+}
+
 #[test]
 fn guard_9_preflights_and_answers_to_other_origins() {
     let gate = Gate::start("cors origins https://a.example credentials");

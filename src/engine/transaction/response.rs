@@ -516,7 +516,9 @@ impl Transaction {
         let is_final = head.status >= 200;
         let response_fields = self.guarded.response_fields.as_ref().filter(|_| is_final);
         let additions = response_fields.map(|response_fields| {
-            let received = head.fields.iter().filter(|(name, _)| !edits.removes(name));
+            // A field that Connection names ends here, and does not stand in for weir's.
+            let stays = |name: &str| !edits.removes(name) && forwarding::is_end_to_end(head.fields, name);
+            let received = head.fields.iter().filter(|(name, _)| stays(name));
             let added = edits.added().map(|(name, value)| (name, value.as_bytes()));
             response_fields.additions(&self.settings, Author::Server, received.chain(added))
         });
