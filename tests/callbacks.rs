@@ -245,8 +245,8 @@ fn names_lead_where_the_callback_says() {
         })
     });
     for (name, status, reason) in [
-        ("here.example", 200, "-"),
-        ("HERE.example", 200, "-"),
+        ("here.example", 200, "configuration:1"),
+        ("HERE.example", 200, "configuration:1"),
         ("closed.example", 403, "built-in"),
         ("empty.example", 502, "dns_error:no_address"),
         ("none.example", 502, "dns_error:not_found"),
@@ -273,13 +273,13 @@ fn names_are_found_later() {
     });
     let here = || NameVerdict::Addresses(vec![IpAddr::from([127, 0, 0, 1])]);
     for (name, verdict, status, reason) in [
-        ("here.example", here(), 200, "-"),
-        ("Here.example.", here(), 200, "-"),
+        ("here.example", here(), 200, "configuration:1"),
+        ("Here.example.", here(), 200, "configuration:1"),
         ("closed.example", NameVerdict::Addresses(vec![IpAddr::from([127, 0, 0, 2])]), 403, "built-in"),
         ("empty.example", NameVerdict::Addresses(Vec::new()), 502, "dns_error:no_address"),
         ("none.example", NameVerdict::NotFound, 502, "dns_error:not_found"),
         // What weir's own resolver knows without a server.
-        ("localhost", NameVerdict::Ask, 200, "-"),
+        ("localhost", NameVerdict::Ask, 200, "configuration:1"),
         ("name.invalid", NameVerdict::Ask, 502, "dns_error:not_found"),
         (&hosts, NameVerdict::NotFound, 502, "dns_error:not_found"),
     ] {

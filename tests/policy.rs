@@ -453,3 +453,39 @@ fn no_users_no_questions() {
     assert_eq!(weir.connect().ask(origin.fill(request)).status(), 200);
     assert!(!origin.head().has("proxy-authorization"));
 }
+
+/// The log names the rule that has allowed an address of a name, like `explain`, whichever way the response came.
+#[test]
+fn the_rule_for_the_address_of_a_name_is_logged() {
+    let scratch = Scratch::new();
+    let file = scratch.file("nets.txt", "# networks\n127.0.0.0/8\n");
+    let fields = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok";
+    let origin = Origin::answering(fields);
+    let url = |path: &str| format!("http://localhost:{}/{path}", origin.port());
+    let expect = |options: &[&str], by: &str| {
+        let weir = Weir::start_bare(options);
+        let mut client = weir.connect();
+        for path in ["dialled", "reused", "reused", "name"] {
+            let host = if path == "name" { "127.0.0.1" } else { "localhost" };
+            let url = url(path).replace("localhost", host);
+            let request = format!("GET {url} HTTP/1.1\r\nHost: {host}:{}\r\n\r\n", origin.port());
+            assert_eq!(client.ask(request).status(), 200);
+        }
+        let authority = format!("localhost:{}", origin.port());
+        client.send(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"));
+        assert_eq!(client.read_response_to("CONNECT").status(), 200);
+        drop(client);
+        let ended = |line: &str| line.contains(" exchange ") || line.contains(" tunnel ");
+        let lines = weir.wait_for_logs(5, ended);
+        assert!(lines.iter().all(|line| line.contains(&format!(" reason={by} "))), "{lines:#?}");
+        let explained = run(&[options, &["explain", &url("dialled")]].concat());
+        assert!(by == "-" || explained.out.contains(&format!("by {by}")), "{}", explained.said());
+    };
+    let ports = ["--connect-ports", "1-65535"];
+    let by_list = ["--allowlist", file.as_str()];
+    expect(&[&by_list[..], &ports].concat(), "nets.txt:2");
+    expect(&[&["--allow", "127.0.0.0/8"], &ports[..]].concat(), "--allow:1");
+    if cfg!(feature = "cache") {
+        expect(&[&["--cache"], &by_list[..], &ports].concat(), "nets.txt:2");
+    }
+}

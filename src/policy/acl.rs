@@ -256,6 +256,11 @@ impl Acl {
         Ok(by)
     }
 
+    /// Whether there are allow rules for addresses: then one of them may allow what a granted name resolved to.
+    pub fn allows_addresses(&self) -> bool {
+        !self.allow.addresses.is_empty()
+    }
+
     /// The location of a rule in words.
     pub fn locate(&self, rule: RuleRef) -> RuleLocation<'_> {
         let source = self.sources.get(usize::from(rule.source)).map_or("", |source| source);

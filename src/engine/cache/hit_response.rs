@@ -32,6 +32,7 @@ use crate::http::head::Version;
 use crate::http::reply;
 use crate::net::Purpose;
 use crate::policy::edit::Direction;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The content of a response from the cache.
@@ -56,6 +57,10 @@ impl Transactions {
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
         transaction.record.cache = hit.log;
         transaction.record.cache_reason = "";
+        if transaction.record.upstream.is_none() {
+            let source = SocketAddr::new(hit.stored.address, transaction.info.authority.port);
+            transaction.note_allowing_rule(Some(source), &mut cx.scratch);
+        }
         let content = content(transaction, hit, length);
         transaction.ends_at_close = content.framing == Body::UntilClose;
         transaction.closes |= transaction.ends_at_close;

@@ -409,6 +409,7 @@ impl Transaction {
         self.upstream_use.broken = false;
         cx.connections.set_upstream(connection, UpstreamState::Busy(id));
         self.record.upstream = cx.connections.address(connection);
+        self.note_allowing_rule(self.record.upstream, &mut cx.scratch);
         self.record.origin_reused = reused;
         self.upstream = Some(connection);
         (self.stage, self.since.phase_us) = (Stage::Awaiting, cx.now.monotonic_us);

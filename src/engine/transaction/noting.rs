@@ -1,10 +1,13 @@
 //! Records facts of a request head in the log record.
 
+use super::Transaction;
 use super::examine::Examiner;
 use super::log_record::{LogRecord, Text};
+use crate::engine::upstream::route::Route;
 use crate::http::fault::Fault;
 use crate::http::head::{RequestHead, Version};
 use crate::http::target::{Authority, Target};
+use std::net::SocketAddr;
 
 /// RFC 9110 section 10.1.5.
 pub(super) const AGENT_FIELD: &str = "user-agent";
@@ -51,5 +54,29 @@ impl Examiner<'_> {
         authority.write(out, Some(80));
         record.set_target(out, path);
         out.clear();
+    }
+}
+
+impl Transaction {
+    /// Records the rule that allows the address of the response's source, if none has allowed the request before the address
+    /// was known. Addresses of the gateway's upstreams are not judged.
+    pub fn note_allowing_rule(&mut self, address: Option<SocketAddr>, scratch: &mut Vec<u8>) {
+        let acl = &self.policy.acl;
+        if !acl.allows_addresses() || !self.settings.noted.contains(Text::Reason) {
+            return;
+        }
+        let is_judged = match self.info.route {
+            Route::Direct => self.routing.is_none(),
+            Route::Chosen(_) => true,
+            Route::Configured(_) => false,
+        };
+        let grant = self.info.grant.filter(|grant| is_judged && grant.by.is_none());
+        let Some((grant, address)) = grant.zip(address) else { return };
+        let rule = acl.decide_address(&grant, address.ip(), address.port()).ok().flatten();
+        scratch.clear();
+        if let Some(rule) = rule {
+            acl.locate(rule).write(scratch);
+        }
+        self.record.set(Text::Reason, scratch);
     }
 }
