@@ -166,3 +166,40 @@ fn rule_23_a_reset_for_an_old_client_destroys_nothing() {
         }
     }
 }
+
+/// The log has the word of the fault that broke a body, whether or not it was on its way into the cache, and its bound is counted.
+#[test]
+fn a_fault_in_a_body_has_its_word_in_the_log() {
+    let long = "x".repeat(5000);
+    for cache in [&[][..], &["--cache"]] {
+        if !cache.is_empty() && cfg!(not(feature = "cache")) {
+            continue;
+        }
+        let weir = Weir::start(cache);
+        for (body, word) in [
+            (format!("5;{long}\r\nwords\r\n0\r\n\r\n"), "chunk_extension_too_long"),
+            (format!("5\r\nwords\r\n0\r\nX: {long}{long}\r\n\r\n"), "trailer_too_large"),
+            ("5\r\nwords\r\nnone\r\n".to_owned(), "chunk_size"),
+            ("5\r\nwords\r\n".to_owned(), "http_response_incomplete"),
+        ] {
+            let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n";
+            for apart in [false, true] {
+                let pieces =
+                    if apart { vec![head.to_owned(), body.clone()] } else { vec![format!("{head}{body}")] };
+                let origin = Origin::serve_owned(move |mut conn| {
+                    conn.head()?;
+                    pieces.iter().try_for_each(|piece| conn.send(piece))?;
+                    conn.half_close()
+                });
+                let mut client = weir.connect();
+                client.send(origin.get("/"));
+                assert!(client.try_read_response("GET").is_err(), "{word}");
+                let port = format!(":{}/", origin.port());
+                let line = weir.wait_for_log(|line| line.contains(&port));
+                assert!(line.contains(&format!(" reason={word} ")), "{line}");
+            }
+        }
+        let told = weir.statistics();
+        assert_eq!((told.get("limit_chunk_extensions"), told.get("limit_trailers")), (2, 2));
+    }
+}

@@ -172,7 +172,7 @@ impl Run {
                 moved = true;
             }
             if fault.is_some() && !relay.is_truncated() {
-                relay.truncate();
+                relay.truncate(None);
             }
             if relay.wants_send() {
                 let sent: Vec<u8> = relay.outgoing(pool).concat().into_iter().take(send).collect();

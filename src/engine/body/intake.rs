@@ -9,6 +9,7 @@
 //! | `UntilClose` | all are payload | `Done` |
 //! | `Done`, `Truncated` | none belongs to the message | no change |
 
+use crate::http::fault::Fault;
 use crate::http::framing::Body;
 use crate::http::h1::decode::{Decoder, Faulty};
 
@@ -23,8 +24,8 @@ pub(in crate::engine) enum Intake {
     Chunked(Decoder),
     /// Everything until the end of the stream.
     UntilClose,
-    /// The message will never be complete: the stream ended before, or the framing is broken.
-    Truncated,
+    /// The message will never be complete: the framing is faulty, or the stream ended before.
+    Truncated(Option<Fault>),
 }
 
 /// The parts of received bytes.
@@ -54,14 +55,22 @@ impl Intake {
 
     /// Whether the rest will never arrive.
     pub fn is_truncated(&self) -> bool {
-        matches!(self, Intake::Truncated)
+        matches!(self, Intake::Truncated(_))
+    }
+
+    /// The fault of the framing because of which the rest will never arrive.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Intake::Truncated(fault) => *fault,
+            Intake::Done | Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => None,
+        }
     }
 
     /// Whether more may arrive.
     pub fn is_receiving(&self) -> bool {
         match self {
             Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => true,
-            Intake::Done | Intake::Truncated => false,
+            Intake::Done | Intake::Truncated(_) => false,
         }
     }
 
@@ -69,7 +78,7 @@ impl Intake {
     pub fn left(&self) -> Option<u64> {
         match self {
             Intake::Length(left) => Some(*left),
-            Intake::Done | Intake::Truncated => Some(0),
+            Intake::Done | Intake::Truncated(_) => Some(0),
             Intake::Chunked(_) | Intake::UntilClose => None,
         }
     }
@@ -79,7 +88,7 @@ impl Intake {
         match self {
             Intake::Length(left) => Some(*left),
             Intake::UntilClose => Some(u64::MAX),
-            Intake::Done | Intake::Chunked(_) | Intake::Truncated => None,
+            Intake::Done | Intake::Chunked(_) | Intake::Truncated(_) => None,
         }
     }
 
@@ -97,7 +106,7 @@ impl Intake {
     /// of `Decoder::trailers`, possibly none.
     pub fn admit(&mut self, bytes: &mut [u8], trailers: impl FnOnce(&[u8])) -> Result<Admitted, Faulty> {
         Ok(match self {
-            Intake::Done | Intake::Truncated => Admitted { payload: 0, consumed: 0 },
+            Intake::Done | Intake::Truncated(_) => Admitted { payload: 0, consumed: 0 },
             Intake::UntilClose => Admitted { payload: bytes.len(), consumed: bytes.len() },
             Intake::Length(left) => {
                 let taken = (*left).min(bytes.len() as u64);
@@ -118,9 +127,9 @@ impl Intake {
     /// The source's stream has ended.
     pub fn handle_end(&mut self) {
         match self {
-            Intake::Done | Intake::Truncated => {}
+            Intake::Done | Intake::Truncated(_) => {}
             Intake::UntilClose => *self = Intake::Done,
-            Intake::Length(_) | Intake::Chunked(_) => *self = Intake::Truncated,
+            Intake::Length(_) | Intake::Chunked(_) => *self = Intake::Truncated(None),
         }
     }
 }

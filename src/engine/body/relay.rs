@@ -197,6 +197,11 @@ impl Relay {
         self.intake.is_truncated()
     }
 
+    /// The fault of the framing because of which the stream ended too early.
+    pub fn framing_fault(&self) -> Option<Fault> {
+        self.intake.fault()
+    }
+
     /// Whether everything was received and sent.
     pub fn is_complete(&self) -> bool {
         self.is_received() && !self.wants_send()
@@ -409,9 +414,10 @@ impl Relay {
         Ok(())
     }
 
-    /// Ends a body whose rest cannot arrive: the sink gets the received bytes, and no regular end.
-    pub fn truncate(&mut self) {
-        self.intake = Intake::Truncated;
+    /// Ends a body whose rest cannot arrive, if because of a fault of its framing: the sink gets the received bytes, and no
+    /// regular end.
+    pub fn truncate(&mut self, fault: Option<Fault>) {
+        self.intake = Intake::Truncated(fault);
     }
 
     /// Ends both directions: nothing more is received or sent.

@@ -24,6 +24,7 @@ use crate::cache::store::{Epoch, Store};
 use crate::engine::body::intake::{Admitted, Intake};
 use crate::engine::cache::hold::Hold;
 use crate::engine::ids::{FillId, PeerId, TransactionId};
+use crate::http::fault::Fault;
 use crate::http::forwarding::{self, Withheld};
 use crate::http::framing::Body;
 use crate::net::Linear;
@@ -102,6 +103,11 @@ impl Fill {
 
     pub fn has_failed(&self) -> bool {
         self.intake.as_ref().is_some_and(Intake::is_truncated)
+    }
+
+    /// The fault of the framing because of which it has failed.
+    pub fn fault(&self) -> Option<Fault> {
+        self.intake.as_ref().and_then(Intake::fault)
     }
 
     /// Whether all received bytes are kept, and will be stored as far as is known.
@@ -207,7 +213,7 @@ impl Fill {
 
     /// Ends a body whose rest will never arrive.
     pub(super) fn truncate(&mut self) {
-        self.intake = Some(Intake::Truncated);
+        self.intake = Some(Intake::Truncated(None));
     }
 
     /// Takes bytes from memory outside of its space; returns the number that belong to the body.
@@ -230,7 +236,7 @@ impl Fill {
         let bytes = &mut stream.space()[..count];
         let admitted = intake.admit(bytes, |lines| forwarding::write_trailers(trailers, lines, withheld));
         let Admitted { payload, consumed } = admitted.unwrap_or_else(|faulty| {
-            *intake = Intake::Truncated;
+            *intake = Intake::Truncated(Some(faulty.fault));
             Admitted { payload: faulty.payload, consumed: count }
         });
         self.reusable &= consumed == count && !self.has_failed();

@@ -140,6 +140,7 @@ impl Fills {
         let ends = fill.has_ended() || fill.has_failed();
         if ends {
             if let Some(connection) = fill.upstream.take() {
+                fill.fault().into_iter().for_each(|fault| cx.metrics.count_fault(fault));
                 let reusable = fill.reusable && !cx.is_draining();
                 let idle = Effect::IdleUpstream { connection, opened_ms: fill.opened_ms };
                 cx.send(if reusable { idle } else { Effect::CloseUpstream(connection) });

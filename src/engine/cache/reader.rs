@@ -9,6 +9,7 @@ use crate::cache::store::stored::Stored;
 use crate::engine::body::outgoing::{Outgoing, SLICES_MAX};
 use crate::engine::cache::fill::Fill;
 use crate::engine::ids::FillId;
+use crate::http::fault::Fault;
 use crate::http::h1::encode;
 use crate::http::h1::encode::Frame;
 use crate::net::Pool;
@@ -209,6 +210,14 @@ impl CacheReader {
             Source::Streaming(fill) => fill.get(fills).is_none_or(Fill::has_failed),
         };
         failed && !self.wants_send(fills)
+    }
+
+    /// The fault of the framing because of which the rest will never arrive.
+    pub fn fault(&self, fills: &Slab<Fill>) -> Option<Fault> {
+        match self.source {
+            Source::Stored(_) => None,
+            Source::Streaming(fill) => fill.get(fills).and_then(Fill::fault),
+        }
     }
 
     /// Whether bytes must be sent.

@@ -347,7 +347,7 @@ impl Transactions {
             }
             transaction.report_download(cx.now);
         } else if !transaction.down.is_received() {
-            transaction.down.truncate();
+            transaction.down.truncate(None);
         }
         transaction.abandon_upload(cx);
         if let Some(upstream) = transaction.upstream.take() {
@@ -400,12 +400,13 @@ fn tap(_: &mut Relay, _: Box<Watch>, _: Fields<'_, '_>) {}
 impl Transaction {
     /// The body has faulty framing, or a filter has aborted it: the client gets the valid part, and no regular end.
     fn fail_download(&mut self, cx: &mut Context, fault: BodyFault) {
-        match fault {
-            BodyFault::Framing(fault) => cx.metrics.count_fault(fault),
-            BodyFault::Filter(_) => {}
-        }
+        let framing = match fault {
+            BodyFault::Framing(fault) => Some(fault),
+            BodyFault::Filter(_) => None,
+        };
+        framing.into_iter().for_each(|fault| cx.metrics.count_fault(fault));
         self.upstream_use.reusable = false;
-        self.down.truncate();
+        self.down.truncate(framing);
     }
 
     /// The framing of the response's body for the client (rule 22). The length of a body that filters may replace is not known.

@@ -12,6 +12,7 @@ use crate::engine::context::Context;
 use crate::engine::effect::{Effect, End, Ending};
 use crate::engine::ids::TransactionId;
 use crate::engine::settings::FIRST_FLIGHT_BYTES;
+use crate::http::fault::Fault;
 use crate::http::framing::Body;
 
 impl Transactions {
@@ -31,7 +32,12 @@ impl Transactions {
             return;
         }
         if served_short || truncated {
-            self.end(cx, services, Ending::Abort.of(id, "http_response_incomplete"));
+            let fault = match transaction.caching.reader() {
+                Some(reader) => reader.fault(fills),
+                None => transaction.down.framing_fault(),
+            };
+            let reason = fault.map_or("http_response_incomplete", Fault::rule);
+            self.end(cx, services, Ending::Abort.of(id, reason));
             return;
         }
         if !transaction.is_answered(fills) {
