@@ -9,7 +9,7 @@ use super::effect::Effect;
 use super::metrics::status_class;
 use super::settings::Settings;
 use super::timer::Deadlines;
-use super::transaction::log_record::{LogRecord, Verdict};
+use super::transaction::log_record::{CacheUse, LogRecord, Verdict};
 use crate::engine::ids::PeerId;
 use crate::http::date::http_date;
 use crate::metrics::Metrics;
@@ -168,7 +168,10 @@ impl Context {
             Verdict::Malformed => self.metrics.malformed += 1,
             Verdict::Failed => self.metrics.failed += 1,
         }
-        self.metrics.statuses[status_class(record.status)] += 1;
+        // No client gets the response to a refresh.
+        if record.cache != CacheUse::Refresh {
+            self.metrics.statuses[status_class(record.status)] += 1;
+        }
         self.metrics.count_cache(&record);
         self.metrics.count_times(&record);
         self.actions.push_back(Action::Log(record));

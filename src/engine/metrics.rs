@@ -27,6 +27,8 @@ impl Metrics {
     pub(in crate::engine) fn count_times(&mut self, record: &LogRecord) {
         let histograms = &mut self.histograms;
         match record.kind {
+            // No client has waited for it.
+            Kind::Transaction if record.cache == CacheUse::Refresh => {}
             Kind::Transaction => {
                 histograms.request_duration[status_class(record.status)].observe(record.duration_us)
             }
@@ -185,6 +187,13 @@ mod tests {
             assert!(counts[2] == 0 || metrics.histograms.time_to_first_byte[2].count() == 1);
             assert!(counts[0] == 0 || metrics.histograms.request_duration[2].sum_us() == 5_000);
         }
+        let mut refresh = record(Kind::Transaction, Some(7), Some(8), Some(9));
+        refresh.cache = CacheUse::Refresh;
+        let mut metrics = Metrics::default();
+        metrics.count_times(&refresh);
+        let counts =
+            metrics.histograms.families().map(|family| family.3.iter().map(Histogram::count).sum::<u64>());
+        assert_eq!(counts, [0, 0, 1, 1, 1, 0]);
     }
 
     #[test]

@@ -69,10 +69,12 @@ impl Format {
     }
 }
 
-/// Appends one line with its newline. Allocates only if `out` is too small.
+/// Appends one line with its newline; none if the format does not tell of such a record. Allocates only if `out` is too small.
 pub fn write_record(out: &mut Vec<u8>, format: Format, record: &LogRecord) {
     match format {
         Format::Weir => write_weir(out, record),
+        // The format has no place to tell weir's own request from a client's.
+        Format::Combined if record.cache == CacheUse::Refresh => return,
         Format::Combined => write_combined(out, record),
         Format::Squid => write_squid(out, record),
         Format::Json => write_json(out, record),

@@ -198,6 +198,21 @@ fn kind_25_squid_codes() {
     }
 }
 
+/// A refresh is told where it has a word, and not where it would pass for a request of the client.
+#[test]
+fn a_refresh_is_no_request_of_a_client() {
+    let mut record = sample();
+    (record.cache, record.status) = (CacheUse::Refresh, 0);
+    assert_eq!(line(Format::Combined, &record), "");
+    for (format, word) in [
+        (Format::Weir, " cache=refresh"),
+        (Format::Json, "\"cache\":\"refresh\""),
+        (Format::Squid, " TCP_ASYNC_MISS/000 "),
+    ] {
+        assert!(line(format, &record).contains(word), "{format:?}");
+    }
+}
+
 /// The word with code and status.
 fn squid_word(record: &LogRecord) -> String {
     line(Format::Squid, record).split_whitespace().nth(3).unwrap_or_default().to_owned()

@@ -88,7 +88,8 @@ pub type Family<'a> = (&'static Descriptor, &'static str, &'static [&'static str
 
 const REQUEST_DURATION: Descriptor = time(
     "request_duration_s",
-    "From the first byte of a request to the end of its response, by class of status. Without tunnels.",
+    "From the first byte of a request to the end of its response, by class of status. Without tunnels, and \
+     without refreshes of the cache.",
 );
 const TUNNEL_DURATION: Descriptor = time("tunnel_duration_s", "From the request for a tunnel to its end.");
 const TIME_TO_FIRST_BYTE: Descriptor = time(

@@ -20,8 +20,12 @@ pub(super) const STATUS_CLASSES_SHOWN: usize = 6;
 const BALANCE: [&str; 3] = ["clients", "accepted", "requests"];
 
 /// Responses by class: one number for each of [`STATUS_CLASSES`].
-pub const STATUS: Descriptor =
-    Descriptor { name: "status", help: help("Responses sent."), kind: Kind::Counter, unit: Unit::Count };
+pub const STATUS: Descriptor = Descriptor {
+    name: "status",
+    help: help("Responses sent; the refreshes of the cache are none."),
+    kind: Kind::Counter,
+    unit: Unit::Count,
+};
 
 /// The loops that count.
 pub const WORKERS: Descriptor =

@@ -263,7 +263,8 @@ table! {
         /// Keys for which requests collapse now: one request asks the origin, the others wait.
         cache_collapses: Gauge(Count),
     } with {
-        /// Responses sent, by class of status ([`STATUS_CLASSES`](crate::metrics::STATUS_CLASSES)); index 0: transactions without one.
+        /// Responses sent, by class of status ([`STATUS_CLASSES`](crate::metrics::STATUS_CLASSES)); index 0: transactions without one. Not for
+        /// refreshes of the cache.
         statuses: [u64; 10],
         /// Histograms of durations.
         histograms: Histograms,

@@ -76,9 +76,14 @@ fn rule_24_stale_while_revalidate_refreshes_once_in_the_background() {
         (answer.text() == "new").then_some(())
     });
     assert_eq!(scene.asked("/"), 2);
-    scene.weir.wait_for_log(|line| line.contains("cache=refresh"));
+    let line = scene.weir.wait_for_log(|line| line.contains("cache=refresh"));
+    assert!(line.contains(" exchange allowed - GET "), "{line}");
     let statistics = scene.at_rest();
     assert_eq!(statistics.get("cache_refreshes"), 1);
+    // No client got that response.
+    let sent = scene.weir.log_lines().iter().filter(|line| line.contains(" 200 GET ")).count();
+    assert_eq!(statistics.get("status_2xx"), sent as u64);
+    assert_eq!(statistics.get("status_none"), 0);
 }
 
 #[test]

@@ -36,8 +36,11 @@ impl Transaction {
         let duration = now.monotonic_us.saturating_sub(self.since.began_us);
         self.record.duration_us = duration;
         self.record.started_unix_us = now.unix_us.saturating_sub(duration);
-        // A refresh has the request of another transaction, whose record has these bytes.
-        let head_bytes = if self.caching.background { 0 } else { self.info.head_bytes as u64 };
+        let mut head_bytes = self.info.head_bytes as u64;
+        if self.caching.background {
+            // A refresh has the request of another transaction, whose record has these bytes, and no client gets its response.
+            (head_bytes, self.record.status) = (0, 0);
+        }
         self.record.client_bytes = head_bytes + self.up.received;
         self.record.sent_bytes = self.down.sent;
     }
