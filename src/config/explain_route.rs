@@ -67,7 +67,8 @@ impl Asked {
 
     /// The lines about the route that it has, and about what is sent there.
     pub fn route(&self, directives: &Directives, gateway: &Gateway) -> Option<(String, String)> {
-        let found = gateway.find(&self.authority?, self.target.as_bytes(), &mut Vec::new()).ok()?;
+        let authority = self.authority?;
+        let found = gateway.find(&authority, self.target.as_bytes(), &mut Vec::new()).ok()?;
         let line = directives.routes.get(found.index)?;
         let mut text = format!("  by gateway:{}: {}\n", line.line, line.name);
         for upstream in &line.upstreams {
@@ -77,7 +78,11 @@ impl Asked {
         let path = self.target.get(found.path_at..).unwrap_or_default();
         let slash = if path.starts_with('/') { "" } else { "/" };
         let host = match line.host_field {
-            HostField::Keep => self.host.clone(),
+            HostField::Keep => {
+                let mut kept = Vec::new();
+                authority.write(&mut kept, Some(80));
+                String::from_utf8_lossy(&kept).into_owned()
+            }
             HostField::Rewrite => "the upstream's".to_owned(),
         };
         let mut sent = String::new();
@@ -125,6 +130,23 @@ mod tests {
             let asked = Asked::of(method, url);
             assert_eq!(format!("{} {}", asked.target, asked.host), expected, "{url}");
             assert_eq!(asked.authority.map(|at| at.to_string()).as_deref(), authority, "{url}");
+        }
+    }
+
+    #[test]
+    fn gateway_14_host_is_that_of_the_forwarded_request() {
+        let directives = crate::gateway::directives::parse(b"*/ -> b\n*:81/ -> b host rewrite\n").unwrap();
+        let gateway = Gateway::new(&directives, None);
+        for (url, host) in [
+            ("http://A.Test./x", "a.test"),
+            ("http://a.test:80/x", "a.test"),
+            ("http://A.test.:8080/x", "a.test:8080"),
+            ("http://127.1/x", "127.0.0.1"),
+            ("http://[::0:1]:90/x", "[::1]:90"),
+            ("http://A.Test:81/x", "the upstream's"),
+        ] {
+            let (_, sent) = Asked::of("GET", url).route(&directives, &gateway).unwrap();
+            assert!(sent.starts_with(&format!("  sent as GET /x, Host: {host}\n")), "{url}: {sent}");
         }
     }
 
