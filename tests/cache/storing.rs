@@ -496,20 +496,29 @@ fn rule_45_the_log_says_what_the_cache_did() {
     }
     scene.ask("POST", "/b", "Content-Length: 0");
     scene.get_with("/c", "Authorization: Basic YTpi");
+    scene.get_with("/e", "Cache-Control: only-if-cached");
     for (path, word) in [
         ("/a", "cache=miss"),
         ("/a", "cache=hit"),
         ("/b", "cache=bypass:method"),
         ("/c", "cache=miss:authorization"),
+        ("/e", "reason=only_if_cached cache=miss"),
     ] {
         scene.weir.wait_for_log(|line| line.contains(path) && line.ends_with(word));
     }
-    for (format, word) in [("squid", "TCP_MEM_HIT/200"), ("json", "\"cache\":\"hit\"")] {
+    // It was not refused, there was nothing.
+    let told = scene.weir.statistics();
+    assert_eq!(["blocked", "failed", "cache_misses"].map(|name| told.get(name)), [0, 1, 3]);
+    for (format, words) in
+        [("squid", ["TCP_MEM_HIT/200", "TCP_MISS/504"]), ("json", ["\"cache\":\"hit\"", "\"status\":504"])]
+    {
         let weir = Weir::start(&["--cache", "--log-format", format]);
         let mut client = weir.connect();
+        let stored_only = "GET http://{o}/e HTTP/1.1\r\nHost: {o}\r\nCache-Control: only-if-cached\r\n\r\n";
+        assert_eq!(client.ask(scene.origin.fill(stored_only)).status(), 504);
         client.ask(scene.origin.get("/d"));
         client.ask(scene.origin.get("/d"));
-        weir.wait_for_log(|line| line.contains(word));
+        words.iter().for_each(|word| drop(weir.wait_for_log(|line| line.contains(word))));
     }
 }
 

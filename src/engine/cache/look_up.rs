@@ -157,6 +157,11 @@ impl CacheLookUp<'_> {
         self.collapse(hash, head, info, &asked)
     }
 
+    /// The reason why the request passes the cache by, if it does.
+    pub fn passed(&self) -> Option<&'static str> {
+        self.caching.passed()
+    }
+
     /// No stored response is for the request. The request goes to the origin, unless the client wants a stored response only
     /// (RFC 9111 section 5.2.1.7).
     fn bypass(&mut self, reason: &'static str, asked: &RequestDirectives) -> Option<CacheAnswer> {

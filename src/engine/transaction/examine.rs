@@ -14,7 +14,7 @@ use crate::engine::pages::OwnPages;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::answer::Answer;
 use crate::engine::transaction::edits::{OwnConditions, never_in_trailers};
-use crate::engine::transaction::log_record::{LogRecord, Text};
+use crate::engine::transaction::log_record::{CacheUse, LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::{Method, Phase, RequestInfo};
 use crate::engine::transaction::response_fields::GuardedAnswer;
@@ -187,7 +187,7 @@ impl Examiner<'_> {
                 Phase::Protect => self.protect(head, target, info, record, out)?,
                 Phase::Behaviour => self.behave(head, target, info, record, out)?,
                 Phase::Page => self.answer_page(head, target, info, record, out)?,
-                Phase::Cache => self.ask_cache(head, target, info, out)?,
+                Phase::Cache => self.ask_cache(head, target, info, record, out)?,
                 Phase::Route => self.route(head, target, info, out)?,
             };
             match step {
@@ -422,6 +422,7 @@ impl Examiner<'_> {
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
         info: &mut RequestInfo,
+        record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
         let path = match target {
@@ -450,7 +451,13 @@ impl Examiner<'_> {
                 Step::Decide(Decision::Hit)
             }
             Some(CacheAnswer::Wait(hash)) => Step::Decide(Decision::Wait(hash)),
-            Some(CacheAnswer::Refuse) => return Err(Refusal::OnlyIfCached),
+            Some(CacheAnswer::Refuse) => {
+                (record.cache, record.cache_reason) = match cache.passed() {
+                    Some(reason) => (CacheUse::Bypass, reason),
+                    None => (CacheUse::Miss, ""),
+                };
+                return Err(Refusal::OnlyIfCached);
+            }
         })
     }
 

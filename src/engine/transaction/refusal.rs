@@ -129,7 +129,6 @@ impl Refusal {
             | Refusal::CredentialsWrong
             | Refusal::Loop
             | Refusal::Filtered(_)
-            | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
             | Refusal::PurgeByBrowser
             | Refusal::PurgeScope
@@ -140,7 +139,9 @@ impl Refusal {
             | Refusal::TooManyGuesses
             | Refusal::TooManyLookUps
             | Refusal::NoMemory => Verdict::Refused,
-            Refusal::Dns(_)
+            // No rule and no limit has refused it: there is nothing stored.
+            Refusal::OnlyIfCached
+            | Refusal::Dns(_)
             | Refusal::Connect(_)
             | Refusal::OriginFault(_)
             | Refusal::OriginClosed
