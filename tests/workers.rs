@@ -296,3 +296,25 @@ fn every_worker_is_cut() {
     assert_eq!(weir.wait_exit().code(), Some(128 + 15));
     weir.wait_for_logs(CROWD, |line| line.contains("/cut.") && line.contains(" reason=cut "));
 }
+
+/// A request that is half received when weir stops has its line and is counted; a client that has sent nothing of one has none.
+#[test]
+fn half_a_request_is_cut_with_a_line() {
+    let origin = Origin::ok();
+    let mut weir = Weir::start(&[]);
+    let mut clients = [weir.connect(), weir.connect()];
+    clients.iter_mut().for_each(|client| assert_eq!(client.ask(origin.get("/")).status(), 200));
+    clients[0].send("GET http://half.example/way HTTP/1.1\r\nHo");
+    eventually("the bytes have arrived", || {
+        let received = weir.statistics().get("client_bytes_in");
+        (received > 2 * origin.get("/").len() as u64).then_some(())
+    });
+    weir.signal(Signal::TERM);
+    weir.wait_for_error(|line| line.contains("finishing what is under way"));
+    weir.signal(Signal::TERM);
+    assert_eq!(weir.wait_exit().code(), Some(128 + 15));
+    let line = weir.wait_for_log(|line| line.contains(" reason=cut "));
+    assert!(line.contains(" exchange malformed - GET http://half.example/way "), "{line}");
+    assert_eq!(weir.log_lines().len(), 3);
+    weir.wait_for_error(|line| line.contains("statistics: ") && line.contains(" timeouts_drain=1"));
+}

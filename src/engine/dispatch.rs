@@ -493,7 +493,11 @@ impl Machines {
                     cx.metrics.timeouts_drain += 1;
                     tunnels.cut(cx, tunnel, "cut");
                 }
-                Role::Client(_) => downstream.close(cx, id),
+                Role::Client(client) => {
+                    let has_begun = matches!(client, Client::Reading(_)) && !downstream.is_idle(cx, client);
+                    cx.metrics.timeouts_drain += u64::from(has_begun);
+                    downstream.handle_head_end(cx, id, "cut");
+                }
                 Role::Upstream { state, .. } if state.is_waiting() => services.upstreams.close(cx, id),
                 // Other upstream connections end with their transactions and tunnels.
                 Role::Upstream { .. } => {}

@@ -97,7 +97,7 @@ table! {
         dialled: Counter(Count),
         /// Dials that failed or timed out.
         dials_failed: Counter(Count),
-        /// Transactions carried by a reused origin connection.
+        /// Times that a transaction got a reused origin connection, also one that proved dead (`retries`).
         origins_reused: Counter(Count),
         /// Idle origin connections discarded because the origin sent bytes or closed.
         origins_stale: Counter(Count),
@@ -141,7 +141,7 @@ table! {
         timeouts_origin_idle: Counter(Count),
         /// Lingering closes cut short after `LINGER_MS`.
         timeouts_linger: Counter(Count),
-        /// Transactions and tunnels cut after `--drain-timeout`, or by the order to stop at once.
+        /// Transactions, tunnels and half-received requests cut after `--drain-timeout`, or by the order to stop at once.
         timeouts_drain: Counter(Count),
 
         /// Connections refused because of `--max-connections`.
@@ -378,7 +378,7 @@ table! {
         cache_entries: Gauge(Count),
         /// Bytes that the cache takes now: entries, responses under way into it, and evicted entries that are still read.
         cache_bytes: Gauge(Bytes),
-        /// Of those, the bytes that no eviction can free: under way, or evicted and still read.
+        /// Of those, the bytes that no eviction can free: under way, evicted and still read, and the tables of the cache (so it is never 0).
         cache_bytes_held: Gauge(Bytes),
         /// Entries evicted to make room.
         cache_evicted: Counter(Count),

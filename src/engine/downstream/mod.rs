@@ -237,8 +237,8 @@ impl Downstream {
         is_empty
     }
 
-    /// A client has closed. What it has sent of a request is recorded.
-    fn handle_head_end(&mut self, cx: &mut Context, id: PeerId, reason: &'static str) {
+    /// A client has closed, or is cut. What it has sent of a request is recorded.
+    pub fn handle_head_end(&mut self, cx: &mut Context, id: PeerId, reason: &'static str) {
         let head_bytes = match cx.connections.client(id) {
             Some(client) if self.is_idle(cx, client) => 0,
             Some(Client::Reading(reading)) => self.readings[reading.0 as usize].input.len(),
