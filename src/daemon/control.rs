@@ -251,7 +251,8 @@ fn guard_reply(answer: Answer, json: bool) -> Reply {
 }
 
 /// Columns of numbers, which a row may be without.
-const NUMBERS: [&str; 2] = ["left", "retry_after_s"];
+const NUMBERS: [&str; 8] =
+    ["left", "retry_after_s", "weight", "in_flight", "requests", "failures", "checks_failed", "marked_down"];
 
 fn json_cell(column: &str, text: &str) -> String {
     match NUMBERS.contains(&column) {

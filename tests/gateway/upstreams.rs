@@ -219,4 +219,8 @@ fn gateway_14_an_operator_drains_an_upstream() {
     assert_eq!(gateway.ctl(&["drain-upstream"]).code, 64);
     let json = gateway.ctl(&["upstreams", "--json"]);
     assert!(json.out.starts_with("[{\"route\":\"*/\",\"upstream\":"), "{json:?}");
+    for number in ["weight", "in_flight", "requests", "failures", "checks_failed", "marked_down"] {
+        let value = json.out.split(&format!("\"{number}\":")).nth(1).unwrap_or_default();
+        assert!(value.starts_with(|c: char| c.is_ascii_digit()), "{number}: {json:?}");
+    }
 }
