@@ -46,6 +46,7 @@ mod tests {
     use crate::guard::directives::parse;
 
     #[test]
+    #[cfg_attr(not(feature = "detection"), ignore = "needs the feature detection")]
     fn lines_without_effect_are_told() {
         for (text, gateway, expected) in [
             ("ban-after limit 20 in 10m for 1h\n", true, &[1][..]),
