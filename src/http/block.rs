@@ -64,6 +64,12 @@ impl<'b> FieldBlock<'b> {
         self.bytes
     }
 
+    /// The lines without their ends.
+    #[inline]
+    pub(crate) fn raw_lines(self) -> impl Iterator<Item = &'b [u8]> {
+        RawLines { rest: self.bytes }
+    }
+
     /// Whether the whole block consists of field lines that may be sent unchanged: for blocks from a file.
     pub fn is_valid(self) -> bool {
         let mut read = 0;
@@ -82,29 +88,44 @@ impl<'b> FieldBlock<'b> {
 impl<'b> FieldLines<'b> for FieldBlock<'b> {
     #[inline]
     fn lines(self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
-        Lines { rest: self.bytes }
+        self.raw_lines().filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            let name = std::str::from_utf8(&line[..colon]).ok()?;
+            Some((name, trim(&line[colon + 1..])))
+        })
+    }
+
+    /// Does not look for the colon of a line that has another name.
+    #[inline]
+    fn values(self, name: &str) -> impl Iterator<Item = &'b [u8]> {
+        self.raw_lines().filter_map(move |line| value_named(line, name.as_bytes()))
     }
 }
 
-struct Lines<'b> {
+/// The value of a line with that name, a token.
+#[inline]
+fn value_named<'b>(line: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
+    let (found, behind) = line.split_at_checked(name.len())?;
+    let value = behind.strip_prefix(b":")?;
+    found.eq_ignore_ascii_case(name).then(|| trim(value))
+}
+
+struct RawLines<'b> {
     rest: &'b [u8],
 }
 
-impl<'b> Iterator for Lines<'b> {
-    type Item = (&'b str, &'b [u8]);
+impl<'b> Iterator for RawLines<'b> {
+    type Item = &'b [u8];
 
     #[inline]
-    fn next(&mut self) -> Option<(&'b str, &'b [u8])> {
-        while !self.rest.is_empty() {
-            let end = memchr::memchr(b'\n', self.rest).unwrap_or(self.rest.len());
-            let line = &self.rest[..end];
-            self.rest = self.rest.get(end + 1..).unwrap_or_default();
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let Some(colon) = memchr::memchr(b':', line) else { continue };
-            let Ok(name) = std::str::from_utf8(&line[..colon]) else { continue };
-            return Some((name, trim(&line[colon + 1..])));
+    fn next(&mut self) -> Option<&'b [u8]> {
+        if self.rest.is_empty() {
+            return None;
         }
-        None
+        let end = memchr::memchr(b'\n', self.rest).unwrap_or(self.rest.len());
+        let line = &self.rest[..end];
+        self.rest = self.rest.get(end + 1..).unwrap_or_default();
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
     }
 }
 
@@ -142,7 +163,10 @@ mod tests {
             (b"\r\n\n:\n\r", false),
         ] {
             assert_eq!(FieldBlock::new(bytes).is_valid(), valid, "{:?}", bytes.escape_ascii().to_string());
-            let _ = FieldBlock::new(bytes).lines().count();
+            let block = FieldBlock::new(bytes);
+            for (name, value) in block.lines() {
+                assert!(block.values(name).any(|found| found == value), "{name}");
+            }
         }
     }
 }

@@ -206,18 +206,31 @@ pub fn compare_head_response(
     if same { HeadVerdict::Updates } else { HeadVerdict::Invalidates }
 }
 
-/// Appends the stored fields that belong into a 304 (RFC 9110 section 15.4.5).
+/// Appends the stored fields that belong into a 304 (RFC 9110 section 15.4.5); Last-Modified only in place of an entity tag.
 pub fn write_not_modified(out: &mut Vec<u8>, stored: FieldBlock<'_>) {
-    const NAMES: [&str; 5] = ["etag", "date", "vary", "expires", "content-location"];
-    let tagged = stored.contains("etag");
-    for (name, value) in stored.lines() {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
+    let mut write = |line: &[u8]| {
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\r\n");
+    };
+    let (mut tagged, mut modified) = (false, None);
+    for line in stored.raw_lines() {
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let name = &line[..colon];
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         // The name of a targeted field ends in the same way (RFC 9213 section 2.3).
-        let end = name.len().checked_sub("cache-control".len()).and_then(|at| name.get(at..));
-        let controls = end.is_some_and(|end| end.eq_ignore_ascii_case("cache-control"));
-        if controls || NAMES.iter().any(|known| is(known)) || (!tagged && is("last-modified")) {
-            write_field(out, name, value);
+        let controls =
+            || name.last_chunk::<13>().is_some_and(|end| end.eq_ignore_ascii_case(b"cache-control"));
+        if is("etag") {
+            tagged = true;
+            write(line);
+        } else if is("last-modified") {
+            modified.get_or_insert(line);
+        } else if is("date") || is("vary") || is("expires") || is("content-location") || controls() {
+            write(line);
         }
+    }
+    if let Some(modified) = modified.filter(|_| !tagged) {
+        write(modified);
     }
 }
 
