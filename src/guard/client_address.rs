@@ -13,9 +13,8 @@ use crate::http::head::Fields;
 use crate::net::AddressSteps;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Longest entry that is read, in bytes (chosen): an IPv6 address with brackets and port has 47, and Forwarded
-/// contains the protocol and the host beside it.
-const ENTRY_BYTES_MAX: usize = 512;
+/// Longest address that is read, in bytes (chosen): one of IPv6 with brackets and port has 47.
+const NODE_BYTES_MAX: usize = 128;
 
 /// The identity of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,13 +136,14 @@ impl TrustTable {
     fn address_in(&self, field: &Field, depth: usize, fields: Fields<'_, '_>) -> Option<IpAddr> {
         match field {
             Field::XForwardedFor => {
-                self.entry_that_counts(Entries::of(fields.x_forwarded_for()).map(node), depth)
+                self.entry_that_counts(Entries::of(fields.x_forwarded_for(), split_last).map(node), depth)
             }
             Field::Forwarded => {
-                self.entry_that_counts(Entries::of(fields.forwarded()).map(forwarded_for), depth)
+                let elements = Entries::of(fields.forwarded(), |list| split_last_unquoted(list, b','));
+                self.entry_that_counts(elements.map(forwarded_for), depth)
             }
             Field::Single(name) => {
-                let mut found = Entries::of(fields.all(name));
+                let mut found = Entries::of(fields.all(name), split_last);
                 let address = bare_address(found.next()?);
                 // Of two fields it is unknown which one the proxy has set.
                 if found.next().is_none() { address } else { None }
@@ -170,17 +170,21 @@ impl TrustTable {
     }
 }
 
-/// The entries of all lines of a field, from the right. Commas separate also within quotes: a quote that a client left open
-/// must not hide the entry that a proxy has appended. Empty entries are skipped (RFC 9110 5.6.1).
+/// The entries of all lines of a field, from the right. Empty entries are skipped (RFC 9110 5.6.1).
 struct Entries<'f, L> {
     lines: L,
+    /// Splits a list before its last entry.
+    split: SplitLast,
     /// The unread rest of the current line.
     rest: Option<&'f [u8]>,
 }
 
+/// What is before the last separator, if there is one, and what is behind it.
+type SplitLast = fn(&[u8]) -> (Option<&[u8]>, &[u8]);
+
 impl<'f, L: DoubleEndedIterator<Item = &'f [u8]>> Entries<'f, L> {
-    fn of(lines: L) -> Entries<'f, L> {
-        Entries { lines, rest: None }
+    fn of(lines: L, split: SplitLast) -> Entries<'f, L> {
+        Entries { lines, split, rest: None }
     }
 }
 
@@ -189,14 +193,9 @@ impl<'f, L: DoubleEndedIterator<Item = &'f [u8]>> Iterator for Entries<'f, L> {
 
     fn next(&mut self) -> Option<&'f [u8]> {
         loop {
-            let rest = self.rest.take().or_else(|| self.lines.next_back())?;
-            let entry = match memchr::memrchr(b',', rest) {
-                Some(comma) => {
-                    self.rest = rest.get(..comma);
-                    rest.get(comma + 1..).unwrap_or_default()
-                }
-                None => rest,
-            };
+            let list = self.rest.take().or_else(|| self.lines.next_back())?;
+            let (rest, entry) = (self.split)(list);
+            self.rest = rest;
             let entry = trim(entry);
             if !entry.is_empty() {
                 return Some(entry);
@@ -205,10 +204,45 @@ impl<'f, L: DoubleEndedIterator<Item = &'f [u8]>> Iterator for Entries<'f, L> {
     }
 }
 
+fn split_last(list: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    match memchr::memrchr(b',', list) {
+        Some(comma) => (Some(&list[..comma]), &list[comma + 1..]),
+        None => (None, list),
+    }
+}
+
+/// Splits at the last separator that is not within quotes: a proxy quotes the Host of its client, which may contain any separator.
+/// Quotes are paired from the right, where the proxy has written: one that a client left open hides nothing.
+fn split_last_unquoted(text: &[u8], separator: u8) -> (Option<&[u8]>, &[u8]) {
+    let mut end = text.len();
+    while let Some(at) = memchr::memrchr2(separator, b'"', &text[..end]) {
+        if text[at] == separator {
+            return (Some(&text[..at]), &text[at + 1..]);
+        }
+        match opening_quote(&text[..at]) {
+            Some(opening) => end = opening,
+            None => break,
+        }
+    }
+    (None, text)
+}
+
+/// The quote that opens a quoted-string, of which this is all before the closing quote (RFC 9110 5.6.4).
+fn opening_quote(before: &[u8]) -> Option<usize> {
+    let mut end = before.len();
+    loop {
+        end = memchr::memrchr(b'"', &before[..end])?;
+        let backslashes = before[..end].iter().rev().take_while(|byte| **byte == b'\\').count();
+        if backslashes % 2 == 0 {
+            return Some(end);
+        }
+    }
+}
+
 /// Reads `v4`, `v6` or `[v6]`, each with an optional port behind a colon (for IPv6 only behind brackets), in canonical form.
 /// `None` for names, `unknown`, and addresses with a zone, which have a meaning on one machine only.
 fn node(entry: &[u8]) -> Option<IpAddr> {
-    if entry.len() > ENTRY_BYTES_MAX {
+    if entry.len() > NODE_BYTES_MAX {
         return None;
     }
     let text = std::str::from_utf8(entry).ok()?;
@@ -280,15 +314,17 @@ fn is_port(text: &str) -> bool {
 
 /// The address behind `for=` in an element of Forwarded. `None` without one, or if it occurs twice.
 fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
-    if element.len() > ENTRY_BYTES_MAX {
-        return None;
+    let mut found = None;
+    let mut rest = Some(element);
+    while let Some(pairs) = rest {
+        let (before, pair) = split_last_unquoted(pairs, b';');
+        rest = before;
+        let Some((name, value)) = trim(pair).split_at_checked(4) else { continue };
+        if name.eq_ignore_ascii_case(b"for=") && found.replace(value).is_some() {
+            return None;
+        }
     }
-    let pairs = element.split(|byte| *byte == b';').map(trim);
-    let mut values = pairs.filter_map(|pair| {
-        let (name, value) = pair.split_at_checked(4)?;
-        name.eq_ignore_ascii_case(b"for=").then_some(value)
-    });
-    let value = values.next().filter(|_| values.next().is_none())?;
+    let value = found?;
     node(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
 }
 
@@ -472,6 +508,13 @@ mod tests {
             ("for=198.51.100.1, for=192.0.2.1", "192.0.2.1"),
             // Whatever quote a client leaves open.
             ("for=\"x, for=192.0.2.1", "192.0.2.1"),
+            ("for=6.6.6.6;x=\", for=192.0.2.1;host=\"h\"", "192.0.2.1"),
+            // Whatever Host a client has, which its proxy quotes.
+            ("for=192.0.2.1;host=\"x,for=6.6.6.6;y\";proto=http", "192.0.2.1"),
+            ("host=\"x;for=6.6.6.6\";for=192.0.2.1", "192.0.2.1"),
+            ("host=\"x\\\",for=6.6.6.6\\\\\";for=\"192.0.2.1\"", "192.0.2.1"),
+            (&format!("for=192.0.2.1;host=\"{}\"", "h".repeat(4000)), "192.0.2.1"),
+            ("for=192.0.2.1;host=h\"", "10.0.0.1"),
             ("for=192.0.2.1;for=192.0.2.2", "10.0.0.1"),
             ("for=unknown", "10.0.0.1"),
             ("for=_hidden", "10.0.0.1"),
@@ -539,7 +582,7 @@ mod tests {
     fn guard_2_long_fields_are_read_entry_that_counts() {
         let many = format!("X-Forwarded-For: {}192.0.2.1, 10.0.0.2", "203.0.113.1, ".repeat(1000));
         expect("trust 10.0.0.0/8 depth 2", &many, "192.0.2.1");
-        let long = format!("X-Forwarded-For: 192.0.2.1, {}", "x".repeat(ENTRY_BYTES_MAX + 1));
+        let long = format!("X-Forwarded-For: 192.0.2.1, {}", "x".repeat(NODE_BYTES_MAX + 1));
         expect("trust 10.0.0.0/8", &long, "10.0.0.1");
         let commas = format!("X-Forwarded-For: 192.0.2.1{}", ",".repeat(5000));
         expect("trust 10.0.0.0/8", &commas, "192.0.2.1");
