@@ -12,10 +12,12 @@ fn rule_25_request_fields_removed() {
         &weir,
         &origin,
         b"GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\nConnection: X-One, keep-alive\r\nX-One: 1\r\nconnection: x-TWO\r\n\
-          X-Two: 2\r\nx-two: 3\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: trailers\r\n\
+          Connection: a\"b, x-three\r\nX-Three: 3\r\nX-Two: 2\r\nx-two: 3\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: trailers\r\n\
           Upgrade: h2c\r\nProxy-Authorization: Basic aGk=\r\nX-Stays: 4\r\n\r\n",
     );
-    for name in ["x-one", "x-two", "keep-alive", "proxy-connection", "upgrade", "proxy-authorization"] {
+    for name in
+        ["x-one", "x-two", "x-three", "keep-alive", "proxy-connection", "upgrade", "proxy-authorization"]
+    {
         assert!(!seen.has(name), "{name} reached the origin: {seen:?}");
     }
     // TE may be said anew for this hop, never passed on unnamed (RFC 9110 10.1.4).
@@ -142,6 +144,17 @@ fn rule_26_forwarded() {
         let weir = Weir::start(&["--forwarded", mode]);
         let (seen, _) = forwarded(&weir, &origin, request);
         assert_eq!(seen.all("x-forwarded-for").join(", "), wanted, "{mode}: {seen:?}");
+    }
+    // A value with an open quote would hide what is appended.
+    let weir = Weir::start(&["--forwarded", "append"]);
+    for (sent, wanted) in [
+        ("for=192.0.2.7;by=\"a\\\"b\"", "for=192.0.2.7;by=\"a\\\"b\", for=127.0.0.1"),
+        ("for=\"x", "for=127.0.0.1"),
+        ("for=\"x\\\"", "for=127.0.0.1"),
+    ] {
+        let request = format!("GET http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\nForwarded: {sent}\r\n\r\n");
+        let (seen, _) = forwarded(&weir, &origin, request.as_bytes());
+        assert_eq!(seen.get("forwarded"), Some(wanted), "{sent}");
     }
     let (seen, _) = forwarded(&Weir::start(&[]), &origin, b"GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\n\r\n");
     assert!(!seen.has("x-forwarded-for") && !seen.has("forwarded"), "{seen:?}");

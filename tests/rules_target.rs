@@ -486,10 +486,12 @@ fn rule_12_max_forwards_is_decremented() {
         assert_eq!(seen.get("max-forwards"), Some(wanted), "{method} {asked}");
     }
     for value in ["x", "-1", "1 2", "", "1, 2"] {
-        let request =
-            format!("OPTIONS http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\nMax-Forwards: {value}\r\n\r\n");
-        let answer = weir.connect().ask(origin.fill(request));
-        assert_eq!(answer.status(), 400, "Max-Forwards: {value:?}");
+        for target in ["http://{o}/", "*"] {
+            let request =
+                format!("OPTIONS {target} HTTP/1.1\r\nHost: {{o}}\r\nMax-Forwards: {value}\r\n\r\n");
+            let answer = weir.connect().ask(origin.fill(request));
+            assert_eq!(answer.status(), 400, "{target} Max-Forwards: {value:?}");
+        }
     }
 }
 

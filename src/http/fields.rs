@@ -79,6 +79,12 @@ impl<'a> Iterator for List<'a> {
     }
 }
 
+/// The members of a list whose members contain no quoted strings, such as Connection. Every comma separates: a quote, which is not
+/// valid there or an ordinary character of a comment (in Via), hides nothing.
+pub fn unquoted_list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(trim).filter(|member| !member.is_empty())
+}
+
 /// The position of the first comma outside of quotes, or the length.
 pub fn member_end(text: &[u8]) -> usize {
     let mut quoted = false;
@@ -93,6 +99,20 @@ pub fn member_end(text: &[u8]) -> usize {
         at += 1;
     }
     text.len()
+}
+
+/// Whether a quoted string in the text has no end: what follows in the same line would be within it.
+pub fn has_open_quote(text: &[u8]) -> bool {
+    let mut quoted = false;
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => drop(bytes.next()),
+            _ => {}
+        }
+    }
+    quoted
 }
 
 /// A decimal number without sign or blanks; `None` for any other text and beyond 2^63-1, the largest length that

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use super::class::Class;
-use super::fields::{is_listed, write_decimal};
+use super::fields::{has_open_quote, is_listed, write_decimal};
 use super::framing::{Body, content_length};
 use super::hop::is_named;
 use super::message::{Fields, Line, RequestHead, ResponseHead, Span, Version};
@@ -57,6 +57,9 @@ pub struct RequestRoute<'a> {
     pub body: Body,
     /// Requests a change of protocol from the origin, as the client did.
     pub upgrade: bool,
+    /// Expect is forwarded: a client that speaks HTTP/1.1 waits for the origin's 100, and the next hop is not known to speak
+    /// HTTP/1.0. The origin gets a 1.1 request: an expectation without a meaning in 1.0 must not get one there.
+    pub expects: bool,
     /// For TRACE and OPTIONS: the decremented value. For other methods the field passes unread.
     pub max_forwards: Option<u64>,
     /// The pseudonym to add to Via.
@@ -101,7 +104,7 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, route: &Requ
     route.authority.write(out, Some(80));
     out.extend_from_slice(b"\r\n");
     let filter = RequestFilter {
-        version: head.version,
+        expects: route.expects,
         upgrade: route.upgrade,
         chunked: route.body == Body::Chunked,
         counts_hops: route.max_forwards.is_some(),
@@ -295,11 +298,12 @@ fn write_forwarded(out: &mut Vec<u8>, fields: Fields<'_, '_>, route: &RequestRou
     }
 }
 
-/// Begins one line with all received values: many readers of X-Forwarded-For look at one line only.
+/// Begins one line with all received values: many readers of X-Forwarded-For look at one line only. A value with an open quote is
+/// dropped: it would hide what weir appends.
 fn begin_list(out: &mut Vec<u8>, fields: Fields<'_, '_>, name: &str, keep: bool) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    for value in fields.all(name).filter(|value| keep && !value.is_empty()) {
+    for value in fields.all(name).filter(|value| keep && !value.is_empty() && !has_open_quote(value)) {
         out.extend_from_slice(value);
         out.extend_from_slice(b", ");
     }
@@ -351,6 +355,7 @@ mod tests {
             path: b"/p?q",
             body: Body::None,
             upgrade: false,
+            expects: true,
             max_forwards: None,
             via: None,
             asked: None,
@@ -512,7 +517,8 @@ mod tests {
         assert_eq!(sent("TRACE / HTTP/1.1", "Max-Forwards: 5\r\n", &limited), "Max-Forwards: 4\r\n");
         assert_eq!(get("Max-Forwards: 5\r\n"), "Max-Forwards: 5\r\n");
         assert_eq!(get("Expect: 100-continue\r\n"), "Expect: 100-continue\r\n");
-        assert_eq!(sent("PUT / HTTP/1.0", "Expect: 100-continue\r\n", &route()), "");
+        let old = RequestRoute { expects: false, ..route() };
+        assert_eq!(sent("PUT / HTTP/1.1", "Expect: 100-continue\r\n", &old), "");
         let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n";
         let upgrade = RequestRoute { upgrade: true, ..route() };
         let expected = "Upgrade: websocket\r\nSec-WebSocket-Key: x\r\nConnection: upgrade\r\n";

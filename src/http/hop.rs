@@ -2,7 +2,7 @@
 
 use super::class::{Class, classify};
 use super::fault::Fault;
-use super::fields::{decimal, list};
+use super::fields::{decimal, list, unquoted_list};
 use super::message::{Fields, Version};
 
 /// Whether fields of that name are about a connection or about framing, even if Connection does not name them: no stored
@@ -56,7 +56,8 @@ pub fn names_fields(fields: Fields<'_, '_>) -> bool {
 
 /// True if Connection names that field.
 pub(super) fn is_named(fields: Fields<'_, '_>, name: &str) -> bool {
-    fields.list_contains("connection", name)
+    let mut options = fields.all("connection").flat_map(unquoted_list);
+    options.any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// Whether the client wants the connection kept after the response (rule 36). Some clients send `Proxy-Connection` to
@@ -142,7 +143,7 @@ pub fn is_upgrade_offered(request: Fields<'_, '_>, response: Fields<'_, '_>) -> 
 /// Whether Via shows that the message was here before (rule 26). Pseudonyms are compared in any case.
 pub fn is_loop(fields: Fields<'_, '_>, pseudonym: &str) -> bool {
     fields.has(Class::Via)
-        && fields.all_of(Class::Via).flat_map(list).any(|member| {
+        && fields.all_of(Class::Via).flat_map(unquoted_list).any(|member| {
             let mut words = member.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
             words.nth(1).is_some_and(|received_by| received_by.eq_ignore_ascii_case(pseudonym.as_bytes()))
         })
@@ -168,6 +169,7 @@ mod tests {
             ("Connection: close\r\n", [false, false, false, false]),
             ("Connection: keep-alive\r\nConnection: x,CLOSE\r\n", [false, false, false, false]),
             ("Proxy-Connection: close\r\n", [false, false, true, false]),
+            ("Connection: a\"b, close\r\n", [false, false, false, false]),
             ("Connection: closed\r\n", [true, false, true, false]),
             ("Connection: \"close\"\r\n", [true, false, true, false]),
             ("Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n", [true, true, true, false]),
@@ -260,6 +262,8 @@ mod tests {
             ("Via: 1.1 weir\r\n", true),
             ("Via: 1.0 fred, HTTP/1.1  WEIR (comment)\r\n", true),
             ("Via: 1.0 fred\r\nvia: 1.1\tweir\r\n", true),
+            ("Via: 1.0 x (\"), 1.1 weir\r\n", true),
+            ("Via: 1.0 x (a, 1.1 weir)\r\n", false),
             ("Via: 1.1 weir2\r\n", false),
             ("Via: 1.1 weir:8888\r\n", false),
             ("Via: weir\r\n", false),

@@ -6,7 +6,7 @@
 
 use super::class::{Class, classify};
 use super::fault::Fault;
-use super::fields::{list, same_name, trim};
+use super::fields::{list, same_name, trim, unquoted_list};
 
 /// Most options that the Connection fields of one message may name (chosen: real messages name up to three). Without
 /// a bound each field would be compared with thousands of names.
@@ -66,7 +66,7 @@ impl Options {
             self.add_option(trim(value));
             return 1;
         }
-        list(value).for_each(|option| self.add_option(option));
+        unquoted_list(value).for_each(|option| self.add_option(option));
         1 + value.iter().filter(|&&byte| byte == b',').count()
     }
 

@@ -90,6 +90,7 @@ fn write_and_read(bytes: &[u8], limits: &Limits) -> bool {
         path,
         body,
         upgrade: false,
+        expects: false,
         max_forwards: None,
         via: Some("weir"),
         asked: None,

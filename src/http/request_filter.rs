@@ -3,7 +3,7 @@
 
 use super::class::Class;
 use super::hop::{is_named, names_fields};
-use super::message::{Fields, Line, Version};
+use super::message::{Fields, Line};
 
 /// The handling of both Forwarded (RFC 7239) and X-Forwarded-For.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub enum ForwardedPolicy {
 /// The properties that decide which fields of a request are forwarded to the origin.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFilter {
-    /// The version of the request.
-    pub version: Version,
+    /// Expect is forwarded.
+    pub expects: bool,
     /// The origin is requested to change the protocol.
     pub upgrade: bool,
     /// The body is forwarded in chunks, so trailers are possible.
@@ -55,8 +55,7 @@ impl RequestFilter {
                 ForwardedPolicy::Append | ForwardedPolicy::Replace | ForwardedPolicy::Remove => false,
             },
             Class::MaxForwards => !self.counts_hops && !dropped(),
-            // The origin gets a 1.1 request: an expectation without a meaning in 1.0 must not get one there.
-            Class::Expect => self.version == Version::Http11,
+            Class::Expect => self.expects,
             Class::Trailer => self.chunked && !dropped(),
             Class::EndToEnd => !dropped(),
         }

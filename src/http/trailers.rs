@@ -1,16 +1,17 @@
 //! The trailers that are forwarded (RFC 9110 section 6.5.1).
 
-use super::fields::{is_listed, is_token, list, trim, write_field};
+use super::fields::{is_listed, is_token, trim, unquoted_list, write_field};
 use super::hop::names_fields;
 use super::message::Fields;
 
 /// Fields that a trailer section must not carry: they frame, route, authenticate, steer caches or say how to read the
 /// content, and a recipient that merges trailers would believe them (RFC 9110 section 6.5.1, rule 19).
-const NOT_IN_TRAILERS: [&str; 35] = [
+const NOT_IN_TRAILERS: [&str; 37] = [
     "age",
     "authentication-info",
     "authorization",
     "cache-control",
+    "cdn-cache-control",
     "connection",
     "content-encoding",
     "content-length",
@@ -31,6 +32,7 @@ const NOT_IN_TRAILERS: [&str; 35] = [
     "retry-after",
     "set-cookie",
     "set-cookie2",
+    "surrogate-control",
     "te",
     "trailer",
     "transfer-encoding",
@@ -66,7 +68,7 @@ impl Withheld {
         self.clear();
         removed.for_each(|name| self.push(name.as_bytes()));
         if names_fields(fields) {
-            let options = fields.all("connection").flat_map(list);
+            let options = fields.all("connection").flat_map(unquoted_list);
             options.filter(|option| is_token(option)).for_each(|option| self.push(option));
         }
     }
@@ -153,7 +155,7 @@ mod tests {
             ("Connection: close\r\n", "", "12345"),
             ("Connection: x-hop\r\n", "", "135"),
             ("Connection: close, X-Sum\r\nconnection: ,x-hop, X-None\r\n", "", "35"),
-            ("Connection: \"X-Sum\", X-\"Hop, X-Last\r\n", "", "12345"),
+            ("Connection: \"X-Sum\", X-\"Hop, X-Last\r\n", "", "1234"),
             ("Connection: X-Su, X-Sums, X\r\n", "", "12345"),
             ("", "X-Removed", "1245"),
             ("Connection: X-Hop\r\n", "X-REMOVED", "15"),

@@ -75,6 +75,11 @@ fn gateway_14_what_is_refused_reaches_no_upstream() {
     let mut client = gateway.weir.connect();
     client.send(format!("CONNECT {} HTTP/1.1\r\nHost: a\r\n\r\n", origin.address()));
     assert_eq!(client.read_response().status(), 405);
+    // What is malformed ends the connection, with all behind it.
+    let mut client = gateway.weir.connect();
+    client.send(format!("{}{}", get("/api/a%00b"), get("/api/x")));
+    assert_eq!(client.read_response().status(), 400);
+    assert!(client.read_to_end().is_empty());
     assert_eq!(origin.connections(), 0);
 }
 

@@ -5,7 +5,7 @@
 
 use crate::http::block::FieldLines;
 use crate::http::forwarding::{ForwardedPolicy, RequestFilter};
-use crate::http::head::{Fields, RequestHead};
+use crate::http::head::{Fields, RequestHead, Version};
 use crate::http::target::Host;
 use crate::policy::Policy;
 use crate::policy::edit::{Direction, HostEdits};
@@ -29,7 +29,7 @@ impl<'s, 'b> AsForwarded<'s, 'b> {
     ) -> Self {
         let edits = policy.edits.for_host(Direction::Request, host);
         let filter = RequestFilter {
-            version: head.version,
+            expects: head.version == Version::Http11,
             upgrade: false,
             chunked: false,
             counts_hops: false,

@@ -75,11 +75,15 @@ impl Transaction {
             cx.set_timer(self.client, cx.settings.timeouts.exchange_ms);
         }
         self.stage = Stage::Collecting;
-        let expects = std::mem::replace(&mut self.info.expects_continue, false);
-        let sent =
-            !expects || self.down.head.append(&mut cx.pool, Purpose::Reply, b"HTTP/1.1 100 Continue\r\n\r\n");
+        self.info.answers_expect |= std::mem::take(&mut self.info.expects_continue);
         cx.wake(self.client);
-        sent
+        self.answer_expect(cx)
+    }
+
+    /// Sends a 100 of weir's own, if that is decided. False without memory for it.
+    pub(super) fn answer_expect(&mut self, cx: &mut Context) -> bool {
+        !std::mem::take(&mut self.info.answers_expect)
+            || self.down.head.append(&mut cx.pool, Purpose::Reply, b"HTTP/1.1 100 Continue\r\n\r\n")
     }
 
     /// Whether more of the body is awaited before anything becomes of the request.

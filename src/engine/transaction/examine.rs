@@ -427,7 +427,10 @@ impl Examiner<'_> {
     ) -> Result<Step, Refusal> {
         let path = match target {
             Target::Absolute { path, .. } | Target::Origin { path } => *path,
-            Target::Asterisk => return Ok(self.answer(head, info, out)),
+            Target::Asterisk => {
+                max_forwards(head, info)?;
+                return Ok(self.answer(head, info, out));
+            }
             Target::Authority(_) => return Ok(Step::Decide(Decision::Forward)),
         };
         if let Some(decision) = self.purge(head, info, path, out) {
@@ -477,8 +480,11 @@ impl Examiner<'_> {
             return Ok(self.answer(head, info, out));
         }
         self.choose_upstream(info)?;
-        if info.body_out == Body::Chunked && self.next_hop_speaks_http10(info) {
-            return Err(Refusal::LengthRequired);
+        if (info.body_out == Body::Chunked || info.expects_continue) && self.next_hop_speaks_http10(info) {
+            if info.body_out == Body::Chunked {
+                return Err(Refusal::LengthRequired);
+            }
+            info.answers_expect = std::mem::take(&mut info.expects_continue);
         }
         let host_edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);
         let caching = self.cache.as_ref().map(|cache| &*cache.caching);
@@ -506,6 +512,7 @@ impl Examiner<'_> {
             asked: routed.map(|_| &info.authority),
             body: info.body_out,
             upgrade: info.upgrade,
+            expects: info.expects_continue,
             max_forwards: max_forwards.map(|hops| hops - 1),
             via: self.settings.via.as_deref(),
             forwarded: match routed {

@@ -297,6 +297,10 @@ impl Transactions {
             cx.send(Effect::Refuse(id, Refusal::NoMemory));
             return;
         }
+        if !transaction.answer_expect(cx) {
+            cx.send(Effect::Refuse(id, Refusal::NoMemory));
+            return;
+        }
         let body = transaction.info.body;
         transaction.up.frame(body, transaction.info.body_out == Body::Chunked);
         if body != Body::None {

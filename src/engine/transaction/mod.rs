@@ -353,6 +353,12 @@ impl Transaction {
         self.info.expects_continue && self.up.received == 0
     }
 
+    /// Whether the origin is next to act, if there is no final response yet: the client has sent all, more of it could be sent to
+    /// the origin, or the client waits for the origin's 100.
+    pub fn awaits_origin(&self) -> bool {
+        self.up.is_received() || self.up.wants_send() || self.may_wait()
+    }
+
     /// Whether an answer is on its way to the client.
     pub fn is_answering(&self) -> bool {
         match self.stage {

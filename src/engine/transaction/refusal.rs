@@ -166,11 +166,14 @@ impl Refusal {
             | Refusal::TooManyPerClient
             | Refusal::NoMemory
             | Refusal::ProxyHeader
-            | Refusal::Filtered(_) => false,
+            | Refusal::Filtered(_)
+            | Refusal::Unrouted(Unrouted::Faulty(_)) => false,
             Refusal::Denied(_)
             | Refusal::Guarded(_)
             | Refusal::Callback(_)
-            | Refusal::Unrouted(_)
+            | Refusal::Unrouted(
+                Unrouted::Host | Unrouted::Path | Unrouted::Connect | Unrouted::NoUpstream { .. },
+            )
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
             | Refusal::Loop

@@ -112,6 +112,8 @@ pub(in crate::engine) struct RequestInfo {
     pub keep_alive: bool,
     /// The client may wait for a 100 before it sends the body.
     pub expects_continue: bool,
+    /// weir sends the 100 itself: it reads the body first, or the next hop speaks HTTP/1.0, which has none.
+    pub answers_expect: bool,
     /// The client requests another protocol.
     pub upgrade: bool,
     /// A page of the host program answers the request.
@@ -146,6 +148,7 @@ impl RequestInfo {
             tells_other_host: false,
             keep_alive: false,
             expects_continue: false,
+            answers_expect: false,
             upgrade: false,
             is_page: false,
             authenticates: false,
@@ -179,7 +182,8 @@ impl RequestInfo {
         self.authority.host = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.route = Route::Direct;
         (self.grant, self.body, self.body_out) = (None, Body::None, Body::None);
-        (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
+        (self.keep_alive, self.expects_continue, self.answers_expect) = (false, false, false);
+        (self.upgrade, self.html) = (false, false);
         (self.authenticates, self.pinned, self.filters_response) = (false, false, false);
         (self.is_page, self.scheme, self.tells_other_host) = (false, Scheme::Http, false);
         (self.head_bytes, self.phase, self.quota) = (head_bytes, Phase::Client, None);

@@ -537,7 +537,7 @@ impl Transaction {
             },
             client_version: self.info.version,
             keep_alive: !self.closes,
-            upgrade: matches!(head.status, 101 | 426),
+            upgrade: head.status == 101 || (head.status == 426 && head.fields.get("upgrade").is_some()),
             via: self.settings.via.as_deref(),
             date: Some(date),
             edits: if own.is_empty() { edits } else { &own },

@@ -173,9 +173,7 @@ impl Transactions {
                 cx.metrics.timeouts_verification += 1;
                 Refusal::TooManyVerifications
             }
-            Stage::Awaiting if transaction.up.is_received() || transaction.up.wants_send() => {
-                Refusal::OriginTimeout
-            }
+            Stage::Awaiting if transaction.awaits_origin() => Refusal::OriginTimeout,
             Stage::Awaiting | Stage::Collecting => Refusal::BodyTimeout,
             // Transactions that began to wait together are due together, and the first has released all of them.
             Stage::AwaitingLeader(_) if transaction.caching.outcome().is_some() => return,
