@@ -135,6 +135,77 @@ fn rule_48_what_is_not_shareable_is_asked_for_by_each() {
     }
 }
 
+/// The script answers with the cookie, and lets the origin hang for `Cookie: slow`.
+fn varying(options: &[&str], gate: Gate) -> Scene {
+    Scene::with(options, move |head, _| {
+        let cookie = head.get("cookie").unwrap_or_default();
+        let answer = response(200, "Cache-Control: max-age=60|Vary: Cookie", cookie);
+        let hangs = matches!(cookie, "slow" | "first") || head.target().ends_with("/all");
+        if hangs { Reply::Slowly(Vec::new(), vec![answer], gate.clone()) } else { Reply::Bytes(answer) }
+    })
+}
+
+#[test]
+fn rule_48_requests_for_one_variant_do_not_wait_for_another() {
+    for options in [&[][..], &["--workers", "2"]] {
+        let gate = Gate::default();
+        let scene = varying(options, gate.clone());
+        assert_eq!(scene.get_with("/", "Cookie: known\r\n").text(), "known");
+        let mut slow = scene.weir.connect();
+        slow.send(scene.request("GET", "/", "Cookie: slow\r\n"));
+        scene.wait_asked("/", 2);
+        for number in 0..8 {
+            let cookie = format!("{number}");
+            let mut client = scene.weir.connect();
+            client.send(scene.request("GET", "/", &format!("Cookie: {cookie}\r\n")));
+            assert_eq!(client.read_response().text(), cookie, "{options:?}");
+        }
+        // Those for the same variant wait, and share the response.
+        let mut same = scene.weir.connect();
+        same.send(scene.request("GET", "/", "Cookie: slow\r\n"));
+        requests_begun(&scene, 11);
+        gate.open(1);
+        for client in [&mut slow, &mut same] {
+            assert_eq!(client.read_response().text(), "slow");
+        }
+        assert_eq!(scene.asked("/"), 10, "{options:?}");
+    }
+}
+
+#[test]
+fn rule_48_who_has_waited_for_another_variant_waits_for_no_third() {
+    for options in [&[][..], &["--workers", "2"]] {
+        let gate = Gate::default();
+        let scene = varying(options, gate.clone());
+        let clients = crowd(&scene, "/all", 10, |number| format!("Cookie: {number}\r\n"));
+        requests_begun(&scene, 10);
+        assert_eq!(scene.asked("/all"), 1);
+        // The response to the first tells that the others are for other variants: all of them are asked for at once.
+        gate.open(1);
+        scene.wait_asked("/all", 10);
+        gate.open(9);
+        for (number, mut client) in clients.into_iter().enumerate() {
+            assert_eq!(client.read_response().text(), number.to_string(), "{options:?}");
+        }
+    }
+}
+
+#[test]
+fn rule_48_a_rule_that_lets_nothing_be_fresh_makes_no_queue() {
+    let (gate, scratch) = (Gate::default(), common::Scratch::new());
+    let (script_gate, rules) = (gate.clone(), scratch.file("rules", "127.0.0.1 0s\n"));
+    let scene = Scene::with(&["--cache-rules", &rules], move |_, _| {
+        let answer = response(200, "Cache-Control: max-age=60", "x");
+        Reply::Slowly(Vec::new(), vec![answer], script_gate.clone())
+    });
+    let clients = crowd(&scene, "/", 10, |_| String::new());
+    requests_begun(&scene, 10);
+    gate.open(1);
+    scene.wait_asked("/", 10);
+    gate.open(9);
+    clients.into_iter().for_each(|mut client| assert_eq!(client.read_response().status(), 200));
+}
+
 #[test]
 fn rule_48_a_leader_that_leaves_is_followed_by_another() {
     let gate = Gate::default();

@@ -77,8 +77,8 @@ impl Limits {
 pub enum Found {
     /// A variant that the request selects.
     Entry(Arc<Stored>),
-    /// The key is stored, but the request selects none of its variants.
-    NoVariant,
+    /// The key is stored, but the request selects none of its variants. This is the youngest of them.
+    NoVariant(Arc<Stored>),
     /// The key is not stored.
     Nothing,
 }
@@ -344,6 +344,12 @@ impl Store {
         hasher.finish()
     }
 
+    /// The hash of a variant: of the key with that hash, for requests with these values of the fields in Vary
+    /// ([`vary::write_selecting`](crate::cache::rfc::vary::write_selecting)). Without such fields that of the key.
+    pub fn variant_hash(&self, hash: u64, selecting: &[u8]) -> u64 {
+        if selecting.is_empty() { hash } else { hash ^ self.hash(selecting) }
+    }
+
     fn shard(&self, hash: u64) -> &PaddedShard {
         // The table uses the low bits and the highest seven.
         &self.shards[(hash >> 40) as usize % SHARDS]
@@ -359,9 +365,11 @@ impl Store {
         mut rank: impl FnMut(&Stored) -> Option<R>,
     ) -> Found {
         let shard = self.shard(hash).read();
-        let (mut best, mut any) = (None, false);
+        let (mut best, mut youngest) = (None, None);
         for (_, entry) in shard.variants(hash, key) {
-            any = true;
+            if youngest.is_none_or(|other: &Arc<Stored>| entry.date_order() > other.date_order()) {
+                youngest = Some(entry);
+            }
             if let Some(rank) = rank(entry) {
                 if best.as_ref().is_none_or(|(highest, _)| rank > *highest) {
                     best = Some((rank, entry));
@@ -373,8 +381,7 @@ impl Store {
                 entry.mark_used(now_us);
                 Found::Entry(Arc::clone(entry))
             }
-            None if any => Found::NoVariant,
-            None => Found::Nothing,
+            None => youngest.map_or(Found::Nothing, |other| Found::NoVariant(Arc::clone(other))),
         }
     }
 

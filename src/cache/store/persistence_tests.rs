@@ -160,7 +160,7 @@ fn saved(store: &Store, now: Now) -> Vec<u8> {
 fn get(store: &Store, key: &[u8]) -> Option<Arc<Stored>> {
     match store.find(0, store.hash(key), key, |_| Some(())) {
         Found::Entry(entry) => Some(entry),
-        Found::NoVariant | Found::Nothing => None,
+        Found::NoVariant(_) | Found::Nothing => None,
     }
 }
 

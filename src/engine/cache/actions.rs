@@ -12,7 +12,7 @@ use crate::engine::cache::fill::{Beginning, FillSource};
 use crate::engine::cache::hit_response::After;
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::cache::selecting::AsForwarded;
-use crate::engine::cache::state::{CacheState, CacheTask};
+use crate::engine::cache::state::{CacheState, CacheTask, Caching};
 use crate::engine::context::Context;
 use crate::engine::effect::{Effect, Ending};
 use crate::engine::ids::TransactionId;
@@ -207,13 +207,14 @@ impl Transactions {
         let Some(old) = transaction.caching.take_known() else { return };
         let background = transaction.caching.background;
         let stored = Arc::new(confirmed.stored);
+        let outcome = outcome(&transaction.caching, &stored, cx.now);
         match confirmed.fate {
             Fate::Renewed => drop(cache.store.replace(cx.now.monotonic_us, &old, &stored)),
             Fate::Removed => cache.store.remove(&old),
             Fate::Left => {}
         }
         transaction.release_upstream(cx, &mut services.upstreams, head_bytes);
-        self.conclude_collapse(cx, services, id, outcome(&stored, cx.now));
+        self.conclude_collapse(cx, services, id, outcome);
         if background {
             cx.send(finish_background(id));
             return;
@@ -242,8 +243,9 @@ impl Transactions {
             return;
         };
         transaction.upstream_use.reusable = forwarding::origin_keeps_alive(head.version, head.fields);
-        let outcome = outcome(&pending, cx.now);
+        let outcome = outcome(&transaction.caching, &pending, cx.now);
         let beginning = Beginning {
+            hash: transaction.caching.collapse_hash(&pending),
             pending: Arc::clone(&pending),
             epoch,
             body: Body::Length(missing.len),
@@ -297,8 +299,9 @@ impl Transactions {
         (pending, stream): (Arc<Stored>, StreamingBody),
         body: Body,
     ) {
-        let (outcome, is_part) = (outcome(&pending, cx.now), pending.fragment().is_some());
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
+        let outcome = outcome(&transaction.caching, &pending, cx.now);
+        let (hash, is_part) = (transaction.caching.collapse_hash(&pending), pending.fragment().is_some());
         let Some(epoch) = transaction.caching.epoch() else { return };
         let background = transaction.caching.background;
         transaction.caching.take_known();
@@ -307,7 +310,7 @@ impl Transactions {
         }
         let keeps_part = transaction.info.method == Method::Get;
         let beginning =
-            Beginning { pending, epoch, body, stream, unread: background, keeps_part, beside: None };
+            Beginning { pending, hash, epoch, body, stream, unread: background, keeps_part, beside: None };
         let fills = &mut services.fills;
         let Some(source) = transaction.take_fill_source(head_bytes) else { return };
         let fill = fills.begin_fill(cx, source, beginning);
@@ -372,8 +375,9 @@ fn finish_background(id: TransactionId) -> Effect {
     Ending::Abandon.with_verdict(id, Allowed, "")
 }
 
-/// The outcome for waiting requests: whether the stored response may answer them.
-fn outcome(stored: &Stored, now: Now) -> CollapseOutcome {
-    let fresh = stored.terms.age_s(stored.clock_s(now)) < stored.terms.lifetime_s;
-    if fresh && !stored.terms.no_cache { CollapseOutcome::LookAgain } else { CollapseOutcome::NotShareable }
+/// The outcome for waiting requests: whether the stored response may answer them, by its own terms and those of a rule.
+fn outcome(caching: &Caching, stored: &Stored, now: Now) -> CollapseOutcome {
+    let terms = caching.terms(stored);
+    let fresh = terms.age_s(stored.clock_s(now)) < terms.lifetime_s;
+    if fresh && !terms.no_cache { CollapseOutcome::LookAgain } else { CollapseOutcome::NotShareable }
 }

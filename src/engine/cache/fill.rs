@@ -55,6 +55,8 @@ impl FillId {
 #[derive(Debug)]
 pub(in crate::engine) struct Fill {
     pub serial: u32,
+    /// The hash of the collapse that became this fill.
+    pub hash: u64,
     /// The upstream connection, until the body has ended.
     pub upstream: Option<PeerId>,
     /// The response without its body, for readers and for the store.
@@ -90,7 +92,7 @@ pub(in crate::engine) struct Fill {
     pub(super) keeps_part: bool,
     /// The stored part that it completes: readers get both.
     pub beside: Option<Arc<Stored>>,
-    /// The hash of the key that other loops wait for.
+    /// The hash of the collapse that other loops wait for.
     pub lock: Option<u64>,
     /// The relation to other loops.
     pub coordination: Coordination,
@@ -174,6 +176,7 @@ impl Fill {
     /// A fill that another loop receives, with that place among its subscribers.
     pub fn subscribed(
         serial: u32,
+        hash: u64,
         now_ms: u64,
         shared: Arc<SharedFill>,
         place: usize,
@@ -181,6 +184,7 @@ impl Fill {
     ) -> Fill {
         Fill {
             serial,
+            hash,
             upstream: None,
             pending: Arc::clone(&shared.pending),
             stream,
@@ -261,6 +265,8 @@ pub(in crate::engine) enum Coordination {
 /// The parts that a fill begins with.
 pub(in crate::engine) struct Beginning {
     pub pending: Arc<Stored>,
+    /// The hash of the collapse that the transaction leads.
+    pub hash: u64,
     pub epoch: Epoch,
     pub body: Body,
     /// An empty body, with room for the bytes received so far.

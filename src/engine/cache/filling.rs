@@ -31,6 +31,7 @@ impl Fills {
         };
         let mut fill = Fill {
             serial,
+            hash: beginning.hash,
             upstream: Some(upstream),
             pending: beginning.pending,
             stream: beginning.stream,
@@ -145,7 +146,7 @@ impl Fills {
                 let idle = Effect::IdleUpstream { connection, opened_ms: fill.opened_ms };
                 cx.send(if reusable { idle } else { Effect::CloseUpstream(connection) });
             }
-            self.collapses.end_fill(fill.pending.hash(), id);
+            self.collapses.end_fill(fill.hash, id);
         }
         let Some(fill) = id.get(&self.slab) else { return };
         if fill.has_ended() && fill.storable {
@@ -205,7 +206,7 @@ impl Fills {
         let now_us = cx.now.monotonic_us;
         let stored = stored.and_then(|head| store.insert(now_us, fill.epoch, &head, Arc::clone(&body)));
         cx.metrics.cache_stored += u64::from(stored.is_some());
-        let (lock, hash) = (fill.lock.take(), fill.pending.hash());
+        let (lock, hash) = (fill.lock.take(), fill.hash);
         let trailers = std::mem::take(&mut fill.trailers);
         if let Some(event) = fill.publish_whole(&body, &trailers) {
             cx.send_to_loops(hash, event);
@@ -218,7 +219,7 @@ impl Fills {
     pub fn complete_fill(&mut self, cx: &mut Context, id: FillId, body: Arc<Whole>, trailers: Vec<u8>) {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         (fill.whole, fill.trailers) = (Some(body), trailers);
-        self.collapses.end_fill(fill.pending.hash(), id);
+        self.collapses.end_fill(fill.hash, id);
         // Before any effect that could take the fill for one that has ended without more to read.
         cx.send_first(Effect::FillCompleted(id));
     }
@@ -257,7 +258,7 @@ impl Fills {
             return;
         }
         let mut fill = self.slab.remove(id.index as usize);
-        let hash = fill.pending.hash();
+        let hash = fill.hash;
         if let Some(event) = fill.unsubscribe() {
             cx.send_to_loops(hash, event);
         }

@@ -225,7 +225,7 @@ impl Transactions {
             return;
         }
         let fill = fills.slab.remove(id.index as usize);
-        let (hash, lock, upstream) = (fill.pending.hash(), fill.lock, fill.upstream);
+        let (hash, lock, upstream) = (fill.hash, fill.lock, fill.upstream);
         (transaction.upstream_use.opened_ms, transaction.upstream_use.broken) = (fill.opened_ms, fill.broken);
         if let (Some((rest, withheld, reusable)), Some(reader)) =
             (fill.into_rest(), transaction.caching.hand_over())

@@ -59,7 +59,7 @@ pub(in crate::engine) struct Hit {
 /// The answer of the cache to a request that does not go to the origin.
 pub(in crate::engine) enum CacheAnswer {
     Hit(Hit),
-    /// Another request for the key with this hash is under way: wait.
+    /// Another request for the variant with this hash is under way: wait.
     Wait(u64),
     /// The request accepts only stored responses, and none can be used.
     Refuse,
@@ -128,6 +128,7 @@ impl CacheLookUp<'_> {
         key::write_key(self.key, &uri);
         let hash = self.settings.store.hash(self.key);
         let found = self.find(hash, head, info, &asked);
+        let mut other_variant = None;
         let judged = match found {
             // This request has waited for another client's: a response with cookies is not shared in this way.
             Found::Entry(stored) if self.caching.has_waited() && stored.set_cookie => {
@@ -140,7 +141,10 @@ impl CacheLookUp<'_> {
             },
             // The address is judged again when it is dialled.
             Found::Entry(_) => return self.bypass("address", &asked),
-            Found::NoVariant => Judged::Useless(Forward::VaryMiss, Known::Nothing),
+            Found::NoVariant(youngest) => {
+                other_variant = Some(youngest);
+                Judged::Useless(Forward::VaryMiss, Known::Nothing)
+            }
             Found::Nothing => Judged::Useless(Forward::UriMiss, Known::Nothing),
         };
         let (forward, known) = match judged {
@@ -152,9 +156,35 @@ impl CacheLookUp<'_> {
         if asked.only_if_cached && !self.caching.background {
             return Some(CacheAnswer::Refuse);
         }
+        let collapse = self.collapse_hash(hash, head, info, &known, other_variant.as_deref());
         let question = self.question(known, head, &asked);
         self.caching.state = CacheState::AskingOrigin(Inquiry { question, forward, epoch });
-        self.collapse(hash, head, info, &asked)
+        self.collapse(collapse?, hash, head, info, &asked)
+    }
+
+    /// The hash of the collapse for a request: that of its variant, as far as stored responses name the fields that select one, so
+    /// that requests for one variant do not wait for another. `None` if no response to it can be a variant.
+    fn collapse_hash(
+        &mut self,
+        hash: u64,
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        known: &Known,
+        other_variant: Option<&Stored>,
+    ) -> Option<u64> {
+        let store = &self.settings.store;
+        match (known, other_variant) {
+            (Known::Stale(Stale { stored, .. }) | Known::Beside(stored), _) => {
+                Some(store.variant_hash(hash, stored.selecting()))
+            }
+            (Known::Nothing, Some(other)) => {
+                let fields = AsForwarded::new(head, &info.authority.host, self.policy, self.forwarded);
+                self.scratch.clear();
+                vary::write_selecting(self.scratch, other.names(), fields).ok()?;
+                Some(store.variant_hash(hash, self.scratch))
+            }
+            (Known::Nothing, None) => Some(hash),
+        }
     }
 
     /// The reason why the request passes the cache by, if it does.
@@ -342,10 +372,11 @@ impl CacheLookUp<'_> {
         }
     }
 
-    /// Joins the collapse for the key, or begins one (rule 48).
+    /// Joins the collapse for the variant, or begins one (rule 48). `key_hash` is that of the key.
     fn collapse(
         &mut self,
         hash: u64,
+        key_hash: u64,
         head: &RequestHead<'_, '_>,
         info: &RequestInfo,
         asked: &RequestDirectives,
@@ -375,7 +406,7 @@ impl CacheLookUp<'_> {
                     return (!self.caching.background).then_some(CacheAnswer::Wait(hash));
                 }
                 self.caching.lead = Some(Lead { hash, locked, begun: false });
-                let hit = if locked { self.find_fresh(hash, head, info, asked) } else { None };
+                let hit = if locked { self.find_fresh(key_hash, head, info, asked) } else { None };
                 hit.map(CacheAnswer::Hit)
             }
             InProgress::Asking if head.fields.contains("authorization") => None,
@@ -385,7 +416,7 @@ impl CacheLookUp<'_> {
         }
     }
 
-    /// Whether the last response for the key was for its client only. A refresh is one for all in any case.
+    /// Whether the last response for the variant was for its client only. A refresh is one for all in any case.
     fn is_unshareable(&self, hash: u64) -> bool {
         !self.caching.background && self.collapses.is_unshareable(hash, self.now.monotonic_us / 1000)
     }

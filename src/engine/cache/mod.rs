@@ -53,9 +53,9 @@ impl Fills {
 
     /// Whether a stale response may be fetched in the background: weir does not drain, and no other request fetches it.
     pub fn may_refresh(&self, cx: &Context, stored: &Stored) -> bool {
-        let hash = stored.hash();
-        let is_locked =
-            || cx.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().is_locked(hash));
+        let Some(cache) = cx.settings.caching() else { return false };
+        let hash = cache.store.variant_hash(stored.hash(), stored.selecting());
+        let is_locked = || cache.store.fill_locks().is_locked(hash);
         !cx.is_draining()
             && self.collapses.find(hash, stored.key()) == InProgress::Nothing
             && !(self.collapses.loops > 1 && is_locked())

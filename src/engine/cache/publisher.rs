@@ -97,7 +97,7 @@ impl Fills {
     pub(super) fn publish_progress(&mut self, cx: &mut Context, id: FillId) {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         if let Some(event) = fill.publish() {
-            cx.send_to_loops(fill.pending.hash(), event);
+            cx.send_to_loops(fill.hash, event);
         }
     }
 

@@ -105,12 +105,12 @@ pub(in crate::engine) enum CacheTask {
     Invalidate,
 }
 
-/// The key that other requests wait for, as long as this transaction leads it.
+/// The collapse that this transaction leads: other requests for the variant wait for it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Lead {
-    /// The hash of the key.
+    /// The hash of the variant.
     pub hash: u64,
-    /// The key is locked before the other loops.
+    /// The variant is locked before the other loops.
     pub locked: bool,
     /// Whether requests of this loop may wait: only after the request was forwarded.
     pub begun: bool,
@@ -165,7 +165,12 @@ impl Caching {
         (self.state, self.background) = (CacheState::LookingUp, true);
     }
 
-    /// Takes the lock that is held before the other loops; gives the hash of its key.
+    /// The hash of the collapse that a response belongs to.
+    pub fn collapse_hash(&self, pending: &Stored) -> u64 {
+        self.lead.map_or(pending.hash(), |lead| lead.hash)
+    }
+
+    /// Takes the lock that is held before the other loops; gives the hash of its variant.
     pub fn take_lock(&mut self) -> Option<u64> {
         let lead = self.lead.as_mut()?;
         std::mem::take(&mut lead.locked).then_some(lead.hash)

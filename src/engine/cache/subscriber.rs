@@ -69,7 +69,7 @@ impl Fills {
             return self.stop_waiting_for_other_loop(cx, hash);
         };
         let Some(waiters) = self.collapses.subscribe(hash, shared.pending.key(), id) else { return };
-        self.slab.insert(Fill::subscribed(serial, cx.now_ms(), Arc::clone(shared), place, stream));
+        self.slab.insert(Fill::subscribed(serial, hash, cx.now_ms(), Arc::clone(shared), place, stream));
         release_waiters(cx, waiters, CollapseOutcome::LookAgain, 1);
         // The transactions that wait join before the fill can end.
         cx.send(Effect::ResumeWaiters);

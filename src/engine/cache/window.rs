@@ -31,7 +31,7 @@ impl Fills {
             fill.provide(&cache.store, cx.now);
         }
         if let Some(event) = own.and_then(|readers| fill.report_progress(readers)) {
-            return cx.send_to_loops(fill.pending.hash(), event);
+            return cx.send_to_loops(fill.hash, event);
         }
         let Some(readers) = own.into_iter().chain(in_other_loops).reduce(Span::with) else { return };
         let starving = readers.fastest == fill.stream.len() && readers.slowest < readers.fastest;
@@ -72,7 +72,7 @@ impl Fills {
         };
         let end = readers.too_slow_before();
         if let Some(event) = fill.publish_slow_readers(end) {
-            cx.send_to_loops(fill.pending.hash(), event);
+            cx.send_to_loops(fill.hash, event);
         }
         self.cut_before(cx, id, end);
     }
