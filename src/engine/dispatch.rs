@@ -390,13 +390,13 @@ impl Machines {
         if services.fills.built().is_none() {
             return;
         }
-        let Refresh { address, listener, head, stored } = refresh;
+        let Refresh { address, peer, listener, head, stored } = refresh;
         let mut input = Linear::default();
         let may = downstream.background.may_begin(stored.key()) && services.fills.may_refresh(cx, &stored);
         if !may || !input.append(&mut cx.pool, Purpose::Head, &head) {
             return;
         }
-        let client = downstream.begin_background(cx, listener, address, stored.key());
+        let client = downstream.begin_background(cx, listener, peer, stored.key());
         cx.metrics.cache_refreshes += 1;
         let head_bytes = head.len();
         let began_us = cx.now.monotonic_us;

@@ -8,6 +8,7 @@
 pub mod balance;
 pub mod command;
 pub mod directives;
+pub mod fields;
 pub mod path;
 pub mod rules;
 pub mod table;

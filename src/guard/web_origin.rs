@@ -26,6 +26,11 @@ impl WebOrigin {
         WebOrigin { secure, authority }
     }
 
+    /// The port, also where it is left out.
+    pub fn port(&self) -> u16 {
+        self.authority.port
+    }
+
     /// Reads the value of a field Origin. `None` for `null`, the origin of documents that belong to no site, and for
     /// all others that are no site's.
     pub fn parse(text: &[u8]) -> Option<WebOrigin> {

@@ -87,11 +87,27 @@ pub fn unquoted_list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The position of the first comma outside of quotes, or the length.
 pub fn member_end(text: &[u8]) -> usize {
+    unquoted_end(text, b',')
+}
+
+/// The parameters of a list member, between semicolons outside of quotes, without blanks around them.
+pub fn parameters(member: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(member);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = unquoted_end(text, b';');
+        rest = text.get(end + 1..);
+        Some(trim(&text[..end]))
+    })
+}
+
+#[inline]
+fn unquoted_end(text: &[u8], separator: u8) -> usize {
     let mut quoted = false;
     let mut at = 0;
     while at < text.len() {
         match text[at] {
-            b',' if !quoted => return at,
+            byte if byte == separator && !quoted => return at,
             b'"' => quoted = !quoted,
             b'\\' if quoted => at += 1,
             _ => {}

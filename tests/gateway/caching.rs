@@ -97,7 +97,7 @@ fn ours_26_what_a_trusted_proxy_tells_of_another_host_is_not_stored_for_this_one
             gateway.ask(&format!("GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Host: {host}\r\n\r\n"));
         assert!(!is_hit(&answer) && answer.text().ends_with(host), "{answer:?}");
     }
-    gateway.weir.wait_for_log(|line| line.ends_with("cache=bypass:forwarded-host"));
+    gateway.weir.wait_for_log(|line| line.ends_with("cache=bypass:forwarded-url"));
     let same = "GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Host: a.example\r\n\r\n";
     assert!(!is_hit(&gateway.ask(same)) && is_hit(&gateway.ask(same)));
     // The port of https is not another host's.
@@ -155,5 +155,94 @@ fn ours_26_what_depends_on_the_client_is_stored_for_none() {
             ("a", "/", ""),
             ("b", "/", "X-Lang: de\r\n"),
         ],
+    );
+}
+
+/// A trusted proxy may pass on what its client has sent: a response that may depend on another URL is stored for none.
+#[test]
+fn ours_26_what_a_client_tells_of_another_url_through_a_trusted_proxy_is_not_stored() {
+    let origin = telling("", "host");
+    let (gateway, _scratch) = caching(&format!("*/ -> {}\n", origin.address()));
+    for (number, field) in [
+        "Forwarded: for=192.0.2.1;host=evil.example;proto=https",
+        "Forwarded: for=192.0.2.1;host=evil.example, for=192.0.2.2;host=a.example",
+        "Forwarded: proto=https",
+        "X-Forwarded-Port: 8443",
+        "X-Forwarded-Prefix: /evil",
+        "X-Forwarded-Proto: https, http",
+        "X-Forwarded-Proto: wss",
+        "X-Forwarded-Scheme: https",
+        "X-Forwarded-Ssl: on",
+        "X-Original-Host: evil.example",
+        "X-Original-URL: /admin",
+        "X-Rewrite-URL: /admin",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let path = format!("/{number}");
+        let told = format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n{field}\r\n\r\n");
+        assert!(!is_hit(&gateway.ask(&told)) && !is_hit(&gateway.ask(&told)), "{field}");
+        assert!(!is_hit(&gateway.get("a.example", &path)), "{field}");
+        assert!(is_hit(&gateway.get("a.example", &path)), "{field}");
+    }
+    for fields in [
+        "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Port: 80\r\nForwarded: for=192.0.2.1;host=a.example;proto=http",
+        "X-Real-IP: 192.0.2.1\r\nX-Forwarded-Server: front.example\r\nX-Forwarded-Prefix: /",
+    ] {
+        let same = format!("GET /0 HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n\r\n");
+        assert!(is_hit(&gateway.ask(&same)), "{fields}");
+    }
+}
+
+/// Rule 51: the values that a stranger invents reach no upstream, and select no response.
+#[test]
+fn rule_51_fields_that_the_gateway_does_not_forward_select_nothing() {
+    for (vary, shown) in [
+        ("Vary: X-Real-IP\r\n", "x-real-ip"),
+        ("Vary: X-Forwarded-Proto, X-Forwarded-Host\r\n", "x-forwarded-proto"),
+        ("Vary: X-Forwarded-Port\r\n", "x-forwarded-port"),
+        ("Vary: Proxy\r\n", "proxy"),
+        ("Vary: X_Foo\r\n", "x_foo"),
+    ] {
+        let origin = telling(vary, shown);
+        let (gateway, _scratch) = caching(&format!("*/ -> {}\n", origin.address()));
+        let ask = |from: &str, value: &str| {
+            let field = if value.is_empty() { String::new() } else { format!("{shown}: {value}\r\n") };
+            let request = format!("GET / HTTP/1.1\r\nHost: a.example\r\n{field}\r\n");
+            gateway.weir.connect_from(from).ask(request)
+        };
+        let stranger = "127.0.0.2";
+        assert!(!is_hit(&ask(stranger, "one")), "{vary}");
+        for value in ["two", ""] {
+            assert!(is_hit(&ask(stranger, value)), "{vary}: {value:?}");
+        }
+        // What a trusted proxy tells is forwarded, and selects.
+        if shown == "x-real-ip" {
+            let told = ask("127.0.0.1", "one");
+            assert!(!is_hit(&told) && told.text().ends_with(" one"), "{told:?}");
+        }
+    }
+}
+
+/// A stale response is refreshed under the URL under which it was stored, and with the fields that told of it.
+#[test]
+fn rule_24_a_response_for_https_is_refreshed_for_https() {
+    let origin = Origin::answering(
+        b"HTTP/1.1 200 OK\r\nCache-Control: max-age=1, stale-while-revalidate=600\r\nVary: X-Real-IP\r\n\
+          Content-Length: 2\r\n\r\nok",
+    );
+    let (gateway, _scratch) = caching(&format!("*/ -> {}\n", origin.address()));
+    let request =
+        "GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 192.0.2.1\r\n\r\n";
+    assert!(!is_hit(&gateway.ask(request)));
+    let refreshed = super::common::eventually("the refresh", || {
+        let answer = gateway.ask(request);
+        assert!(is_hit(&answer), "{answer:?}");
+        origin.heads().get(1).cloned()
+    });
+    assert_eq!(
+        (refreshed.get("x-forwarded-proto"), refreshed.get("x-real-ip")),
+        (Some("https"), Some("192.0.2.1"))
     );
 }

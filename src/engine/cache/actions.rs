@@ -164,6 +164,7 @@ impl Transactions {
                 &transaction.info.authority.host,
                 &transaction.policy,
                 settings.forwarded,
+                transaction.routing.as_ref().map(|routing| routing.filter),
             ),
             response: &response,
             caching: &mut transaction.caching,

@@ -101,7 +101,8 @@ impl Transactions {
             let stored = Arc::clone(&hit.stored);
             let listener = cx.connections.get(client).map(|peer| peer.listener).unwrap_or_default();
             let address = transaction.record.client;
-            cx.send(Effect::Refresh(Box::new(Refresh { address, listener, head, stored })));
+            let peer = cx.connections.address(client).unwrap_or(address);
+            cx.send(Effect::Refresh(Box::new(Refresh { address, peer, listener, head, stored })));
         }
         if let (Some(fill), Some(_)) = (hit.fill, content.span) {
             reader.place = fills.join(fill, id, client);

@@ -22,6 +22,7 @@ use crate::engine::cache::state::{CacheState, CacheTask, Caching, Inquiry, Known
 use crate::engine::ids::FillId;
 use crate::engine::transaction::log_record::CacheUse;
 use crate::engine::transaction::request::{Method, RequestInfo};
+use crate::gateway::fields::GatewayFilter;
 use crate::guard::rules::Guard;
 use crate::http::block::FieldLines;
 use crate::http::forwarding::ForwardedPolicy;
@@ -87,14 +88,14 @@ pub(in crate::engine) struct CacheLookUp<'a> {
     /// The handling of Forwarded and X-Forwarded-For towards the origin.
     pub forwarded: ForwardedPolicy,
     pub resolver: &'a Resolver,
-    /// The request is for the gateway, whose file names the sources of responses.
-    pub is_routed: bool,
+    /// The request is for the gateway, whose file names the sources of responses: the fields that it does not forward.
+    pub by_gateway: Option<GatewayFilter>,
     /// The answer out of the cache, if that is the decision.
     pub hit: &'a mut Option<Hit>,
     pub now: Now,
 }
 
-impl CacheLookUp<'_> {
+impl<'a> CacheLookUp<'a> {
     /// Looks a request up. `None`: the request goes to the origin, by the state in `caching`.
     pub fn look_up(
         &mut self,
@@ -123,7 +124,7 @@ impl CacheLookUp<'_> {
             Some(Treatment::Off) => return self.bypass("rule", &asked),
         }
         self.key.clear();
-        let by_gateway = self.is_routed;
+        let by_gateway = self.by_gateway.is_some();
         let uri = Uri { scheme: info.scheme, authority: &info.authority, path, by_gateway };
         key::write_key(self.key, &uri);
         let hash = self.settings.store.hash(self.key);
@@ -178,13 +179,21 @@ impl CacheLookUp<'_> {
                 Some(store.variant_hash(hash, stored.selecting()))
             }
             (Known::Nothing, Some(other)) => {
-                let fields = AsForwarded::new(head, &info.authority.host, self.policy, self.forwarded);
+                let fields = self.as_forwarded(head, info);
                 self.scratch.clear();
                 vary::write_selecting(self.scratch, other.names(), fields).ok()?;
                 Some(store.variant_hash(hash, self.scratch))
             }
             (Known::Nothing, None) => Some(hash),
         }
+    }
+
+    /// The request as the origin gets it.
+    fn as_forwarded<'s, 'b>(&self, head: &RequestHead<'s, 'b>, info: &'b RequestInfo) -> AsForwarded<'s, 'b>
+    where
+        'a: 'b,
+    {
+        AsForwarded::new(head, &info.authority.host, self.policy, self.forwarded, self.by_gateway)
     }
 
     /// The reason why the request passes the cache by, if it does.
@@ -221,8 +230,8 @@ impl CacheLookUp<'_> {
         info: &RequestInfo,
         asked: &RequestDirectives,
     ) -> Found {
-        let CacheLookUp { settings, caching, key, scratch, policy, forwarded, now, .. } = self;
-        let fields = AsForwarded::new(head, &info.authority.host, policy, *forwarded);
+        let fields = self.as_forwarded(head, info);
+        let CacheLookUp { settings, caching, key, scratch, now, .. } = self;
         settings.store.find(now.monotonic_us, hash, key, |stored| {
             // The youngest of those that fit (RFC 9111 section 4.1).
             if vary::selects(stored.names(), stored.selecting(), fields, scratch) {
@@ -241,7 +250,7 @@ impl CacheLookUp<'_> {
     /// Whether policy and guard allow this client to connect to the source of the response.
     fn may_have(&self, info: &RequestInfo, stored: &Stored) -> bool {
         // The configuration names the source of the response.
-        if self.is_routed {
+        if self.by_gateway.is_some() {
             return info.grant.is_some();
         }
         let (acl, port) = (&self.policy.acl, info.authority.port);
@@ -453,7 +462,7 @@ impl CacheLookUp<'_> {
     ) -> Option<Hit> {
         let fill = id.get(self.fills)?;
         let stored = Arc::clone(&fill.pending);
-        let fields = AsForwarded::new(head, &info.authority.host, self.policy, self.forwarded);
+        let fields = self.as_forwarded(head, info);
         let selected = vary::selects(stored.names(), stored.selecting(), fields, self.scratch);
         // Sharing an arriving response is a hit in advance: a response with cookies is not shared in this way.
         let shareable = selected
@@ -483,7 +492,7 @@ fn passed_by(head: &RequestHead<'_, '_>, info: &RequestInfo) -> Option<&'static 
         _ if info.upgrade => Some("upgrade"),
         _ if info.pinned => Some("connection-auth"),
         _ if info.filters_response => Some("filter"),
-        _ if info.tells_other_host => Some("forwarded-host"),
+        _ if info.tells_other_url => Some("forwarded-url"),
         Body::None | Body::Length(0) => validation::is_for_origin(head.fields).then_some("condition"),
     }
 }

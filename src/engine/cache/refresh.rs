@@ -54,6 +54,8 @@ fn origin_of(key: &[u8]) -> &[u8] {
 pub(in crate::engine) struct Refresh {
     /// The client that brought it about.
     pub address: SocketAddr,
+    /// Its peer, which differs where a trusted proxy names the client: the proxy's fields are in the head.
+    pub peer: SocketAddr,
     /// The listener of that transaction's client.
     pub listener: ListenerId,
     pub head: Vec<u8>,

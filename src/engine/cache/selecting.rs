@@ -3,6 +3,7 @@
 //! A client can remove fields from the forwarded request: Connection names them. If the response were stored under the
 //! client's fields, the response to the reduced request would be given to all clients that send the full one.
 
+use crate::gateway::fields::{GatewayFilter, is_in_key};
 use crate::http::block::FieldLines;
 use crate::http::forwarding::{ForwardedPolicy, RequestFilter};
 use crate::http::head::{Fields, RequestHead, Version};
@@ -17,6 +18,8 @@ pub(in crate::engine) struct AsForwarded<'s, 'b> {
     fields: Fields<'s, 'b>,
     filter: RequestFilter,
     edits: HostEdits<'b>,
+    /// The fields that a gateway does not forward.
+    by_gateway: Option<GatewayFilter>,
 }
 
 impl<'s, 'b> AsForwarded<'s, 'b> {
@@ -26,6 +29,7 @@ impl<'s, 'b> AsForwarded<'s, 'b> {
         host: &'b Host,
         policy: &'b Policy,
         forwarded: ForwardedPolicy,
+        by_gateway: Option<GatewayFilter>,
     ) -> Self {
         let edits = policy.edits.for_host(Direction::Request, host);
         let filter = RequestFilter {
@@ -35,14 +39,17 @@ impl<'s, 'b> AsForwarded<'s, 'b> {
             counts_hops: false,
             forwarded,
         };
-        AsForwarded { fields: head.fields, filter, edits }
+        AsForwarded { fields: head.fields, filter, edits, by_gateway }
     }
 }
 
 impl<'b> FieldLines<'b> for AsForwarded<'_, 'b> {
     fn lines(self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
-        let edits = self.edits;
-        let removes = move |name: &str| edits.removed().any(|removed| removed.eq_ignore_ascii_case(name));
+        let (edits, by_gateway) = (self.edits, self.by_gateway);
+        let removes = move |name: &str| {
+            edits.removed().any(|removed| removed.eq_ignore_ascii_case(name))
+                || by_gateway.is_some_and(|filter| filter.removes(name) || is_in_key(name))
+        };
         let kept = self.filter.kept(self.fields, removes);
         kept.chain(self.edits.added().map(|(name, value)| (name, value.as_bytes())))
     }

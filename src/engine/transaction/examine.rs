@@ -13,7 +13,7 @@ use crate::engine::ids::PeerId;
 use crate::engine::pages::OwnPages;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::answer::Answer;
-use crate::engine::transaction::edits::{OwnConditions, never_in_trailers};
+use crate::engine::transaction::edits::OwnConditions;
 use crate::engine::transaction::log_record::{CacheUse, LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::{Method, Phase, RequestInfo};
@@ -21,6 +21,7 @@ use crate::engine::transaction::response_fields::GuardedAnswer;
 use crate::engine::upstream::pool::UpstreamPool;
 use crate::engine::upstream::routing::Routing;
 use crate::gateway::directives::HostField;
+use crate::gateway::fields::never_in_trailers;
 use crate::gateway::rules::Gateway;
 use crate::guard::breaker::Breaker;
 use crate::guard::rules::{Guard, Question};
@@ -246,7 +247,7 @@ impl Examiner<'_> {
         }
         if let Some(gateway) = self.gateway {
             self.find_route(gateway, target, &info.authority, out)?;
-            self.note_told(head.fields, info);
+            self.note_told(head.fields, target, info);
         }
         if let (Some(pseudonym), true) = (&self.settings.via, info.method != Method::Connect) {
             if forwarding::is_loop(head.fields, pseudonym) {
@@ -447,6 +448,7 @@ impl Examiner<'_> {
         let Some(cache) = part::cache::built().and(self.cache.as_mut()) else {
             return Ok(Step::Continue(Phase::Route));
         };
+        cache.by_gateway = self.routing.as_ref().map(|routing| routing.filter);
         Ok(match cache.look_up(head, info, path) {
             None => Step::Continue(Phase::Route),
             Some(CacheAnswer::Hit(hit)) => {
@@ -491,8 +493,8 @@ impl Examiner<'_> {
         let (gateway_edits, own);
         let routed = self.routed();
         let edits: &dyn Edits = match routed {
-            Some((gateway, ..)) => {
-                gateway_edits = self.gateway_edits(gateway, head.fields, &info.authority, &host_edits);
+            Some((.., routing)) => {
+                gateway_edits = self.gateway_edits(routing.filter, head.fields, &info.authority, &host_edits);
                 &gateway_edits
             }
             None => &host_edits,

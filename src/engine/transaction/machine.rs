@@ -253,7 +253,7 @@ impl Transactions {
             guard,
             forwarded: settings.forwarded,
             resolver: &upstreams.resolver,
-            is_routed: gateway.is_some(),
+            by_gateway: None,
             hit,
             now: cx.now,
         });

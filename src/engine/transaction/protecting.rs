@@ -2,13 +2,13 @@
 
 use super::answer::Answer;
 use super::collecting::{Collected, OfLonger, collected};
-use super::edits::{HOST, PROTO};
 use super::examine::{Decision, Examiner, Step};
 use super::log_record::LogRecord;
 use super::refusal::Refusal;
 use super::request::RequestInfo;
 use super::response_fields::ResponseFields;
 use crate::engine::pages::is_form;
+use crate::gateway::fields::{HOST, PROTO};
 use crate::guard::csrf::{self, Forged, Key};
 use crate::guard::directives::CsrfLine;
 use crate::guard::headers::report;

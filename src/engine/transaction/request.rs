@@ -106,8 +106,8 @@ pub(in crate::engine) struct RequestInfo {
     pub filters_response: bool,
     /// The scheme of the client; a trusted proxy may name it to the gateway.
     pub scheme: Scheme,
-    /// A trusted proxy names another host in X-Forwarded-Host than in Host.
-    pub tells_other_host: bool,
+    /// Fields of a trusted proxy tell upstreams of another URL than the request's.
+    pub tells_other_url: bool,
     /// The client wants to keep the connection.
     pub keep_alive: bool,
     /// The client may wait for a 100 before it sends the body.
@@ -145,7 +145,7 @@ impl RequestInfo {
             body_out: Body::None,
             filters_response: false,
             scheme: Scheme::Http,
-            tells_other_host: false,
+            tells_other_url: false,
             keep_alive: false,
             expects_continue: false,
             answers_expect: false,
@@ -185,7 +185,7 @@ impl RequestInfo {
         (self.keep_alive, self.expects_continue, self.answers_expect) = (false, false, false);
         (self.upgrade, self.html) = (false, false);
         (self.authenticates, self.pinned, self.filters_response) = (false, false, false);
-        (self.is_page, self.scheme, self.tells_other_host) = (false, Scheme::Http, false);
+        (self.is_page, self.scheme, self.tells_other_url) = (false, Scheme::Http, false);
         (self.head_bytes, self.phase, self.quota) = (head_bytes, Phase::Client, None);
     }
 }

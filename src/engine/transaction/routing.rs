@@ -11,7 +11,7 @@
 //! section 9.2.2) and its whole body is still in memory; as often as its route allows.
 
 use super::Transaction;
-use super::edits::{GatewayEdits, HOST, PROTO};
+use super::edits::GatewayEdits;
 use super::examine::Examiner;
 use super::machine::{Services, Transactions};
 use super::refusal::Refusal;
@@ -24,6 +24,7 @@ use crate::engine::upstream::pinning::Pinning;
 use crate::engine::upstream::route::Route;
 use crate::engine::upstream::routing::{Routing, Unrouted};
 use crate::gateway::directives::HostField;
+use crate::gateway::fields::{GatewayFilter, HOST, PROTO, Requested};
 use crate::gateway::rules::{Gateway, GatewayRoute, Miss};
 use crate::gateway::upstream::Failed;
 use crate::guard::web_origin::WebOrigin;
@@ -32,6 +33,7 @@ use crate::http::head::Scanner;
 use crate::http::message::Fields;
 use crate::http::target::{Authority, Host, Target};
 use crate::net::Purpose;
+use crate::part;
 use crate::part::guard::{Lent, lasting};
 use crate::policy::acl;
 use std::net::IpAddr;
@@ -52,7 +54,11 @@ impl<'a> Examiner<'a> {
             Target::Asterisk => return Err(Refusal::Unrouted(Unrouted::Host)),
         };
         let found = gateway.find(authority, path, out);
-        let routing = found.map(|found| Routing::begin(found.index, found.path_at));
+        let filter = GatewayFilter {
+            is_trusted: self.is_peer_trusted(),
+            allows_underscores: gateway.allows_underscores,
+        };
+        let routing = found.map(|found| Routing::begin(found.index, found.path_at, filter));
         out.clear();
         *self.routing = routing.map_err(|miss| {
             Refusal::Unrouted(match miss {
@@ -64,13 +70,19 @@ impl<'a> Examiner<'a> {
         Ok(())
     }
 
-    /// Notes the scheme and the host that a trusted proxy names to the upstreams: their answers may depend on both.
-    pub(super) fn note_told(&self, fields: Fields<'_, '_>, info: &mut RequestInfo) {
+    /// Notes the scheme that a trusted proxy names to the upstreams, and whether its fields tell them of another URL than the
+    /// request's: their answers may depend on both.
+    pub(super) fn note_told(&self, fields: Fields<'_, '_>, target: &Target<'_>, info: &mut RequestInfo) {
         let secure = self.is_secure(fields);
         info.scheme = if secure { Scheme::Https } else { Scheme::Http };
-        info.tells_other_host = self.told(fields, HOST).is_some_and(|told| {
-            WebOrigin::of_host(secure, told) != Some(WebOrigin::requested(secure, info.authority))
-        });
+        let path = match target {
+            Target::Absolute { path, .. } | Target::Origin { path } => *path,
+            Target::Authority(_) | Target::Asterisk => b"",
+        };
+        let requested = Requested { origin: WebOrigin::requested(secure, info.authority), secure, path };
+        let told = [PROTO, HOST].map(|name| (name, self.told(fields, name)));
+        let told = told.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        info.tells_other_url = self.is_peer_trusted() && requested.is_told_otherwise(fields, told);
     }
 
     /// Judges a request to the gateway. The gateway file already names the possible destinations, so only rules that block a
@@ -140,23 +152,19 @@ impl<'a> Examiner<'a> {
     /// The edits of a request to the gateway, beside those of configuration.
     pub(super) fn gateway_edits<'e>(
         &self,
-        gateway: Lent<'_, Gateway>,
+        filter: GatewayFilter,
         fields: Fields<'_, '_>,
         asked: &'e Authority,
         edits: &'e dyn Edits,
     ) -> GatewayEdits<'e> {
-        let is_trusted = self.is_peer_trusted();
-        GatewayEdits {
-            edits,
-            asked,
-            allows_underscores: gateway.allows_underscores,
-            is_trusted,
-            told: [PROTO, HOST].map(|name| is_trusted && self.told(fields, name).is_some()),
-        }
+        let told = [PROTO, HOST].map(|name| self.told(fields, name).is_some());
+        GatewayEdits { edits, asked, filter, told }
     }
 
     pub(super) fn is_peer_trusted(&self) -> bool {
-        self.guard.is_some_and(|guard| self.peer_address.is_some_and(|peer: IpAddr| guard.trusts(peer)))
+        // Also for a request of weir's own, which has the fields of a client's.
+        let guard = part::guard::lend(self.settings.guard.as_ref());
+        guard.is_some_and(|guard| self.peer_address.is_some_and(|peer: IpAddr| guard.trusts(peer)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The way of a request through the gateway: its route and its upstream.
 
 use crate::gateway::balance::{Chosen, Lease, Set};
+use crate::gateway::fields::GatewayFilter;
 use crate::gateway::path::PathFault;
 use crate::http::target::Authority;
 use crate::part::guard::{Built, built};
@@ -28,6 +29,8 @@ pub(in crate::engine) struct Routing {
     pub route: usize,
     /// Index in the path of the target at which the forwarded path begins.
     pub path_at: usize,
+    /// The fields of the request that are not forwarded.
+    pub filter: GatewayFilter,
     /// Upstreams that were chosen so far.
     pub tried: Set,
     /// The upstream of the request.
@@ -36,8 +39,8 @@ pub(in crate::engine) struct Routing {
 
 impl Routing {
     /// The routing of a request whose route was found. `None` in a build without a gateway.
-    pub fn begin(route: usize, path_at: usize) -> Option<Routing> {
-        built().map(|_built| Routing { _built, route, path_at, tried: 0, lease: None })
+    pub fn begin(route: usize, path_at: usize, filter: GatewayFilter) -> Option<Routing> {
+        built().map(|_built| Routing { _built, route, path_at, filter, tried: 0, lease: None })
     }
 
     /// Takes a chosen upstream for the request. Returns its authority.
