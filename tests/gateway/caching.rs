@@ -1,7 +1,7 @@
 //! The cache behind routes: whose response is whose.
 
 use super::Gateway;
-use super::common::{Conn, Origin, Response, Scratch};
+use super::common::{Conn, Origin, Response, Scratch, run};
 
 /// An origin whose responses can be stored, have these fields, and are its view of the request: target, Host, and a field.
 fn telling(fields: &'static str, shown: &'static str) -> Origin {
@@ -223,6 +223,43 @@ fn rule_51_fields_that_the_gateway_does_not_forward_select_nothing() {
             assert!(!is_hit(&told) && told.text().ends_with(" one"), "{told:?}");
         }
     }
+}
+
+/// Rules 26, 37 and 50: the port that a URL for https leaves out is 443.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn ours_26_urls_for_https_name_what_is_stored_for_https() {
+    let origin = Origin::serve(|conn: &mut Conn| {
+        while let Some(request) = conn.request()? {
+            let told = request.head.target().strip_prefix("/to?").map(str::to_owned);
+            let location = told.map_or(String::new(), |url| format!("Location: {url}\r\n"));
+            conn.send(format!(
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n{location}Content-Length: 2\r\n\r\nok"
+            ))?;
+        }
+        Ok(())
+    });
+    let scratch = Scratch::new();
+    let (guard, control) = (scratch.file("guard.conf", "trust 127.0.0.1\n"), scratch.join("control"));
+    let options = ["--cache", "--guard", &guard, "--control", &control];
+    let gateway = Gateway::with_options(&format!("*/ -> {}\n", origin.address()), &options);
+    let ask = |method: &str, host: &str, target: &str| {
+        gateway.ask(&format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: https\r\nContent-Length: 0\r\n\r\n"
+        ))
+    };
+    let is_stored = || is_hit(&ask("GET", "a.example", "/x"));
+    for url in ["https://a.example/x", "https://a.example:443/x", "//a.example/x", "/x"] {
+        assert!(!is_stored() && is_stored() && is_hit(&ask("GET", "a.example:443", "/x")), "{url}");
+        assert_eq!(ask("POST", "a.example", &format!("/to?{url}")).status(), 200);
+    }
+    for purged in ["https://a.example/x", "https://a.example:443/x"] {
+        assert!(!is_stored() && is_stored(), "{purged}");
+        assert_eq!(run(&["ctl", "--control", &control, "purge", purged]).out, "1 purged\n");
+    }
+    assert!(!is_stored() && is_stored());
+    assert_eq!(run(&["ctl", "--control", &control, "purge", "host", "a.example"]).out, "1 purged\n");
+    assert!(!is_stored());
 }
 
 /// A stale response is refreshed under the URL under which it was stored, and with the fields that told of it.

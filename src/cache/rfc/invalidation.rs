@@ -100,7 +100,8 @@ fn parse_same_origin<'a>(base: &Uri<'_>, reference: &'a [u8]) -> Option<Referenc
     };
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let authority = Authority::parse(&rest[..end], Some(base.scheme.default_port())).ok()?;
-    (authority == *base.authority).then_some(Reference { rest: &rest[end..], absolute: true })
+    let is_same = authority.host == base.authority.host && authority.port == base.port();
+    is_same.then_some(Reference { rest: &rest[end..], absolute: true })
 }
 
 /// The path, and the query with its question mark.

@@ -42,6 +42,17 @@ pub struct Uri<'a> {
     pub by_gateway: bool,
 }
 
+impl Uri<'_> {
+    /// The port. The authority of a request to a gateway was read with the port of http: of a client that speaks TLS to the proxy
+    /// before weir that is no port which it has named.
+    pub fn port(&self) -> u16 {
+        let is_left_out = self.by_gateway
+            && self.scheme == Scheme::Https
+            && self.authority.port == Scheme::Http.default_port();
+        if is_left_out { self.scheme.default_port() } else { self.authority.port }
+    }
+}
+
 /// Appends the key: the URI without fragment and without a default port. Bytes beyond ASCII are percent-encoded, as
 /// other clients send them, so that `/\u{e4}` and `/%C3%A4` share one stored response.
 pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
@@ -50,7 +61,9 @@ pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
     }
     out.extend_from_slice(uri.scheme.as_str().as_bytes());
     out.extend_from_slice(b"://");
-    uri.authority.write(out, Some(uri.scheme.default_port()));
+    let default_port = uri.scheme.default_port();
+    let left_out = if uri.port() == default_port { uri.authority.port } else { default_port };
+    uri.authority.write(out, Some(left_out));
     let path = &uri.path[..memchr::memchr(b'#', uri.path).unwrap_or(uri.path.len())];
     if matches!(path, [] | [b'?', ..]) {
         out.push(b'/');
@@ -78,6 +91,16 @@ mod tests {
             &Uri { scheme: Scheme::Http, authority: &authority, path: b"/p", by_gateway: true },
         );
         assert_eq!(out, b"gateway+http://a.example/p");
+        // Where a trusted proxy speaks TLS, Host has the port of https or none.
+        for authority in ["a.example", "a.example:443"] {
+            let authority = Authority::parse(authority.as_bytes(), Some(80)).unwrap();
+            out.clear();
+            write_key(
+                &mut out,
+                &Uri { scheme: Scheme::Https, authority: &authority, path: b"/p", by_gateway: true },
+            );
+            assert_eq!(out, b"gateway+https://a.example/p");
+        }
     }
 
     #[test]
