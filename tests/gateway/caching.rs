@@ -262,6 +262,50 @@ fn ours_26_urls_for_https_name_what_is_stored_for_https() {
     assert!(!is_stored());
 }
 
+/// Rule 35: upstreams of one route send the same representation, which its strong entity tag shows.
+#[test]
+fn rule_35_parts_from_several_upstreams_are_joined() {
+    let body = "0123456789".repeat(100);
+    let serve = |address: &str| {
+        let body = body.clone();
+        Origin::serve_at(address, move |mut conn: Conn| {
+            while let Some(request) = conn.request()? {
+                let range = request.head.get("range").and_then(|range| range.strip_prefix("bytes="));
+                let (first, last) = range.and_then(|range| range.split_once('-')).unwrap_or(("0", "999"));
+                let (first, last): (usize, usize) =
+                    (first.parse().expect("a byte"), last.parse().expect("one"));
+                let status = match range {
+                    Some(_) => format!("206 Partial Content\r\nContent-Range: bytes {first}-{last}/1000"),
+                    None => "200 OK".to_owned(),
+                };
+                let fields = "Cache-Control: max-age=600\r\nETag: \"same\"";
+                let part = &body[first..=last];
+                let length = part.len();
+                conn.send(format!(
+                    "HTTP/1.1 {status}\r\n{fields}\r\nContent-Length: {length}\r\n\r\n{part}"
+                ))?;
+            }
+            Ok(())
+        })
+    };
+    let (one, other) = (serve("127.0.0.1:0"), serve("127.0.0.2:0"));
+    let lines = format!("*/ -> {} {}\n", one.address(), other.address());
+    let gateway = Gateway::with_options(&lines, &["--cache"]);
+    let ask = |range: &str| {
+        let field = if range.is_empty() { String::new() } else { format!("Range: bytes={range}\r\n") };
+        gateway.ask(&format!("GET / HTTP/1.1\r\nHost: a.example\r\n{field}\r\n"))
+    };
+    for range in ["0-199", "200-399", "400-599"] {
+        assert_eq!(ask(range).status(), 206);
+    }
+    assert!(is_hit(&ask("0-599")));
+    assert_eq!(ask("").text(), body);
+    assert!(is_hit(&ask("")));
+    let heads = [one.heads(), other.heads()].concat();
+    assert!(one.heads().len() == 2 && heads.len() == 4, "{heads:?}");
+    assert!(heads.iter().any(|head| head.get("range") == Some("bytes=600-999")), "{heads:?}");
+}
+
 /// A stale response is refreshed under the URL under which it was stored, and with the fields that told of it.
 #[test]
 fn rule_24_a_response_for_https_is_refreshed_for_https() {

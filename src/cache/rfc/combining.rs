@@ -35,8 +35,7 @@ pub(in crate::cache) fn combine(
     let same = may_combine(old.block(), new.block())
         && old.length() == new.length()
         && old.status == new.status
-        // A client that may connect to one address need not be allowed to connect to another.
-        && old.address == new.address;
+        && old.has_source(new.address);
     if !same {
         return Some(Combined { entry: Arc::clone(new), dropped: old.parts().count() });
     }

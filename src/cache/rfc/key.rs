@@ -53,11 +53,19 @@ impl Uri<'_> {
     }
 }
 
+/// The beginning of the keys of a gateway.
+const BY_GATEWAY: &[u8] = b"gateway+";
+
+/// Whether a key is for requests to a gateway.
+pub fn is_by_gateway(key: &[u8]) -> bool {
+    key.starts_with(BY_GATEWAY)
+}
+
 /// Appends the key: the URI without fragment and without a default port. Bytes beyond ASCII are percent-encoded, as
 /// other clients send them, so that `/\u{e4}` and `/%C3%A4` share one stored response.
 pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
     if uri.by_gateway {
-        out.extend_from_slice(b"gateway+");
+        out.extend_from_slice(BY_GATEWAY);
     }
     out.extend_from_slice(uri.scheme.as_str().as_bytes());
     out.extend_from_slice(b"://");

@@ -2,6 +2,7 @@
 
 use crate::cache::body::{Body, Cursor};
 use crate::cache::rfc::freshness::Terms;
+use crate::cache::rfc::key;
 use crate::cache::rfc::range::{self, Fragment, Part};
 use crate::cache::store::memory_budget::{Charge, MemoryBudget, allocated};
 use crate::http::block::FieldBlock;
@@ -187,6 +188,12 @@ impl Stored {
     pub fn date_order(&self) -> (u64, u64, i64) {
         let made_s = self.terms.received_s.saturating_sub(u64::from(self.terms.initial_age_s));
         (made_s, self.terms.received_s, self.received_us as i64)
+    }
+
+    /// Whether bytes from that address may be combined with the stored ones. A client that may connect to one address need not be
+    /// allowed to connect to another; but a gateway names the sources of a response, whichever of them sends it.
+    pub fn has_source(&self, address: IpAddr) -> bool {
+        self.address == address || key::is_by_gateway(self.key())
     }
 
     /// Whether the origin made this response later, and its head arrived later. A head that arrives last counts as the newest,

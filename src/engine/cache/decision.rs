@@ -325,7 +325,7 @@ impl ResponseDecision<'_> {
         let fields = self.response.fields;
         let (beside, missing) = self.caching.to_complete()?;
         let exact = Fragment::single(missing, beside.length());
-        let same = range::may_combine(beside.block(), fields) && Some(beside.address) == self.address;
+        let same = range::may_combine(beside.block(), fields) && self.has_source_of(beside);
         // Other clients get the length before the end has arrived.
         let framed = response_body("GET", self.response).ok() == Some(Framing::Length(missing.len));
         let asked = RequestDirectives::read(self.asked.fields);
@@ -341,6 +341,10 @@ impl ResponseDecision<'_> {
         let mut withheld = Vec::new();
         validation::write_withheld(&mut withheld, beside.block(), self.response.fields);
         (beside.missing(wanted) == Some(missing)).then_some((pending, withheld))
+    }
+
+    fn has_source_of(&self, stored: &Stored) -> bool {
+        self.address.is_some_and(|address| stored.has_source(address))
     }
 
     /// The length of the body that the head announces.
@@ -368,7 +372,7 @@ impl ResponseDecision<'_> {
     fn beside(&self, part: Option<Fragment<'_>>) -> Option<Arc<Stored>> {
         let (beside, part) = (self.caching.beside()?, part?);
         let same = beside.length() == part.length
-            && Some(beside.address) == self.address
+            && self.has_source_of(&beside)
             && range::may_combine(beside.block(), self.response.fields);
         same.then(|| Arc::clone(beside))
     }
