@@ -87,6 +87,37 @@ fn rule_24_stale_while_revalidate_refreshes_once_in_the_background() {
 }
 
 #[test]
+fn rule_24_a_head_refreshes_by_get() {
+    let scene = Scene::new(|head, number| match (head.method(), number) {
+        (_, 0) => ok("Cache-Control: max-age=1, stale-while-revalidate=600|Age: 5|ETag: \"a\"", "old"),
+        ("GET", _) => ok("Cache-Control: max-age=600|ETag: \"b\"", "new"),
+        _ => Reply::Bytes(response(405, "", "")),
+    });
+    scene.get("/");
+    // Empty lines before a request are skipped.
+    let mut client = scene.weir.connect();
+    client.send([b"\r\n", &scene.request("HEAD", "/", "X-Who: HEAD\r\n")[..]].concat());
+    assert_eq!(client.read_head().status(), 200);
+    scene.wait_asked("/", 2);
+    assert_eq!((scene.last("/").method(), scene.last("/").get("x-who")), ("GET", Some("HEAD")));
+    eventually("the new one", || (scene.get("/").text() == "new").then_some(()));
+    assert_eq!(scene.asked("/"), 2);
+}
+
+#[test]
+fn a_412_to_the_condition_of_the_cache_is_no_answer_to_a_client_without_one() {
+    let scene = Scene::new(|head, _| match head.get("if-none-match") {
+        None => ok("Cache-Control: max-age=1|Age: 5|ETag: \"a\"", "whole"),
+        Some(_) => Reply::Bytes(response(412, "", "failed")),
+    });
+    for _ in 0..2 {
+        let answer = scene.get("/");
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "whole"));
+    }
+    assert_eq!(scene.asked("/"), 3);
+}
+
+#[test]
 fn rule_24_a_304_renews_in_the_background_and_an_error_changes_nothing() {
     for (name, refreshed) in [("/renewed", true), ("/broken", false)] {
         let scene = Scene::new(|head, number| match (head.target(), number) {

@@ -92,8 +92,14 @@ fn same_date(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
 
 /// Appends the stored fields, updated by those of a 304, of a response to HEAD or of another part (RFC 9111 section
 /// 3.2). Set-Cookie stays as stored: a new cookie is for the requesting client only (rule 52).
-pub fn write_updated(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, '_>, times: Times) {
-    let withheld = withheld_after(stored, new);
+pub fn write_updated(
+    out: &mut Vec<u8>,
+    stored: FieldBlock<'_>,
+    new: Fields<'_, '_>,
+    times: Times,
+    targeted: &[&str],
+) {
+    let withheld = withheld_after(stored, new, targeted);
     let replaced = |name: &str| new.contains(name) && is_updatable(new, name);
     let dated = new.contains("date");
     for (name, value) in stored.lines() {
@@ -113,8 +119,8 @@ pub fn write_updated(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, 
 
 /// Appends the new fields that [`write_updated`] leaves out, because a qualified `private` or `no-cache` names them
 /// or because they set cookies: they are for the requesting client only.
-pub fn write_withheld(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, '_>) {
-    let withheld = withheld_after(stored, new);
+pub fn write_withheld(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, '_>, targeted: &[&str]) {
+    let withheld = withheld_after(stored, new, targeted);
     let cookie = |name: &str| is_set_cookie(name) && is_end_to_end(new, name);
     let only_once = |name: &str| cookie(name) || (is_updatable(new, name) && withheld(name));
     for (name, value) in new.iter().filter(|(name, _)| only_once(name)) {
@@ -131,14 +137,24 @@ fn is_updatable(new: Fields<'_, '_>, name: &str) -> bool {
     !kept && is_end_to_end(new, name)
 }
 
-/// The field names that are withheld: by the new Cache-Control, or by the stored one if there is no new one.
-fn withheld_after<'a>(stored: FieldBlock<'a>, new: Fields<'a, 'a>) -> impl Fn(&str) -> bool + 'a {
+/// The field names that are withheld: by the new Cache-Control, or by the stored one if there is no new one. None if a
+/// targeted field counts in its place.
+fn withheld_after<'a>(
+    stored: FieldBlock<'a>,
+    new: Fields<'a, 'a>,
+    targeted: &[&str],
+) -> impl Fn(&str) -> bool + use<'a> {
     let replaced = new.contains("cache-control");
     let named = |directives: ResponseDirectives| directives.private_fields || directives.no_cache_fields;
-    let any = named(match replaced {
-        true => ResponseDirectives::read(new, &[]),
-        false => ResponseDirectives::read(stored, &[]),
-    });
+    let any = if targeted.iter().any(|name| new.contains(name)) {
+        named(ResponseDirectives::read(new, targeted))
+    } else if targeted.iter().any(|name| stored.contains(name)) {
+        named(ResponseDirectives::read(stored, targeted))
+    } else if replaced {
+        named(ResponseDirectives::read(new, &[]))
+    } else {
+        named(ResponseDirectives::read(stored, &[]))
+    };
     move |name| any && if replaced { is_withheld(new, name) } else { is_withheld(stored, name) }
 }
 

@@ -24,7 +24,7 @@ fn updated(stored: &str, new: &str) -> String {
     let stored = lines(stored);
     with_new(304, new, |new| {
         let mut out = Vec::new();
-        write_updated(&mut out, FieldBlock::new(stored.as_bytes()), new, TIMES);
+        write_updated(&mut out, FieldBlock::new(stored.as_bytes()), new, TIMES, &[]);
         String::from_utf8(out).unwrap().replace("\r\n", "|")
     })
 }
@@ -231,9 +231,25 @@ fn rule_32_a_304_updates_the_stored_fields() {
     let stored = lines("Cache-Control: no-cache=a");
     let mut out = Vec::new();
     with_new(304, "A: 1|B: 2|Connection: c|C: 3|Set-Cookie: d|Set-Cookie2: e", |new| {
-        write_withheld(&mut out, FieldBlock::new(stored.as_bytes()), new);
+        write_withheld(&mut out, FieldBlock::new(stored.as_bytes()), new, &[]);
     });
     assert_eq!(out, b"A: 1\r\nSet-Cookie: d\r\nSet-Cookie2: e\r\n");
+    // Where a targeted field counts, Cache-Control withholds nothing (rule 44).
+    for (stored, new) in [
+        ("CDN-Cache-Control: max-age=1|Cache-Control: private=a", "A: 1"),
+        ("CDN-Cache-Control: max-age=1|A: 0", "Cache-Control: no-cache=\"a\"|A: 1"),
+        ("A: 0", "CDN-Cache-Control: max-age=1|Cache-Control: private=a|A: 1"),
+    ] {
+        let stored = lines(stored);
+        with_new(304, new, |new| {
+            let (block, targeted) = (FieldBlock::new(stored.as_bytes()), &["cdn-cache-control"]);
+            let (mut updated, mut withheld) = (Vec::new(), Vec::new());
+            write_updated(&mut updated, block, new, TIMES, targeted);
+            write_withheld(&mut withheld, block, new, targeted);
+            assert_eq!(FieldBlock::new(&updated).single("a"), Some(&b"1"[..]), "{stored}");
+            assert!(withheld.is_empty(), "{stored}");
+        });
+    }
 }
 
 #[test]
@@ -243,7 +259,7 @@ fn rule_32_what_an_update_makes_of_it() {
         let stored = lines(stored);
         with_new(304, new, |new| {
             let mut block = Vec::new();
-            write_updated(&mut block, FieldBlock::new(stored.as_bytes()), new, TIMES);
+            write_updated(&mut block, FieldBlock::new(stored.as_bytes()), new, TIMES, &[]);
             judge_updated(200, FieldBlock::new(&block), new, authorized, TIMES, &settings)
         })
     };

@@ -138,18 +138,21 @@ fn form(name: &str) -> Form {
         "user-agent",
         "x-csrf-token",
     ];
-    const LISTS: [&str; 7] = [
+    // Of two members with one name the first counts in some (RFC 7240 section 2, RFC 9111 section 4.2.1).
+    const LISTS: [&str; 9] = [
         "access-control-request-headers",
+        "cache-control",
         "content-encoding",
         "content-language",
         "forwarded",
         "pragma",
+        "prefer",
         "via",
         "x-forwarded-for",
     ];
     match name {
         "accept-language" | "accept-encoding" | "accept-charset" => Form::Weighted,
-        "accept" | "cache-control" | "if-match" | "if-none-match" | "prefer" => Form::Set,
+        "accept" | "if-match" | "if-none-match" => Form::Set,
         name if SINGLE.contains(&name) => Form::Single,
         name if LISTS.contains(&name) => Form::List,
         _ => Form::Opaque,

@@ -187,6 +187,8 @@ impl Transactions {
             CacheTask::Validate if response.status == 304 && decision.caching.pinned => {
                 ResponseOutcome::Unconfirmed
             }
+            // Also to conditions of the cache's own: those of RFC 9110 section 13.2.1 lead to a 304 only.
+            CacheTask::Validate if response.status == 412 => ResponseOutcome::Unconfirmed,
             CacheTask::Validate if response.status == 304 => decision.confirm(),
             CacheTask::Validate | CacheTask::Store => decision.store(false),
         })

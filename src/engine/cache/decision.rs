@@ -165,7 +165,12 @@ impl ResponseDecision<'_> {
             return ResponseOutcome::Unconfirmed;
         }
         let mut withheld = Vec::new();
-        validation::write_withheld(&mut withheld, stored.block(), self.response.fields);
+        validation::write_withheld(
+            &mut withheld,
+            stored.block(),
+            self.response.fields,
+            self.storing.targeted,
+        );
         let (stored, fate) = self.updated(&stored);
         if stored.fragment().is_some() && !self.is_answered_by(&stored) {
             return ResponseOutcome::Unconfirmed;
@@ -186,7 +191,7 @@ impl ResponseDecision<'_> {
     fn updated(&mut self, stored: &Stored) -> (Stored, Fate) {
         let fields = self.response.fields;
         self.text.clear();
-        validation::write_updated(self.text, stored.block(), fields, self.times);
+        validation::write_updated(self.text, stored.block(), fields, self.times, self.storing.targeted);
         let block_end = self.text.len();
         // From now on it is selected by the present fields of the origin.
         let selecting = self.write_selecting(0..block_end);
@@ -339,7 +344,12 @@ impl ResponseDecision<'_> {
         // The new fields may change the wanted part: If-Range may contain a date that they have changed.
         let wanted = range::wanted(self.asked.fields, pending.block(), beside.length())?;
         let mut withheld = Vec::new();
-        validation::write_withheld(&mut withheld, beside.block(), self.response.fields);
+        validation::write_withheld(
+            &mut withheld,
+            beside.block(),
+            self.response.fields,
+            self.storing.targeted,
+        );
         (beside.missing(wanted) == Some(missing)).then_some((pending, withheld))
     }
 
@@ -412,7 +422,13 @@ impl ResponseDecision<'_> {
         match &beside {
             // The fields of both (RFC 9111 section 3.4).
             Some(beside) => {
-                validation::write_updated(text, beside.block(), response.fields, self.times);
+                validation::write_updated(
+                    text,
+                    beside.block(),
+                    response.fields,
+                    self.times,
+                    self.storing.targeted,
+                );
                 let block = FieldBlock::new(&text[selecting_end..]);
                 let authorized = self.asked.fields.contains("authorization");
                 let (fields, times, storing) = (response.fields, self.times, &self.storing);

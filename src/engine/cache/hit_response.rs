@@ -97,7 +97,12 @@ impl Transactions {
         };
         let client = transaction.client;
         if hit.refresh && fills.may_refresh(cx, &hit.stored) {
-            let head = transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes].to_vec();
+            let mut head = transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes].to_vec();
+            // Only a response to GET replaces the stored one. Nothing but empty lines comes before the method.
+            let method = memchr::memmem::find(&head, b"HEAD");
+            if let (Method::Head, Some(at)) = (transaction.info.method, method) {
+                head.splice(at..at + 4, *b"GET");
+            }
             let stored = Arc::clone(&hit.stored);
             let listener = cx.connections.get(client).map(|peer| peer.listener).unwrap_or_default();
             let address = transaction.record.client;
