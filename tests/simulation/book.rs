@@ -39,6 +39,8 @@ pub struct Record {
     pub said: Vec<Said>,
     /// It was sent on a connection on which something unasked was on its way already.
     pub raced: bool,
+    /// weir has sent a 100 of its own.
+    pub continued: bool,
     /// The client has reset its connection.
     pub was_reset: bool,
 }
@@ -236,6 +238,7 @@ impl Book {
             seen: 0,
             said: Vec::new(),
             raced: false,
+            continued: false,
             was_reset: false,
         };
         self.records.insert(key, record);
@@ -373,6 +376,11 @@ impl Book {
     /// An interim answer.
     pub fn check_interim(&mut self, key: Key, head: &Head) -> Checked<()> {
         let record = self.record(key);
+        let is_own = head.line == "HTTP/1.1 100 Continue" && head.get("x-answer").is_none();
+        if is_own && record.ask.expects && self.scenario.hosts[record.ask.host].http10 && !record.continued {
+            self.record_mut(key).continued = true;
+            return Ok(());
+        }
         let (whose, _) =
             parse_answer(head).ok_or(format!("{key}: an interim answer of nobody's: {head:?}"))?;
         if whose != key || record.ask.http10 || head.framing()?.is_some() {

@@ -269,7 +269,7 @@ impl Book {
         let said = self.said(key, serial).ok_or("an answer that no origin gave")?;
         let record = &self.records[&key];
         let answer = said.answer;
-        let bytes = answer.sent_payload(&record.ask);
+        let bytes = answer.sent_payload();
         let bodiless =
             record.ask.method == "HEAD" || matches!(answer.framing, Framing::None | Framing::Length(0));
         let make =

@@ -387,6 +387,8 @@ pub struct Answer {
     pub framing: Framing,
     pub payload: u64,
     pub trailers: bool,
+    /// To HEAD: the body is only described.
+    pub bodiless: bool,
     /// The connection ends behind it, and says so.
     pub closes: bool,
     pub ending: Ending,
@@ -405,6 +407,7 @@ impl Answer {
             framing: Framing::None,
             payload: scenario.length(dice),
             trailers: dice.percent(20),
+            bodiless: ask.method == "HEAD",
             closes: dice.percent(15),
             ending: Ending::Whole,
             padding: dice.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 100, 4000, 9000]),
@@ -463,7 +466,7 @@ impl Answer {
                 other => other,
             };
         }
-        if ask.method == "HEAD" && matches!(self.ending, Ending::BadChunk | Ending::Ambiguous) {
+        if self.bodiless && matches!(self.ending, Ending::BadChunk | Ending::Ambiguous) {
             self.ending = Ending::Whole;
         }
         if matches!(self.status, 204 | 304) && self.ending == Ending::Ambiguous {
@@ -473,7 +476,7 @@ impl Answer {
             self.ending = Ending::Doubled;
         }
         self.trailers &=
-            self.framing == Framing::Chunked && ask.method != "HEAD" && self.ending != Ending::BadChunk;
+            self.framing == Framing::Chunked && !self.bodiless && self.ending != Ending::BadChunk;
         if self.framing == Framing::None {
             self.payload = 0;
         }
@@ -501,8 +504,8 @@ impl Answer {
     }
 
     /// How much of the body goes over the wire.
-    pub fn sent_payload(&self, ask: &Ask) -> u64 {
-        if ask.method == "HEAD" { 0 } else { self.payload }
+    pub fn sent_payload(&self) -> u64 {
+        if self.bodiless { 0 } else { self.payload }
     }
 
     pub fn trailer_lines(&self, key: Key, serial: u32) -> Vec<String> {
@@ -560,9 +563,9 @@ impl Answer {
         let mut out = head.into_bytes();
         let (source, start) =
             given.map_or((download(key, serial), 0), |given| (given.content, given.start()));
-        let payload = content(source, start, self.sent_payload(ask) as usize);
+        let payload = content(source, start, self.sent_payload() as usize);
         match self.framing {
-            Framing::Chunked if ask.method != "HEAD" => {
+            Framing::Chunked if !self.bodiless => {
                 let mut coded = chunked(&payload, &self.trailer_lines(key, serial), dice);
                 if self.ending == Ending::BadChunk {
                     coded.truncate(coded.len() - 5);

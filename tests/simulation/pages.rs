@@ -514,6 +514,8 @@ impl Book {
         }
         let current = now_us / page.period_us + sayings.bumps[ask.shared.page];
         let (variant, user) = page.selected(ask);
+        // A HEAD that finds a stale response makes weir fetch another one by GET.
+        let bodiless = head.line.starts_with("HEAD ");
         let representation = safe && status == 200;
         let has = if representation { conditional(page, ask, current, head) } else { Condition::None };
         let version = match has {
@@ -537,8 +539,8 @@ impl Book {
             key,
             page: ask.shared.page,
             variant,
-            varies: !page.varies_late || status == 304 || ask.method == "HEAD",
-            bare: ask.method == "HEAD",
+            varies: !page.varies_late || status == 304 || bodiless,
+            bare: bodiless,
             version,
             status,
             // The fields may change without the content.
@@ -559,13 +561,13 @@ impl Book {
             part: None,
             lines: String::new(),
         };
-        if status == 200 && page.ranges && ranges_apply(page, ask, version, head) {
+        if status == 200 && page.ranges && !bodiless && ranges_apply(page, ask, version, head) {
             // Of a proxy's own, too.
             given.part = asked_range(head).and_then(|range| part(range, length));
             given.status = if given.part.is_some() { 206 } else { 200 };
         }
         given.lines = head_lines(page, ask, &given, number);
-        let mut answer = draw_answer(dice, &self.scenario.hosts[ask.host], ask, &given, page.open_ended);
+        let mut answer = draw_answer(dice, &self.scenario.hosts[ask.host], head, &given, page.open_ended);
         if !page.clean && matches!(given.status, 200 | 206) && dice.percent(20) {
             answer.draw_fault(dice);
         }
@@ -609,7 +611,7 @@ fn conditional(page: &Page, ask: &Ask, current: u64, head: &Head) -> Condition {
 
 fn ranges_apply(page: &Page, ask: &Ask, version: u64, head: &Head) -> bool {
     let holds = |tag: &str| page.tagging == Tagging::Strong && tag == page.tag(ask, version);
-    ask.method == "GET" && head.get("if-range").is_none_or(holds)
+    head.get("if-range").is_none_or(holds)
 }
 
 fn asked_range(head: &Head) -> Option<(Option<u64>, Option<u64>)> {
@@ -640,7 +642,7 @@ fn head_lines(page: &Page, ask: &Ask, given: &Given, number: u32) -> String {
     out
 }
 
-fn draw_answer(dice: &mut Dice, host: &Host, ask: &Ask, given: &Given, open_ended: bool) -> Answer {
+fn draw_answer(dice: &mut Dice, host: &Host, head: &Head, given: &Given, open_ended: bool) -> Answer {
     let payload = given.part.map_or(given.length, |(_, count)| count);
     let framing = match dice.below(10) {
         _ if given.status == 304 => Framing::None,
@@ -657,12 +659,13 @@ fn draw_answer(dice: &mut Dice, host: &Host, ask: &Ask, given: &Given, open_ende
         framing,
         payload,
         trailers: false,
+        bodiless: given.bare,
         closes: dice.percent(10),
         ending: Ending::Whole,
         padding: dice.pick(&[0, 0, 0, 0, 0, 0, 0, 100, 4000]),
-        delay_us: match ask.method {
-            "GET" => dice.pick(&[0, 10, 10_000, 100_000, 1_500_000]),
-            _ => dice.pick(&[0, 10, 10_000]),
+        delay_us: match head.line.starts_with("GET ") {
+            true => dice.pick(&[0, 10, 10_000, 100_000, 1_500_000]),
+            false => dice.pick(&[0, 10, 10_000]),
         },
     }
 }
