@@ -64,6 +64,30 @@ fn attack_in(media_type: &str) -> String {
     }
 }
 
+/// Some servers decode parts in quoted-printable, others read them as they are.
+#[test]
+fn guard_11_parts_in_quoted_printable_are_looked_at_in_both_forms() {
+    let guarded = Guarded::start("detect block\n");
+    let part = |encoding: &str, payload: &str| {
+        format!(
+            "--xyz\r\nContent-Disposition: form-data; name=\"f\"\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n\
+             {payload}\r\n--xyz--\r\n"
+        )
+    };
+    let escaped: String = ATTACK.bytes().map(|byte| format!("={byte:02X}")).collect();
+    let broken: String = ATTACK.chars().map(|c| format!("{c}=\r\n")).collect();
+    for (encoding, payload, status) in [
+        ("quoted-printable", escaped.as_str(), 400),
+        ("Quoted-Printable", &broken, 400),
+        ("quoted-printable", ATTACK, 400),
+        ("8bit", &escaped, 200),
+        ("quoted-printable", "caf=C3=A9 costs 1=2E50", 200),
+    ] {
+        let body = part(encoding, payload);
+        assert_eq!(post(&guarded, &of_type(MULTIPART), body.as_bytes()), status, "{body}");
+    }
+}
+
 /// A part of a form is its field, with the name of its file, which stands in a header line.
 #[test]
 fn guard_11_an_upload_is_allowed_by_the_name_of_its_field() {

@@ -16,6 +16,7 @@ mod json;
 pub mod media;
 mod multipart;
 mod part;
+mod quoted_printable;
 mod runs;
 mod walker;
 mod window;

@@ -6,6 +6,7 @@
 use super::json::Json;
 use super::media::{Content, content_of};
 use super::part::{Name, Part, PartKind, Sink};
+use super::quoted_printable::QuotedPrintable;
 use super::runs::Runs;
 use super::window::Window;
 use memchr::memchr;
@@ -24,6 +25,8 @@ pub(super) struct Multipart {
     json: Box<Json>,
     /// The kind of the present part's content.
     content: Content,
+    /// The decoded payload, beside the payload as it is: not every server decodes it.
+    decoded: Option<Box<QuotedPrintable>>,
     name: Name,
     /// The name of the header line before this one.
     header: Name,
@@ -49,6 +52,7 @@ impl Multipart {
             runs: Runs::default(),
             json: Box::default(),
             content: Content::Text,
+            decoded: None,
             name: Name::default(),
             header: Name::default(),
         }
@@ -92,8 +96,11 @@ impl Multipart {
     }
 
     fn payload(&mut self, bytes: &[u8], out: &mut Sink<'_>) {
-        let Multipart { place, window, runs, json, content, name, .. } = self;
+        let Multipart { place, window, runs, json, content, decoded, name, .. } = self;
         let field = name.as_bytes();
+        if let (Place::Payload, Some(decoded)) = (*place, decoded) {
+            decoded.push(bytes, &mut |bytes| out(Part::new(PartKind::Value, field, bytes)));
+        }
         match (*place, *content) {
             (Place::Payload, Content::Binary) => runs.push(bytes, field, out),
             (Place::Payload, Content::Json) => json.push(bytes, out),
@@ -115,6 +122,10 @@ impl Multipart {
         window.end(&mut |bytes| out(Part::new(kind, field, bytes)));
         runs.end(field, out);
         json.end(out);
+        if let Some(mut decoded) = self.decoded.take() {
+            decoded.window.trim_line_end();
+            decoded.window.end(&mut |bytes| out(Part::new(PartKind::Value, field, bytes)));
+        }
         self.name.clear();
         self.header.clear();
         self.content = Content::Text;
@@ -178,7 +189,7 @@ impl Multipart {
 
     /// A header line is in the window.
     fn header_line(&mut self, out: &mut Sink<'_>) {
-        let Multipart { window, header, name, content, .. } = self;
+        let Multipart { window, header, name, content, decoded, .. } = self;
         let mut value_at = 0;
         if !window.is_continued() {
             let line = window.bytes();
@@ -207,6 +218,10 @@ impl Multipart {
             if header.as_bytes().eq_ignore_ascii_case(b"content-type") {
                 *content = content_of(value);
             }
+            let encodes = header.as_bytes().eq_ignore_ascii_case(b"content-transfer-encoding");
+            if encodes && value.eq_ignore_ascii_case(b"quoted-printable") {
+                *decoded = Some(Box::default());
+            }
         }
         window.end(&mut |bytes| {
             let bytes = bytes[value_at..].trim_ascii();
@@ -227,7 +242,8 @@ impl Multipart {
     }
 
     pub fn is_pending(&self) -> bool {
-        self.window.is_pending() || self.runs.is_pending() || self.json.is_pending()
+        let decoded = self.decoded.as_ref().is_some_and(|decoded| decoded.window.is_pending());
+        decoded || self.window.is_pending() || self.runs.is_pending() || self.json.is_pending()
     }
 }
 
