@@ -5,9 +5,9 @@
 //! believed, but it may pass on what its own client has sent: an upstream may take such a field for the URL of the request, and a cache
 //! must not store the response for the URL that the request had.
 
-use crate::guard::web_origin::WebOrigin;
 use crate::http::fields::{decimal, has_open_quote, list, parameters};
 use crate::http::head::Fields;
+use crate::http::web_origin::WebOrigin;
 
 /// The scheme that the client has used.
 pub const PROTO: &str = "X-Forwarded-Proto";

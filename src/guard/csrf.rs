@@ -8,8 +8,8 @@
 //!
 //! Origin and Referer are checked first: browsers send them with every unsafe request, and no page can forge them.
 
-use super::web_origin::WebOrigin;
 use crate::http::message::Fields;
+use crate::http::web_origin::WebOrigin;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};

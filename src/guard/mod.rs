@@ -34,7 +34,6 @@ pub mod store;
 pub mod told;
 pub mod values;
 pub mod verdict;
-pub mod web_origin;
 pub mod window;
 
 pub use crate::http::path;

@@ -28,6 +28,7 @@ pub mod target;
 pub mod template;
 pub mod text;
 mod trailers;
+pub mod web_origin;
 
 #[cfg(test)]
 mod properties;

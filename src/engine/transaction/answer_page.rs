@@ -20,9 +20,9 @@ use crate::guard::sessions;
 use crate::guard::store::StoreFailure;
 use crate::guard::values::ValueAnswer;
 use crate::guard::verdict::{Cause, Denial};
-use crate::guard::web_origin::WebOrigin;
 use crate::http::head::RequestHead;
 use crate::http::target::{Authority, Target};
+use crate::http::web_origin::WebOrigin;
 use crate::part::pages::lasting;
 
 /// The word for a page that breaks a rule or a bound.

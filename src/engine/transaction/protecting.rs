@@ -14,11 +14,11 @@ use crate::guard::directives::CsrfLine;
 use crate::guard::headers::report;
 use crate::guard::inspection::media;
 use crate::guard::rules::Guard;
-use crate::guard::web_origin::WebOrigin;
 use crate::http::head::RequestHead;
 use crate::http::message::Fields;
 use crate::http::path::EitherPath;
 use crate::http::target::Target;
+use crate::http::web_origin::WebOrigin;
 use crate::part::guard::Lent;
 
 impl Examiner<'_> {
