@@ -1,9 +1,11 @@
-//! Faults of the machine that need no special rights: a full or missing log, descriptors that run out, a process that
-//! is stopped, killed, started again. Afterwards the proxy is back to normal by itself. Those that need namespaces or
-//! minutes are in `scripts/faults`.
+//! Faults of the machine: a full or missing log, a full disk at the start, descriptors that run out, a process that is
+//! stopped, killed, started again. Afterwards the proxy is back to normal by itself. Only a full disk needs special rights
+//! here; other faults that do, or that need minutes, are in `scripts/faults`.
 
 mod common;
 
+use common::rights::{Shared, is_root, may_make_namespaces};
+use common::weir::finish;
 use common::{Origin, Scratch, Weir, contains, eventually, pattern};
 use rustix::process::Signal;
 use std::process::Command;
@@ -78,6 +80,50 @@ fn full_disk_under_a_directory() {
         let (kept, now) = (scratch.read("access.log").lines().count() as u64, weir.statistics());
         (kept + now.get("log_lines_lost") == now.get("requests")).then_some(())
     });
+}
+
+/// A disk that takes no more at the start is no mistake of the configuration: a service manager may try again. Here it is a limit on
+/// the sizes of files.
+#[test]
+fn full_disk_under_the_pid_file() {
+    let scratch = Scratch::new();
+    let pid_file = scratch.join("weir.pid");
+    let config = scratch.file("weir.conf", format!("port 0\npid-file {pid_file}\n"));
+    for options in [format!("--port 0 --pid-file '{pid_file}'"), format!("-c '{config}'")] {
+        let run = finish(shell(&scratch, &format!("ulimit -f 0; exec '{WEIR}' {options}\n")));
+        assert_eq!(run.code, 71, "{options}: {}", run.said());
+        let said = format!("{pid_file}: cannot keep the number of the process there: File too large");
+        assert!(run.err.contains(&said) && !run.err.contains("expected"), "{options}: {}", run.err);
+    }
+}
+
+/// The same on file systems without room for bytes, and without room for another file.
+#[test]
+fn full_disk_under_what_the_start_writes() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let cache: &[[&str; 2]] = if cfg!(feature = "cache") {
+        &[["nr_inodes=1", "--cache --cache-file disk/new"], ["nr_inodes=3", "--cache --cache-file disk/new"]]
+    } else {
+        &[]
+    };
+    let bytes = ["size=64k", "--pid-file disk/new"];
+    for [size, option] in [bytes, ["nr_inodes=1", bytes[1]]].iter().chain(cache) {
+        let scratch = Scratch::new();
+        std::fs::create_dir(scratch.join("disk")).expect("a directory");
+        let script = format!(
+            "cd '{}' && mount -t tmpfs -o {size},mode=755 none disk && {{ cat /dev/zero >disk/full; }} 2>/dev/null\n\
+             exec '{WEIR}' --port 0 {option}\n",
+            scratch.path().display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", &scratch.file("script", script)]);
+        let run = finish(command);
+        assert_eq!(run.code, 71, "{size} {option}: {}", run.said());
+        let said = run.err.contains("No space left on device") && !run.err.contains("expected");
+        assert!(said && run.err.contains(": cannot keep the "), "{size} {option}: {}", run.err);
+    }
 }
 
 /// A log directory that is removed: made again where weir may, else every line is counted as lost.

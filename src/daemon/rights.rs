@@ -5,11 +5,12 @@ use super::files::reader;
 use super::report::{fail, os_error, said};
 use log::{info, warn};
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use weir::config::feature::CACHE;
-use weir::config::{Problems, Settings, exit, guard};
+use weir::config::{Located, Problems, Settings, exit, guard};
 use weir::embed::{self, CacheFile};
 use weir::log::files::FILE_NAME;
 use weir::log::writer::{Destination, Opened};
@@ -75,22 +76,38 @@ pub fn user_text(settings: &Settings) -> String {
 fn create_pid_file(settings: &Settings) -> Result<Option<PidFile>, u8> {
     let Some(file) = &settings.pid_file else { return Ok(None) };
     PidFile::create(&file.value).map(Some).map_err(|error| {
-        let whose = user_text(settings);
-        let why = match error.kind() {
-            ErrorKind::WouldBlock => "another weir does; expected a file of its own for each".to_owned(),
-            _ => format!("{error}; expected a file, or none yet, in a directory that {whose} can write to"),
-        };
-        let mut problems = Problems::new();
-        let message = format!("{}: cannot keep the number of the process there: {why}", file.value.display());
-        problems.add(file.origin.clone(), message);
-        unusable(&problems, &error)
+        let taken = "another weir does; expected a file of its own for each";
+        not_kept(settings, file, "the number of the process", &error, taken)
     })
 }
 
-/// A place that another process has is no mistake of the configuration: a later start may succeed.
-fn unusable(problems: &Problems, error: &io::Error) -> u8 {
-    let code = said(problems);
-    if error.kind() == ErrorKind::WouldBlock { exit::UNAVAILABLE } else { code }
+/// Reports a file that cannot be used, and returns the exit code: it is a mistake of the configuration, unless another process has the
+/// file (`taken` says which), or the system fails; then a later start may succeed.
+fn not_kept(settings: &Settings, file: &Located<PathBuf>, what: &str, error: &io::Error, taken: &str) -> u8 {
+    let (why, code) = match error.kind() {
+        ErrorKind::WouldBlock => (taken.to_owned(), Some(exit::UNAVAILABLE)),
+        _ if is_of_system(error) => (error.to_string(), Some(exit::OS_ERROR)),
+        _ => {
+            let whose = user_text(settings);
+            let expected = format!("expected a file, or none yet, in a directory that {whose} can write to");
+            (format!("{error}; {expected}"), None)
+        }
+    };
+    let mut problems = Problems::new();
+    problems.add(file.origin.clone(), format!("{}: cannot keep {what} there: {why}", file.value.display()));
+    let code_of_problems = said(&problems);
+    code.unwrap_or(code_of_problems)
+}
+
+/// Whether the system lacks something, or a disk fails: no other configuration would help.
+fn is_of_system(error: &io::Error) -> bool {
+    // The error may be that of a file beside the one that is named.
+    let beside = || error.get_ref()?.source()?.downcast_ref::<io::Error>()?.raw_os_error();
+    error.raw_os_error().or_else(beside).is_some_and(|code| {
+        let lacks =
+            [Errno::NOSPC, Errno::DQUOT, Errno::FBIG, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO];
+        lacks.contains(&Errno::from_raw_os_error(code))
+    })
 }
 
 /// Opens the cache file now, so that a failure of saving shows at the start.
@@ -99,18 +116,9 @@ fn open_cache_file(settings: &Settings) -> Result<Option<CacheFile>, u8> {
         return Ok(None);
     };
     CacheFile::open(&file.value).map(Some).map_err(|error| {
-        let whose = user_text(settings);
-        let why = match error.kind() {
-            ErrorKind::WouldBlock => {
-                "another process does, which is running or about to end; expected a file of its own for each"
-                    .to_owned()
-            }
-            _ => format!("{error}; expected a file, or none yet, in a directory that {whose} can write to"),
-        };
-        let mut problems = Problems::new();
-        let message = format!("{}: cannot keep the cache there: {why}", file.value.display());
-        problems.add(file.origin.clone(), message);
-        unusable(&problems, &error)
+        let taken =
+            "another process does, which is running or about to end; expected a file of its own for each";
+        not_kept(settings, file, "the cache", &error, taken)
     })
 }
 

@@ -24,7 +24,9 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RawMode};
 use rustix::io::Errno;
 use rustix::process::geteuid;
+use std::error::Error;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -102,12 +104,12 @@ impl CacheFile {
         if file.refused.is_some() {
             return Ok(file);
         }
-        let lock = lock(&file.directory, &lock_name).map_err(|error| about(&lock_name, &error))?;
+        let lock = lock(&file.directory, &lock_name).map_err(|error| about(&lock_name, error))?;
         file.refused = distrust(&lock, Path::new(&lock_name))?;
         file._lock = Some(lock);
         file.found = find(&file.directory, &file.name)?;
         // Permissions are not enough: systems and disks can be read-only, for root as well.
-        file.make().and_then(|_| file.remove()).map_err(|error| about(&file.new, &error))?;
+        file.make().and_then(|_| file.remove()).map_err(|error| about(&file.new, error))?;
         Ok(file)
     }
 
@@ -158,9 +160,28 @@ fn beside(name: &OsStr, end: &str) -> OsString {
     OsString::from_iter([name, end.as_ref()])
 }
 
+/// The error of a file beside the one that was named; its source is the error of the system.
+#[derive(Debug)]
+struct BesideError {
+    name: OsString,
+    error: io::Error,
+}
+
+impl fmt::Display for BesideError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.name.to_string_lossy(), self.error)
+    }
+}
+
+impl Error for BesideError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
 /// The error with the name of the file that it is about.
-fn about(name: &OsStr, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", name.to_string_lossy()))
+fn about(name: &OsStr, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), BesideError { name: name.to_owned(), error })
 }
 
 /// Opens the file, if there is one.
