@@ -200,6 +200,27 @@ fn descriptors_run_out() {
     let _ = std::fs::remove_dir_all(&folder);
 }
 
+/// A start that has too few descriptors says so, at whichever step it is.
+#[test]
+fn descriptors_run_out_at_the_start() {
+    let (scratch, shared) = (Scratch::new(), Shared::new("few"));
+    // Root could raise the limit again.
+    let prefix = if is_root() { "setpriv --reuid 65534 --regid 65534 --clear-groups" } else { "" };
+    let program = shared.program();
+    let starts = |number: &u32| {
+        let script = format!("ulimit -n {number}; exec {prefix} '{program}' --host 127.0.0.1 --port 0\n");
+        Weir::spawn(shell(&scratch, &script), 1)
+            .inspect_err(|said| {
+                let last = said.last().map_or("", String::as_str);
+                let is_told = last.contains("Too many open files") || last.contains("descriptors at least");
+                assert!(last.starts_with("weir: ") && is_told, "{number} descriptors: {said:#?}");
+            })
+            .is_ok()
+    };
+    let enough = (5..100).find(starts);
+    assert!(enough.is_some_and(|enough| enough > 5), "{enough:?}");
+}
+
 /// Stops the process, and waits until all its threads stand still.
 #[track_caller]
 fn stop(weir: &Weir) {

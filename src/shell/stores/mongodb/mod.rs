@@ -16,6 +16,7 @@ use crate::shell::clock::unix_now;
 use crate::shell::threads;
 use address::{Places, wrong};
 use futures_util::future::join_all;
+use mio::Poll;
 use mongodb::bson::{Bson, DateTime, Document, deserialize_from_bson, doc, serialize_to_bson};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{ClientOptions, IndexOptions, ReturnDocument};
@@ -31,17 +32,28 @@ use tokio::runtime::{Builder, Runtime};
 /// Connections, and so updates that are under way at once (chosen).
 const CONNECTIONS_MAX: u32 = 32;
 
+/// Descriptors that a runtime opens (three for its loop, and three for signals).
+const RUNTIME_DESCRIPTORS: usize = 6;
+
 /// Prepares the process for runtimes that start in its sandbox, before threads exist. The first runtime of a process opens a pair
 /// of Unix sockets for signals, which later runtimes use as well and which the sandbox forbids to open.
 pub fn prepare() -> io::Result<()> {
-    Builder::new_current_thread().enable_all().build().map(drop)
+    build(&mut Builder::new_current_thread()).map(drop)
+}
+
+/// Builds a runtime. tokio panics if there is no descriptor for the pair of sockets that the first one opens; so the descriptors are
+/// opened, and closed again, before.
+fn build(builder: &mut Builder) -> io::Result<Runtime> {
+    let spare: io::Result<Vec<Poll>> = (0..RUNTIME_DESCRIPTORS).map(|_| Poll::new()).collect();
+    drop(spare?);
+    builder.enable_all().build()
 }
 
 /// Checks the URL of the settings, and the files that it names.
 pub(super) fn check(settings: &StoreSettings) -> io::Result<()> {
     install_provider();
     let (url, _) = Places::split_off(&settings.url)?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = build(&mut Builder::new_current_thread())?;
     runtime.block_on(connect(&url, settings)).map(drop)
 }
 
@@ -59,8 +71,7 @@ pub(super) fn start(
     install_provider();
     let (url, places) = Places::split_off(&settings.url)?;
     // The driver's timers and monitors run while the thread waits for questions.
-    let runtime =
-        Builder::new_multi_thread().worker_threads(1).thread_name("weir-mongodb").enable_all().build()?;
+    let runtime = build(Builder::new_multi_thread().worker_threads(1).thread_name("weir-mongodb"))?;
     let client = runtime.block_on(connect(&url, &settings))?;
     let database = client.database(&places.database);
     let mut backend = MongoBackend {
