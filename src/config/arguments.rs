@@ -33,20 +33,29 @@ pub fn parse(arguments: &[String], problems: &mut Problems) -> Arguments {
         }
         let result = match options.parse([first]) {
             Err(Fail::ArgumentMissing(name)) => match after.split_first() {
-                Some((value, after)) => {
+                Some((value, after)) if !is_option(value) => {
                     rest = after;
                     options.parse([first, value])
                 }
-                None => Err(Fail::ArgumentMissing(name)),
+                Some(_) | None => Err(Fail::ArgumentMissing(name)),
             },
             other => other,
         };
         match result {
             Ok(matches) => parsed.add(matches),
-            Err(fail) => add_problem(fail, problems),
+            Err(fail) => add_problem(fail, after.first(), problems),
         }
     }
     parsed
+}
+
+/// Whether a word is one of weir's options. Such a word is no value of the option before it: that one's value was forgotten.
+fn is_option(word: &str) -> bool {
+    let known = |spec: &Spec| match word.strip_prefix("--") {
+        Some(long) => spec.names().any(|name| long.split('=').next() == Some(name)),
+        None => !spec.short.is_empty() && word.strip_prefix('-') == Some(spec.short),
+    };
+    TABLE.iter().any(known)
 }
 
 impl Arguments {
@@ -88,15 +97,19 @@ pub fn unknown_option(name: &str) -> String {
     format!("unknown option: expected one of those that weir --help lists{hint}")
 }
 
-fn add_problem(fail: Fail, problems: &mut Problems) {
+/// Adds the problem with an option; `next` is the word behind it.
+fn add_problem(fail: Fail, next: Option<&String>, problems: &mut Problems) {
     let dashed =
         |name: &str| if name.chars().count() == 1 { format!("-{name}") } else { format!("--{name}") };
     let (name, message) = match fail {
         Fail::ArgumentMissing(name) => {
-            let takes =
+            let spec =
                 TABLE.iter().find(|spec| spec.short == name || spec.names().any(|known| known == name));
-            let message = format!("expected a value, {}", takes.map_or("", |spec| spec.placeholder));
-            (name, message)
+            let (long, placeholder) = spec.map_or(("", ""), |spec| (spec.name, spec.placeholder));
+            // The word behind it is an option.
+            let form = next.map(|_| format!("; write --{long}={placeholder} if it begins with -"));
+            let form = form.unwrap_or_default();
+            (name, format!("expected a value, {placeholder}{form}"))
         }
         Fail::UnrecognizedOption(name) => {
             let message = unknown_option(&name);
@@ -107,4 +120,47 @@ fn add_problem(fail: Fail, problems: &mut Problems) {
         Fail::OptionMissing(name) | Fail::OptionDuplicated(name) => (name, "expected it once".to_owned()),
     };
     problems.add(Origin::Argument(dashed(&name)), message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values of that option, or all problems.
+    fn values(arguments: &[&str], name: &str) -> Result<Vec<String>, String> {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut problems = Problems::new();
+        let parsed = parse(&arguments, &mut problems);
+        let texts = TABLE.iter().zip(parsed.layer).find(|(spec, _)| spec.name == name).unwrap().1;
+        match problems.is_empty() && parsed.free.is_empty() {
+            true => Ok(texts.into_iter().map(|text| text.value).collect()),
+            false => Err(problems.to_string()),
+        }
+    }
+
+    #[test]
+    fn an_option_is_no_value_of_another_one() {
+        for (arguments, expected) in [
+            (&["--deny-private", "--block"][..], "weir: --block: expected a value, RULE"),
+            (
+                &["--block", "--deny-private"],
+                "weir: --block: expected a value, RULE; write --block=RULE if it begins with -",
+            ),
+            (
+                &["--block", "--port=80"],
+                "weir: --block: expected a value, RULE; write --block=RULE if it begins with -",
+            ),
+            (&["-p", "--check"], "weir: -p: expected a value, N; write --port=N if it begins with -"),
+            (&["-p", "-p", "80"], "weir: -p: expected a value, N; write --port=N if it begins with -"),
+            (&["-vp", "-q"], "weir: -p: expected a value, N; write --port=N if it begins with -"),
+        ] {
+            assert_eq!(values(arguments, "port"), Err(expected.to_owned()), "{arguments:?}");
+        }
+        // A value may look like an option that weir does not have, or be attached.
+        for value in ["-x", "-", "-1", "--no-such", "--", "---port"] {
+            assert_eq!(values(&["--via", value], "via"), Ok(vec![value.to_owned()]));
+        }
+        assert_eq!(values(&["--via=--check"], "via"), Ok(vec!["--check".to_owned()]));
+        assert_eq!(values(&["-p--check", "-p", "1"], "port"), Ok(vec!["--check".to_owned(), "1".to_owned()]));
+    }
 }
