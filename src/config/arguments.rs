@@ -61,8 +61,9 @@ fn is_option(word: &str) -> bool {
 impl Arguments {
     fn add(&mut self, matches: Matches) {
         for (spec, texts) in TABLE.iter().zip(&mut self.layer) {
-            for name in spec.names() {
-                let origin = Origin::Argument(format!("--{name}"));
+            let short = Some((spec.short, spec.name)).filter(|(short, _)| !short.is_empty());
+            for (name, long) in spec.names().map(|name| (name, name)).chain(short) {
+                let origin = Origin::Argument(format!("--{long}"));
                 let values = matches.opt_strs(name);
                 // A flag without a value means yes.
                 let yes = matches.opt_count(name) - values.len();
@@ -77,15 +78,16 @@ impl Arguments {
 fn known_options() -> Options {
     let mut options = Options::new();
     for spec in TABLE {
+        // Letters of flags can be combined, as in `-vq`; names of flags may have `=no`.
+        let (by_letter, by_name) = match spec.takes {
+            Takes::Flag | Takes::Count => (HasArg::No, HasArg::Maybe),
+            Takes::Value | Takes::Path | Takes::KeyedPath => (HasArg::Yes, HasArg::Yes),
+        };
+        if !spec.short.is_empty() {
+            options.opt(spec.short, "", "", "", by_letter, Occur::Multi);
+        }
         for name in spec.names() {
-            let short = if name == spec.name { spec.short } else { "" };
-            let takes = match spec.takes {
-                // Short flags can be combined, as in `-vq`; flags without a letter may have `=no`.
-                Takes::Flag | Takes::Count if !spec.short.is_empty() => HasArg::No,
-                Takes::Flag | Takes::Count => HasArg::Maybe,
-                Takes::Value | Takes::Path | Takes::KeyedPath => HasArg::Yes,
-            };
-            options.opt(short, name, "", "", takes, Occur::Multi);
+            options.opt("", name, "", "", by_name, Occur::Multi);
         }
     }
     options
@@ -162,5 +164,20 @@ mod tests {
         }
         assert_eq!(values(&["--via=--check"], "via"), Ok(vec!["--check".to_owned()]));
         assert_eq!(values(&["-p--check", "-p", "1"], "port"), Ok(vec!["--check".to_owned(), "1".to_owned()]));
+    }
+
+    #[test]
+    fn flags_may_have_a_value() {
+        for (arguments, name, expected) in [
+            (&["-q", "--quiet=no"][..], "quiet", &["yes", "no"][..]),
+            (&["--verbose=2", "--verbose", "-vvq"], "verbose", &["2", "yes", "yes", "yes"]),
+            (&["--deny-private=no"], "deny-private", &["no"]),
+        ] {
+            let expected = expected.iter().map(|&value| value.to_owned()).collect();
+            assert_eq!(values(arguments, name), Ok(expected), "{arguments:?}");
+        }
+        // The word behind a flag is not its value, and behind a letter come other letters.
+        assert!(values(&["--quiet", "no"], "quiet").is_err());
+        assert!(values(&["-q=no"], "quiet").is_err());
     }
 }

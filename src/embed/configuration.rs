@@ -395,7 +395,7 @@ mod tests {
             "weir: configuration:1: sandbox is the daemon's: the host of a proxy gives up rights itself"
         );
         assert!(problems(&Configuration::new().set("check", "yes")).contains("options only"));
-        assert!(problems(&Configuration::new().set("version", "yes")).contains("version"));
+        assert!(problems(&Configuration::new().set("version", "yes")).contains("options only"));
     }
 
     /// What would have no effect is refused; and no name stands for another one.
