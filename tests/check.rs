@@ -2,8 +2,10 @@
 
 mod common;
 
+use common::rights::{NOBODY, Shared, is_root};
 use common::{Scratch, Weir, run};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 /// A command that ends by itself, with its outputs as they are.
@@ -134,7 +136,6 @@ fn kind_23_check_has_the_rights_of_the_user() {
         assert!(code == 0 && err.contains("is not checked"), "{err}");
         return assert!(std::env::var_os("CI").is_none(), "CI runs the tests as root");
     }
-    const NOBODY: u32 = 65534;
     let folder = std::env::temp_dir().join(format!("weir-check-{}", std::process::id()));
     let path = |name: &str| folder.join(name).to_str().expect("a path").to_owned();
     let make = |name: &str, text: Option<&str>, mode: u32, owner: u32| {
@@ -356,6 +357,85 @@ fn kind_23_places_that_are_taken_are_told() {
     let path = scratch.join("one");
     let (code, _, err) = raw(&["--pid-file", &path, "--control", &path, "--check"]);
     assert!(code == 64 && err.contains("another option names it"), "{code}: {err}");
+}
+
+/// What stands beside a file of weir's, and what a name leads to, is checked as the start would find it.
+#[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
+fn kind_23_what_is_beside_a_file_is_checked() {
+    let scratch = Scratch::new();
+    for folder in ["cache.new", "locked.lock", "pid.reload", "link", "socket", "chain", "made"] {
+        std::fs::create_dir(scratch.join(folder)).expect("a folder");
+    }
+    for (link, target) in [
+        ("link/access.log", "/nonexistent/log"),
+        ("chain/access.log", "../chain/next"),
+        ("chain/next", "../none/log"),
+        ("made/access.log", "next"),
+        ("made/next", "../other.log"),
+        ("dangling", "none"),
+        ("linked.lock", "none"),
+    ] {
+        symlink(target, scratch.join(link)).expect("a link");
+    }
+    drop(UnixListener::bind(scratch.join("socket/access.log")).expect("a socket"));
+    for (option, name, told) in [
+        ("--cache-file", "cache", "cache: cache.new: Is a directory"),
+        ("--cache-file", "locked", "locked: locked.lock: Is a directory"),
+        ("--cache-file", "linked", "linked: linked.lock: Too many levels of symbolic links"),
+        ("--pid-file", "pid", "pid.reload: this is no file"),
+        ("--log-dir", "link", "link: access.log: No such file or directory"),
+        ("--log-dir", "socket", "socket: access.log: this is a socket"),
+        ("--log-dir", "chain", "chain: access.log: No such file or directory"),
+        ("--log-dir", "dangling", "dangling: No such file or directory"),
+    ] {
+        let options = ["--port", "0", "--cache", option, &scratch.join(name)];
+        let (code, out, err) = raw(&[&options[..], &["--check"]].concat());
+        assert!(code == 64 && out.is_empty() && err.contains(told), "{option} {name}: {code} {out}{err}");
+        let started = run(&options);
+        assert_eq!(started.code, 64, "{option} {name}: {}", started.said());
+    }
+    // A link to a file that can be created is followed.
+    let options = ["--log-dir", &scratch.join("made")];
+    let (code, _, err) = raw(&[&options[..], &["--port", "0", "--check"]].concat());
+    assert!(code == 0 && !std::fs::exists(scratch.join("other.log")).unwrap_or(true), "{err}");
+    drop(Weir::start_bare(&options));
+    assert!(std::fs::exists(scratch.join("other.log")).unwrap_or(false));
+}
+
+/// A socket that a killed weir of another user has left cannot be replaced: for want of the right to connect, or to remove it.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn kind_23_sockets_of_other_users_are_told() {
+    if !is_root() {
+        return assert!(std::env::var_os("CI").is_none(), "CI runs the tests as root");
+    }
+    let mode = |path: &str, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("its mode");
+    };
+    let user = format!("{NOBODY}:{NOBODY}");
+    for (name, of_directory, of_socket, told) in [
+        ("closed", 0o755, 0o755, "control: Permission denied"),
+        ("sticky", 0o1777, 0o777, "control: Operation not permitted"),
+    ] {
+        let shared = Shared::new(name);
+        let (directory, socket) = (shared.path(""), shared.path("control"));
+        drop(UnixListener::bind(&socket).expect("a socket"));
+        mode(&directory, of_directory);
+        mode(&socket, of_socket);
+        let owner = if name == "closed" { NOBODY } else { 0 };
+        chown(&directory, Some(owner), Some(owner)).expect("its owner");
+        let options = ["--port", "0", "--user", &user, "--control", &socket];
+        let (code, _, err) = raw(&[&options[..], &["--check"]].concat());
+        assert!(code == 64 && err.contains(told), "{name}: {code} {err}");
+        let started = run(&options);
+        assert_eq!(started.code, 71, "{name}: {}", started.said());
+        // The user's own socket is replaced.
+        chown(&socket, Some(NOBODY), Some(NOBODY)).expect("its owner");
+        let (code, _, err) = raw(&[&options[..], &["--check"]].concat());
+        assert_eq!(code, 0, "{name}: {err}");
+        drop(Weir::start_bare(&["--user", &user, "--control", &socket]));
+    }
 }
 
 /// Lines that have no effect, because another is missing: who wrote them may take something for protected that is not.

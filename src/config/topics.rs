@@ -57,10 +57,10 @@ quotes\". Options without a value take yes or no, on the command line as in
 2.5 (seconds), 500ms, 2m, 1h.
 
 --print-config prints such a file, with the place that each value came from.
---check reports all errors in settings and files, and everything that would
-make the start fail: as root, with the rights of --user. It does not listen, and
-a port in use is no error for it. For a key of tinyproxy or Squid the error
-names weir's option.
+--check reports all errors in settings and files, and what else would make the
+start fail: as root, with the rights of --user. It does not listen and creates
+nothing: a port in use and a full disk are no errors for it. For a key of
+tinyproxy or Squid the error names weir's option.
 ",
         section: None,
         others: &["config", "check", "print-config"],

@@ -1,8 +1,9 @@
-//! `--check`: reports all mistakes and everything that the start would fail at, at once.
+//! `--check`: reports all mistakes and what the start would fail at, at once.
 //!
 //! The check follows the steps of the start, without listening and without creating anything: as root it becomes `--user` before it reads
 //! the files, so it judges the rights that the daemon will have. A port in use is no mistake: the daemon itself may use it, because
-//! `--check` comes before a reload.
+//! `--check` comes before a reload. What only a trial would show is not found: a full disk, too low a limit of descriptors, a file system
+//! in which no file can be created (`/proc`), and a weir to take over that listens at other addresses.
 
 use super::files::reader;
 use super::pid_file::PidFile;
@@ -10,10 +11,12 @@ use super::report::{print, say};
 use super::rights::user_text;
 use log::warn;
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use std::fs::metadata;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::SocketAddr as UnixAddress;
 use std::path::Path;
 use weir::config::feature::CACHE;
@@ -21,6 +24,9 @@ use weir::config::{Located, Origin, Problems, Settings, exit};
 use weir::embed::{self, CacheFile, Compiled, parent, try_bind};
 use weir::log::files::FILE_NAME;
 use weir::sandbox::User;
+
+/// The bit in the mode of a directory in which users remove only files of their own.
+const STICKY: u32 = 0o1000;
 
 /// Reports what is wrong, or the number of rules and users. Returns the exit code.
 pub fn run(settings: &Settings, known: Problems) -> u8 {
@@ -42,7 +48,7 @@ fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problem
     let mut found = Problems::new();
     judge_addresses(settings, &mut found);
     let user = find_user(settings, &mut found);
-    let is_root = rustix::process::geteuid().is_root();
+    let is_root = geteuid().is_root();
     let made = makes_log_directory(settings, user.as_ref());
     match &user {
         Some(user) if is_root => {
@@ -173,10 +179,11 @@ fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut 
         }
     };
     if let Some(path) = settings.log_dir.as_ref().filter(|_| !log_directory_is_made) {
-        judge(settings.origin("log-dir"), path, "a directory", log_directory(path));
+        let what = "a directory, and in it an access.log or none yet,";
+        judge(settings.origin("log-dir"), path, what, log_directory(path));
     }
     if let Some(Located { value: path, origin }) = &settings.pid_file {
-        judge(origin.clone(), path, "a pid file, or none yet, in a directory", pid_file(path));
+        judge(origin.clone(), path, "a pid file, or none yet, in a directory", PidFile::check(path));
     }
     if let Some(Located { value: path, origin }) =
         settings.cache_file.as_ref().filter(|_| CACHE.built && settings.cache)
@@ -226,18 +233,30 @@ fn warn_if_unreadable(settings: &Settings) {
 /// Checks a log directory: an existing one with a log that can be appended to, or one that can be created with all its parents.
 fn log_directory(path: &Path) -> io::Result<()> {
     let path = std::path::absolute(path)?;
-    let there = path
-        .ancestors()
-        .find(|place| !matches!(metadata(place), Err(error) if error.kind() == ErrorKind::NotFound));
-    let there = there.unwrap_or(&path);
+    let is_missing =
+        |place: &Path| matches!(place.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound);
+    let there = path.ancestors().find(|place| !is_missing(place)).unwrap_or(&path);
     if !metadata(there)?.is_dir() {
         return Err(ErrorKind::NotADirectory.into());
     }
     access(there, Access::WRITE_OK | Access::EXEC_OK)?;
-    match metadata(path.join(FILE_NAME)) {
+    match there == path {
+        true => log_file(&path.join(FILE_NAME))
+            .map_err(|error| io::Error::new(error.kind(), format!("{FILE_NAME}: {error}"))),
+        false => Ok(()),
+    }
+}
+
+/// Checks a log: one that can be opened, or one that can be created, also where a link leads to.
+fn log_file(path: &Path) -> io::Result<()> {
+    match metadata(path) {
         Ok(log) if log.is_dir() => Err(ErrorKind::IsADirectory.into()),
-        Ok(_) => Ok(access(path.join(FILE_NAME), Access::READ_OK | Access::WRITE_OK)?),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Ok(log) if log.file_type().is_socket() => Err(io::Error::other("this is a socket")),
+        Ok(_) => Ok(access(path, Access::READ_OK | Access::WRITE_OK)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => match path.read_link() {
+            Ok(target) => log_file(&parent(path).join(target)),
+            Err(_) => Ok(access(parent(path), Access::WRITE_OK | Access::EXEC_OK)?),
+        },
         Err(error) => Err(error),
     }
 }
@@ -245,31 +264,29 @@ fn log_directory(path: &Path) -> io::Result<()> {
 /// Checks a Unix socket: one that a weir has left or listens on, or one that can be created.
 fn socket_in_directory(path: &Path) -> io::Result<()> {
     UnixAddress::from_pathname(path)?;
+    access(parent(path), Access::WRITE_OK | Access::EXEC_OK)?;
     match existing_socket(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         found => found?,
     }
-    Ok(access(parent(path), Access::WRITE_OK | Access::EXEC_OK)?)
+    // The start connects to it, and removes it if no process listens there.
+    access(path, Access::WRITE_OK)?;
+    match may_remove(path)? {
+        true => Ok(()),
+        false => Err(Errno::PERM.into()),
+    }
+}
+
+/// Whether this user may remove a file from a directory that this user can write to: in a sticky one, not a file of another user.
+fn may_remove(path: &Path) -> io::Result<bool> {
+    let (file, directory, user) = (path.symlink_metadata()?, metadata(parent(path))?, geteuid());
+    let is_own = [file.uid(), directory.uid()].contains(&user.as_raw());
+    Ok(directory.mode() & STICKY == 0 || is_own || user.is_root())
 }
 
 fn existing_socket(path: &Path) -> io::Result<()> {
     match path.symlink_metadata()?.file_type().is_socket() {
         true => Ok(()),
         false => Err(io::Error::other("this is no socket")),
-    }
-}
-
-/// Checks a pid file: an existing one that can be written, or one that can be created.
-fn pid_file(path: &Path) -> io::Result<()> {
-    match path.symlink_metadata() {
-        Ok(file) if file.is_file() => {
-            access(path, Access::WRITE_OK)?;
-            PidFile::check(path)
-        }
-        Ok(_) => Err(io::Error::other("this is no file")),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Ok(access(parent(path), Access::WRITE_OK | Access::EXEC_OK)?)
-        }
-        Err(error) => Err(error),
     }
 }

@@ -4,13 +4,14 @@
 //! The daemon holds a lock on the pid file as long as it lives, so that the file of an earlier daemon names no process. Both files are
 //! written through descriptors that are open since the start: the sandbox need not open them.
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use weir::embed::parent;
 
 /// The mode of both files (chosen): every user may read them; there is no secret in them.
 const MODE: u32 = 0o644;
@@ -49,9 +50,14 @@ impl PidFile {
         Ok(file)
     }
 
-    /// Whether a file that exists is a pid file; changes nothing.
+    /// Whether both files could be opened or created; changes nothing.
     pub fn check(path: &Path) -> io::Result<()> {
-        judge(&File::open(path)?)
+        if is_usable(path)? {
+            judge(&File::open(path)?)?;
+        }
+        let beside = beside(path);
+        let about = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", beside.display()));
+        is_usable(&beside).map(drop).map_err(about)
     }
 
     /// A reload begins.
@@ -213,6 +219,22 @@ fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".reload");
     name.into()
+}
+
+/// Whether there is a file, which can be read and written. Fails if it cannot, and if there is none and none can be created.
+fn is_usable(path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_file() => {
+            access(path, Access::READ_OK | Access::WRITE_OK)?;
+            Ok(true)
+        }
+        Ok(_) => Err(io::Error::other("this is no file")),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            access(parent(path), Access::WRITE_OK | Access::EXEC_OK)?;
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Fails if the file is no pid file: a mistake must not overwrite a file of the operator's.

@@ -21,7 +21,7 @@ use crate::part::cache::Built;
 use crate::shell::clock::unix_now;
 use crate::time::Now;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RawMode};
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RawMode};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::error::Error;
@@ -44,6 +44,14 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The mode of the file (chosen): only the owner may read the responses to clients.
 const MODE: Mode = Mode::from_raw_mode(0o600);
+
+/// The ends of the names beside the file: of the lock file, and of the new file while it is written.
+const LOCK_END: &str = ".lock";
+const NEW_END: &str = ".new";
+
+/// How the lock file is opened.
+const LOCK_FLAGS: OFlags =
+    OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// The file and its directory, opened while there are the rights to do so.
 #[derive(Debug)]
@@ -82,16 +90,10 @@ impl CacheFile {
     /// or cannot be read, and with [`io::ErrorKind::WouldBlock`] while another process uses it.
     pub fn open(path: &Path) -> io::Result<CacheFile> {
         let name = path.file_name().ok_or(Errno::ISDIR)?.to_owned();
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = fs::open(parent(path), flags, Mode::empty())?;
         // A refused file gets no lock and no new file beside it. A file that another process writes is found after
         // that process has released its lock.
-        let found = find(&directory, &name)?;
-        let (lock_name, new) = (beside(&name, ".lock"), beside(&name, ".new"));
-        let refused = match distrust(&directory, parent(path))? {
-            None => found.map_or(Ok(None), |found| distrust(found, path))?,
-            refused => refused,
-        };
+        let (directory, refused) = look(path, &name)?;
+        let (lock_name, new) = (beside(&name, LOCK_END), beside(&name, NEW_END));
         let mut file = CacheFile {
             path: path.to_owned(),
             directory: directory.into(),
@@ -116,10 +118,20 @@ impl CacheFile {
     /// Whether the file could be opened; creates and locks nothing.
     pub fn check(path: &Path) -> io::Result<()> {
         let name = path.file_name().ok_or(Errno::ISDIR)?;
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = fs::open(parent(path), flags, Mode::empty())?;
-        find(&directory, name)?;
-        Ok(fs::access(parent(path), fs::Access::WRITE_OK | fs::Access::EXEC_OK)?)
+        let (directory, refused) = look(path, name)?;
+        if refused.is_some() {
+            return Ok(());
+        }
+        fs::access(parent(path), fs::Access::WRITE_OK | fs::Access::EXEC_OK)?;
+        let (lock_name, new) = (beside(name, LOCK_END), beside(name, NEW_END));
+        let lock = fs::openat(&directory, &lock_name, LOCK_FLAGS, Mode::empty()).map(drop);
+        missing_is_fine(lock).map_err(|error| about(&lock_name, error))?;
+        let found = fs::statat(&directory, &new, AtFlags::SYMLINK_NOFOLLOW);
+        let removable = found.and_then(|found| match FileType::from_raw_mode(found.st_mode) {
+            FileType::Directory => Err(Errno::ISDIR),
+            _ => Ok(()),
+        });
+        missing_is_fine(removable).map_err(|error| about(&new, error))
     }
 
     /// Creates the new file, in place of one that another process left.
@@ -130,10 +142,7 @@ impl CacheFile {
     }
 
     fn remove(&self) -> io::Result<()> {
-        match fs::unlinkat(&self.directory, &self.new, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        missing_is_fine(fs::unlinkat(&self.directory, &self.new, AtFlags::empty()))
     }
 
     fn write(&self, store: &Store, now: Now) -> io::Result<u64> {
@@ -184,6 +193,25 @@ fn about(name: &OsStr, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), BesideError { name: name.to_owned(), error })
 }
 
+fn missing_is_fine(result: rustix::io::Result<()>) -> io::Result<()> {
+    match result {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens the directory. Fails if something else than a file has the name; the text says why the file is refused.
+fn look(path: &Path, name: &OsStr) -> io::Result<(OwnedFd, Option<String>)> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = fs::open(parent(path), flags, Mode::empty())?;
+    let found = find(&directory, name)?;
+    let refused = match distrust(&directory, parent(path))? {
+        None => found.map_or(Ok(None), |found| distrust(found, path))?,
+        refused => refused,
+    };
+    Ok((directory, refused))
+}
+
 /// Opens the file, if there is one.
 fn find(directory: impl AsFd, name: &OsStr) -> io::Result<Option<File>> {
     // A pipe must not make it wait; a link would be replaced by the file.
@@ -202,8 +230,7 @@ fn find(directory: impl AsFd, name: &OsStr) -> io::Result<Option<File>> {
 /// Locks the file of that name until it is closed, at the latest at the end of the process. The lock file is never removed: a
 /// removal would separate processes that have opened it already from later ones.
 fn lock(directory: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = fs::openat(directory, name, flags, MODE)?;
+    let file = fs::openat(directory, name, LOCK_FLAGS | OFlags::CREATE, MODE)?;
     fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
 }
