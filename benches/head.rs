@@ -97,6 +97,7 @@ fn route<'a>(path: &'a [u8], target: &'a Target<'_>) -> Option<RequestRoute<'a>>
         path,
         body: Body::None,
         upgrade: false,
+        expects: true,
         max_forwards: None,
         via: Some("weir"),
         forwarded: ForwardedPolicy::Off,

@@ -64,6 +64,7 @@ fn request(edits: &Edits, host: Host) {
         path: b"/",
         body: Body::Length(3),
         upgrade: false,
+        expects: true,
         max_forwards: None,
         via: Some("weir"),
         forwarded: ForwardedPolicy::Off,

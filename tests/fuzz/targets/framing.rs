@@ -228,6 +228,7 @@ fn read_request(bytes: &[u8], _: usize) -> Result<(Vec<u8>, Body), &'static str>
         path,
         body,
         upgrade: false,
+        expects: true,
         max_forwards: None,
         via: Some("weir"),
         forwarded: ForwardedPolicy::Append,

@@ -232,6 +232,7 @@ fn forward_request(options: u8, head: &RequestHead<'_, '_>, came: &[Field], limi
         path,
         body,
         upgrade,
+        expects: true,
         max_forwards: None,
         via: (options & 32 == 0).then_some("weir"),
         forwarded: policies[usize::from(options >> 3 & 3)],
