@@ -382,7 +382,7 @@ impl ResponseDecision<'_> {
     fn beside(&self, part: Option<Fragment<'_>>) -> Option<Arc<Stored>> {
         let (beside, part) = (self.caching.beside()?, part?);
         let same = beside.length() == part.length
-            && self.has_source_of(&beside)
+            && self.has_source_of(beside)
             && range::may_combine(beside.block(), self.response.fields);
         same.then(|| Arc::clone(beside))
     }

@@ -186,12 +186,12 @@ pub fn cache_exchange(bytes: &[u8]) {
     let Ok(new) = ResponseHead::parse(third, &mut storage, &limits) else { return };
     let _ = validation::confirms(stored, new.fields);
     let mut updated = Vec::new();
-    validation::write_updated(&mut updated, stored, new.fields, TIMES);
+    validation::write_updated(&mut updated, stored, new.fields, TIMES, &[]);
     let updated = FieldBlock::new(&updated);
     assert_block(updated);
     assert_eq!(updated.value("content-type"), stored.value("content-type"));
     let mut twice = Vec::new();
-    validation::write_updated(&mut twice, updated, new.fields, TIMES);
+    validation::write_updated(&mut twice, updated, new.fields, TIMES, &[]);
     let (mut one, mut two) =
         (updated.lines().collect::<Vec<_>>(), FieldBlock::new(&twice).lines().collect::<Vec<_>>());
     one.sort_unstable();
