@@ -220,6 +220,44 @@ fn guard_4_an_old_key_of_a_mapped_network_is_renamed_and_an_unban_finds_it() {
     loads_without_bans(&node);
 }
 
+#[test]
+fn a_ban_keeps_its_old_key_until_it_stands_under_the_other() {
+    let Some(server) = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]) else { return };
+    let end = (in_an_hour_ms() / 1000).to_string();
+    let olds = ["banned_ips:::ffff:192.0.2.1", "banned_networks:192.0.2.1/32", "banned_ips:[2001:DB8::1]"]
+        .map(|key| format!("guard_core:{key}"));
+    olds.iter().for_each(|old| server.query::<()>(&["SET", old, &end]));
+    let exists = |key: &str| server.query::<bool>(&["EXISTS", key]);
+    // The server refuses a SET, and carries out a DEL.
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let node = loading_every(&server.url(), OFTEN);
+    loads_with(&node, 2);
+    assert!(olds.iter().all(|old| exists(old)));
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    eventually("all bans are renamed", || {
+        let keys = ["guard_core:banned_ips:192.0.2.1", "guard_core:banned_ips:2001:db8::1"];
+        (keys.iter().all(|key| exists(key)) && !olds.iter().any(|old| exists(old))).then_some(())
+    });
+    loads_with(&node, 2);
+}
+
+#[test]
+fn a_ban_under_an_old_key_takes_the_place_of_none_that_cannot_be_read() {
+    let Some(server) = RedisServer::start() else { return };
+    let (old, key) = ("guard_core:banned_ips:::ffff:192.0.2.1", "guard_core:banned_ips:192.0.2.1");
+    let end = in_an_hour_ms() / 1000;
+    server.query::<()>(&["SET", old, &end.to_string()]);
+    let longer = (end + 3600).to_string();
+    server.query::<()>(&["SET", key, &longer]);
+    let rights = format!("%W~{key} ~{old} ~guard_core:ban_* &* +@all");
+    let words = format!("ACL SETUSER weir on >pw resetkeys {rights}");
+    server.query::<()>(&words.split_whitespace().collect::<Vec<_>>());
+    let node = loading_every(&format!("redis://weir:pw@127.0.0.1:{}", server.port), OFTEN);
+    loads_with(&node, 1);
+    assert_eq!(server.query::<String>(&["GET", key]), longer);
+    assert!(server.query::<bool>(&["EXISTS", old]));
+}
+
 /// Channels belong to all databases of a server.
 #[test]
 fn ours_4_bans_of_another_database_are_not_heard() {

@@ -427,31 +427,51 @@ impl Follower<'_> {
                 }
             }
         }
-        self.rename(&renamed);
+        self.rename(renamed);
         Ok(dropped)
     }
 
-    /// Moves bans to the key that all processes use; otherwise an unban would not find them. The later end counts.
-    fn rename(&mut self, renamed: &[(String, IpNet, Option<u64>)]) {
+    /// Moves bans to the keys that all processes use; otherwise an unban would not find them. The later end counts. A ban leaves
+    /// its old key only when it stands under the other one: a server that is full refuses a SET, and carries out a DEL. What
+    /// could not be moved is found by the next load.
+    fn rename(&mut self, mut renamed: Vec<(String, IpNet, Option<u64>)>) {
+        if renamed.is_empty() {
+            return;
+        }
         let end = Instant::now() + self.settings.read_timeout;
-        for (old, network, until) in renamed {
-            let key = self.keys.key(*network);
-            let known = self.servers.exchange(&[Command::new("GET").key(key.clone())], end).pop();
-            let known = known.and_then(Result::ok).and_then(text_of).and_then(|text| end_of(&text));
+        // Of two old spellings of one network the later end is written last.
+        renamed.sort_by_key(|(_, _, until)| until.unwrap_or(u64::MAX));
+        let key = |(_, network, _): &(String, IpNet, _)| self.keys.key(*network);
+        let reads: Vec<Command> = renamed.iter().map(|ban| Command::new("GET").key(key(ban))).collect();
+        let found = self.servers.exchange(&reads, end);
+        let (mut moved, mut longer) = (Vec::new(), Vec::new());
+        for (ban, found) in renamed.into_iter().zip(found) {
+            let until = ban.2;
+            let known = match found {
+                Ok(reply) => text_of(reply).and_then(|text| end_of(&text)),
+                Err(StoreFailure::WrongType) => None,
+                // It may be a longer ban.
+                Err(StoreFailure::Unreachable | StoreFailure::Refused | StoreFailure::Late) => continue,
+            };
             let is_longer = match (known, until) {
                 (None, _) | (Some(Some(_)), None) => true,
-                (Some(Some(known)), Some(until)) => *until > known,
+                (Some(Some(known)), Some(until)) => until > known,
                 (Some(None), _) => false,
             };
-            let mut commands = Vec::new();
-            if is_longer {
-                let set = Command::new("SET").key(key).arg(end_text(*until));
-                let life = until.map(|until| until.saturating_sub(unix_now_ms()).div_ceil(1000).max(1));
-                commands.push(life.map_or(set.clone(), |life| set.arg("EX").arg(life)));
-            }
-            commands.push(Command::new("DEL").key(old.clone()));
-            self.servers.exchange(&commands, end);
+            if is_longer { longer.push(ban) } else { moved.push(ban.0) }
         }
+        let now = unix_now_ms();
+        let set = |ban: &(String, IpNet, Option<u64>)| {
+            let set = Command::new("SET").key(self.keys.key(ban.1)).arg(end_text(ban.2));
+            let life = ban.2.map(|until| until.saturating_sub(now).div_ceil(1000).max(1));
+            life.map_or(set.clone(), |life| set.arg("EX").arg(life))
+        };
+        let sets: Vec<Command> = longer.iter().map(set).collect();
+        let outcomes = self.servers.exchange(&sets, end);
+        let written = longer.into_iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok());
+        moved.extend(written.map(|((old, ..), _)| old));
+        let deletes: Vec<Command> = moved.into_iter().map(|old| Command::new("DEL").key(old)).collect();
+        self.servers.exchange(&deletes, end);
     }
 
     fn on_server(&mut self, index: usize, commands: &[Command]) -> Result<Vec<Value>, ()> {
