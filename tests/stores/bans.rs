@@ -367,6 +367,57 @@ fn the_documented_rights_of_a_user_are_enough() {
     assert!(log.is_empty(), "{log:?}");
 }
 
+/// The order is carried out when the store takes it, and is the last word then.
+#[test]
+fn messages_about_a_network_with_a_waiting_order_do_not_count() {
+    let Some(server) = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]) else { return };
+    let node = loading_every(&server.url(), SELDOM);
+    let publish = |text: &str| server.query::<()>(&["PUBLISH", "guard_core:bans", text]);
+    publish("another ban 192.0.2.1/32 - r");
+    node.news_until(|news| matches!(news, StoreNews::Banned { .. }));
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    node.client.order(StoreOrder::Unban(net("192.0.2.1/32")));
+    publish("another ban 192.0.2.1/32 - brought back");
+    publish("another ban 192.0.2.2/32 - r");
+    let is_of = |news: &StoreNews, text: &str| matches!(news, StoreNews::Banned { network, .. } if *network == net(text));
+    let mut news = node.news_until(|news| is_of(news, "192.0.2.2/32"));
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    news.extend(node.news_until(|news| *news == StoreNews::Unbanned(net("192.0.2.1/32"))));
+    assert!(!news.iter().any(|news| is_of(news, "192.0.2.1/32")), "{news:?}");
+}
+
+/// The messages come in another order than the writes, or in the same.
+#[test]
+fn the_store_says_what_holds_when_several_processes_have_acted_on_a_network() {
+    let Some(server) = RedisServer::start() else { return };
+    let node = loading_every(&server.url(), SELDOM);
+    let publish = |text: &str| server.query::<()>(&["PUBLISH", "guard_core:bans", text]);
+    let (key, ended) = ("guard_core:banned_ips:192.0.2.1", "guard_core:ban_ends:192.0.2.1");
+    let until = in_an_hour_ms() / 1000;
+    server.query::<()>(&["SET", key, &until.to_string()]);
+    server.query::<()>(&["SET", "guard_core:ban_reasons:192.0.2.1", "the last"]);
+    let network = net("192.0.2.1/32");
+    let holds = StoreNews::Banned { network, until_unix_ms: Some(until * 1000), reason: "the last".into() };
+    publish("one ban 192.0.2.1/32 - the first");
+    publish("two unban 192.0.2.1/32");
+    let news = node.news_until(|news| *news == holds);
+    assert!(!news.contains(&StoreNews::Unbanned(network)), "{news:?}");
+    server.query::<()>(&["SET", ended, "1"]);
+    server.query::<()>(&["DEL", key]);
+    publish("one ban 192.0.2.1/32 - the first");
+    let news = node.news_until(|news| *news == StoreNews::Unbanned(network));
+    assert!(!news.iter().any(|news| matches!(news, StoreNews::Banned { .. })), "{news:?}");
+    // An order of the process itself is one of them.
+    node.client.order(ban("192.0.2.2/32", None, "own"));
+    eventually("the ban is written", || {
+        server.query::<bool>(&["EXISTS", "guard_core:banned_ips:192.0.2.2"]).then_some(())
+    });
+    let told = StoreNews::Banned { network: net("192.0.2.2/32"), until_unix_ms: None, reason: "own".into() };
+    publish("one ban 192.0.2.2/32 1 short");
+    let news = node.news_until(|news| *news == told);
+    assert_eq!(news.len(), 1, "{news:?}");
+}
+
 /// Some loads of all bans, of which none has a ban.
 #[track_caller]
 fn loads_without_bans(node: &Node) {

@@ -48,6 +48,8 @@ enum Unban {
 #[derive(Debug, Default)]
 pub struct Orders {
     waiting: VecDeque<StoreOrder>,
+    /// The networks of bans and unbans that were taken to be carried out, and are not done.
+    in_flight: Vec<IpNet>,
     /// Bans of this process that the store is to get (again), behind the orders that wait.
     again: VecDeque<IpNet>,
     own: HashMap<IpNet, Own>,
@@ -92,11 +94,26 @@ impl Orders {
                 taken.push(StoreOrder::Ban { network, until_unix_ms, reason });
             }
         }
+        self.in_flight = taken.iter().filter_map(network_of).collect();
         taken
+    }
+
+    /// Whether a ban or unban of this network by this process is to be carried out.
+    pub fn is_waited_for(&self, network: IpNet) -> bool {
+        let is_of_it = |order: &StoreOrder| network_of(order) == Some(network);
+        self.in_flight.contains(&network)
+            || self.own.get(&network).is_some_and(|own| own.writing == Writing::Waits)
+            || self.waiting.iter().any(is_of_it)
+    }
+
+    /// Another client carries the orders out from now on.
+    pub fn hand_over(&mut self) -> Orders {
+        Orders { in_flight: Vec::new(), ..std::mem::take(self) }
     }
 
     /// Puts orders that could not be carried out back to their old places. Returns the number of dropped ones.
     pub fn put_back(&mut self, orders: Vec<StoreOrder>) -> usize {
+        self.in_flight.clear();
         orders.into_iter().rev().for_each(|order| self.waiting.push_front(order));
         self.bound()
     }
@@ -120,6 +137,7 @@ impl Orders {
 
     /// These orders were carried out, in this order. Bans count as bans of this process only if they were written.
     pub fn note_done(&mut self, orders: &[StoreOrder], are_written: bool) {
+        self.in_flight.clear();
         for order in orders {
             match order {
                 StoreOrder::Ban { network, until_unix_ms, reason } if are_written => {
@@ -191,6 +209,14 @@ impl Orders {
         own.writing = Writing::Waits;
         self.again.push_back(network);
         Some((own.until_unix_ms, own.reason.clone()))
+    }
+}
+
+/// The network that an order bans, or whose ban it ends.
+fn network_of(order: &StoreOrder) -> Option<IpNet> {
+    match order {
+        StoreOrder::Ban { network, .. } | StoreOrder::Unban(network) => Some(*network),
+        StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) | StoreOrder::Unblock(_) => None,
     }
 }
 
@@ -357,6 +383,31 @@ mod tests {
         orders.add(StoreOrder::Unban(net()));
         orders.note_done(&taken, true);
         assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0));
+    }
+
+    #[test]
+    fn an_order_is_waited_for_until_it_is_done() {
+        for order in [ban(), StoreOrder::Unban(net())] {
+            let mut orders = Orders::default();
+            assert!(!orders.is_waited_for(net()));
+            orders.add(order);
+            assert!(orders.is_waited_for(net()));
+            let taken = orders.take(1);
+            assert!(orders.is_waited_for(net()));
+            orders.put_back(taken);
+            let taken = orders.take(1);
+            orders.note_done(&taken, true);
+            assert!(!orders.is_waited_for(net()));
+        }
+        let mut orders = Orders::default();
+        orders.adopt(net(), None, "r");
+        assert!(orders.is_waited_for(net()));
+        carry_out(&mut orders);
+        orders.bring_back(net());
+        assert!(orders.is_waited_for(net()));
+        orders.take(1);
+        orders.hand_over();
+        assert!(!orders.is_waited_for(net()));
     }
 
     #[test]

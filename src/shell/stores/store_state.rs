@@ -307,7 +307,7 @@ impl StoreState {
 
     /// Takes over what another state has not done, and what it remembers of bans if they are in the same place.
     pub fn take_over_orders(&self, before: &StoreState, is_same_place: bool) {
-        let mut orders = std::mem::take(&mut *before.orders());
+        let mut orders = before.orders().hand_over();
         if !is_same_place {
             orders.forget_all_own();
         }
@@ -391,6 +391,11 @@ impl StoreState {
     /// A ban of this process has ended.
     pub fn forget_own(&self, network: IpNet) {
         self.orders().forget_own(network);
+    }
+
+    /// See [`Orders::is_waited_for`].
+    pub fn is_waited_for(&self, network: IpNet) -> bool {
+        self.orders().is_waited_for(network)
     }
 
     /// A load of all bans begins.

@@ -6,12 +6,16 @@
 //! in between: the messages of the other servers arrive. A server that is frozen, and was replaced by another one, closes no connection.
 //! So the thread subscribes again every few seconds on the same connection, which changes nothing and needs a reply.
 //!
+//! Where several processes have acted on one network at about the same time, their messages do not say which was the last (see
+//! [`super::acts`]): the thread asks for the ban of that network.
+//!
 //! The bans of this process come back over the channel, and are not reported. They are remembered (see
 //! [`crate::shell::stores::orders`]). If one is missing from a later load, there are three cases. A key says that another process
 //! has ended it, while the channel was broken: its end is reported. The server is another one than before, or was emptied: it gets
 //! the ban again. Otherwise something else than weir has removed it (the reference library, an operator, a server without memory
 //! left): it has ended, and that is reported as such.
 
+use super::acts::Acts;
 use super::address::Target;
 use super::ban_keys::{BanKeys, Deed, Message, end_of, end_text};
 use super::command::Command;
@@ -31,6 +35,9 @@ use std::time::{Duration, Instant};
 
 /// The thread checks at this interval whether the client was dropped or bans are due (chosen).
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
+
+/// Disputed networks are asked for at this interval, all at once (chosen: such messages come in bursts).
+const SETTLE_EVERY: Duration = Duration::from_millis(50);
 
 /// A load that has failed is tried again after this time at the least (chosen) ...
 const LOAD_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -58,7 +65,15 @@ pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, state: &Store
         give_up: settings.read_timeout,
     };
     let servers = Servers::new(target, timeouts, false);
-    let mut follower = Follower { servers, keys, settings, state, identities: None, has_warned: false };
+    let mut follower = Follower {
+        servers,
+        keys,
+        settings,
+        state,
+        acts: Acts::default(),
+        identities: None,
+        has_warned: false,
+    };
     // Bans that the client takes over from the one before it must not be missing from the first load.
     while !state.is_announced() && !state.is_stopping() {
         thread::sleep(LOOK_UP_EVERY / 20);
@@ -80,6 +95,7 @@ struct Follower<'a> {
     keys: BanKeys,
     settings: StoreSettings,
     state: &'a StoreState,
+    acts: Acts,
     /// What the servers and their memories were at the last load.
     identities: Option<Vec<String>>,
     /// Whether the missing right to subscribe was reported.
@@ -93,8 +109,9 @@ impl Follower<'_> {
         let is_subscribed = self.subscribe(&mut connection)?;
         let mut channel = connection.as_pubsub();
         channel.set_read_timeout(Some(LOOK_UP_EVERY)).map_err(|error| error.to_string())?;
-        let (mut load_at, mut sweep_at, mut has_loaded) = (Instant::now(), Instant::now(), false);
-        let mut probe_at = Instant::now() + PROBE_EVERY;
+        let now = Instant::now();
+        let (mut load_at, mut sweep_at, mut settle_at, mut has_loaded) = (now, now, now, false);
+        let mut probe_at = now + PROBE_EVERY;
         while !self.state.is_stopping() {
             if Instant::now() >= load_at {
                 // Where the user had no right to subscribe it may have one now.
@@ -106,6 +123,9 @@ impl Follower<'_> {
             }
             if Instant::now() >= sweep_at {
                 sweep_at = self.sweep_now();
+            }
+            if Instant::now() >= settle_at {
+                settle_at = self.settle_now();
             }
             if is_subscribed && Instant::now() >= probe_at {
                 self.probe(&mut channel)?;
@@ -129,6 +149,7 @@ impl Follower<'_> {
     /// Loads all bans. Returns the time of the next load.
     fn load_now(&mut self) -> Instant {
         let began = Instant::now();
+        self.acts.forget_old(began);
         let loaded = self.load();
         count(&self.state.counting.connections, self.servers.take_noticed().connections);
         match loaded {
@@ -154,6 +175,12 @@ impl Follower<'_> {
             self.state.end_sweep();
         }
         began
+    }
+
+    /// Asks what holds for disputed networks. Returns the time of the next look.
+    fn settle_now(&mut self) -> Instant {
+        let began = Instant::now();
+        if self.settle().is_ok() { began + SETTLE_EVERY } else { self.again_at(began) }
     }
 
     /// When to try again what has begun at that time and has failed.
@@ -216,19 +243,65 @@ impl Follower<'_> {
     /// Reports what other processes have done.
     fn apply_message(&mut self, message: &Message<'_>) {
         let network = message.network;
-        if message.node == self.keys.node() {
+        let (node, now) = (message.node, Instant::now());
+        if node == self.keys.node() {
+            self.acts.note_own(network, node, now);
             return;
         }
-        self.state.tell(match message.deed {
+        let is_taken = message.deed == Deed::Unblocked
+            || self.acts.note(network, node, self.state.is_waited_for(network), now);
+        if !is_taken {
+            return;
+        }
+        match message.deed {
             Deed::Banned { until_unix_ms, reason } => {
-                StoreNews::Banned { network, until_unix_ms, reason: reason.into() }
+                self.state.tell(StoreNews::Banned { network, until_unix_ms, reason: reason.into() });
             }
-            Deed::Unbanned => {
-                self.state.forget_own(network);
-                StoreNews::Unbanned(network)
+            Deed::Unbanned => self.report_end(network),
+            Deed::Unblocked => self.state.tell(StoreNews::Unblocked(network.addr())),
+        }
+    }
+
+    /// Reports that another process has ended a ban.
+    fn report_end(&self, network: IpNet) {
+        self.state.forget_own(network);
+        self.state.tell(StoreNews::Unbanned(network));
+    }
+
+    /// Asks the store what holds for disputed networks, and reports it. Those with an order of this process wait for it. Where a ban
+    /// is neither there nor ended, the next load shows why.
+    fn settle(&mut self) -> Result<(), ()> {
+        let state = self.state;
+        let networks: Vec<IpNet> =
+            self.acts.disputed().filter(|network| !state.is_waited_for(*network)).collect();
+        if networks.is_empty() {
+            return Ok(());
+        }
+        let keys = |network: &IpNet| {
+            [self.keys.key(*network), self.keys.reason_key(*network), self.keys.end_key(*network)]
+        };
+        let commands: Vec<Command> =
+            networks.iter().flat_map(keys).map(|key| Command::new("GET").key(key)).collect();
+        let mut texts =
+            self.exchange_all(&commands)?.into_iter().map(|outcome| outcome.ok().and_then(text_of));
+        let now = unix_now_ms();
+        for network in networks {
+            let (until, reason, end) =
+                (texts.next().flatten(), texts.next().flatten(), texts.next().flatten());
+            if state.is_waited_for(network) {
+                continue;
             }
-            Deed::Unblocked => StoreNews::Unblocked(network.addr()),
-        });
+            self.acts.settle(network);
+            match until.and_then(|until| end_of(&until)) {
+                Some(until_unix_ms) if until_unix_ms.is_none_or(|until| until > now) => {
+                    let reason = reason.unwrap_or_default().into();
+                    self.state.tell(StoreNews::Banned { network, until_unix_ms, reason });
+                }
+                Some(_) | None if end.is_some() => self.report_end(network),
+                Some(_) | None => {}
+            }
+        }
+        Ok(())
     }
 
     /// Loads all bans and reports them; sends bans of this process again that a server has lost.
@@ -254,10 +327,7 @@ impl Follower<'_> {
         bans.extend(back);
         let all = bans.into_iter().map(|(network, (until, reason))| (network, until, reason)).collect();
         self.state.tell(StoreNews::AllBans(all));
-        for network in ended {
-            self.state.forget_own(network);
-            self.state.tell(StoreNews::Unbanned(network));
-        }
+        ended.into_iter().for_each(|network| self.report_end(network));
         if !vanished.is_empty() {
             vanished.iter().for_each(|network| self.state.forget_own(*network));
             self.state.tell(StoreNews::Vanished(vanished));

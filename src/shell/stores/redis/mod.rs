@@ -1,5 +1,6 @@
 //! The store in Redis or Valkey (guard semantics, sections 3 to 7): one server, a cluster, or a master that sentinels know.
 
+mod acts;
 mod address;
 mod ban_keys;
 mod bans;
