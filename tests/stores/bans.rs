@@ -298,12 +298,16 @@ fn a_user_without_the_channel_is_told_which_right_it_needs_and_loads_the_bans() 
     assert!(!later.iter().any(is_warning), "once: {later:?}");
 }
 
-/// Too few replicas, and no memory left: states that pass by.
+/// Too few replicas, no memory left, and no master: states that pass by.
 #[test]
 fn ours_4_a_ban_that_the_server_refuses_for_a_while_is_written_later() {
-    for [name, refusing, taking] in [["min-replicas-to-write", "1", "0"], ["maxmemory", "1", "0"]] {
+    for [refusing, taking] in [
+        ["CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"],
+        ["CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"],
+        ["REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"],
+    ] {
         let Some(server) = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]) else { return };
-        let set = |value: &str| server.query::<()>(&["CONFIG", "SET", name, value]);
+        let set = |words: &str| server.query::<()>(&words.split(' ').collect::<Vec<_>>());
         // From the start, so that the memory has no name yet.
         set(refusing);
         let (node, other) = (loading_every(&server.url(), OFTEN), loading_every(&server.url(), SELDOM));
@@ -316,7 +320,7 @@ fn ours_4_a_ban_that_the_server_refuses_for_a_while_is_written_later() {
             |news| matches!(news, StoreNews::Banned { network, .. } if *network == net("192.0.2.3/32")),
         );
         let mut news = node.news_until(|news| matches!(news, StoreNews::AllBans(_)));
-        assert_eq!(server.query::<u64>(&["DBSIZE"]), 0, "{name}");
+        assert_eq!(server.query::<u64>(&["DBSIZE"]), 0, "{refusing}");
         set(taking);
         let exists =
             |address: &str| server.query::<bool>(&["EXISTS", &format!("guard_core:banned_ips:{address}")]);
@@ -327,8 +331,8 @@ fn ours_4_a_ban_that_the_server_refuses_for_a_while_is_written_later() {
         let is_untrue = |news: &StoreNews| {
             matches!(news, StoreNews::Warning(_) | StoreNews::Vanished(_) | StoreNews::Unbanned(_))
         };
-        assert!(!news.iter().any(is_untrue), "{name}: {news:?}");
-        assert_eq!(node.client.counters().orders_dropped, 0, "{name}");
+        assert!(!news.iter().any(is_untrue), "{refusing}: {news:?}");
+        assert_eq!(node.client.counters().orders_dropped, 0, "{refusing}");
         // It is remembered as one of this process.
         server.query::<()>(&["DEL", "guard_core:banned_ips:192.0.2.2"]);
         node.news_until(|news| *news == StoreNews::Vanished(vec![net("192.0.2.2/32")]));

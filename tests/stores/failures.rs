@@ -71,13 +71,14 @@ fn ours_3_a_replica_that_takes_no_writes_is_told_with_its_reason() {
         let told = replica.query::<String>(&["INFO", "replication"]);
         told.contains("master_link_status:up").then_some(())
     });
-    let node = Node::start(patient(&replica.url()));
-    let news = node.news_until(|news| reason(news).is_some());
-    let told = news.last().and_then(reason).expect("a reason");
-    assert!(told.contains("read only replica"), "{told}");
+    // It has bans to be read.
+    let node = Node::reaching(patient(&replica.url()));
     for job in 1..=3 {
         assert_eq!(node.ask(7 * job, vec![window("w", 9, HOUR_MS)]), Err(StoreFailure::Unreachable));
     }
+    let news = node.news_until(|news| reason(news).is_some());
+    let told = news.last().and_then(reason).expect("a reason");
+    assert!(told.contains("read only replica"), "{told}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::address::Target;
 use super::ban_keys::{BanKeys, Deed, Message, end_of, end_text};
 use super::command::Command;
 use super::server::Timeouts;
-use super::servers::{Outcome, Servers};
+use super::servers::{Outcome, Servers, is_lost};
 use crate::guard::store::{StoreFailure, StoreNews};
 use crate::shell::clock::unix_now_ms;
 use crate::shell::stores::health::Health;
@@ -367,8 +367,6 @@ impl Follower<'_> {
     fn exchange_all(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, ()> {
         let end = Instant::now() + self.settings.read_timeout;
         let outcomes = self.servers.exchange(commands, end);
-        let is_lost =
-            |outcome: &Outcome| matches!(outcome, Err(StoreFailure::Unreachable | StoreFailure::Late));
         if outcomes.iter().any(is_lost) { Err(()) } else { Ok(outcomes) }
     }
 
@@ -401,8 +399,14 @@ impl Follower<'_> {
         let both =
             |key: String| [Command::new("SET").key(&key).arg(&id).arg("NX"), Command::new("GET").key(&key)];
         let commands: Vec<Command> = keys.flat_map(both).collect();
-        let outcomes = self.exchange_all(&commands)?;
-        Ok(outcomes.into_iter().skip(1).step_by(2).filter_map(|outcome| text_of(outcome.ok()?)).collect())
+        let end = Instant::now() + self.settings.read_timeout;
+        // A server that takes no writes for now still has bans to be read.
+        let found: Vec<Outcome> =
+            self.servers.exchange(&commands, end).into_iter().skip(1).step_by(2).collect();
+        if found.iter().any(is_lost) {
+            return Err(());
+        }
+        Ok(found.into_iter().filter_map(|outcome| text_of(outcome.ok()?)).collect())
     }
 
     fn scan(&mut self) -> Result<Bans, ()> {

@@ -22,7 +22,7 @@ use ban_keys::BanKeys;
 use command::{Command, Script};
 use redis::Value;
 use server::Timeouts;
-use servers::{Noticed, Outcome, Servers};
+use servers::{Noticed, Outcome, Servers, is_lost};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -151,14 +151,11 @@ impl RedisBackend {
     fn exchange_orders(&mut self, commands: &[Command]) -> Carried {
         let outcomes = self.servers.exchange(commands, Instant::now() + self.deadline);
         let noticed = self.tell_noticed();
-        let is_lost =
-            |outcome: &Outcome| matches!(outcome, Err(StoreFailure::Unreachable | StoreFailure::Late));
-        if outcomes.iter().any(is_lost) {
-            return Carried::Lost;
-        }
+        let is_any_lost = outcomes.iter().any(is_lost);
         match outcomes.iter().filter(|outcome| **outcome == Err(StoreFailure::Refused)).count() {
-            0 => Carried::Done,
+            0 if !is_any_lost => Carried::Done,
             _ if noticed.refused_for_now => Carried::RefusedForNow,
+            _ if is_any_lost => Carried::Lost,
             refused => Carried::Refused(refused),
         }
     }

@@ -20,14 +20,21 @@ const FIND_AGAIN_AFTER: Duration = Duration::from_millis(100);
 const NO_CONNECTION: &str = "no connection";
 
 /// The server's words for states that pass by: it has no memory left, too few replicas, a disk that cannot be written to, a script
-/// that runs for long; keys of a slot are on their way.
-const FOR_NOW: [&str; 5] = ["OOM", "NOREPLICAS", "MISCONF", "BUSY", "TRYAGAIN"];
+/// that runs for long; keys of a slot are on their way; it reads its memory from the disk, has lost its master or other servers of the
+/// cluster. A server that is no master any more counts as well if no other one is found.
+const FOR_NOW: [&str; 8] =
+    ["OOM", "NOREPLICAS", "MISCONF", "BUSY", "TRYAGAIN", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
 
 /// The server's word for a key that holds something else.
 const WRONG_TYPE: &str = "WRONGTYPE";
 
 /// The outcome of one command: the server's reply, which is no error, or a failure.
 pub type Outcome = Result<Value, StoreFailure>;
+
+/// Whether a command has not reached its server, or none that carries it out.
+pub fn is_lost(outcome: &Outcome) -> bool {
+    matches!(outcome, Err(StoreFailure::Unreachable | StoreFailure::Late))
+}
 
 /// Changes of the servers that were noticed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +71,9 @@ enum Hindrance {
     Moved(String, u16),
     /// The key is on its way to that server.
     Asked(String, u16),
-    /// The server is no master any more, or its connection was stale: again.
+    /// The server is no master any more: again, at the one that is.
+    NoMaster,
+    /// Its connection was stale: again.
     Again,
     /// The command is not repeated.
     Failed(StoreFailure),
@@ -189,6 +198,10 @@ impl Servers {
             outcomes[index] = Err(match hindrance {
                 Hindrance::Failed(failure) => failure,
                 Hindrance::NoScript | Hindrance::Moved(..) | Hindrance::Asked(..) => StoreFailure::Refused,
+                Hindrance::NoMaster => {
+                    self.noticed.refused_for_now = true;
+                    StoreFailure::Unreachable
+                }
                 Hindrance::Again => StoreFailure::Unreachable,
             });
         }
@@ -300,7 +313,7 @@ impl Servers {
             (Some(ServerErrorKind::NoScript), _) => Hindrance::NoScript,
             (Some(ServerErrorKind::Moved), Some((host, port))) => Hindrance::Moved(host, port),
             (Some(ServerErrorKind::Ask), Some((host, port))) => Hindrance::Asked(host, port),
-            (Some(ServerErrorKind::ReadOnly), _) => Hindrance::Again,
+            (Some(ServerErrorKind::ReadOnly), _) => Hindrance::NoMaster,
             (
                 Some(
                     ServerErrorKind::BusyLoading | ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown,
@@ -311,10 +324,10 @@ impl Servers {
             (_, _) => Hindrance::Failed(StoreFailure::Refused),
         };
         self.noticed.refused_for_now |= FOR_NOW.contains(&error.code());
-        self.is_outdated |= matches!(hindrance, Hindrance::Moved(..) | Hindrance::Again);
+        self.is_outdated |= matches!(hindrance, Hindrance::Moved(..) | Hindrance::NoMaster);
         self.is_outdated |= error.kind() == Some(ServerErrorKind::ClusterDown);
         // A server that takes no writes may be the only one of the URL, and refuse again.
-        if matches!(hindrance, Hindrance::Failed(_) | Hindrance::Again) {
+        if matches!(hindrance, Hindrance::Failed(_) | Hindrance::NoMaster) {
             self.last_error = Some(error.to_string());
         }
         hindrance
@@ -342,7 +355,7 @@ impl Servers {
                     one.server = self.server_at(&host, port);
                     one.asking = true;
                 }
-                Hindrance::Again => {}
+                Hindrance::NoMaster | Hindrance::Again => {}
                 Hindrance::Failed(failure) => {
                     outcomes[index] = Err(failure);
                     continue;
