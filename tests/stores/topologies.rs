@@ -35,7 +35,22 @@ fn ours_3_a_cluster_counts_exactly_and_keeps_bans_in_step() {
 #[test]
 fn keys_that_move_within_a_cluster_are_followed() {
     let Some(servers) = cluster(0) else { return };
-    let node = Node::start(patient(&cluster_url(&servers)));
+    moved(&servers);
+}
+
+/// Its servers name ports only, in the list of slots and in redirections.
+#[test]
+fn keys_that_move_within_a_cluster_without_hosts_are_followed() {
+    let Some(servers) = cluster(0) else { return };
+    for server in &servers {
+        server.query::<()>(&["CONFIG", "SET", "cluster-preferred-endpoint-type", "unknown-endpoint"]);
+    }
+    moved(&servers);
+}
+
+#[track_caller]
+fn moved(servers: &[RedisServer]) {
+    let node = Node::start(patient(&cluster_url(servers)));
     let mut jobs = 1..;
     let left =
         |answer| if let Answer::Window { left, .. } = answer { left } else { panic!("another answer") };

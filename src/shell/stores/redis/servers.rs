@@ -281,7 +281,7 @@ impl Servers {
                 replies.next();
             }
             match replies.next() {
-                Some(Value::ServerError(error)) => hindered.push((one.index, self.hindrance(&error))),
+                Some(Value::ServerError(error)) => hindered.push((one.index, self.hindrance(&error, index))),
                 Some(reply) => outcomes[one.index] = Ok(reply),
                 None => {
                     let hindrance = silence.as_ref().map(|silence| self.hindrance_of(silence));
@@ -304,10 +304,13 @@ impl Servers {
         }
     }
 
-    fn hindrance(&mut self, error: &ServerError) -> Hindrance {
+    /// What an error of the server with this index means.
+    fn hindrance(&mut self, error: &ServerError, index: usize) -> Hindrance {
         let place = || {
             let (host, port) = error.details()?.split(' ').nth(1)?.rsplit_once(':')?;
-            Some((host.to_owned(), port.parse().ok()?))
+            // A missing host is the server that answered.
+            let host = if host.is_empty() { self.servers[index].host() } else { host.to_owned() };
+            Some((host, port.parse().ok()?))
         };
         let hindrance = match (error.kind(), place()) {
             (Some(ServerErrorKind::NoScript), _) => Hindrance::NoScript,
