@@ -3,6 +3,9 @@
 //! Two things show it: the connection that a thread looks after, and the questions. A connection may stand while no question is
 //! answered: the server is frozen, or refuses the scripts. So as many failures in a row as open a breaker count as the loss of the
 //! store, for each asker apart, because every loop has its own breaker. One answer shows that the store is back.
+//!
+//! The first reason of a loss may hide the one that lasts: a server that has restarted has another password. So each other reason is
+//! told, too, once and some time apart.
 
 use crate::guard::breaker::FAILURES_MAX;
 use crate::guard::store::{StoreFailure, StoreNews};
@@ -10,6 +13,12 @@ use std::time::{Duration, Instant};
 
 /// Between two reports that questions fail (chosen: a store may answer some questions only).
 const FAILING_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// Between two reports of one loss with different reasons (chosen: what an operator reads in time).
+const REASON_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// Most reasons of one loss that are told (chosen: those of a few servers).
+const REASONS_MAX: usize = 8;
 
 /// Between two reports of a key that holds something else (chosen: each question for it fails).
 const WRONG_TYPE_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -31,6 +40,9 @@ pub struct Health {
     is_lost: Option<bool>,
     /// What was told last: whether the store is lost.
     told_lost: Option<bool>,
+    /// The reasons of the present loss that were told, and when the last one was.
+    told_reasons: Vec<Box<str>>,
+    reason_told_at: Option<Instant>,
     failing_told_at: Option<Instant>,
     wrong_type_told_at: Option<Instant>,
 }
@@ -47,9 +59,9 @@ impl Health {
     }
 
     /// There is no connection, for this reason.
-    pub fn disconnected(&mut self, reason: &str) -> Option<StoreNews> {
+    pub fn disconnected(&mut self, reason: &str, now: Instant) -> Option<StoreNews> {
         self.is_lost = Some(true);
-        self.tell_lost(reason)
+        self.tell_lost(reason, now)
     }
 
     /// A question of this asker was answered.
@@ -79,11 +91,12 @@ impl Health {
         if *failures < FAILURES_MAX || !is_due(self.failing_told_at, FAILING_AGAIN_AFTER, now) {
             return None;
         }
-        let news = self.tell_lost(reason.unwrap_or(match failure {
+        let reason = reason.unwrap_or(match failure {
             StoreFailure::Unreachable => "no connection",
             StoreFailure::Refused | StoreFailure::WrongType => "it has sent something that is no answer",
             StoreFailure::Late => "no reply in time",
-        }));
+        });
+        let news = self.tell_lost(reason, now);
         if news.is_some() {
             self.failing_told_at = Some(now);
         }
@@ -101,9 +114,18 @@ impl Health {
         ))
     }
 
-    fn tell_lost(&mut self, reason: &str) -> Option<StoreNews> {
-        let is_new = self.told_lost.replace(true) != Some(true);
-        is_new.then(|| StoreNews::Lost(reason.into()))
+    fn tell_lost(&mut self, reason: &str, now: Instant) -> Option<StoreNews> {
+        if self.told_lost.replace(true) != Some(true) {
+            self.told_reasons.clear();
+        } else if self.told_reasons.len() >= REASONS_MAX
+            || self.told_reasons.iter().any(|told| **told == *reason)
+            || !is_due(self.reason_told_at, REASON_AGAIN_AFTER, now)
+        {
+            return None;
+        }
+        self.told_reasons.push(reason.into());
+        self.reason_told_at = Some(now);
+        Some(StoreNews::Lost(reason.into()))
     }
 
     fn tell_reached(&mut self) -> Option<StoreNews> {
@@ -164,13 +186,33 @@ mod tests {
     #[test]
     fn a_lost_connection_and_its_failing_questions_are_one_loss() {
         let (mut health, now) = (Health::default(), Instant::now());
-        assert_eq!(health.disconnected("refused"), lost("refused"));
-        assert_eq!((health.disconnected("refused"), fail(&mut health, 1, now)), (None, None));
+        assert_eq!(health.disconnected("refused", now), lost("refused"));
+        assert_eq!((health.disconnected("refused", now), fail(&mut health, 1, now)), (None, None));
         // An answer before the bans are loaded is not the whole store.
         assert_eq!(health.answered(1), None);
         assert_eq!(health.connected(), Some(StoreNews::Reached));
         // The failures before the loss are over.
         assert_eq!(fail(&mut health, 1, now), lost("no reply in time"));
+    }
+
+    #[test]
+    fn each_reason_of_a_loss_is_told_once() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        health.connected();
+        assert_eq!(health.disconnected("refused", now), lost("refused"));
+        let mut at = now;
+        assert_eq!(health.disconnected("WRONGPASS", at), None, "just now another one was told");
+        at += REASON_AGAIN_AFTER;
+        assert_eq!(health.disconnected("refused", at), None);
+        assert_eq!(health.disconnected("WRONGPASS", at), lost("WRONGPASS"));
+        for number in 0..2 * REASONS_MAX {
+            at += REASON_AGAIN_AFTER;
+            let is_told = health.disconnected(&number.to_string(), at).is_some();
+            assert_eq!(is_told, number + 2 < REASONS_MAX, "{number}");
+        }
+        // The next loss is another one.
+        health.connected();
+        assert_eq!(health.disconnected("refused", at), lost("refused"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
 /// Connections, and so updates that are under way at once (chosen).
@@ -250,7 +250,7 @@ impl MongoBackend {
     fn note(&self, failures: impl Iterator<Item = Option<StoreFailure>>) {
         for failure in failures {
             self.state.diagnose(|health| match failure {
-                Some(StoreFailure::Unreachable) => health.disconnected("no server was found"),
+                Some(StoreFailure::Unreachable) => health.disconnected("no server was found", Instant::now()),
                 Some(StoreFailure::Late | StoreFailure::Refused | StoreFailure::WrongType) => None,
                 None => health.connected(),
             });

@@ -81,7 +81,7 @@ pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, state: &Store
     while !state.is_stopping() {
         let ended = follower.follow();
         if let Some(reason) = ended.err().filter(|_| !state.is_stopping()) {
-            state.diagnose(|health| health.disconnected(&reason));
+            state.diagnose(|health| health.disconnected(&reason, Instant::now()));
         }
         let again_at = Instant::now() + LOOK_UP_EVERY;
         while !state.is_stopping() && Instant::now() < again_at {
@@ -159,7 +159,7 @@ impl Follower<'_> {
             }
             Err(()) => {
                 let reason = self.reason();
-                self.state.diagnose(|health| health.disconnected(&reason));
+                self.state.diagnose(|health| health.disconnected(&reason, Instant::now()));
                 self.again_at(began)
             }
         }
