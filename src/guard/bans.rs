@@ -235,14 +235,15 @@ impl Bans {
         }
     }
 
-    /// Bans a network. True if the network had no ban in this layer. A reason is shortened to [`REASON_BYTES_MAX`].
+    /// Bans a network. True if the network had no ban in this layer. A reason is shortened to [`REASON_BYTES_MAX`], and
+    /// loses its control characters.
     pub fn insert(&mut self, network: IpNet, ban: Ban, now_unix_ms: u64) -> Result<bool, BanError> {
         let network = plain(network);
         if !ban.is_live(now_unix_ms) {
             return Err(BanError::NoDuration);
         }
         check_network(network, self.trusted.iter())?;
-        let ban = Ban { reason: bounded(ban.reason), ..ban };
+        let ban = Ban { reason: plain_reason(ban.reason), ..ban };
         let before = self.position(&network, Some(ban.origin.layer()));
         if ban.origin == BanOrigin::Store && before.is_some_and(|at| self.is_own_until(at, ban.until_unix_ms))
         {
@@ -616,7 +617,14 @@ fn until(ban: &Ban) -> u64 {
     ban.until_unix_ms.unwrap_or(u64::MAX)
 }
 
-fn bounded(reason: Box<str>) -> Box<str> {
+/// A reason without control characters, which would change the lines of a list on a terminal, and not longer than
+/// [`REASON_BYTES_MAX`]. A store and its channel may hold anything.
+fn plain_reason(reason: Box<str>) -> Box<str> {
+    let reason = if reason.contains(char::is_control) {
+        reason.chars().filter(|char| !char.is_control()).collect()
+    } else {
+        reason
+    };
     if reason.len() <= REASON_BYTES_MAX { reason } else { shortened(&reason, REASON_BYTES_MAX).into() }
 }
 

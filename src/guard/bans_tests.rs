@@ -371,6 +371,22 @@ fn guard_4_reasons_are_bounded() {
     assert_eq!(ban.reason.len(), REASON_BYTES_MAX - 1, "cut between two characters");
 }
 
+#[test]
+fn a_reason_loses_its_control_characters() {
+    let mut bans = Bans::new(10, 1);
+    let reason: Box<str> = "a\r\n203.0.113.99  for ever  control  forged\u{1b}[31m\u{85}é".into();
+    let network = net("192.0.2.50");
+    for news in [
+        StoreNews::Banned { network, until_unix_ms: None, reason: reason.clone() },
+        StoreNews::AllBans(vec![(network, None, reason)]),
+    ] {
+        bans.apply_news(&news, NOW);
+        let (_, ban) = bans.find("192.0.2.50".parse().expect("an address"), NOW).expect("a ban");
+        assert_eq!(&*ban.reason, "a203.0.113.99  for ever  control  forged[31mé");
+        bans.remove(network);
+    }
+}
+
 /// A list of bans, looked through from end to end.
 #[derive(Default)]
 struct Model(HashMap<(IpNet, u8), Ban>);
