@@ -104,6 +104,16 @@ pub enum BanError {
     Full,
 }
 
+impl BanError {
+    /// The network, if it is the reason.
+    fn of(self, network: IpNet) -> Option<(IpNet, BanError)> {
+        match self {
+            BanError::Loopback | BanError::Trusted(_) => Some((network, self)),
+            BanError::NoDuration | BanError::Full => None,
+        }
+    }
+}
+
 impl std::fmt::Display for BanError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -276,18 +286,19 @@ impl Bans {
         }
     }
 
-    /// Replaces all bans of an origin; other origins keep theirs. Returns the number of refused bans.
+    /// Replaces all bans of an origin; other origins keep theirs. Returns the bans that are refused because of their networks, and
+    /// why.
     pub fn replace(
         &mut self,
         origin: BanOrigin,
         bans: impl IntoIterator<Item = (IpNet, Ban)>,
         now_unix_ms: u64,
-    ) -> usize {
+    ) -> Vec<(IpNet, BanError)> {
         self.round = self.round.wrapping_add(1);
-        let mut refused = 0;
+        let mut refused = Vec::new();
         for (network, ban) in bans {
             debug_assert!(ban.origin == origin);
-            refused += usize::from(self.insert(network, ban, now_unix_ms).is_err());
+            refused.extend(self.insert(network, ban, now_unix_ms).err().and_then(|why| why.of(network)));
         }
         let is_old = |(at, entry): (usize, &Entry)| {
             (entry.ban.origin == origin && entry.round != self.round).then_some(at as u32)
@@ -297,21 +308,14 @@ impl Bans {
         refused
     }
 
-    /// Applies news of the store about bans. Returns the number of refused bans.
-    pub fn apply_news(&mut self, news: &StoreNews, now_unix_ms: u64) -> usize {
+    /// Applies news of the store about bans. Returns the bans that are refused because of their networks, and why.
+    pub fn apply_news(&mut self, news: &StoreNews, now_unix_ms: u64) -> Vec<(IpNet, BanError)> {
         match news {
             StoreNews::Banned { network, until_unix_ms, reason } => {
                 let (until_unix_ms, reason) = (*until_unix_ms, reason.clone());
                 let ban = Ban { until_unix_ms, reason, origin: BanOrigin::Store, line: 0 };
-                usize::from(self.insert(*network, ban, now_unix_ms).is_err())
-            }
-            StoreNews::Unbanned(network) => {
-                self.remove(*network);
-                0
-            }
-            StoreNews::Vanished(networks) => {
-                networks.iter().for_each(|network| self.remove_run_time(*network));
-                0
+                let refused = self.insert(*network, ban, now_unix_ms).err();
+                refused.and_then(|why| why.of(*network)).into_iter().collect()
             }
             StoreNews::AllBans(bans) => {
                 let bans = bans.iter().cloned().map(|(network, until_unix_ms, reason)| {
@@ -319,11 +323,19 @@ impl Bans {
                 });
                 self.replace(BanOrigin::Store, bans, now_unix_ms)
             }
+            StoreNews::Unbanned(network) => {
+                self.remove(*network);
+                Vec::new()
+            }
+            StoreNews::Vanished(networks) => {
+                networks.iter().for_each(|network| self.remove_run_time(*network));
+                Vec::new()
+            }
             StoreNews::Unblocked(_)
             | StoreNews::Reached
             | StoreNews::ScriptReloaded
             | StoreNews::Lost(_)
-            | StoreNews::Warning(_) => 0,
+            | StoreNews::Warning(_) => Vec::new(),
         }
     }
 

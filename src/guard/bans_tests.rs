@@ -263,10 +263,11 @@ fn ours_4_a_reload_replaces_what_came_from_the_files() {
     let mut bans = Bans::new(100, 1);
     let line = |text: &str, until: Option<u64>| (net(text), ban(until, BanOrigin::BanFile));
     let first = [line("203.0.113.1", None), line("203.0.113.2", Some(NOW + 5)), line("127.0.0.1", None)];
-    assert_eq!(bans.replace(BanOrigin::BanFile, first, NOW), 1);
+    let refused = bans.replace(BanOrigin::BanFile, first, NOW);
+    assert_eq!(refused, [(net("127.0.0.1"), BanError::Loopback)]);
     bans.insert(net("203.0.113.1"), ban(Some(NOW + 9), BanOrigin::Automatic), NOW).unwrap();
     bans.insert(net("203.0.113.3"), ban(None, BanOrigin::GuardFile), NOW).unwrap();
-    assert_eq!(bans.replace(BanOrigin::BanFile, [line("203.0.113.4", None)], NOW), 0);
+    assert_eq!(bans.replace(BanOrigin::BanFile, [line("203.0.113.4", None)], NOW), []);
     check(&bans);
     let cases = [
         ("203.0.113.1", Some(BanOrigin::Automatic)),
@@ -288,7 +289,7 @@ fn fault_13_1_a_banned_network_is_enforced_in_every_process() {
     let network = net("203.0.113.0/24");
     here.insert(network, ban(Some(NOW + DAY), BanOrigin::Control), NOW).unwrap();
     let news = StoreNews::Banned { network, until_unix_ms: Some(NOW + DAY), reason: "abuse".into() };
-    assert_eq!(there.apply_news(&news, NOW), 0);
+    assert_eq!(there.apply_news(&news, NOW), []);
     for bans in [&here, &there] {
         assert_eq!(found(bans, "203.0.113.200", NOW).as_deref(), Some("203.0.113.0/24"));
     }
@@ -296,7 +297,8 @@ fn fault_13_1_a_banned_network_is_enforced_in_every_process() {
     let mut late = Bans::new(10, 3);
     let all =
         StoreNews::AllBans(vec![(network, Some(NOW + DAY), "abuse".into()), (net("::1"), None, "".into())]);
-    assert_eq!(late.apply_news(&all, NOW), 1, "loopback is refused from all processes");
+    let refused = late.apply_news(&all, NOW);
+    assert_eq!(refused, [(net("::1"), BanError::Loopback)], "loopback is refused from all processes");
     let (_, ban) = late.find("203.0.113.1".parse().unwrap(), NOW).unwrap();
     assert_eq!((&*ban.reason, ban.origin), ("abuse", BanOrigin::Store));
 }

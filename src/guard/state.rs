@@ -19,7 +19,7 @@ use super::window::{SharedWindows, WINDOW_MS_MAX};
 use crate::time::Now;
 use ipnet::IpNet;
 use siphasher::sip::SipHasher13;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -46,6 +46,9 @@ const SUSPICION: u64 = 0x7375_7370_6963_696F;
 /// Expired bans to remove with each change (chosen: several times the bans that a change can add).
 const EXPIRED_AT_ONCE: usize = 64;
 
+/// Refused bans of the store that are remembered, so that each is told once (chosen: those of some wrong entries).
+const REFUSED_MAX: usize = 1000;
+
 /// A change to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -55,6 +58,8 @@ pub enum Change {
     Order(StoreOrder),
     /// Bans that have ended because the guard file trusts their networks.
     Trusted(Vec<IpNet>),
+    /// Bans of the store that do not count in this process, because of their networks, and why.
+    Refused(Vec<(IpNet, BanError)>),
     /// A line for the log, to be written at once.
     Alert(String),
 }
@@ -71,6 +76,8 @@ pub struct State {
     parts_v4: Arc<Ipv4Parts>,
     /// The number of bans: mostly none, and then no lock is taken.
     bans_len: AtomicUsize,
+    /// The networks of bans of the store that were refused.
+    refused: Mutex<HashSet<IpNet>>,
     /// The lines of the present guard file that can ban, by their number, and their text.
     banning: Mutex<HashMap<u32, Box<str>>>,
     /// Sliding windows, including those of `ban-after`.
@@ -112,6 +119,7 @@ impl State {
             keys: Keys::new(seed[1]),
             bans: RwLock::new(bans),
             bans_len: AtomicUsize::new(0),
+            refused: Mutex::default(),
             banning: Mutex::default(),
             windows: SharedWindows::new(keys_max),
             renewed: Renewed::default(),
@@ -318,9 +326,27 @@ impl State {
     }
 
     fn apply_news(&self, news: &StoreNews, now: Now) {
-        let mut table = self.write_bans();
-        table.apply_news(news, now.unix_ms());
-        self.note_bans(&mut table, now.unix_ms());
+        let refused = {
+            let mut table = self.write_bans();
+            let refused = table.apply_news(news, now.unix_ms());
+            self.note_bans(&mut table, now.unix_ms());
+            refused
+        };
+        let new = self.not_told(refused, matches!(news, StoreNews::AllBans(_)));
+        if !new.is_empty() {
+            (self.sink)(Change::Refused(new));
+        }
+    }
+
+    /// Those of the refused bans that are new; `are_all` says that the store has no others.
+    fn not_told(&self, mut refused: Vec<(IpNet, BanError)>, are_all: bool) -> Vec<(IpNet, BanError)> {
+        let mut told = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if are_all {
+            let present: HashSet<IpNet> = refused.iter().map(|(network, _)| *network).collect();
+            told.retain(|network| present.contains(network));
+        }
+        refused.retain(|(network, _)| told.len() < REFUSED_MAX && told.insert(*network));
+        refused
     }
 
     /// Removes some expired bans, so that they leave as fast as new ones are added, and records the number of bans.
@@ -528,6 +554,40 @@ mod tests {
         let changes = changes.lock().unwrap();
         let ends = changes.iter().filter(|change| matches!(change, Change::Trusted(_)));
         assert_eq!(ends.collect::<Vec<_>>(), [&Change::Trusted(vec![network])]);
+    }
+
+    #[test]
+    fn ours_4_a_ban_of_the_store_that_is_refused_is_told_once() {
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&changes);
+        let state = State::new([1, 2], 16, Box::new(move |change| sink.lock().unwrap().push(change)));
+        let trusted: IpNet = "10.5.0.0/24".parse().unwrap();
+        state.set(&crate::guard::directives::parse(b"trust 10.5.0.0/24").unwrap(), Vec::new(), 5);
+        let now = Now { unix_us: 1, ..Now::default() };
+        let told = || {
+            let changes = std::mem::take(&mut *changes.lock().unwrap());
+            let refused = changes.into_iter().map(|change| match change {
+                Change::Refused(refused) => refused,
+                Change::Bans | Change::Order(_) | Change::Trusted(_) | Change::Alert(_) => Vec::new(),
+            });
+            refused.flatten().collect::<Vec<_>>()
+        };
+        let [around, loopback, other]: [IpNet; 3] =
+            ["10.0.0.0/8", "127.0.0.1/32", "192.0.2.1/32"].map(|network| network.parse().unwrap());
+        let load = |networks: &[IpNet]| {
+            let bans = networks.iter().map(|network| (*network, None, "".into())).collect();
+            state.learn(&StoreNews::AllBans(bans), now);
+            told()
+        };
+        let why = (around, BanError::Trusted(trusted));
+        assert_eq!(load(&[around, other]), [why]);
+        assert_eq!(load(&[around, other, loopback]), [(loopback, BanError::Loopback)]);
+        state.learn(&StoreNews::Banned { network: around, until_unix_ms: None, reason: "".into() }, now);
+        assert_eq!((told(), load(&[other])), (vec![], vec![]));
+        assert_eq!(load(&[around]), [why], "it was away meanwhile");
+        let many: Vec<IpNet> =
+            (0..1500u32).map(|host| IpAddr::from((0x7F00_0000 | host).to_be_bytes()).into()).collect();
+        assert_eq!([load(&many).len(), load(&many).len()], [REFUSED_MAX, 0]);
     }
 
     #[test]

@@ -74,6 +74,15 @@ impl GuardLink {
                 networks.len(),
                 first(&networks)
             ),
+            Change::Refused(bans) => {
+                for (network, why) in bans.iter().take(SHOWN_MAX) {
+                    log::warn!("guard: store: {} is not banned: {why}", network_text(*network));
+                }
+                if bans.len() > SHOWN_MAX {
+                    let untold = bans.len() - SHOWN_MAX;
+                    log::warn!("guard: store: {untold} more networks are not banned for such reasons");
+                }
+            }
             Change::Order(order) => {
                 if let Some(store) = self.store.read().as_ref() {
                     store.order(order);

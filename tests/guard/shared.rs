@@ -133,6 +133,17 @@ fn a_ban_of_one_daemon_stops_the_client_in_the_other() {
     assert!(until.parse::<f64>().is_ok_and(|until| until > 1.7e9), "{until}");
 }
 
+#[test]
+fn ours_4_a_ban_of_the_store_that_does_not_count_is_logged() {
+    let Some(fleet) = Fleet::start("limit 9/10m per client", "deadline 5s") else { return };
+    // A daemon that does not listen yet finds it with its first load.
+    fleet.redis.query::<()>(&["SET", "guard_core:banned_networks:127.0.0.0/9", "253402300799"]);
+    fleet.redis.query::<()>(&["PUBLISH", "guard_core:bans", "another ban 127.0.0.0/9 - r"]);
+    let is_told = |line: &str| line.contains("store: 127.0.0.0/9 is not banned: loopback addresses");
+    fleet.weirs.iter().for_each(|weir| drop(weir.wait_for_error(is_told)));
+    assert_eq!(fleet.get(0, "192.0.2.1"), 200);
+}
+
 /// Bans are in every process, so that a request which is not counted asks the store for nothing.
 #[test]
 #[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]

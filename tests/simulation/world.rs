@@ -146,7 +146,7 @@ impl Surroundings {
                     self.net.trace(|| format!("{order:?}"));
                     self.book.guarding.order(order, self.net.now());
                 }
-                Change::Alert(_) | Change::Trusted(_) => {}
+                Change::Alert(_) | Change::Trusted(_) | Change::Refused(_) => {}
             }
         }
         self.book.guarding.check_bans()
