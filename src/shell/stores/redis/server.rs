@@ -3,7 +3,8 @@
 //! A pipeline is written whole, then its replies are read until a deadline. Replies that have not arrived by then are
 //! outstanding: the connection stays, the replies are dropped when they arrive, and no command is sent before that. So a
 //! short pause of the server costs its questions but no new connection. If replies are outstanding for longer than the read
-//! time-out, the connection is closed.
+//! time-out, the connection is closed. The times of a reply count from the last byte that has come: the crate reads each to its
+//! end, however slowly it comes.
 
 use super::address::moved_to;
 use super::command::{Calls, Command};
