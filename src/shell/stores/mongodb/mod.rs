@@ -9,7 +9,7 @@ pub mod pipeline;
 
 use super::backend::{Backend, Work, run};
 use super::settings::StoreSettings;
-use super::store_state::{Question, StoreState};
+use super::store_state::{Question, StoreState, count};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::shell::clock::unix_now;
@@ -172,7 +172,13 @@ impl MongoBackend {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
                 let trouble = Trouble::of(&error);
-                if let Trouble::Failed(StoreFailure::Refused) = trouble {
+                let is_of_server = matches!(*error.kind, ErrorKind::Command(_));
+                let is_refusal = match &trouble {
+                    Trouble::Failed(StoreFailure::Refused) => true,
+                    Trouble::Failed(StoreFailure::Unreachable) => is_of_server,
+                    Trouble::Failed(StoreFailure::Late | StoreFailure::WrongType) | Trouble::Exists => false,
+                };
+                if is_refusal {
                     self.refusal.replace(Some(error.kind.to_string()));
                 }
                 Err(trouble)
@@ -248,9 +254,11 @@ impl MongoBackend {
 
     /// Records whether there is a connection: the driver looks after it, and questions show it.
     fn note(&self, failures: impl Iterator<Item = Option<StoreFailure>>) {
+        let refusal = self.last_error();
+        let reason = refusal.as_deref().unwrap_or("no server was found");
         for failure in failures {
             self.state.diagnose(|health| match failure {
-                Some(StoreFailure::Unreachable) => health.disconnected("no server was found", Instant::now()),
+                Some(StoreFailure::Unreachable) => health.disconnected(reason, Instant::now()),
                 Some(StoreFailure::Late | StoreFailure::Refused | StoreFailure::WrongType) => None,
                 None => health.connected(),
             });
@@ -293,6 +301,8 @@ impl Backend for MongoBackend {
     }
 
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool {
+        self.refusal.take();
+        let mut refused = 0;
         for order in orders {
             let delete = async {
                 match order {
@@ -311,14 +321,21 @@ impl Backend for MongoBackend {
                 Ok(())
             };
             match self.runtime.block_on(delete).map_err(Trouble::failure) {
-                Ok(()) | Err(StoreFailure::Refused | StoreFailure::WrongType) => {}
+                Ok(()) => {}
+                Err(StoreFailure::Refused | StoreFailure::WrongType) => refused += 1,
                 Err(StoreFailure::Unreachable | StoreFailure::Late) => return false,
             }
+        }
+        if refused > 0 {
+            count(&self.state.counting.orders_dropped, refused);
+            let reason = self.last_error().unwrap_or_else(|| "no reason".to_owned());
+            log::error!("the store has refused {refused} orders: {reason}");
         }
         true
     }
 
     fn look_after_connections(&mut self) {
+        self.refusal.take();
         let ping = self.database.run_command(doc! { "ping": 1 });
         let failure = self.runtime.block_on(self.in_time(ping.into_future())).err().map(Trouble::failure);
         self.note(std::iter::once(failure));
@@ -344,6 +361,11 @@ fn is_of_document(code: i32) -> bool {
     matches!(code, 2 | 14 | 16_000..)
 }
 
+/// Whether the server's code means that it is no primary (any more), or shuts down: there will be another one.
+fn is_for_now(code: i32) -> bool {
+    matches!(code, 91 | 189 | 10_107 | 11_600 | 11_602 | 13_435 | 13_436)
+}
+
 impl Trouble {
     fn of(error: &Error) -> Trouble {
         match &*error.kind {
@@ -351,6 +373,7 @@ impl Trouble {
             ErrorKind::Command(error) if is_of_document(error.code) => {
                 Trouble::Failed(StoreFailure::WrongType)
             }
+            ErrorKind::Command(error) if is_for_now(error.code) => Trouble::Failed(StoreFailure::Unreachable),
             ErrorKind::Io(_)
             | ErrorKind::ServerSelection { .. }
             | ErrorKind::ConnectionPoolCleared { .. }
@@ -363,6 +386,29 @@ impl Trouble {
         match self {
             Trouble::Exists => StoreFailure::Refused,
             Trouble::Failed(failure) => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mongodb::error::CommandError;
+
+    /// An order waits for a new primary, and is dropped if it never can be carried out.
+    #[test]
+    fn a_server_that_is_no_primary_any_more_is_away() {
+        for (code, expected) in [
+            (10_107, StoreFailure::Unreachable),
+            (189, StoreFailure::Unreachable),
+            (11_600, StoreFailure::Unreachable),
+            (13, StoreFailure::Refused),
+            (14, StoreFailure::WrongType),
+            (DUPLICATE_KEY, StoreFailure::Refused),
+        ] {
+            let error = doc! { "code": code, "codeName": "Name", "errmsg": "text" };
+            let error: CommandError = deserialize_from_bson(error.into()).expect("an error of a command");
+            assert_eq!(Trouble::of(&ErrorKind::Command(error).into()).failure(), expected, "{code}");
         }
     }
 }
