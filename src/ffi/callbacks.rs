@@ -2,14 +2,12 @@
 
 use super::border::{border, bytes, text, weir_status, weir_text};
 use super::calls::Calls;
-use super::messages::{OnMessage, receiver};
+use super::messages::{Messages, OnMessage};
 use crate::callback::{Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
 use crate::embed::Builder;
-use crate::embed::threads::Receiver;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 /// Options of a program beside the configuration. Set all of it to zero, then `size` to sizeof(weir_options): a later version
 /// may have more members behind these, and reads the members that an older header does not have as zero.
@@ -54,7 +52,8 @@ pub struct weir_options {
     /// WEIR_MESSAGE_WARNING and WEIR_MESSAGE_INFO; `text` is valid until the callback returns. Messages come from weir_new()
     /// and every other function for the proxy, on the thread that calls it, and on the threads of the proxy, if it has any. The
     /// callback may not wait for another thread that uses the proxy. Every function for a proxy has no effect in it, as
-    /// described above, also those for any thread.
+    /// described above, also those for any thread. It is not called any more when weir_free() has returned, or weir_new() without a
+    /// proxy.
     pub on_message: Option<unsafe extern "C" fn(user_data: *mut c_void, level: c_int, text: *const c_char)>,
     /// Called once for each client connection, in place of on_connection. An unchanged ruling allows the connection;
     /// weir_ruling_refuse() refuses it with a status and a reason, at once. What else a ruling can be is for requests, and
@@ -152,12 +151,12 @@ impl weir_options {
         Ok(known)
     }
 
-    /// The receiver of messages, if there is one.
-    pub(super) fn messages(&self) -> Option<Arc<Receiver>> {
+    /// The messages for the function of the program, if it has one.
+    pub(super) fn messages(&self) -> Option<Messages> {
         let user_data = UserData(self.user_data);
         let on_message: OnMessage = self.on_message?;
         // SAFETY: the program has promised a function of that type that may be called with its data.
-        Some(receiver(move |level, text| unsafe { on_message(user_data.get(), level, text) }))
+        Some(Messages::new(move |level, text| unsafe { on_message(user_data.get(), level, text) }))
     }
 
     /// Sets the callbacks of a proxy; `calls` has those that are under way.

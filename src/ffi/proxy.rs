@@ -4,7 +4,7 @@ use super::border::{border, border_or, text, weir_status, write_text};
 use super::callbacks::{WEIR_NAME_ASK, WEIR_NAME_FOUND, WEIR_NAME_NOT_FOUND, parse_address, weir_options};
 use super::calls::Calls;
 use super::configuration::weir_config;
-use super::messages;
+use super::messages::{self, Messages};
 use super::signals::Quiet;
 use crate::callback::NameVerdict;
 use crate::embed::threads::{Receiver, telling};
@@ -33,7 +33,8 @@ pub struct weir_proxy {
     /// A panic was caught inside: the proxy can only be freed.
     broken: AtomicBool,
     calls: Calls,
-    messages: Option<Arc<Receiver>>,
+    /// Behind the proxy: what its threads say while they end is heard.
+    messages: Option<Messages>,
 }
 
 impl fmt::Debug for weir_proxy {
@@ -64,6 +65,11 @@ impl weir_proxy {
         Ok(())
     }
 
+    /// The receiver of messages, if there is one.
+    fn receiver(&self) -> Option<Arc<Receiver>> {
+        self.messages.as_ref().map(Messages::receiver)
+    }
+
     /// Uses the proxy alone.
     fn alone<T>(&self, body: impl FnOnce(&mut Proxy) -> T) -> Result<T, weir_status> {
         self.begin()?;
@@ -72,7 +78,7 @@ impl weir_proxy {
             return Err(weir_status::WEIR_ERROR_PANIC);
         }
         // SAFETY: `busy` was not set, and is set until `turn` is dropped, so no other reference exists.
-        let done = telling(self.messages.clone(), || body(unsafe { &mut *self.proxy.get() }));
+        let done = telling(self.receiver(), || body(unsafe { &mut *self.proxy.get() }));
         drop(turn);
         Ok(done)
     }
@@ -132,8 +138,9 @@ pub unsafe extern "C" fn weir_new(
         let builder = listeners.into_iter().fold(builder, |builder, socket| builder.listener(socket));
         let _quiet = Quiet::new();
         messages::begin();
-        let receiver = options.messages();
-        let (built, warnings) = messages::hearing(receiver.clone(), |_| builder.build());
+        let messages = options.messages();
+        let receiver = messages.as_ref().map(Messages::receiver);
+        let (built, warnings) = messages::hearing(receiver, |_| builder.build());
         let built = built.map_err(|found| {
             unsafe { write_text(&found.to_string(), error, error_size) };
             match found {
@@ -149,7 +156,7 @@ pub unsafe extern "C" fn weir_new(
             busy: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             calls,
-            messages: receiver,
+            messages,
         });
         unsafe { write_text(&warnings.join("\n"), error, error_size) };
         unsafe { proxy.write(Box::into_raw(made)) };
@@ -203,7 +210,7 @@ pub unsafe extern "C" fn weir_free(proxy: *mut weir_proxy) -> weir_status {
         let given = unsafe { given(proxy) }?;
         given.begin()?;
         // SAFETY: the pointer came from `Box::into_raw`, and no thread uses it.
-        telling(given.messages.clone(), || drop(unsafe { Box::from_raw(proxy) }));
+        telling(given.receiver(), || drop(unsafe { Box::from_raw(proxy) }));
         Ok(weir_status::WEIR_OK)
     })
 }
@@ -277,7 +284,7 @@ pub unsafe extern "C" fn weir_reload(
         let given = unsafe { given(proxy) }?;
         let weir_config(configuration) =
             unsafe { config.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
-        let (reloaded, warnings) = messages::hearing(given.messages.clone(), |tell| {
+        let (reloaded, warnings) = messages::hearing(given.receiver(), |tell| {
             let reloaded = given.control.reload(configuration)?;
             not_reloaded(&reloaded).iter().for_each(|text| tell(Level::Warn, text));
             Ok::<_, Problems>(())
@@ -315,7 +322,7 @@ fn not_reloaded(reloaded: &Reloaded) -> Vec<String> {
 pub unsafe extern "C" fn weir_refresh_addresses(proxy: *const weir_proxy) -> weir_status {
     border(|| {
         let given = unsafe { given(proxy) }?;
-        let refreshed = telling(given.messages.clone(), || given.control.refresh_addresses());
+        let refreshed = telling(given.receiver(), || given.control.refresh_addresses());
         refreshed.map(|()| weir_status::WEIR_OK).map_err(|_| weir_status::WEIR_ERROR_SYSTEM)
     })
 }
@@ -416,7 +423,7 @@ pub unsafe extern "C" fn weir_ban(
         let (given, network) = unsafe { (given(proxy)?, text(network)?) };
         let reason = if reason.is_null() { "" } else { unsafe { text(reason) }? };
         let lasts = (seconds > 0).then(|| Duration::from_secs(seconds));
-        let banned = telling(given.messages.clone(), || given.control.ban(network, lasts, reason));
+        let banned = telling(given.receiver(), || given.control.ban(network, lasts, reason));
         banned.map(|()| weir_status::WEIR_OK).map_err(|error| of_ban(&error))
     })
 }
@@ -430,7 +437,7 @@ pub unsafe extern "C" fn weir_ban(
 pub unsafe extern "C" fn weir_unban(proxy: *const weir_proxy, network: *const c_char) -> weir_status {
     border(|| {
         let (given, network) = unsafe { (given(proxy)?, text(network)?) };
-        match telling(given.messages.clone(), || given.control.unban(network)) {
+        match telling(given.receiver(), || given.control.unban(network)) {
             Ok(true) => Ok(weir_status::WEIR_OK),
             Ok(false) => Err(weir_status::WEIR_ERROR_NOT_FOUND),
             Err(error) => Err(of_ban(&error)),
