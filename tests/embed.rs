@@ -355,6 +355,23 @@ fn a_close_closes_every_descriptor() {
     assert!(std::fs::read_link(format!("/proc/self/fd/{descriptor}")).is_err(), "epoll is closed");
 }
 
+/// A proxy keeps no copy of a descriptor that is not its own: the program may have closed it, or another process may wait for its end.
+#[test]
+fn a_proxy_copies_no_descriptor_of_the_process() {
+    let _alone = alone();
+    let copies = || {
+        let errors = std::fs::read_link("/proc/self/fd/2").expect("standard error");
+        let open = std::fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+        open.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target == errors)).count()
+    };
+    let before = copies();
+    let origin = Origin::ok();
+    let mut proxy = built(configuration());
+    let client = ask(address(&proxy), origin.get("/"));
+    let (_client, response) = answered(&mut [&mut proxy], client);
+    assert_eq!((response.status(), copies()), (200, before));
+}
+
 /// What cannot be had is said, and leaves nothing open.
 #[test]
 fn errors_say_what_is_wrong() {

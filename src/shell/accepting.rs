@@ -20,7 +20,7 @@ impl EventLoop {
         if !self.engine.may_accept() || !self.listeners.iter().any(|listener| listener.ready) {
             return;
         }
-        if let Err(error) = self.shortage.reserved.fill() {
+        if let Err(error) = self.shortage.reserved.fill(self.poll.registry()) {
             self.pause(&error);
             return;
         }
