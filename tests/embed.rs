@@ -294,6 +294,29 @@ fn workers_and_the_cache_file_are_asked_for() {
     }
 }
 
+/// A loop that has ended does not keep the thread of its host while another one finishes a request.
+#[test]
+fn a_turn_does_not_wait_for_other_loops() {
+    let _alone = alone();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = silent.local_addr().expect("an address");
+    let mut proxy = built(configuration().set("workers", "2").set("drain-timeout", "30"));
+    // The first loop does not turn: a request that arrives is one of the second loop. The others go.
+    let request = format!("GET http://{at}/ HTTP/1.1\r\nHost: {at}\r\n\r\n");
+    let mut clients: Vec<_> = (0..32).map(|_| Raw::connect(address(&proxy))).collect();
+    clients.iter_mut().for_each(|client| client.send(&request));
+    let (origin, _) = silent.accept().expect("a request");
+    proxy.control().drain();
+    // The first loop has nothing to finish.
+    for _ in 0..10 {
+        assert_eq!(proxy.poll(Some(Duration::ZERO)).expect("a turn"), Status::Running);
+    }
+    assert_eq!(proxy.next_timeout(), None);
+    drop((origin, silent));
+    // Without a limit: the loop that ends last wakes this one.
+    while proxy.poll(None).expect("a turn") == Status::Running {}
+}
+
 /// A ban needs a guard file, holds at once and can be ended.
 #[test]
 #[cfg_attr(not(feature = "guard"), ignore = "needs the feature guard")]

@@ -34,7 +34,15 @@ pub struct Proxy {
     persister: Option<Persister>,
     /// Ends with the proxy.
     _follower: Option<Follower>,
-    status: Status,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// The first loop has ended, others have not.
+    AwaitingOthers,
+    Ended,
 }
 
 /// Whether a proxy has more to do.
@@ -54,7 +62,7 @@ impl Proxy {
         persister: Option<Persister>,
         follower: Option<Follower>,
     ) -> Proxy {
-        Proxy { event_loop, workers, control, persister, _follower: follower, status: Status::Running }
+        Proxy { event_loop, workers, control, persister, _follower: follower, phase: Phase::Running }
     }
 
     /// Controls this proxy; clones of the control do so from other threads.
@@ -63,36 +71,41 @@ impl Proxy {
     }
 
     /// Runs one turn of the loop: waits for events, at most `timeout` (`None`: without a limit), and handles a bounded number
-    /// of them. After a failure the proxy can only be dropped. With several workers, the turn that ends this loop waits for
-    /// the others to end.
+    /// of them. After a failure the proxy can only be dropped. With several workers it runs until the last of them has ended.
     pub fn poll(&mut self, timeout: Option<Duration>) -> Result<Status, Failure> {
         self.event_loop.resume();
         self.turn(timeout)
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> Result<Status, Failure> {
-        if self.status == Status::Running {
-            match self.event_loop.turn(timeout) {
-                Ok(false) => {}
-                Ok(true) => {
-                    self.status = Status::Ended;
-                    // The others may go on for a while, and are asked for their numbers.
-                    self.event_loop.close_inbox();
-                    self.workers.join()?;
+        let turned = match self.phase {
+            Phase::Running => self.event_loop.turn(timeout),
+            Phase::AwaitingOthers => self.event_loop.rest(timeout).map(|()| false),
+            Phase::Ended => return Ok(Status::Ended),
+        };
+        match turned {
+            Ok(false) => {}
+            Ok(true) => {
+                self.phase = Phase::AwaitingOthers;
+                // The others may go on for a while, and are asked for their numbers.
+                self.event_loop.close_inbox();
+            }
+            Err(error) => {
+                log::error!("a loop has failed: {error}");
+                self.phase = Phase::Ended;
+                self.event_loop.close_inbox();
+                self.workers.quit();
+                if let Err(failure) = self.workers.join() {
+                    log::error!("besides, {failure}");
                 }
-                Err(error) => {
-                    log::error!("a loop has failed: {error}");
-                    self.status = Status::Ended;
-                    self.event_loop.close_inbox();
-                    self.workers.quit();
-                    if let Err(failure) = self.workers.join() {
-                        log::error!("besides, {failure}");
-                    }
-                    return Err(Failure::Failed(error));
-                }
+                return Err(Failure::Failed(error));
             }
         }
-        Ok(self.status)
+        if self.phase == Phase::AwaitingOthers && self.workers.have_ended() {
+            self.phase = Phase::Ended;
+            self.workers.join()?;
+        }
+        Ok(if self.phase == Phase::Ended { Status::Ended } else { Status::Running })
     }
 
     /// Polls until the proxy has ended. With `workers N,pin`, this thread stays on one processor from now on.
@@ -105,7 +118,10 @@ impl Proxy {
     /// The time after which to poll again even if the descriptor has not become readable: zero for at once, `None` for never.
     /// For hosts that wait by themselves.
     pub fn next_timeout(&self) -> Option<Duration> {
-        self.event_loop.next_timeout()
+        match self.phase {
+            Phase::Running => self.event_loop.next_timeout(),
+            Phase::AwaitingOthers | Phase::Ended => None,
+        }
     }
 
     /// All numbers. The numbers of other workers are those that they reported last.
@@ -124,7 +140,7 @@ impl Proxy {
     /// the number of entries that were written; `None` without that option, and if the cache was saved already. Fails with
     /// [`io::ErrorKind::ResourceBusy`] if the proxy has not ended. Other failures leave the former file as it is.
     pub fn save_cache(&mut self) -> io::Result<Option<u64>> {
-        if self.status != Status::Ended && self.persister.is_some() {
+        if self.phase != Phase::Ended && self.persister.is_some() {
             let error = "the cache is saved when the proxy has ended";
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, error));
         }

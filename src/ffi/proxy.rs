@@ -216,8 +216,7 @@ pub unsafe extern "C" fn weir_free(proxy: *mut weir_proxy) -> weir_status {
 }
 
 /// Runs one turn of the loop: waits for events, at most `timeout_ms` (0: not at all; below 0: without a limit), and handles a
-/// bounded number of them. WEIR_OK while the proxy continues, WEIR_ENDED when it has ended. With several workers the turn
-/// that ends waits for the others.
+/// bounded number of them. WEIR_OK while the proxy continues, WEIR_ENDED when it has ended: with several workers, all of them.
 ///
 /// # Safety
 ///

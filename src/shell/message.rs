@@ -87,7 +87,14 @@ pub fn inbox(registry: &Registry, token: Token) -> io::Result<(Remote, Inbox)> {
 impl Remote {
     /// Sends a message to the loop. No effect if the loop has ended.
     pub fn send(&self, message: WorkerMessage) {
-        if let (Ok(()), Some(waker)) = (self.messages.send(message), self.waker.upgrade()) {
+        if self.messages.send(message).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// Ends a wait of the loop, even if it takes no more messages.
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.upgrade() {
             let _ = waker.wake();
         }
     }

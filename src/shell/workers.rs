@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Worker {
 pub struct Workers {
     remotes: Vec<Remote>,
     threads: Vec<JoinHandle<io::Result<()>>>,
+    /// The number of threads that have not ended, but for what the system does then.
+    running: Arc<AtomicUsize>,
     scoreboard: Arc<Scoreboard>,
     /// The processors for the loops, if each runs on its own.
     processors: Option<Processors>,
@@ -90,7 +93,7 @@ impl Workers {
             remotes.push(remote);
         }
         shared.guard_link.set_remotes(&remotes);
-        let mut all = Workers { remotes, threads: Vec::new(), scoreboard, processors };
+        let mut all = Workers::new(remotes, scoreboard, processors);
         for (index, shell) in loops.iter_mut().enumerate() {
             // The first loop asks all loops when a line is due.
             let every = if index == 0 { statistics_every } else { Duration::ZERO };
@@ -107,9 +110,36 @@ impl Workers {
                 Ok(())
             };
             // The loops that run already end when `all` is dropped.
-            all.threads.push(spawn(format!("weir-loop-{index}"), all.others(index), body)?);
+            all.spawn(format!("weir-loop-{index}"), index, body)?;
         }
         Ok((first, all))
+    }
+
+    /// Without threads.
+    fn new(remotes: Vec<Remote>, scoreboard: Arc<Scoreboard>, processors: Option<Processors>) -> Workers {
+        Workers { remotes, threads: Vec::new(), running: Arc::default(), scoreboard, processors }
+    }
+
+    /// Starts the thread of one loop.
+    fn spawn(
+        &mut self,
+        name: String,
+        index: usize,
+        body: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        let first = self.remotes.first().cloned();
+        let mut alarm = Alarm { others: self.others(index), running: Arc::clone(&self.running), first };
+        self.running.fetch_add(1, Ordering::Relaxed);
+        // If no thread starts, the alarm is dropped here.
+        self.threads.push(threads::spawn(name, move || {
+            let ended = body();
+            match &ended {
+                Ok(()) => alarm.others.clear(),
+                Err(error) => log::error!("a loop has failed: {error}"),
+            }
+            ended
+        })?);
+        Ok(())
     }
 
     fn others(&self, index: usize) -> Vec<Remote> {
@@ -137,6 +167,11 @@ impl Workers {
     /// Tells all loops to end at once.
     pub fn quit(&self) {
         self.remotes.iter().for_each(|remote| remote.send(WorkerMessage::Quit));
+    }
+
+    /// Whether all loops beyond the first have ended, so that [`Workers::join`] does not wait.
+    pub fn have_ended(&self) -> bool {
+        self.running.load(Ordering::Acquire) == 0
     }
 
     /// Waits until all loops beyond the first have ended, and writes the last line of statistics if it has changed. Fails
@@ -169,32 +204,22 @@ impl Drop for Workers {
     }
 }
 
-/// Stops the other loops, unless this one ends without a failure.
-struct Alarm(Vec<Remote>);
+/// Stops the other loops when this one ends, even by a panic, unless it ends without a failure. Wakes the first loop, which may wait
+/// for that end.
+struct Alarm {
+    others: Vec<Remote>,
+    running: Arc<AtomicUsize>,
+    first: Option<Remote>,
+}
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        for other in &self.0 {
+        for other in &self.others {
             other.send(WorkerMessage::Quit);
         }
+        self.running.fetch_sub(1, Ordering::Release);
+        self.first.iter().for_each(Remote::wake);
     }
-}
-
-fn spawn(
-    name: String,
-    others: Vec<Remote>,
-    body: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> io::Result<JoinHandle<io::Result<()>>> {
-    threads::spawn(name, move || {
-        // When the loop ends, even by a panic, the others are stopped.
-        let mut alarm = Alarm(others);
-        let ended = body();
-        match &ended {
-            Ok(()) => alarm.0.clear(),
-            Err(error) => log::error!("a loop has failed: {error}"),
-        }
-        ended
-    })
 }
 
 #[cfg(test)]
@@ -208,7 +233,7 @@ mod tests {
         let (remotes, inboxes): (Vec<_>, Vec<_>) =
             polls.iter().map(|poll| message::inbox(poll.registry(), WAKER).unwrap()).unzip();
         let scoreboard = Scoreboard::new(3, None);
-        let mut all = Workers { remotes, threads: Vec::new(), scoreboard, processors: None };
+        let mut all = Workers::new(remotes, scoreboard, None);
         for (index, mut inbox) in inboxes.into_iter().enumerate() {
             let body = move || match index {
                 1 => odd(),
@@ -220,7 +245,7 @@ mod tests {
                     }
                 },
             };
-            all.threads.push(spawn("test".into(), all.others(index), body).unwrap());
+            all.spawn("test".into(), index, body).unwrap();
         }
         // A loop that ends without a failure does not stop the others.
         if odd().is_ok() {
@@ -228,9 +253,12 @@ mod tests {
                 thread::yield_now();
             }
             assert_eq!(all.threads.iter().filter(|thread| !thread.is_finished()).count(), 2);
+            assert!(!all.have_ended());
             all.quit();
         }
-        all.join()
+        let ended = all.join();
+        assert!(all.have_ended());
+        ended
     }
 
     #[test]
