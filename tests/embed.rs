@@ -317,6 +317,17 @@ fn a_turn_does_not_wait_for_other_loops() {
     while proxy.poll(None).expect("a turn") == Status::Running {}
 }
 
+/// A proxy that was stopped listens no more, even before it is dropped.
+#[test]
+fn a_proxy_that_has_ended_does_not_listen() {
+    let _alone = alone();
+    let mut proxy = built(configuration());
+    let at = address(&proxy);
+    proxy.control().stop();
+    assert_eq!(proxy.poll(Some(DEADLINE)).expect("a turn"), Status::Ended);
+    assert!(TcpStream::connect(at).is_err(), "no program accepts what comes");
+}
+
 /// A ban needs a guard file, holds at once and can be ended.
 #[test]
 #[cfg_attr(not(feature = "guard"), ignore = "needs the feature guard")]

@@ -269,6 +269,7 @@ impl EventLoop {
         let waits = self.delivering.due_us().is_some() && !self.engine.drain_is_over(self.now);
         let ended = quit || (self.engine.is_draining() && self.engine.is_empty() && !waits);
         if ended {
+            self.close_listeners();
             self.delivering.shed();
             self.report();
             self.access_log.sender.flush();
