@@ -333,22 +333,22 @@ impl Resolver {
                 self.upstream.counters.cache_hits += 1;
                 return LookUp::Ready(outcome.clone());
             }
-            look_up.waiters = look_up.waiters.saturating_add(1);
+            look_up.join(Asked::Servers);
             self.upstream.counters.shared += 1;
             return LookUp::Pending(look_up.id);
         }
         self.start(hash, name, Asked::Servers)
     }
 
-    /// Joins or starts a look-up of exactly this name. No server is queried: the host program gives the addresses, by `tell` or
-    /// `ask_servers`, until the deadline of all look-ups.
+    /// Joins or starts a look-up of exactly this name. No further server is queried: the host program gives the addresses, by `tell` or
+    /// `ask_servers`, until the deadline of all look-ups. If servers are queried already, the first answer counts.
     pub fn await_host(&mut self, now: Now, name: &Name) -> LookUp {
         self.now_us = now.monotonic_us;
         self.upstream.counters.look_ups += 1;
         let hash = self.keyed.hash_one(name.as_bytes());
         match self.find(hash, name).and_then(|slot| self.look_ups.get_mut(usize::from(slot))) {
             Some(look_up) if look_up.released.is_none() => {
-                look_up.waiters = look_up.waiters.saturating_add(1);
+                look_up.join(Asked::Host);
                 self.upstream.counters.shared += 1;
                 LookUp::Pending(look_up.id)
             }
@@ -357,8 +357,7 @@ impl Resolver {
         }
     }
 
-    /// The host program gives the outcome for a name that look-ups wait for. No effect without such a look-up, or if servers were queried
-    /// for it.
+    /// The host program gives the outcome for a name. No effect if it was not asked for a look-up that waits.
     pub fn tell(&mut self, now: Now, name: &Name, outcome: Outcome) {
         self.now_us = now.monotonic_us;
         if let Some(slot) = self.awaited(name) {
@@ -366,8 +365,7 @@ impl Resolver {
         }
     }
 
-    /// The host program leaves a name that look-ups wait for to the servers. No effect without such a look-up, or if servers were
-    /// queried.
+    /// The host program leaves a name to the servers. No effect if it was not asked for a look-up that waits.
     pub fn ask_servers(&mut self, now: Now, name: &Name) {
         self.now_us = now.monotonic_us;
         let Some(slot) = self.awaited(name) else { return };
@@ -376,7 +374,7 @@ impl Resolver {
             return;
         }
         if let Some(look_up) = self.look_ups.get_mut(usize::from(slot)) {
-            look_up.ask_servers(self.now_us, &mut self.upstream);
+            look_up.leave_to_servers(self.now_us, &mut self.upstream);
             self.apply_rules(slot);
         }
     }
@@ -388,7 +386,7 @@ impl Resolver {
         self.by_name.find(hash, is_same).copied()
     }
 
-    /// The slot of the look-up of a name that the host program resolves.
+    /// The slot of the look-up of a name for which the host program was asked.
     fn awaited(&self, name: &Name) -> Option<u16> {
         let slot = self.find(self.keyed.hash_one(name.as_bytes()), name)?;
         self.look_ups.get(usize::from(slot)).filter(|look_up| look_up.awaits_host()).map(|_| slot)

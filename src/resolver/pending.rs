@@ -33,6 +33,8 @@ pub(super) struct PendingLookUp {
     pub(super) released: Option<Outcome>,
     /// `None` while the host program resolves the name in place of servers.
     questions: Option<Questions>,
+    /// Whether the host program was asked, and has not answered: a request may have joined while servers are queried.
+    host_is_asked: bool,
     grace_until_us: Option<u64>,
     expires_us: u64,
 }
@@ -81,25 +83,39 @@ impl PendingLookUp {
             waiters: 1,
             released: None,
             questions,
+            host_is_asked: asked == Asked::Host,
             grace_until_us: None,
             expires_us: now_us.saturating_add(LOOK_UP_US_MAX),
         })
     }
 
-    /// Whether the host program resolves the name.
+    /// Whether an answer of the host program would end the wait.
     pub(super) fn awaits_host(&self) -> bool {
-        self.questions.is_none()
+        self.host_is_asked && self.released.is_none()
+    }
+
+    /// One more caller waits, for which that one was asked.
+    pub(super) fn join(&mut self, asked: Asked) {
+        self.waiters = self.waiters.saturating_add(1);
+        self.host_is_asked |= asked == Asked::Host;
     }
 
     /// Begins again with other settings, if servers are queried. The deadline of the whole look-up stays.
     pub(super) fn restart(&mut self, now_us: u64, upstream: &mut Upstream) {
-        if !self.awaits_host() {
-            self.ask_servers(now_us, upstream);
+        if self.questions.is_some() {
+            self.query(now_us, upstream);
         }
     }
 
-    /// Sends both questions, anew or in place of asking the host. The deadline of the whole stays.
-    pub(super) fn ask_servers(&mut self, now_us: u64, upstream: &mut Upstream) {
+    /// Sends both questions in place of the host program, unless servers are queried already. The deadline of the whole stays.
+    pub(super) fn leave_to_servers(&mut self, now_us: u64, upstream: &mut Upstream) {
+        self.host_is_asked = false;
+        if self.questions.is_none() {
+            self.query(now_us, upstream);
+        }
+    }
+
+    fn query(&mut self, now_us: u64, upstream: &mut Upstream) {
         self.cancel(upstream);
         if let Some(owner) = WireName::from_name(&self.name) {
             self.questions = Some(Questions::ask(now_us, upstream, self.id, owner));

@@ -59,6 +59,29 @@ fn the_host_may_leave_a_name_to_the_servers() {
     assert!(net.take_sent().is_empty());
 }
 
+/// A request for which the host program was asked joins a look-up for which servers are queried: the first answer ends both.
+#[test]
+fn what_the_host_says_ends_a_look_up_of_servers_that_it_was_asked_for() {
+    let mut net = Network::new(&[Server::Silent], |_| {});
+    let LookUp::Pending(id) = net.look_up("www.example") else { panic!("servers are to be queried") };
+    let told = addresses(&["192.0.2.1"]);
+    let now = net.now();
+    net.resolver.tell(now, &name("www.example"), told.clone());
+    assert!(done(&mut net).is_empty(), "the host was not asked");
+    assert_eq!(await_host(&mut net, "www.example"), id);
+    net.resolver.tell(now, &name("www.example"), told.clone());
+    assert_eq!(done(&mut net), [(id, told)]);
+    assert!(net.resolver.in_flight() == 0 && net.open.is_empty());
+
+    // Left to the servers, which are not queried again.
+    let LookUp::Pending(id) = net.look_up("www.example") else { panic!("servers are to be queried") };
+    assert_eq!(await_host(&mut net, "www.example"), id);
+    net.take_sent();
+    net.resolver.ask_servers(now, &name("www.example"));
+    net.resolver.tell(now, &name("www.example"), failed(Failure::NotFound));
+    assert!(done(&mut net).is_empty() && net.take_sent().is_empty());
+}
+
 #[test]
 fn a_host_that_says_nothing_has_half_a_minute() {
     let mut net = Network::new(&[Server::Answers(MS)], |_| {});
