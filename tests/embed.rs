@@ -406,6 +406,21 @@ fn a_proxy_copies_no_descriptor_of_the_process() {
     assert_eq!((response.status(), copies()), (200, before));
 }
 
+/// What a program writes into its own log of a proxy has no password.
+#[test]
+fn debug_output_has_no_secrets() {
+    let _alone = alone();
+    let given = configuration().set("auth-file", "users").file("users", "ann:hidden\n");
+    let given = given.set("add-header", "X-Key: hidden");
+    #[cfg(feature = "redis")]
+    let given = given.set("guard", "guard").file("guard", "store redis://ann:hidden@127.0.0.1:1\n");
+    let builder = Proxy::builder().configuration(given.clone());
+    let mut shown = format!("{given:?} {builder:?}");
+    let proxy = builder.build().expect("a proxy");
+    shown += &format!("{proxy:?} {:?}", proxy.control());
+    assert!(!shown.contains("hidden"), "{shown}");
+}
+
 /// What cannot be had is said, and leaves nothing open.
 #[test]
 fn errors_say_what_is_wrong() {

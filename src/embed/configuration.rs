@@ -69,7 +69,7 @@ pub struct Configuration {
     read: Arc<ReadFile>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Source {
     Given {
         text: String,
@@ -186,11 +186,16 @@ impl Default for Configuration {
     }
 }
 
-/// Leaves out the contents of files, which may be passwords.
+/// Leaves out the values of options and the contents of files, which may be passwords.
 impl fmt::Debug for Configuration {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<_> = match &self.source {
+            Source::Given { options, .. } => options.iter().map(|(name, _)| name).collect(),
+            Source::Loaded(_) => Vec::new(),
+        };
         let files: Vec<_> = self.files.keys().collect();
-        out.debug_struct("Configuration").field("source", &self.source).field("files", &files).finish()
+        let mut shown = out.debug_struct("Configuration");
+        shown.field("options", &options).field("files", &files).finish_non_exhaustive()
     }
 }
 

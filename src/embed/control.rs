@@ -83,7 +83,6 @@ impl fmt::Debug for Shared {
 }
 
 /// The present configuration of the loops; each loop has it after its next turn.
-#[derive(Debug)]
 pub(super) struct Present {
     pub settings: Settings,
     /// The part of `memory` of each component, if `memory` is set.
@@ -94,6 +93,18 @@ pub(super) struct Present {
     pub guard: Option<part::guard::Shared<Guard>>,
     /// The directives that the guard was compiled from.
     pub directives: Option<Arc<Directives>>,
+}
+
+/// Leaves out settings and policy: fields that are added to requests may be keys of an origin.
+impl fmt::Debug for Present {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Present { shares, store_settings, directives, .. } = self;
+        out.debug_struct("Present")
+            .field("shares", shares)
+            .field("store_settings", store_settings)
+            .field("directives", directives)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The result of a reload.

@@ -277,19 +277,6 @@ impl EventLoop {
         Ok(ended)
     }
 
-    /// Takes no more messages. For a loop that has had its last turn and is kept.
-    pub fn close_inbox(&mut self) {
-        self.inbox.close();
-    }
-
-    /// Waits for the end of another loop, which wakes this one, at most `timeout`. For a loop whose inbox is closed.
-    pub fn rest(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-
     /// Records the events of the system. Returns their number, and whether the loop is to end at once.
     fn take_events(&mut self) -> (usize, bool) {
         // Put back below: handling an event may need the whole loop.

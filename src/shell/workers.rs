@@ -204,6 +204,22 @@ impl Drop for Workers {
     }
 }
 
+/// The first loop between its end and that of the others.
+impl EventLoop {
+    /// Takes no more messages. For a loop that has had its last turn and is kept.
+    pub fn close_inbox(&mut self) {
+        self.inbox.close();
+    }
+
+    /// Waits for the end of another loop, which wakes this one, at most `timeout`. For a loop whose inbox is closed.
+    pub fn rest(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
 /// Stops the other loops when this one ends, even by a panic, unless it ends without a failure. Wakes the first loop, which may wait
 /// for that end.
 struct Alarm {

@@ -27,6 +27,7 @@ use crate::time::Now;
 use crate::words;
 pub use crate::words::Problem;
 use ipnet::IpNet;
+use std::fmt;
 use std::path::PathBuf;
 
 /// The content of a guard file.
@@ -282,7 +283,7 @@ pub enum OnFailure {
 }
 
 /// `store URL ...`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct StoreLine {
     /// The place of the directive.
     pub place: Place,
@@ -299,6 +300,14 @@ pub struct StoreLine {
     pub deadline_ms: u64,
     /// The decision without an answer in time.
     pub on_failure: OnFailure,
+}
+
+/// Without the password that the URL may have.
+impl fmt::Debug for StoreLine {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = store_url::without_secret(&self.url);
+        out.debug_struct("StoreLine").field("place", &self.place).field("url", &url).finish_non_exhaustive()
+    }
 }
 
 /// `events PATH` or `events unix:PATH`.
