@@ -148,6 +148,7 @@ fn an_answer_needs_no_origin() {
     let mut hosted = Hosted::deciding(|request| match request.path {
         b"/go" => answer(302, &[("Location", "http://long.example/"), ("Content-Type", "text/plain")], "go"),
         b"/none" => answer(204, &[], "not sent"),
+        b"/reset" => answer(205, &[], "not sent"),
         _ => answer(200, &[], "ok"),
     });
     let response = hosted.ask(get("http://s.example/go"));
@@ -161,6 +162,8 @@ fn an_answer_needs_no_origin() {
     );
     let response = hosted.ask(get("http://s.example/none"));
     assert_eq!((response.status(), response.head.get("content-length").is_some()), (204, false));
+    let response = hosted.ask(get("http://s.example/reset"));
+    assert_eq!((response.status(), response.head.get("content-length")), (205, Some("0")));
     // One connection for several: the bodies of the requests are in their places.
     let at = hosted.address();
     let post = "POST http://s.example/ HTTP/1.1\r\nHost: s.example\r\nContent-Length: 5\r\n\r\nhello";

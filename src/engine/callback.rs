@@ -62,7 +62,7 @@ pub struct Answer {
     /// Names and values, such as `("Location", "http://...")`. The proxy itself writes Date, Content-Length and Connection: an
     /// answer with a field that is about the message's length or its connection is refused with 500.
     pub fields: Vec<(String, String)>,
-    /// The content; not sent for HEAD and with 204 and 304. See [`ANSWER_BYTES_MAX`].
+    /// The content; not sent for HEAD and with 204, 205 and 304. See [`ANSWER_BYTES_MAX`].
     pub body: Vec<u8>,
 }
 

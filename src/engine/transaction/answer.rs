@@ -103,6 +103,8 @@ impl Answer {
             additions.write_added(out);
             out.extend_from_slice(response_fields.cookie());
         }
+        // A 205 has none, and says so (RFC 9110 section 15.3.6).
+        let content = if status == 205 { b"" } else { content };
         // These have no content (RFC 9110 sections 15.3.5 and 15.4.5).
         let has_content = !matches!(status, 204 | 304);
         if has_content {
