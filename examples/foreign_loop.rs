@@ -3,6 +3,7 @@
 //! `cargo run --example foreign_loop`: type `statistics`, `drain` or `stop`; the end of the input is `drain`.
 
 use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 use std::error::Error;
 use std::io::Read;
 use std::time::Duration;
@@ -26,7 +27,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut events = Vec::with_capacity(8);
     loop {
         let timeout = proxy.next_timeout().map(rounded_up);
-        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref())?;
+        match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+            // A signal, or the process was stopped and goes on.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
         if has_input && events.iter().any(|event| { event.data }.u64() == INPUT) && !obey(&input, &proxy) {
             epoll::delete(&epoll, &input)?;
         }
