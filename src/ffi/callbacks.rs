@@ -5,7 +5,7 @@ use super::calls::Calls;
 use super::messages::{Messages, OnMessage};
 use crate::callback::{Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
 use crate::embed::Builder;
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr};
 
@@ -57,7 +57,7 @@ pub struct weir_options {
     pub on_message: Option<unsafe extern "C" fn(user_data: *mut c_void, level: c_int, text: *const c_char)>,
     /// Called once for each client connection, in place of on_connection. An unchanged ruling allows the connection;
     /// weir_ruling_refuse() refuses it with a status and a reason, at once. What else a ruling can be is for requests, and
-    /// allows the connection.
+    /// allows the connection, unless the call fails.
     pub on_client: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -77,6 +77,9 @@ pub const WEIR_NAME_NOT_FOUND: c_int = 2;
 /// on_name: the program gives the result later, by weir_name_found(). Requests that need the name wait, for 30 seconds at most.
 pub const WEIR_NAME_LATER: c_int = 3;
 
+/// The reason of a refusal in place of a ruling that cannot be carried out.
+const WRONG_RULING: &str = "callback_ruling";
+
 /// A request, as on_request sees it.
 #[derive(Debug)]
 pub struct weir_request {
@@ -84,7 +87,8 @@ pub struct weir_request {
     client: String,
 }
 
-/// The decision of on_request: the last call of refuse, answer or dial counts.
+/// The decision of on_request: the last call of refuse, answer or dial counts. If that call fails, weir_ruling_refuse() refuses all the
+/// same, and the others refuse with 500 (reason callback_ruling): a request passes only if the program has let it.
 #[derive(Debug)]
 pub struct weir_ruling(Ruling);
 
@@ -319,7 +323,7 @@ pub unsafe extern "C" fn weir_request_is_refresh(request: *const weir_request) -
     unsafe { view(request) }.is_some_and(|(view, _)| view.is_refresh)
 }
 
-/// The value of a field, its name in any case: the first value if there are several. False if the field is missing.
+/// The value of a field, its name in any case: the first value if there are several. False, and an empty value, if the field is missing.
 ///
 /// # Safety
 ///
@@ -331,15 +335,16 @@ pub unsafe extern "C" fn weir_request_field(
     value: *mut weir_text,
 ) -> bool {
     // SAFETY: as the caller has promised.
-    let found = unsafe { (view(request), text(name), value.as_mut()) };
-    let (Some((view, _)), Ok(name), Some(value)) = found else { return false };
-    let field = view.field(name);
+    let (request, name, value) = unsafe { (view(request), text(name), value.as_mut()) };
+    let Some(value) = value else { return false };
+    let field = request.zip(name.ok()).and_then(|((view, _), name)| view.field(name));
     *value = weir_text::of(field.unwrap_or_default());
     field.is_some()
 }
 
 /// Refuses the request, or the connection, with the page of other refusals. `status` is 400 to 599 (403 replaces any other number); `reason` is
-/// for the log and the page: a few words, cut at 256 bytes.
+/// for the log and the page: a few words, cut at 256 bytes. WEIR_ERROR_ARGUMENT if it is null or not UTF-8; the request is refused
+/// with what can be read of it.
 ///
 /// # Safety
 ///
@@ -352,8 +357,14 @@ pub unsafe extern "C" fn weir_ruling_refuse(
 ) -> weir_status {
     // SAFETY: as the caller has promised; so below.
     border(|| {
-        let reason = unsafe { text(reason) }?.to_owned();
-        rule(unsafe { ruling.as_mut() }, RequestVerdict::Refuse { status, reason })
+        let whole = unsafe { text(reason) };
+        let reason = match whole {
+            Ok(text) => text.to_owned(),
+            Err(_) if reason.is_null() => String::new(),
+            Err(_) => unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned(),
+        };
+        rule(unsafe { ruling.as_mut() }, Ok(RequestVerdict::Refuse { status, reason }))?;
+        whole.map(|_| weir_status::WEIR_OK)
     })
 }
 
@@ -371,13 +382,15 @@ pub unsafe extern "C" fn weir_ruling_answer(
     length: usize,
 ) -> weir_status {
     border(|| {
-        let body = unsafe { bytes(body, length) }?.to_vec();
-        rule(unsafe { ruling.as_mut() }, RequestVerdict::Answer(Answer { status, fields: Vec::new(), body }))
+        let body = unsafe { bytes(body, length) };
+        let answer = |body: &[u8]| Answer { status, fields: Vec::new(), body: body.to_vec() };
+        rule(unsafe { ruling.as_mut() }, body.map(|body| RequestVerdict::Answer(answer(body))))
     })
 }
 
 /// Adds a field to the answer of weir_ruling_answer(). Content-Length, Date and Connection belong to the proxy: an answer
-/// with one of these fields refuses the request.
+/// with one of these fields refuses the request, and so does a field whose name or value is null or not UTF-8. WEIR_ERROR_ARGUMENT,
+/// without any effect, if the ruling is no answer.
 ///
 /// # Safety
 ///
@@ -389,13 +402,21 @@ pub unsafe extern "C" fn weir_ruling_answer_field(
     value: *const c_char,
 ) -> weir_status {
     border(|| {
-        let (name, value) = unsafe { (text(name)?, text(value)?) };
-        match unsafe { ruling.as_mut() } {
-            Some(weir_ruling(Ruling { verdict: RequestVerdict::Answer(answer), .. })) => {
+        let Some(weir_ruling(ruling)) = (unsafe { ruling.as_mut() }) else {
+            return Err(weir_status::WEIR_ERROR_ARGUMENT);
+        };
+        let RequestVerdict::Answer(answer) = &mut ruling.verdict else {
+            return Err(weir_status::WEIR_ERROR_ARGUMENT);
+        };
+        match unsafe { (text(name), text(value)) } {
+            (Ok(name), Ok(value)) => {
                 answer.fields.push((name.to_owned(), value.to_owned()));
                 Ok(weir_status::WEIR_OK)
             }
-            Some(_) | None => Err(weir_status::WEIR_ERROR_ARGUMENT),
+            (Err(wrong), _) | (_, Err(wrong)) => {
+                ruling.verdict = refusal();
+                Err(wrong)
+            }
         }
     })
 }
@@ -413,8 +434,9 @@ pub unsafe extern "C" fn weir_ruling_dial(
     port: u16,
 ) -> weir_status {
     border(|| {
-        let address = parse_address(unsafe { text(address) }?)?;
-        rule(unsafe { ruling.as_mut() }, RequestVerdict::Dial(SocketAddr::new(address, port)))
+        let address = unsafe { text(address) }.and_then(parse_address);
+        let dial = |address| RequestVerdict::Dial(SocketAddr::new(address, port));
+        rule(unsafe { ruling.as_mut() }, address.map(dial))
     })
 }
 
@@ -451,10 +473,21 @@ pub unsafe extern "C" fn weir_addresses_add(
     })
 }
 
-fn rule(ruling: Option<&mut weir_ruling>, verdict: RequestVerdict) -> Result<weir_status, weir_status> {
+/// Sets the verdict of a ruling. Without a verdict, because what the program gave is wrong, the ruling refuses: an allowance must not
+/// remain in its place.
+fn rule(
+    ruling: Option<&mut weir_ruling>,
+    verdict: Result<RequestVerdict, weir_status>,
+) -> Result<weir_status, weir_status> {
     let weir_ruling(ruling) = ruling.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
-    ruling.verdict = verdict;
-    Ok(weir_status::WEIR_OK)
+    let status = verdict.as_ref().map_or_else(|wrong| Err(*wrong), |_| Ok(weir_status::WEIR_OK));
+    ruling.verdict = verdict.unwrap_or_else(|_| refusal());
+    status
+}
+
+/// The verdict in place of one that cannot be carried out.
+fn refusal() -> RequestVerdict {
+    RequestVerdict::Refuse { status: 500, reason: WRONG_RULING.to_owned() }
 }
 
 pub(super) fn parse_address(address: &str) -> Result<IpAddr, weir_status> {

@@ -126,7 +126,8 @@ typedef struct weir_proxy weir_proxy;
 typedef struct weir_request weir_request;
 
 /*
- The decision of on_request: the last call of refuse, answer or dial counts.
+ The decision of on_request: the last call of refuse, answer or dial counts. If that call fails, weir_ruling_refuse() refuses all the
+ same, and the others refuse with 500 (reason callback_ruling): a request passes only if the program has let it.
  */
 typedef struct weir_ruling weir_ruling;
 
@@ -195,13 +196,14 @@ typedef struct {
    WEIR_MESSAGE_WARNING and WEIR_MESSAGE_INFO; `text` is valid until the callback returns. Messages come from weir_new()
    and every other function for the proxy, on the thread that calls it, and on the threads of the proxy, if it has any. The
    callback may not wait for another thread that uses the proxy. Every function for a proxy has no effect in it, as
-   described above, also those for any thread.
+   described above, also those for any thread. It is not called any more when weir_free() has returned, or weir_new() without a
+   proxy.
    */
   void (*on_message)(void *user_data, int level, const char *text);
   /*
    Called once for each client connection, in place of on_connection. An unchanged ruling allows the connection;
    weir_ruling_refuse() refuses it with a status and a reason, at once. What else a ruling can be is for requests, and
-   allows the connection.
+   allows the connection, unless the call fails.
    */
   void (*on_client)(void *user_data, const char *address, uint16_t port, weir_ruling *ruling);
 } weir_options;
@@ -356,7 +358,7 @@ weir_text weir_request_target(const weir_request *request);
 bool weir_request_is_refresh(const weir_request *request);
 
 /*
- The value of a field, its name in any case: the first value if there are several. False if the field is missing.
+ The value of a field, its name in any case: the first value if there are several. False, and an empty value, if the field is missing.
 
  The program promises:
 
@@ -368,7 +370,8 @@ bool weir_request_field(const weir_request *request,
 
 /*
  Refuses the request, or the connection, with the page of other refusals. `status` is 400 to 599 (403 replaces any other number); `reason` is
- for the log and the page: a few words, cut at 256 bytes.
+ for the log and the page: a few words, cut at 256 bytes. WEIR_ERROR_ARGUMENT if it is null or not UTF-8; the request is refused
+ with what can be read of it.
 
  The program promises:
 
@@ -393,7 +396,8 @@ weir_status weir_ruling_answer(weir_ruling *ruling,
 
 /*
  Adds a field to the answer of weir_ruling_answer(). Content-Length, Date and Connection belong to the proxy: an answer
- with one of these fields refuses the request.
+ with one of these fields refuses the request, and so does a field whose name or value is null or not UTF-8. WEIR_ERROR_ARGUMENT,
+ without any effect, if the ruling is no answer.
 
  The program promises:
 
@@ -466,8 +470,7 @@ weir_status weir_free(weir_proxy *proxy);
 
 /*
  Runs one turn of the loop: waits for events, at most `timeout_ms` (0: not at all; below 0: without a limit), and handles a
- bounded number of them. WEIR_OK while the proxy continues, WEIR_ENDED when it has ended. With several workers the turn
- that ends waits for the others.
+ bounded number of them. WEIR_OK while the proxy continues, WEIR_ENDED when it has ended: with several workers, all of them.
 
  The program promises:
 

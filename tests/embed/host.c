@@ -25,7 +25,7 @@ static void check(int holds, const char *text, int line) {
 
 /* What callbacks and loop have in common. */
 struct host {
-    int late;
+    int late, wrong;
     weir_proxy *proxy;
     int epoll, timer;
     unsigned ticks, connections, requests, names;
@@ -42,6 +42,31 @@ static int on_connection(void *user_data, const char *address, uint16_t port) {
     host->connections++;
     CHECK(strcmp(address, "127.0.0.1") == 0 && port != 0);
     return 1;
+}
+
+/* Rulings that fail, each of which has to refuse. */
+#define WRONG_RULINGS 6
+static void rule_wrongly(int which, weir_ruling *ruling) {
+    switch (which) {
+    case 0:
+        CHECK(weir_ruling_refuse(ruling, 451, "court \xff order") == WEIR_ERROR_ARGUMENT);
+        break;
+    case 1:
+        CHECK(weir_ruling_refuse(ruling, 451, NULL) == WEIR_ERROR_ARGUMENT);
+        break;
+    case 2:
+        CHECK(weir_ruling_answer(ruling, 200, NULL, 1) == WEIR_ERROR_ARGUMENT);
+        break;
+    case 3:
+        CHECK(weir_ruling_answer(ruling, 200, "", 0) == WEIR_OK);
+        CHECK(weir_ruling_answer_field(ruling, "X-Host", "\xff") == WEIR_ERROR_ARGUMENT);
+        break;
+    case 4:
+        CHECK(weir_ruling_dial(ruling, "not an address", 80) == WEIR_ERROR_ARGUMENT);
+        break;
+    default:
+        CHECK(weir_ruling_dial(ruling, NULL, 80) == WEIR_ERROR_ARGUMENT);
+    }
 }
 
 static void on_request(void *user_data, const weir_request *request, weir_ruling *ruling) {
@@ -74,6 +99,8 @@ static void on_request(void *user_data, const weir_request *request, weir_ruling
     } else if (equals(weir_request_path(request), "/name")) {
         CHECK(equals(weir_request_host(request), "none.example") && weir_request_port(request) == 81);
         CHECK(equals(weir_request_target(request), "http://none.example:81/name"));
+    } else if (equals(weir_request_path(request), "/wrong")) {
+        rule_wrongly(host->wrong, ruling);
     } else {
         CHECK(weir_ruling_refuse(ruling, 451, "court order") == WEIR_OK);
     }
@@ -112,7 +139,8 @@ static int turn(struct host *host, int awaited, weir_status *status) {
     struct epoll_event events[4];
     int index, readable = 0;
     int count = epoll_wait(host->epoll, events, 4, weir_next_timeout_ms(host->proxy));
-    CHECK(count >= 0);
+    /* A process that was stopped and goes on gets EINTR: no events. */
+    CHECK(count >= 0 || errno == EINTR);
     for (index = 0; index < count; index++) {
         if (events[index].data.fd == host->timer) {
             uint64_t expirations;
@@ -212,6 +240,16 @@ static void ban(struct host *host) {
     CHECK(weir_ban(host->proxy, "127.0.0.1", 0, "") == WEIR_ERROR_REFUSED);
 }
 
+static void be_wrong(struct host *host) {
+    for (host->wrong = 0; host->wrong < WRONG_RULINGS; host->wrong++) {
+        const char *answer = ask(host, "http://a.example/wrong");
+        CHECK(strncmp(answer + 8, host->wrong < 2 ? " 451 " : " 500 ", 5) == 0);
+        CHECK(host->wrong != 0 || strstr(answer, "court \xef\xbf\xbd order") != NULL);
+        CHECK(host->wrong < 2 || strstr(answer, "callback_ruling") != NULL);
+    }
+    CHECK(host->requests == 5 + WRONG_RULINGS);
+}
+
 static void reload(struct host *host, weir_config *config) {
     char error[256] = "";
     weir_config *wrong = weir_config_new();
@@ -222,7 +260,7 @@ static void reload(struct host *host, weir_config *config) {
     CHECK(weir_config_set(config, "block", "a.example") == WEIR_OK);
     CHECK(weir_reload(host->proxy, config, error, sizeof error) == WEIR_OK);
     CHECK(strncmp(ask(host, "http://a.example/answer"), "HTTP/1.1 403 ", 13) == 0);
-    CHECK(host->requests == 5);
+    CHECK(host->requests == 5 + WRONG_RULINGS);
 }
 
 /* What is wrong is said, and nothing is left behind. */
@@ -327,6 +365,7 @@ int main(void) {
     watch(&host, host.timer);
     run(&host);
     look(&host);
+    be_wrong(&host);
     ban(&host);
     reload(&host, config);
     while (host.ticks < 3) {

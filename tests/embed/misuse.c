@@ -78,15 +78,17 @@ static void on_request(void *user_data, const weir_request *request, weir_ruling
     weir_text value;
     value.length = 9;
     misbehave(user_data);
-    CHECK(!weir_request_field(request, NULL, &value) && !weir_request_field(request, "host", NULL));
+    CHECK(!weir_request_field(request, NULL, &value) && value.length == 0 && !weir_request_field(request, "host", NULL));
+    value.length = 9;
+    CHECK(!weir_request_field(request, "\xff", &value) && value.length == 0);
     CHECK(!weir_request_field(request, "", &value) && value.length == 0);
     CHECK(weir_ruling_note(ruling, "a\nfalse line") == WEIR_OK);
     CHECK(weir_ruling_note(ruling, NULL) == WEIR_ERROR_ARGUMENT);
     CHECK(weir_ruling_refuse(ruling, 403, NULL) == WEIR_ERROR_ARGUMENT);
-    CHECK(weir_ruling_refuse(ruling, 7, "one\r\nX-Evil: 1\r\n\r\n") == WEIR_OK);
     CHECK(weir_ruling_answer(ruling, 200, NULL, 1) == WEIR_ERROR_ARGUMENT);
     CHECK(weir_ruling_answer_field(ruling, "X-A", "1") == WEIR_ERROR_ARGUMENT);
     CHECK(weir_ruling_dial(ruling, "localhost", 80) == WEIR_ERROR_ARGUMENT);
+    CHECK(weir_ruling_refuse(ruling, 7, "one\r\nX-Evil: 1\r\n\r\n") == WEIR_OK);
     if (weir_request_path(request).length == 2) {
         CHECK(weir_ruling_answer(ruling, 200, "", 0) == WEIR_OK);
         CHECK(weir_ruling_answer_field(ruling, "X-A", "1\r\nX-Evil: 1") == WEIR_OK);
