@@ -244,11 +244,13 @@ fn values_are_made_once_and_outlive_the_process_in_a_file() {
     let second = Proxy::builder().configuration(configuration()).pages(Pages::new(page));
     assert!(second.values_file(folder.join("values")).build().is_err());
     drop(served);
-    // The thread that has the file ends soon after the proxy.
-    let served = Served::of(common::eventually("the file is let go", || {
+    // The end of a proxy waits for the thread that has the file.
+    for turn in 0..50 {
         let builder = Proxy::builder().configuration(configuration()).pages(Pages::new(page));
-        builder.values_file(folder.join("values")).build().ok()
-    }));
+        let proxy = builder.values_file(folder.join("values")).build();
+        drop(proxy.unwrap_or_else(|error| panic!("{turn}: {error}")));
+    }
+    let served = start();
     assert_eq!(served.get("/value?name=b:c.d_e-f", "").text(), "x");
     assert_eq!(served.get("/value?name=a", "").text(), "Nothing");
 }

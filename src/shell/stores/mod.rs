@@ -43,6 +43,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use store_state::{QUESTIONS_MAX, Question, StoreState, count};
 
@@ -54,8 +55,8 @@ const QUEUE_MAX: usize = QUESTIONS_MAX;
 /// client got an error).
 const LOCAL_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Sends questions and orders to a store, from any thread; clones share everything. The threads end soon after the
-/// last clone is dropped.
+/// Sends questions and orders to a store, from any thread; clones share everything. The threads of a shared store end soon after the
+/// last clone is dropped; the drop waits for the one of a store in this process.
 #[derive(Clone)]
 pub struct StoreClient {
     shared: Arc<Shared>,
@@ -68,6 +69,19 @@ struct Shared {
     has_messages: bool,
     /// The URL and the prefix of keys.
     place: (Box<str>, Box<str>),
+    /// The thread of a store in this process. Behind the queue, whose end ends it.
+    _local: Option<LocalThread>,
+}
+
+/// A thread that is waited for: another proxy may open its file then.
+struct LocalThread(Option<JoinHandle<()>>);
+
+impl Drop for LocalThread {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Drop for Shared {
@@ -100,7 +114,7 @@ impl StoreClient {
         let has_messages = !settings.url.starts_with("mongodb");
         let place = (settings.url.clone(), settings.prefix.clone());
         start_threads(settings, &state, receiver).inspect_err(|_| state.stop())?;
-        let shared = Arc::new(Shared { queue: sender, state, has_messages, place });
+        let shared = Arc::new(Shared { queue: sender, state, has_messages, place, _local: None });
         let client = Arc::downgrade(&shared);
         shared.state.set_waker(move || {
             if let Some(client) = client.upgrade() {
@@ -123,12 +137,12 @@ impl StoreClient {
         let counting = Arc::clone(backend.counting());
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let (state_of_thread, place) = (Arc::clone(&state), Default::default());
-        let shared = Shared { queue: sender, state, has_messages: false, place };
-        let client = StoreClient { shared: Arc::new(shared) };
-        threads::spawn("weir-values", move || {
+        let thread = threads::spawn("weir-values", move || {
             backend::run(&mut backend, &receiver, &state_of_thread, LOCAL_DEADLINE);
         })?;
-        Ok((client, counting))
+        let thread = Some(LocalThread(Some(thread)));
+        let shared = Shared { queue: sender, state, has_messages: false, place, _local: thread };
+        Ok((StoreClient { shared: Arc::new(shared) }, counting))
     }
 
     /// Asks the questions of a loop: for each of its jobs, the checks of one request. The answers come through `deliver`;

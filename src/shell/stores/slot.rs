@@ -80,9 +80,12 @@ impl StoreSlot {
         if let (Some(before), Some(client)) = (&before, place.as_ref()) {
             client.take_over_orders(before);
         }
-        if let Some(before) = before {
+        if let Some(before) = &before {
             self.counted.lock().unwrap_or_else(PoisonError::into_inner).add(&before.counters());
         }
+        drop(place);
+        // The end of a store in this process waits for its thread: not while loops wait for the slot.
+        drop(before);
     }
 
     /// The counters of all clients; `None` if there never was one.
