@@ -97,11 +97,13 @@ impl Configuration {
         Configuration { source, files: BTreeMap::new(), read: Arc::new(read) }
     }
 
-    /// Adds lines of a configuration file: `key value`, one option on each.
+    /// Adds lines of a configuration file: `key value`, one option on each. Problems count the lines of all calls together.
     pub fn text(mut self, lines: &str) -> Configuration {
         if let Source::Given { text, .. } = &mut self.source {
             text.push_str(lines);
-            text.push('\n');
+            if !lines.is_empty() && !lines.ends_with('\n') {
+                text.push('\n');
+            }
         }
         self
     }
@@ -370,6 +372,20 @@ mod tests {
         assert_eq!((loops(&settings), settings.config), (1, None));
         let settings = Configuration::new().text("workers 3").settings().expect("all is well");
         assert_eq!(loops(&settings), 3);
+    }
+
+    /// Lines are counted as in one file of all texts, whether or not a text ends with a newline.
+    #[test]
+    fn problems_count_the_lines_of_all_texts() {
+        for texts in [
+            &["port 1\n", "\n", "porf 1\n"][..],
+            &["port 1", "block a.test", "", "porf 1"],
+            &["port 1\n#\nporf 1"],
+        ] {
+            let whole = texts.iter().fold(Configuration::new(), |before, lines| before.text(lines));
+            let told = problems(&whole);
+            assert!(told.contains("configuration:3: unknown key \"porf\""), "{texts:?}: {told}");
+        }
     }
 
     #[test]
