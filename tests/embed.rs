@@ -294,6 +294,25 @@ fn workers_and_the_cache_file_are_asked_for() {
     }
 }
 
+/// The cache can be saved again when that has failed: here something else has its place for a while.
+#[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
+fn a_cache_that_could_not_be_saved_can_be_saved_again() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let file = scratch.join("cache");
+    let mut proxy = built(configuration().set("cache", "yes").set("cache-file", &file));
+    proxy.control().stop();
+    assert_eq!(proxy.poll(Some(DEADLINE)).expect("a turn"), Status::Ended);
+    std::fs::create_dir(&file).expect("a folder");
+    for _ in 0..2 {
+        proxy.save_cache().expect_err("a folder is there");
+    }
+    std::fs::remove_dir(&file).expect("the folder goes");
+    assert_eq!(proxy.save_cache().expect("it can be written"), Some(0));
+    assert!(proxy.save_cache().expect("nothing to do").is_none() && std::fs::exists(&file).expect("a look"));
+}
+
 /// A loop that has ended does not keep the thread of its host while another one finishes a request.
 #[test]
 fn a_turn_does_not_wait_for_other_loops() {

@@ -138,13 +138,16 @@ impl Proxy {
 
     /// Writes the cache to `cache-file`, once, when [`Proxy::poll`] has returned [`Status::Ended`]: a drop does not. Returns
     /// the number of entries that were written; `None` without that option, and if the cache was saved already. Fails with
-    /// [`io::ErrorKind::ResourceBusy`] if the proxy has not ended. Other failures leave the former file as it is.
+    /// [`io::ErrorKind::ResourceBusy`] if the proxy has not ended. Other failures leave the former file as it is, and the call may be
+    /// repeated.
     pub fn save_cache(&mut self) -> io::Result<Option<u64>> {
         if self.phase != Phase::Ended && self.persister.is_some() {
             let error = "the cache is saved when the proxy has ended";
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, error));
         }
-        self.persister.take().map(Persister::save).transpose()
+        let saved = self.persister.as_mut().map(Persister::save).transpose()?;
+        self.persister = None;
+        Ok(saved)
     }
 }
 

@@ -328,7 +328,7 @@ pub unsafe extern "C" fn weir_refresh_addresses(proxy: *const weir_proxy) -> wei
 
 /// Writes the cache to `cache-file`, once, when weir_poll() has returned WEIR_ENDED; weir_free() does not. WEIR_ERROR_BUSY
 /// before, WEIR_ERROR_NOT_FOUND without that option or if the cache was saved already, WEIR_ERROR_SYSTEM if the file cannot be
-/// written: the former one stays, and on_message gets the reason.
+/// written: the former one stays, on_message gets the reason, and the call may be repeated.
 ///
 /// # Safety
 ///

@@ -251,6 +251,8 @@ pub struct Persister {
     began: Instant,
     stop: Arc<AtomicBool>,
     loader: Option<JoinHandle<Ending>>,
+    /// How loading has ended, once the thread was waited for.
+    loaded: Option<Ending>,
 }
 
 impl Persister {
@@ -280,11 +282,12 @@ impl Persister {
                 Some(thread)
             }
         };
-        Ok(Persister { _built, file, store, began, stop, loader })
+        Ok(Persister { _built, file, store, began, stop, loader, loaded: None })
     }
 
-    /// Saves the store, and returns the number of saved entries. Called when all loops have ended. The outcome is logged.
-    pub fn save(mut self) -> io::Result<u64> {
+    /// Saves the store, and returns the number of saved entries. Called when all loops have ended; after a failure it may be called
+    /// again. The outcome is logged.
+    pub fn save(&mut self) -> io::Result<u64> {
         let saved = self.write();
         match &saved {
             Ok(entries) => log::info!("cache: saved {entries} entries to {}", self.file.path.display()),
@@ -300,12 +303,15 @@ impl Persister {
             return Err(io::Error::other(format!("not saved, since {path} is refused: {why}")));
         }
         self.stop.store(true, Ordering::Relaxed);
-        match self.loader.take().map(JoinHandle::join) {
-            Some(Ok(Ending::Stopped)) => {
+        if let Some(loader) = self.loader.take() {
+            self.loaded = loader.join().ok();
+        }
+        match &self.loaded {
+            Some(Ending::Stopped) => {
                 let why = format!("{path} stays as it is: it was still being loaded");
                 return Err(io::Error::new(io::ErrorKind::Interrupted, why));
             }
-            Some(Ok(Ending::Foreign)) => {
+            Some(Ending::Foreign) => {
                 let why = format!("not saved, since {path} is no cache file of weir's");
                 return Err(io::Error::other(why));
             }
