@@ -428,6 +428,41 @@ fn a_panic_stays_in_the_callback() {
     assert!(hosted.line().contains(" reason=callback_panicked "));
 }
 
+/// A clock may use the proxy, which reads the time.
+#[test]
+#[cfg_attr(not(feature = "guard"), ignore = "needs the feature guard")]
+fn a_clock_may_use_the_proxy() {
+    let control = Arc::new(Mutex::new(None::<weir::Control>));
+    let used = Arc::clone(&control);
+    let clock = move || {
+        // Held meanwhile: the time that the ban asks for needs no ban.
+        if let Some(control) = used.try_lock().ok().as_deref().and_then(Option::as_ref) {
+            control.ban("192.0.2.1", None, "").expect("a ban");
+        }
+        Time { monotonic: Duration::from_secs(1), unix: Duration::from_secs(1_700_000_000) }
+    };
+    let configuration = Configuration::new().text("host 127.0.0.1\nport 0\nguard guard\n").file("guard", "");
+    let mut proxy = Proxy::builder().configuration(configuration).clock(clock).build().expect("a proxy");
+    *control.lock().expect("a control") = Some(proxy.control().clone());
+    let turn = thread::spawn(move || proxy.poll(Some(Duration::ZERO)).expect("a turn"));
+    common::eventually("a turn", || turn.is_finished().then_some(()));
+    control.lock().expect("a control").take();
+}
+
+/// What a panic carries may panic when it is dropped.
+#[test]
+fn a_payload_that_panics_stays_in_the_callback() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("as the test wants");
+        }
+    }
+    let mut hosted = Hosted::deciding(|_| std::panic::panic_any(Bomb));
+    assert_eq!(hosted.ask(get("http://a.example/")).status(), 500);
+    assert!(hosted.line().contains(" reason=callback_panicked "));
+}
+
 /// A clock that panics stands still, and so does one that goes back.
 #[test]
 fn a_clock_that_fails_stands_still() {

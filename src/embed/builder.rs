@@ -198,9 +198,12 @@ impl Builder {
     pub fn clock(mut self, clock: impl Fn() -> Time + Send + Sync + 'static) -> Builder {
         let last = Mutex::new(Time::default());
         self.clock = Some(Arc::new(move || {
+            // Before the lock: what the clock calls may read the time as well.
+            let read = guarded(None, || Some(clock()));
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            let Time { monotonic, unix } = guarded(*last, &clock);
-            *last = Time { monotonic: monotonic.max(last.monotonic), unix };
+            if let Some(Time { monotonic, unix }) = read {
+                *last = Time { monotonic: monotonic.max(last.monotonic), unix };
+            }
             *last
         }));
         self
@@ -510,7 +513,11 @@ impl Builder {
 /// The result of a callback, or `instead` if it panics: a panic must not leave the loop in the middle of an event. The
 /// callback is called again next time; the program is responsible for its half changed state.
 fn guarded<T>(instead: T, callback: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(callback)).unwrap_or(instead)
+    catch_unwind(AssertUnwindSafe(callback)).unwrap_or_else(|payload| {
+        // A drop is code of the program, too, and may panic.
+        std::mem::forget(payload);
+        instead
+    })
 }
 
 impl From<io::Error> for BuildError {
