@@ -16,8 +16,10 @@ use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
 use std::fmt;
 use std::io::ErrorKind;
+use std::mem::ManuallyDrop;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,7 +29,8 @@ use std::time::Duration;
 pub struct weir_proxy {
     control: Control,
     fd: RawFd,
-    proxy: UnsafeCell<Proxy>,
+    /// Dropped before all else: its threads may use the rest until they end.
+    proxy: UnsafeCell<ManuallyDrop<Proxy>>,
     /// Whether the proxy is being polled or read.
     busy: AtomicBool,
     /// A panic was caught inside: the proxy can only be freed.
@@ -152,7 +155,7 @@ pub unsafe extern "C" fn weir_new(
         let made = Box::new(weir_proxy {
             control: built.control().clone(),
             fd: built.as_raw_fd(),
-            proxy: UnsafeCell::new(built),
+            proxy: UnsafeCell::new(ManuallyDrop::new(built)),
             busy: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             calls,
@@ -192,9 +195,9 @@ unsafe fn take_listeners(options: &weir_options) -> Result<Vec<TcpListener>, wei
 }
 
 /// Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. Requests that it cuts
-/// have no line in the access log: weir_stop() and weir_poll() before write them. Waits for the
-/// threads of the proxy, if it has any: for at most a few seconds, if a slow password hash is being computed. Does not save the cache:
-/// weir_save_cache() does. WEIR_ERROR_BUSY, without any effect, from a callback.
+/// have no line in the access log, except for those of other workers, which call on_log and on_message meanwhile: weir_stop() before, and
+/// weir_poll() until WEIR_ENDED, write all lines. Waits for the threads of the proxy, if it has any: for at most a few seconds, if a slow
+/// password hash is being computed. Does not save the cache: weir_save_cache() does. WEIR_ERROR_BUSY, without any effect, from a callback.
 ///
 /// # Safety
 ///
@@ -209,9 +212,12 @@ pub unsafe extern "C" fn weir_free(proxy: *mut weir_proxy) -> weir_status {
         // SAFETY: as the caller has promised.
         let given = unsafe { given(proxy) }?;
         given.begin()?;
-        // SAFETY: the pointer came from `Box::into_raw`, and no thread uses it.
-        telling(given.receiver(), || drop(unsafe { Box::from_raw(proxy) }));
-        Ok(weir_status::WEIR_OK)
+        // SAFETY: `busy` stays set, so no other reference to the proxy exists, and it is dropped once.
+        let end = || unsafe { ManuallyDrop::drop(&mut *given.proxy.get()) };
+        let ended = catch_unwind(AssertUnwindSafe(|| telling(given.receiver(), end)));
+        // SAFETY: the pointer came from `Box::into_raw`, and no thread uses it: those of the proxy have ended.
+        drop(unsafe { Box::from_raw(proxy) });
+        ended.map(|()| weir_status::WEIR_OK).map_err(|_| weir_status::WEIR_ERROR_PANIC)
     })
 }
 
@@ -356,8 +362,8 @@ pub unsafe extern "C" fn weir_drain(proxy: *const weir_proxy) -> weir_status {
     })
 }
 
-/// Ends with the next turn: requests under way are cut. Poll once more for WEIR_ENDED and the lines of these requests in the access
-/// log, or free the proxy.
+/// Ends with the next turn: requests under way are cut. Poll until WEIR_ENDED for the lines of these requests in the access log, or free
+/// the proxy.
 ///
 /// # Safety
 ///

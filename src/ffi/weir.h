@@ -458,9 +458,9 @@ weir_status weir_new(const weir_config *config,
 
 /*
  Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. Requests that it cuts
- have no line in the access log: weir_stop() and weir_poll() before write them. Waits for the
- threads of the proxy, if it has any: for at most a few seconds, if a slow password hash is being computed. Does not save the cache:
- weir_save_cache() does. WEIR_ERROR_BUSY, without any effect, from a callback.
+ have no line in the access log, except for those of other workers, which call on_log and on_message meanwhile: weir_stop() before, and
+ weir_poll() until WEIR_ENDED, write all lines. Waits for the threads of the proxy, if it has any: for at most a few seconds, if a slow
+ password hash is being computed. Does not save the cache: weir_save_cache() does. WEIR_ERROR_BUSY, without any effect, from a callback.
 
  The program promises:
 
@@ -546,8 +546,8 @@ weir_status weir_save_cache(weir_proxy *proxy);
 weir_status weir_drain(const weir_proxy *proxy);
 
 /*
- Ends with the next turn: requests under way are cut. Poll once more for WEIR_ENDED and the lines of these requests in the access
- log, or free the proxy.
+ Ends with the next turn: requests under way are cut. Poll until WEIR_ENDED for the lines of these requests in the access log, or free
+ the proxy.
 
  The program promises:
 

@@ -37,7 +37,7 @@ struct host {
     weir_config *config;
     pthread_t main;
     pthread_mutex_t lock;
-    unsigned port, ended, elsewhere, refused;
+    unsigned port, ended, elsewhere, refused, logged;
     int workers, over, inside;
 };
 
@@ -103,8 +103,10 @@ static int on_name(void *user_data, const char *name, weir_addresses *addresses)
 }
 
 static void on_log(void *user_data, const char *lines, size_t length) {
+    struct host *host = user_data;
     const char *newline;
-    misbehave(user_data);
+    misbehave(host);
+    count(host, &host->logged, 1);
     for (; length > 0; length -= (size_t)(newline + 1 - lines), lines = newline + 1) {
         newline = memchr(lines, '\n', length);
         CHECK(newline != NULL && (lines[0] == '2' || lines[0] == '3'));
@@ -236,6 +238,33 @@ static void crowd(const char *more, int workers) {
     }
     CHECK(host.refused > 0 && host.elsewhere > 0);
     CHECK(weir_free(host.proxy) == WEIR_OK);
+    weir_config_free(host.config);
+    pthread_mutex_destroy(&host.lock);
+}
+
+/* Freed with half requests on other workers: their lines come meanwhile, and their callbacks may do what they always may. */
+static void freed_at_work(void) {
+    struct host host;
+    weir_options options = callbacks(&host);
+    int clients[4 * CLIENTS], index;
+    memset(&host, 0, sizeof host);
+    host.main = pthread_self();
+    host.workers = 3;
+    host.config = configuration("workers 3\n");
+    pthread_mutex_init(&host.lock, NULL);
+    CHECK(weir_new(host.config, &options, &host.proxy, NULL, 0) == WEIR_OK);
+    host.port = port_of(host.proxy);
+    for (index = 0; index < 4 * CLIENTS; index++) {
+        clients[index] = connected(host.port);
+        CHECK(write(clients[index], "GET http://a.example/ HT", 24) == 24);
+    }
+    while (count(&host, &host.elsewhere, 0) < CLIENTS) {
+        sleep_ms(1);
+    }
+    CHECK(host.logged == 0 && weir_free(host.proxy) == WEIR_OK && host.logged > 0);
+    for (index = 0; index < 4 * CLIENTS; index++) {
+        close(clients[index]);
+    }
     weir_config_free(host.config);
     pthread_mutex_destroy(&host.lock);
 }
@@ -378,6 +407,7 @@ int main(void) {
     nested();
     crowd("", 1);
     crowd("workers 3\n", 3);
+    freed_at_work();
     puts("misuse.c: all is well");
     return 0;
 }
