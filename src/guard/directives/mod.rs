@@ -27,7 +27,6 @@ use crate::time::Now;
 use crate::words;
 pub use crate::words::Problem;
 use ipnet::IpNet;
-use std::fmt;
 use std::path::PathBuf;
 
 /// The content of a guard file.
@@ -300,14 +299,6 @@ pub struct StoreLine {
     pub deadline_ms: u64,
     /// The decision without an answer in time.
     pub on_failure: OnFailure,
-}
-
-/// Without the password that the URL may have.
-impl fmt::Debug for StoreLine {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = store_url::without_secret(&self.url);
-        out.debug_struct("StoreLine").field("place", &self.place).field("url", &url).finish_non_exhaustive()
-    }
 }
 
 /// `events PATH` or `events unix:PATH`.

@@ -1,7 +1,9 @@
 //! The URL of a shared store. Its password is never shown.
 
+use super::StoreLine;
 use super::words::shown_url;
 use crate::http::target::Host;
+use std::fmt;
 
 /// Longest URL, in bytes (chosen: a cluster of a few dozen servers).
 const URL_BYTES_MAX: usize = 2048;
@@ -109,6 +111,14 @@ pub(super) fn without_secret(url: &str) -> String {
     match shown.split_once('?') {
         Some((before, _)) => format!("{before}?***"),
         None => shown,
+    }
+}
+
+/// Without the password that the URL may have.
+impl fmt::Debug for StoreLine {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = without_secret(&self.url);
+        out.debug_struct("StoreLine").field("place", &self.place).field("url", &url).finish_non_exhaustive()
     }
 }
 
