@@ -462,6 +462,15 @@ fn errors_say_what_is_wrong() {
         let expected = "/nowhere/cache: cannot keep the cache there";
         assert!(place.starts_with("configuration: ") && place.contains(expected), "{place}");
     }
+    if cfg!(feature = "guard") {
+        // The directory of the clouds is in memory as well.
+        let clouds = configuration().set("cloud-ranges", "clouds").set("guard", "guard");
+        let clouds = clouds.file("guard", "cloud deny client aws\ncloud refresh off\n");
+        let network = r#"{"prefixes":[{"ip_prefix":"192.0.2.0/24","region":"here","service":"AMAZON"}],"ipv6_prefixes":[]}"#;
+        assert_eq!(outcome(clouds.clone().file("clouds/aws.json", network)), "none");
+        let faulty = outcome(clouds.file("clouds/aws.json", "{"));
+        assert!(faulty.starts_with("configuration: ") && faulty.contains("clouds/aws.json"), "{faulty}");
+    }
     let sandbox = outcome(configuration().set("sandbox", "yes"));
     let reason = if cfg!(feature = "sandbox") { "is the daemon's" } else { "needs the feature sandbox" };
     assert!(sandbox.contains("sandbox") && sandbox.contains(reason), "{sandbox}");

@@ -1,6 +1,7 @@
 //! Reads the guard file, and the files that it names.
 
 use super::feature;
+use super::files::{Files, OnDisk};
 use super::problem::{Located, Origin, Problems};
 use super::settings::Settings;
 use crate::guard::ban_file::{self, FileBan, Times};
@@ -60,14 +61,12 @@ pub struct CloudSet {
 }
 
 impl GuardFile {
-    /// Reads it all; `None` without a guard file. `read_file` reads one file.
-    pub fn load(
-        settings: &Settings,
-        read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    ) -> Result<Option<GuardFile>, Problems> {
+    /// Reads it all; `None` without a guard file.
+    pub fn load(settings: &Settings, files: &dyn Files) -> Result<Option<GuardFile>, Problems> {
         let Some(_built) = built() else { return Ok(None) };
+        let read_file = &|path: &Path| files.read(path);
         let mut problems = Problems::new();
-        let cloud_sets = load_clouds(settings, read_file, &mut problems);
+        let cloud_sets = load_clouds(settings, files, &mut problems);
         let Some(file) = &settings.guard else {
             return if problems.is_empty() { Ok(None) } else { Err(problems) };
         };
@@ -78,7 +77,7 @@ impl GuardFile {
             log::warn!("{}: {}", at(&file.value, warning.line), warning.message);
         }
         check_store(&file.value, &directives, &mut problems);
-        let bans = load_bans(&file.value, &directives, read_file, &mut problems);
+        let bans = load_bans(&file.value, &directives, files, &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
         let csrf_key = load_csrf_key(&file.value, &directives, read_file, &mut problems);
         let mut roots = |named: &Path, line| load_roots(&file.value, (named, line), read_file, &mut problems);
@@ -185,9 +184,8 @@ fn unix_ms() -> u64 {
 }
 
 /// Time of the last change of a file; now, if that is not known, as for a file in memory.
-fn written_unix_ms(file: &Path, now_ms: u64) -> u64 {
-    let changed = std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
-    let since = changed.and_then(|changed| changed.duration_since(SystemTime::UNIX_EPOCH).ok());
+fn written_unix_ms(files: &dyn Files, file: &Path, now_ms: u64) -> u64 {
+    let since = files.changed(file).and_then(|changed| changed.duration_since(SystemTime::UNIX_EPOCH).ok());
     since.map_or(now_ms, |since| since.as_millis() as u64)
 }
 
@@ -235,7 +233,7 @@ fn at(path: &Path, line: u32) -> Origin {
 fn load_bans(
     path: &Path,
     directives: &Directives,
-    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    files: &dyn Files,
     problems: &mut Problems,
 ) -> Vec<(IpNet, Ban)> {
     let now_ms = unix_ms();
@@ -249,7 +247,7 @@ fn load_bans(
     for named in &directives.ban_files {
         let file = directory.join(&named.path);
         let line = named.place.line;
-        let text = match read_file(&file) {
+        let text = match files.read(&file) {
             Ok(text) => text,
             Err(error) => {
                 let message = format!("{}: cannot be read: {error}; expected a file of bans", file.display());
@@ -259,7 +257,7 @@ fn load_bans(
         };
         let times = Times {
             now_unix_ms: now_ms,
-            written_unix_ms: written_unix_ms(&file, now_ms),
+            written_unix_ms: written_unix_ms(files, &file, now_ms),
             utc_offset_s: named.utc_offset_s,
         };
         match ban_file::parse(&text, times, directives.bans_max.unwrap_or(BANS_MAX)) {
@@ -381,13 +379,9 @@ fn load_roots(
 }
 
 /// The networks of each provider, from the files of `--cloud-ranges`.
-fn load_clouds(
-    settings: &Settings,
-    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    problems: &mut Problems,
-) -> Vec<CloudSet> {
+fn load_clouds(settings: &Settings, from: &dyn Files, problems: &mut Problems) -> Vec<CloudSet> {
     let Some(directory) = &settings.cloud_ranges else { return Vec::new() };
-    let files = match cloud_files(&directory.value) {
+    let files = match cloud_files(from, &directory.value) {
         Ok(files) => files,
         Err(error) => {
             let message = format!(
@@ -400,12 +394,12 @@ fn load_clouds(
     };
     let mut sets: Vec<CloudSet> = Vec::new();
     for CloudFile { provider, path, fetched } in files {
-        let loaded = read_file(&path).map_err(|error| error.to_string());
+        let loaded = from.read(&path).map_err(|error| error.to_string());
         let ranges =
             loaded.and_then(|text| clouds::parse(provider, &text).map_err(|error| error.to_string()));
         match ranges {
             Ok(ranges) => {
-                let written_unix_ms = written_unix_ms(&path, unix_ms());
+                let written_unix_ms = written_unix_ms(from, &path, unix_ms());
                 let set = CloudSet { provider, ranges: Arc::new(ranges), written_unix_ms, path };
                 match sets.iter_mut().find(|other| other.provider == provider) {
                     // A file that the operator has changed later is newer than the fetched networks.
@@ -443,9 +437,8 @@ struct CloudFile {
 }
 
 /// The files of the clouds in a directory, in the order of their names; files that weir has written come last.
-fn cloud_files(directory: &Path) -> io::Result<Vec<CloudFile>> {
-    let names = std::fs::read_dir(directory)?.filter_map(Result::ok).map(|entry| entry.file_name());
-    let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+fn cloud_files(files: &dyn Files, directory: &Path) -> io::Result<Vec<CloudFile>> {
+    let mut names = files.names(directory)?;
     names.sort();
     let file = |provider, name: &str, fetched| CloudFile { provider, path: directory.join(name), fetched };
     let given = names.iter().filter_map(|name| Some(file(Provider::of_file_name(name)?, name, false)));
@@ -469,7 +462,10 @@ pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<
         let roots = read.store.iter().filter_map(|store| store.roots.as_ref()).chain(&read.cloud_fetch.roots);
         bans.chain(password).chain(key).chain(roots).map(|path| directory.join(path))
     });
-    let clouds = settings.cloud_ranges.iter().filter_map(|directory| cloud_files(&directory.value).ok());
+    let clouds = settings
+        .cloud_ranges
+        .iter()
+        .filter_map(|directory| cloud_files(&OnDisk(read_file), &directory.value).ok());
     named.chain(clouds.flatten().map(|file| file.path)).collect()
 }
 

@@ -11,6 +11,7 @@ pub mod explain;
 mod explain_route;
 pub mod feature;
 pub mod file;
+pub mod files;
 pub mod foreign;
 pub mod gateway;
 pub mod guard;

@@ -1,7 +1,7 @@
 //! Builds a proxy from a configuration and what only a program can give.
 
 use super::configuration::{
-    Compiled, Configuration, addresses_to_bind, compile, engine_settings, loops, random_seed,
+    Compiled, Configuration, addresses_to_bind, compile_here, engine_settings, loops, random_seed,
     resolver_settings, warn_if_open, warn_of_skipped,
 };
 use super::control::{Control, Present, Shared};
@@ -371,7 +371,7 @@ impl Builder {
             problems.add(settings.origin("host"), format!("expected at most {LISTENERS_MAX} addresses"));
             return Err(problems);
         }
-        compile(settings, addresses, seed, &|path: &Path| self.configuration.read(path))
+        compile_here(settings, addresses, seed, &self.configuration)
     }
 
     /// Warns of what is open to all, was skipped, or cannot be read.

@@ -4,6 +4,7 @@ use super::addresses::own_addresses;
 use super::sizing::limit_resolver;
 use super::{descriptors, guard_settings};
 use crate::cache::store::Store;
+use crate::config::files::{Files, OnDisk};
 use crate::config::gateway;
 use crate::config::guard::GuardFile;
 use crate::config::memory::{self, Shares};
@@ -17,7 +18,7 @@ use crate::part::guard::Shared;
 use crate::policy::Policy;
 use crate::{engine, random, resolver, shell};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::SystemTime;
 
 /// The name of the text of a configuration in problems: `configuration:3: ...`.
 const TEXT_NAME: &str = "configuration";
@@ -65,8 +67,8 @@ pub(super) type ReadFile = dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync;
 pub struct Configuration {
     source: Source,
     files: BTreeMap<PathBuf, Vec<u8>>,
-    /// Reads files that are not in memory.
-    read: Arc<ReadFile>,
+    /// Reads files that are not in memory; `None` if nothing is read from the disk.
+    read: Option<Arc<ReadFile>>,
 }
 
 #[derive(Clone)]
@@ -84,7 +86,7 @@ impl Configuration {
     /// A configuration with no option set, which reads files from the disk.
     pub fn new() -> Configuration {
         let source = Source::Given { text: String::new(), options: Vec::new() };
-        Configuration { source, files: BTreeMap::new(), read: Arc::new(|path| std::fs::read(path)) }
+        Configuration { source, files: BTreeMap::new(), read: Some(Arc::new(|path| std::fs::read(path))) }
     }
 
     /// Settings that were loaded elsewhere, and the function that reads the files that they name.
@@ -94,7 +96,7 @@ impl Configuration {
         read: impl Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync + 'static,
     ) -> Configuration {
         let source = Source::Loaded(Box::new(settings));
-        Configuration { source, files: BTreeMap::new(), read: Arc::new(read) }
+        Configuration { source, files: BTreeMap::new(), read: Some(Arc::new(read)) }
     }
 
     /// Adds lines of a configuration file: `key value`, one option on each. Problems count the lines of all calls together.
@@ -118,7 +120,7 @@ impl Configuration {
     }
 
     /// Keeps a file of this name in memory: lists, users, pages, as options name them. `/etc/resolv.conf` and `/etc/hosts`
-    /// can be given as well.
+    /// can be given as well, and files in the directory of `cloud-ranges`.
     pub fn file(mut self, name: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> Configuration {
         self.files.insert(name.into(), content.into());
         self
@@ -126,7 +128,7 @@ impl Configuration {
 
     /// Reads nothing from the disk: files that were not given are missing.
     pub fn memory_only(mut self) -> Configuration {
-        self.read = Arc::new(|_| Err(ErrorKind::NotFound.into()));
+        self.read = None;
         self
     }
 
@@ -168,7 +170,36 @@ impl Configuration {
 
     /// Reads a file: from memory if it was given there.
     pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.files.get(path).map_or_else(|| (self.read)(path), |content| Ok(content.clone()))
+        match (self.files.get(path), &self.read) {
+            (Some(content), _) => Ok(content.clone()),
+            (None, Some(read)) => read(path),
+            (None, None) => Err(ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Files for Configuration {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        Configuration::read(self, path)
+    }
+
+    fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let given = self.files.keys().filter(|path| path.parent() == Some(directory));
+        let given = given.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        let mut names: BTreeSet<String> = given.collect();
+        if let Some(read) = &self.read {
+            match OnDisk(&**read).names(directory) {
+                Ok(others) => names.extend(others),
+                Err(error) if names.is_empty() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn changed(&self, path: &Path) -> Option<SystemTime> {
+        let read = self.read.as_ref().filter(|_| !self.files.contains_key(path))?;
+        OnDisk(&**read).changed(path)
     }
 }
 
@@ -236,33 +267,61 @@ pub struct Compiled {
     pub content_bytes: u64,
 }
 
-/// Reads and compiles all files that the settings name, for the present addresses of this machine, or fails with all problems.
+/// [`compile_here`] for files on the disk.
 pub fn compile(
     settings: &Settings,
     listeners: &[SocketAddr],
     seed: [u64; 2],
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Compiled, Problems> {
-    let own = LocalAddresses { listeners: listeners.to_vec(), addresses: own_addresses() };
-    compile_for(&own, settings, seed, read_file)
+    compile_here(settings, listeners, seed, &OnDisk(read_file))
 }
 
-/// [`compile`] for given addresses.
+/// Reads and compiles all files that the settings name, for the present addresses of this machine, or fails with all problems.
+pub(super) fn compile_here(
+    settings: &Settings,
+    listeners: &[SocketAddr],
+    seed: [u64; 2],
+    files: &dyn Files,
+) -> Result<Compiled, Problems> {
+    let own = LocalAddresses { listeners: listeners.to_vec(), addresses: own_addresses() };
+    compile_for(&own, settings, seed, files)
+}
+
+/// Files whose bytes are counted when they are read.
+struct Counted<'a> {
+    files: &'a dyn Files,
+    bytes: Cell<u64>,
+}
+
+impl Files for Counted<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let content = self.files.read(path)?;
+        self.bytes.set(self.bytes.get() + content.len() as u64);
+        Ok(content)
+    }
+
+    fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
+        self.files.names(directory)
+    }
+
+    fn changed(&self, path: &Path) -> Option<SystemTime> {
+        self.files.changed(path)
+    }
+}
+
+/// [`compile_here`] for given addresses.
 pub(super) fn compile_for(
     own: &LocalAddresses,
     settings: &Settings,
     seed: [u64; 2],
-    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    files: &dyn Files,
 ) -> Result<Compiled, Problems> {
-    let bytes = Cell::new(0);
-    let read_file = &|path: &Path| {
-        let content = read_file(path)?;
-        bytes.set(bytes.get() + content.len() as u64);
-        Ok(content)
-    };
+    let files = Counted { files, bytes: Cell::new(0) };
+    let read_file = &|path: &Path| files.read(path);
     warn_without_cache(settings);
     let policy = policy::compile(settings, own, seed, read_file);
-    let guard = GuardFile::load(settings, read_file).and_then(|file| {
+    let guard = GuardFile::load(settings, &files).and_then(|file| {
         let wrong = file.as_ref().map(guard_settings::check).unwrap_or_default();
         if wrong.is_empty() { Ok(file) } else { Err(wrong) }
     });
@@ -271,7 +330,7 @@ pub(super) fn compile_for(
         (Ok(policy), Ok(guard), Ok(gateway)) => {
             let lines = gateway.iter().flat_map(|gateway| &gateway.routes);
             let upstreams = lines.map(|route| route.upstreams.len()).sum();
-            let content_bytes = memory::content_bytes(bytes.get(), upstreams);
+            let content_bytes = memory::content_bytes(files.bytes.get(), upstreams);
             Ok(Compiled { policy, guard, gateway, content_bytes })
         }
         (policy, guard, gateway) => {
@@ -436,6 +495,28 @@ mod tests {
         // Other long names are as good as the first.
         let told = problems(&Configuration::new().memory_only().set("blacklist", "list").set("prot", "1"));
         assert!(told.contains("did you mean port?") && !told.contains("blacklist"), "{told}");
+    }
+
+    /// With `memory_only` those alone.
+    #[test]
+    fn the_files_of_a_directory_are_those_in_memory_too() {
+        let names = |configuration: &Configuration, directory: &str| {
+            configuration.names(Path::new(directory)).map_err(|error| error.kind())
+        };
+        let given = Configuration::new().file("clouds/b", "").file("clouds/a", "").file("clouds/below/c", "");
+        assert_eq!(names(&given, "clouds"), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(names(&given, "elsewhere"), Err(ErrorKind::NotFound));
+        let both = given.clone().file("src/a", "");
+        assert!(
+            names(&both, "src").is_ok_and(|names| names.contains(&"lib.rs".to_owned()) && names[0] == "a")
+        );
+        let only = both.memory_only();
+        assert_eq!(names(&only, "src"), Ok(vec!["a".to_owned()]));
+        assert_eq!(names(&only, "tests"), Ok(Vec::new()));
+        assert!(
+            only.changed(Path::new("src/lib.rs")).is_none()
+                && given.changed(Path::new("src/lib.rs")).is_some()
+        );
     }
 
     #[test]

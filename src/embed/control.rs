@@ -146,7 +146,7 @@ impl Control {
         let mut need_restart = changes.need_restart;
         self.0.without_sink(&mut settings);
         let Compiled { policy, guard, gateway, content_bytes } =
-            compile_for(&known, &settings, self.0.seed, &read_file)?;
+            compile_for(&known, &settings, self.0.seed, configuration)?;
         // In a build without these parts the compiler knows that both are `None`.
         let built = part::guard::built();
         let (mut guard, gateway) = (built.and(guard), built.and(gateway));

@@ -42,9 +42,9 @@ pub struct weir_options {
     /// Called with lines of the access log, each with its newline and not terminated, once for each turn that has lines.
     /// Without this callback there is no access log.
     pub on_log: Option<unsafe extern "C" fn(user_data: *mut c_void, lines: *const c_char, length: usize)>,
-    /// Sockets that listen already, in place of `host` and `port`. The proxy owns them, and closes them when it is freed; a
-    /// failure of weir_new() closes them, too, except for WEIR_ERROR_ARGUMENT, which a socket below 0, given twice, or not open, is as
-    /// well. Only with one worker.
+    /// Sockets that listen already, in place of `host` and `port`. The proxy owns them, and closes them when it drains, has ended or is
+    /// freed; a failure of weir_new() closes them, too, except for WEIR_ERROR_BUSY, and for WEIR_ERROR_ARGUMENT, which a socket below 0,
+    /// given twice, or not open, is as well. Only with one worker.
     pub listeners: *const c_int,
     /// The number of sockets.
     pub listeners_count: usize,

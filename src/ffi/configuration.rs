@@ -60,8 +60,8 @@ pub unsafe extern "C" fn weir_config_set(
     })
 }
 
-/// Keeps a file of that name in memory: lists, users, pages, the guard file, as options name them; also /etc/resolv.conf and
-/// /etc/hosts. The content is copied.
+/// Keeps a file of that name in memory: lists, users, pages, the guard file, as options name them; also /etc/resolv.conf,
+/// /etc/hosts, and files in the directory of `cloud-ranges`. The content is copied.
 ///
 /// # Safety
 ///

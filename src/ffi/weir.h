@@ -182,9 +182,9 @@ typedef struct {
    */
   void (*on_log)(void *user_data, const char *lines, size_t length);
   /*
-   Sockets that listen already, in place of `host` and `port`. The proxy owns them, and closes them when it is freed; a
-   failure of weir_new() closes them, too, except for WEIR_ERROR_ARGUMENT, which a socket below 0, given twice, or not open, is as
-   well. Only with one worker.
+   Sockets that listen already, in place of `host` and `port`. The proxy owns them, and closes them when it drains, has ended or is
+   freed; a failure of weir_new() closes them, too, except for WEIR_ERROR_BUSY, and for WEIR_ERROR_ARGUMENT, which a socket below 0,
+   given twice, or not open, is as well. Only with one worker.
    */
   const int *listeners;
   /*
@@ -264,8 +264,8 @@ weir_status weir_config_set(weir_config *config,
                             const char *value);
 
 /*
- Keeps a file of that name in memory: lists, users, pages, the guard file, as options name them; also /etc/resolv.conf and
- /etc/hosts. The content is copied.
+ Keeps a file of that name in memory: lists, users, pages, the guard file, as options name them; also /etc/resolv.conf,
+ /etc/hosts, and files in the directory of `cloud-ranges`. The content is copied.
 
  The program promises:
 
