@@ -429,6 +429,7 @@ fn a_proxy_copies_no_descriptor_of_the_process() {
 #[test]
 fn debug_output_has_no_secrets() {
     let _alone = alone();
+    let before = left_over();
     let given = configuration().set("auth-file", "users").file("users", "ann:hidden\n");
     let given = given.set("add-header", "X-Key: hidden");
     #[cfg(feature = "redis")]
@@ -438,6 +439,9 @@ fn debug_output_has_no_secrets() {
     let proxy = builder.build().expect("a proxy");
     shown += &format!("{proxy:?} {:?}", proxy.control());
     assert!(!shown.contains("hidden"), "{shown}");
+    drop(proxy);
+    // The threads of the store end by themselves, and are not to be counted by the next test.
+    eventually("the end of its threads", || (left_over() == before).then_some(()));
 }
 
 /// What cannot be had is said, and leaves nothing open.
