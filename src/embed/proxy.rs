@@ -3,6 +3,7 @@
 use super::control::Control;
 use super::follower::Follower;
 use crate::metrics::Snapshot;
+use crate::part;
 use crate::shell::{EventLoop, Failure, Persister, Workers};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -145,7 +146,8 @@ impl Proxy {
             let error = "the cache is saved when the proxy has ended";
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, error));
         }
-        let saved = self.persister.as_mut().map(Persister::save).transpose()?;
+        let persister = part::cache::built().and(self.persister.as_mut());
+        let saved = persister.map(Persister::save).transpose()?;
         self.persister = None;
         Ok(saved)
     }
