@@ -79,6 +79,7 @@ fn guard_11_parts_in_quoted_printable_are_looked_at_in_both_forms() {
     for (encoding, payload, status) in [
         ("quoted-printable", escaped.as_str(), 400),
         ("Quoted-Printable", &broken, 400),
+        ("\"quoted-printable\" (x); y=z", &escaped, 400),
         ("quoted-printable", ATTACK, 400),
         ("8bit", &escaped, 200),
         ("quoted-printable", "caf=C3=A9 costs 1=2E50", 200),

@@ -219,7 +219,11 @@ impl Multipart {
                 *content = content_of(value);
             }
             let encodes = header.as_bytes().eq_ignore_ascii_case(b"content-transfer-encoding");
-            if encodes && value.eq_ignore_ascii_case(b"quoted-printable") {
+            let end = value.iter().position(|byte| matches!(byte, b' ' | b'\t' | b';' | b'('));
+            let token = value[..end.unwrap_or(value.len())].trim_ascii();
+            let token =
+                token.strip_prefix(b"\"").and_then(|token| token.strip_suffix(b"\"")).unwrap_or(token);
+            if encodes && token.eq_ignore_ascii_case(b"quoted-printable") {
                 *decoded = Some(Box::default());
             }
         }

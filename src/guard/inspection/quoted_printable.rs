@@ -18,6 +18,8 @@ enum State {
     /// Behind an equals sign and one hexadecimal digit.
     Digit(u8),
     /// Behind an equals sign and blanks: a soft line break, if the line ends here.
+    Blanks,
+    /// Behind an equals sign and a carriage return: some readers skip the rest of the line, and no encoder writes any.
     Break,
 }
 
@@ -35,13 +37,14 @@ impl QuotedPrintable {
         match (before, byte) {
             (State::Plain, b'=') => self.state = State::Escape,
             (State::Plain, _) => out.push(byte),
-            (State::Escape | State::Break, b'\n') => {}
-            (State::Escape | State::Break, b'\r' | b' ' | b'\t') => self.state = State::Break,
+            (State::Escape | State::Blanks | State::Break, b'\n') => {}
+            (State::Escape | State::Blanks, b'\r') | (State::Break, _) => self.state = State::Break,
+            (State::Escape | State::Blanks, b' ' | b'\t') => self.state = State::Blanks,
             (State::Escape, _) if digit(byte).is_some() => self.state = State::Digit(byte),
             (State::Digit(first), _) if digit(byte).is_some() => {
                 out.push(digit(first).unwrap_or_default() << 4 | digit(byte).unwrap_or_default());
             }
-            (State::Escape | State::Break, _) => {
+            (State::Escape | State::Blanks, _) => {
                 out.push(b'=');
                 self.take(byte, out);
             }
@@ -65,6 +68,7 @@ mod tests {
             ("<scr=\r\nipt>ale=\nrt= \t\r\n(1)", "<script>alert(1)"),
             ("a=g==3D=4 =x", "a=g===4 =x"),
             ("=E2=82=AC", "\u{20ac}"),
+            ("un=\rzz\nion sel=\r=41\nect", "union select"),
         ] {
             for size in [1, 2, 3, 100] {
                 let (mut decoder, mut shown) = (QuotedPrintable::default(), Vec::new());
