@@ -151,11 +151,17 @@ fn rule_26_forwarded() {
         ("for=192.0.2.7;by=\"a\\\"b\"", "for=192.0.2.7;by=\"a\\\"b\", for=127.0.0.1"),
         ("for=\"x", "for=127.0.0.1"),
         ("for=\"x\\\"", "for=127.0.0.1"),
+        // What proxies have appended to such a value stays.
+        ("for=\"x, for=192.0.2.9;by=\"a,b\", for=_x", "for=192.0.2.9;by=\"a,b\", for=_x, for=127.0.0.1"),
     ] {
         let request = format!("GET http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\nForwarded: {sent}\r\n\r\n");
         let (seen, _) = forwarded(&weir, &origin, request.as_bytes());
         assert_eq!(seen.get("forwarded"), Some(wanted), "{sent}");
     }
+    // X-Forwarded-For has no quoted strings.
+    let request = b"GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\nX-Forwarded-For: \", 192.0.2.9\r\n\r\n";
+    let (seen, _) = forwarded(&weir, &origin, request);
+    assert_eq!(seen.get("x-forwarded-for"), Some("\", 192.0.2.9, 127.0.0.1"));
     let (seen, _) = forwarded(&Weir::start(&[]), &origin, b"GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\n\r\n");
     assert!(!seen.has("x-forwarded-for") && !seen.has("forwarded"), "{seen:?}");
 }

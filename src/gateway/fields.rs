@@ -6,7 +6,6 @@
 //! must not store the response for the URL that the request had.
 
 use crate::http::fields::{decimal, has_open_quote, list, parameters};
-use crate::http::head::Fields;
 use crate::http::web_origin::WebOrigin;
 
 /// The scheme that the client has used.
@@ -37,7 +36,7 @@ impl GatewayFilter {
 
 /// Fields, other than those that weir writes, by which proxies describe a client and its scheme, or its requested host and path:
 /// some servers read the last ones as those of the request.
-const OF_PROXIES: [&str; 36] = [
+const OF_PROXIES: [&str; 37] = [
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",
@@ -59,6 +58,7 @@ const OF_PROXIES: [&str; 36] = [
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",
+    "x-script-name",
     "x-azure-clientip",
     "x-azure-socketip",
     "client-ip",
@@ -131,11 +131,11 @@ impl Requested<'_> {
     /// X-Forwarded-Host only `told` counts: what upstreams get.
     pub fn is_told_otherwise<'f>(
         self,
-        fields: Fields<'_, '_>,
-        told: impl IntoIterator<Item = (&'f str, &'f [u8])>,
+        mut fields: impl Iterator<Item = (&'f str, &'f [u8])>,
+        mut told: impl Iterator<Item = (&'f str, &'f [u8])>,
     ) -> bool {
-        fields.iter().any(|(name, value)| !is_in_key(name) && self.differs(name, value))
-            || told.into_iter().any(|(name, value)| self.differs(name, value))
+        fields.any(|(name, value)| !is_in_key(name) && self.differs(name, value))
+            || told.any(|(name, value)| self.differs(name, value))
     }
 
     fn differs(self, name: &str, value: &[u8]) -> bool {
@@ -147,7 +147,7 @@ impl Requested<'_> {
         }
         match name.len() {
             _ if is_one_of(&["x-forwarded-host", "x-host", "x-original-host", "x-http-host-override"]) => {
-                self.is_other_host(value)
+                list(value).any(|host| self.is_other_host(host))
             }
             _ if is_one_of(&["x-forwarded-proto", "x-forwarded-scheme", "x-forwarded-protocol"])
                 || is_one_of(&["x-scheme", "x-url-scheme"]) =>
@@ -157,8 +157,12 @@ impl Requested<'_> {
             _ if is_one_of(&["x-forwarded-ssl", "front-end-https"]) => {
                 value.eq_ignore_ascii_case(b"on") != self.secure
             }
-            _ if is("x-forwarded-port") => decimal(value) != Some(u64::from(self.origin.port())),
-            _ if is("x-forwarded-prefix") => !matches!(value, b"" | b"/"),
+            _ if is("x-forwarded-port") => {
+                list(value).any(|port| decimal(port) != Some(u64::from(self.origin.port())))
+            }
+            _ if is_one_of(&["x-forwarded-prefix", "x-forwarded-pathbase", "x-script-name"]) => {
+                !matches!(value, b"" | b"/")
+            }
             _ if is_one_of(&["x-original-url", "x-original-uri", "x-rewrite-url"])
                 || is_one_of(&["x-forwarded-uri", "x-forwarded-path"]) =>
             {
@@ -242,13 +246,16 @@ mod tests {
             let authority = Authority::parse(authority.as_bytes(), Some(80)).unwrap();
             let origin = WebOrigin::requested(secure, authority);
             let requested = Requested { origin, secure, path: b"/x?y" };
-            requested.is_told_otherwise(head.fields, head.fields.iter().filter(|(name, _)| is_in_key(name)))
+            requested
+                .is_told_otherwise(head.fields.iter(), head.fields.iter().filter(|(name, _)| is_in_key(name)))
         };
         for (fields, expected) in [
             ("Cookie: a", false),
             ("X-Forwarded-Host: A.example", false),
             ("X-Forwarded-Host: a.example:443", false),
             ("X-Forwarded-Host: a.example, evil.example", true),
+            ("X-Forwarded-Host: a.example, a.example:443", false),
+            ("X-Forwarded-Host:", false),
             ("X-Host: evil.example", true),
             ("X-Forwarded-Proto: HTTPS", false),
             ("X-Forwarded-Proto: http", true),
@@ -256,7 +263,10 @@ mod tests {
             ("X-Forwarded-Ssl: on", false),
             ("Front-End-Https: off", true),
             ("X-Forwarded-Port: 443", false),
+            ("X-Forwarded-Port: 443, 443", false),
+            ("X-Forwarded-Port:", false),
             ("X-Forwarded-Port: 8443", true),
+            ("X-Script-Name: /evil", true),
             ("X-Forwarded-Prefix: /", false),
             ("X-Forwarded-Prefix: /evil", true),
             ("X-Original-URI: /x?y", false),

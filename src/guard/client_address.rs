@@ -8,7 +8,7 @@
 //! With PROXY protocol the conveyed address is the peer.
 
 use super::directives::Trust;
-use crate::http::fields::trim;
+use crate::http::fields::{split_last_unquoted, trim};
 use crate::http::head::Fields;
 use crate::net::AddressSteps;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -208,34 +208,6 @@ fn split_last(list: &[u8]) -> (Option<&[u8]>, &[u8]) {
     match memchr::memrchr(b',', list) {
         Some(comma) => (Some(&list[..comma]), &list[comma + 1..]),
         None => (None, list),
-    }
-}
-
-/// Splits at the last separator that is not within quotes: a proxy quotes the Host of its client, which may contain any separator.
-/// Quotes are paired from the right, where the proxy has written: one that a client left open hides nothing.
-fn split_last_unquoted(text: &[u8], separator: u8) -> (Option<&[u8]>, &[u8]) {
-    let mut end = text.len();
-    while let Some(at) = memchr::memrchr2(separator, b'"', &text[..end]) {
-        if text[at] == separator {
-            return (Some(&text[..at]), &text[at + 1..]);
-        }
-        match opening_quote(&text[..at]) {
-            Some(opening) => end = opening,
-            None => break,
-        }
-    }
-    (None, text)
-}
-
-/// The quote that opens a quoted-string, of which this is all before the closing quote (RFC 9110 5.6.4).
-fn opening_quote(before: &[u8]) -> Option<usize> {
-    let mut end = before.len();
-    loop {
-        end = memchr::memrchr(b'"', &before[..end])?;
-        let backslashes = before[..end].iter().rev().take_while(|byte| **byte == b'\\').count();
-        if backslashes % 2 == 0 {
-            return Some(end);
-        }
     }
 }
 

@@ -131,6 +131,34 @@ pub fn has_open_quote(text: &[u8]) -> bool {
     quoted
 }
 
+/// Splits at the last separator that is not within quotes. In Forwarded a proxy quotes the Host of its client, which may contain any separator.
+/// Quotes are paired from the right, where the proxy has written: one that a client left open hides nothing.
+pub fn split_last_unquoted(text: &[u8], separator: u8) -> (Option<&[u8]>, &[u8]) {
+    let mut end = text.len();
+    while let Some(at) = memchr::memrchr2(separator, b'"', &text[..end]) {
+        if text[at] == separator {
+            return (Some(&text[..at]), &text[at + 1..]);
+        }
+        match opening_quote(&text[..at]) {
+            Some(opening) => end = opening,
+            None => break,
+        }
+    }
+    (None, text)
+}
+
+/// The quote that opens a quoted-string, of which this is all before the closing quote (RFC 9110 5.6.4).
+fn opening_quote(before: &[u8]) -> Option<usize> {
+    let mut end = before.len();
+    loop {
+        end = memchr::memrchr(b'"', &before[..end])?;
+        let backslashes = before[..end].iter().rev().take_while(|byte| **byte == b'\\').count();
+        if backslashes % 2 == 0 {
+            return Some(end);
+        }
+    }
+}
+
 /// A decimal number without sign or blanks; `None` for any other text and beyond 2^63-1, the largest length that
 /// every peer can be expected to support.
 pub fn decimal(text: &[u8]) -> Option<u64> {

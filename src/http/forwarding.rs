@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use super::class::Class;
-use super::fields::{has_open_quote, is_listed, write_decimal};
+use super::fields::{has_open_quote, is_listed, split_last_unquoted, trim, write_decimal};
 use super::framing::{Body, content_length};
 use super::hop::is_named;
 use super::message::{Fields, Line, RequestHead, ResponseHead, Span, Version};
@@ -280,7 +280,8 @@ fn write_forwarded(out: &mut Vec<u8>, fields: Fields<'_, '_>, route: &RequestRou
     let client = route.client.to_canonical();
     // The configuration's edits come last (rule 29): a field that they remove or replace is not written before.
     if !route.edits.removes("Forwarded") {
-        begin_list(out, fields, "Forwarded", keep);
+        let values = fields.all("Forwarded").filter(|_| keep);
+        begin_list(out, "Forwarded", values.map(elements_to_keep));
         let _ = match client {
             IpAddr::V4(address) => write!(out, "for={address}"),
             IpAddr::V6(address) => write!(out, "for=\"[{address}]\""),
@@ -293,19 +294,35 @@ fn write_forwarded(out: &mut Vec<u8>, fields: Fields<'_, '_>, route: &RequestRou
         out.extend_from_slice(b"\r\n");
     }
     if !route.edits.removes("X-Forwarded-For") {
-        begin_list(out, fields, "X-Forwarded-For", keep);
+        begin_list(out, "X-Forwarded-For", fields.all("X-Forwarded-For").filter(|_| keep));
         let _ = write!(out, "{client}\r\n");
     }
 }
 
-/// Begins one line with all received values: many readers of X-Forwarded-For look at one line only. A value with an open quote is
-/// dropped: it would hide what weir appends.
-fn begin_list(out: &mut Vec<u8>, fields: Fields<'_, '_>, name: &str, keep: bool) {
+/// Begins one line with all received values: many readers of X-Forwarded-For look at one line only.
+fn begin_list<'v>(out: &mut Vec<u8>, name: &str, values: impl Iterator<Item = &'v [u8]>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    for value in fields.all(name).filter(|value| keep && !value.is_empty() && !has_open_quote(value)) {
+    for value in values.filter(|value| !value.is_empty()) {
         out.extend_from_slice(value);
         out.extend_from_slice(b", ");
+    }
+}
+
+/// The elements of Forwarded behind the last one that leaves a quote open: that would hide what follows. The others are what proxies
+/// have appended since.
+fn elements_to_keep(value: &[u8]) -> &[u8] {
+    let (mut rest, mut kept_at) = (value, value.len());
+    if !has_open_quote(value) {
+        return value;
+    }
+    loop {
+        let (before, element) = split_last_unquoted(rest, b',');
+        if has_open_quote(element) {
+            return trim(&value[kept_at..]);
+        }
+        kept_at = rest.len() - element.len();
+        rest = before.unwrap_or_default();
     }
 }
 

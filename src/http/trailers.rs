@@ -6,12 +6,10 @@ use super::message::Fields;
 
 /// Fields that a trailer section must not carry: they frame, route, authenticate, steer caches or say how to read the
 /// content, and a recipient that merges trailers would believe them (RFC 9110 section 6.5.1, rule 19).
-const NOT_IN_TRAILERS: [&str; 37] = [
+const NOT_IN_TRAILERS: [&str; 35] = [
     "age",
     "authentication-info",
     "authorization",
-    "cache-control",
-    "cdn-cache-control",
     "connection",
     "content-encoding",
     "content-length",
@@ -112,7 +110,14 @@ fn is_refused_in_trailers(name: &str) -> bool {
     let begins = |prefix: &str| {
         name.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
-    is_listed(&NOT_IN_TRAILERS, name) || begins("proxy-") || begins("if-") || begins("access-control-")
+    // The names of targeted fields end so (RFC 9213 section 2.3).
+    let steers =
+        name.as_bytes().last_chunk::<13>().is_some_and(|end| end.eq_ignore_ascii_case(b"cache-control"));
+    steers
+        || is_listed(&NOT_IN_TRAILERS, name)
+        || begins("proxy-")
+        || begins("if-")
+        || begins("access-control-")
 }
 
 #[cfg(test)]
@@ -138,6 +143,7 @@ mod tests {
     #[test]
     fn rule_19_trailers() {
         let lines = "X-Sum: \t1 \r\nContent-Length: 5\r\nTRANSFER-ENCODING: chunked\r\nHost: a\r\nset-cookie: a\r\n\
+                     Cache-Control: no-store\r\nAcme-CDN-Cache-Control: no-store\r\n\
                      Proxy-Authorization: x\r\nIf-Match: x\r\nCache-Control: x\r\nVia: x\r\nx-sum:\r\nCookie: x\r\n";
         let mut out = Vec::new();
         write_trailers(&mut out, lines.as_bytes(), &Withheld::default());

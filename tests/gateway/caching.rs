@@ -195,6 +195,22 @@ fn ours_26_what_a_client_tells_of_another_url_through_a_trusted_proxy_is_not_sto
     }
 }
 
+/// A field that reaches no upstream tells it nothing.
+#[test]
+fn ours_26_what_is_removed_tells_of_no_other_url() {
+    let origin = telling("", "x-forwarded-port");
+    let scratch = Scratch::new();
+    let guard = scratch.file("guard.conf", "trust 127.0.0.1\n");
+    let options = ["--cache", "--guard", &guard, "--remove-header", "X-Forwarded-Port"];
+    let gateway = Gateway::with_options(&format!("*/ -> {}\n", origin.address()), &options);
+    for fields in
+        ["X-Forwarded-Port: 8443\r\n", "Connection: X-Forwarded-Prefix\r\nX-Forwarded-Prefix: /evil\r\n"]
+    {
+        let request = format!("GET /{} HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n", fields.len());
+        assert!(!is_hit(&gateway.ask(&request)) && is_hit(&gateway.ask(&request)), "{fields}");
+    }
+}
+
 /// Rule 51: the values that a stranger invents reach no upstream, and select no response.
 #[test]
 fn rule_51_fields_that_the_gateway_does_not_forward_select_nothing() {

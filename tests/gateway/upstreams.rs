@@ -60,6 +60,49 @@ fn gateway_14_an_upstream_that_is_gone_is_passed_over() {
     assert!(gateway.weir.statistics().get("gateway_retries") >= 3);
 }
 
+/// A client that waits for a 100 for ever, and sends no body, does not make a server that ignores Expect look dead.
+#[test]
+fn gateway_14_clients_that_wait_for_a_100_mark_no_upstream_down() {
+    let patient = Origin::serve(|conn: &mut Conn| {
+        while let Some(request) = conn.request()? {
+            let name = if request.body.bytes.is_empty() { "patient" } else { "body" };
+            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()))?;
+        }
+        Ok(())
+    });
+    let backup = named("backup");
+    let (one, other) = (patient.address(), backup.address());
+    let lines = format!("*/ -> {one} {other} backup down-after 1 in 10s for 10s\n");
+    let gateway = Gateway::with_options(&lines, &["--timeout", "1"]);
+    let waits = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    assert_eq!(gateway.ask(waits).status(), 504);
+    assert_eq!(gateway.get("x", "/").text(), "patient");
+}
+
+/// The head that was written for the first upstream does not suit one that speaks HTTP/1.0.
+#[test]
+fn gateway_14_an_old_server_gets_neither_chunks_nor_expect_in_place_of_another() {
+    let old = Origin::serve(|conn: &mut Conn| {
+        while let Some(request) = conn.request()? {
+            assert!(!request.head.has("expect") && !request.head.has("transfer-encoding"), "{request:?}");
+            conn.send("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold")?;
+        }
+        Ok(())
+    });
+    let (gone, address) = (refusing_port(), old.address());
+    let lines =
+        format!("old.example/ -> {address}\n*/ -> 127.0.0.1:{gone} {address} backup down-after never\n");
+    let gateway = Gateway::start(&lines);
+    assert_eq!(gateway.get("old.example", "/").text(), "old");
+    let mut client = gateway.weir.connect();
+    client.send("PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(client.read_head().start, "HTTP/1.1 100 Continue");
+    client.send("hello");
+    assert_eq!(client.read_response().text(), "old");
+    let chunked = "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    assert_eq!(gateway.ask(chunked).status(), 411);
+}
+
 #[test]
 fn gateway_14_only_what_is_idempotent_is_sent_again() {
     let (bad, good) = (closing(), named("good"));

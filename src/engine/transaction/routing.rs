@@ -28,6 +28,7 @@ use crate::gateway::fields::{GatewayFilter, HOST, PROTO, Requested};
 use crate::gateway::rules::{Gateway, GatewayRoute, Miss};
 use crate::gateway::upstream::Failed;
 use crate::http::forwarding::{self, Edits, ForwardedPolicy};
+use crate::http::framing::Body;
 use crate::http::head::Scanner;
 use crate::http::message::Fields;
 use crate::http::target::{Authority, Host, Target};
@@ -36,6 +37,7 @@ use crate::net::Purpose;
 use crate::part;
 use crate::part::guard::{Lent, lasting};
 use crate::policy::acl;
+use crate::policy::edit::Direction;
 use std::net::IpAddr;
 
 impl<'a> Examiner<'a> {
@@ -82,7 +84,12 @@ impl<'a> Examiner<'a> {
         let requested = Requested { origin: WebOrigin::requested(secure, info.authority), secure, path };
         let told = [PROTO, HOST].map(|name| (name, self.told(fields, name)));
         let told = told.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        info.tells_other_url = self.is_peer_trusted() && requested.is_told_otherwise(fields, told);
+        // Upstreams do not get all of them.
+        let edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);
+        let removed = |name: &str| edits.removed().any(|removed| removed.eq_ignore_ascii_case(name));
+        let forwarded = |name: &str| !removed(name) && forwarding::is_end_to_end(fields, name);
+        let lines = fields.iter().filter(|(name, _)| forwarded(name));
+        info.tells_other_url = self.is_peer_trusted() && requested.is_told_otherwise(lines, told);
     }
 
     /// Judges a request to the gateway. The gateway file already names the possible destinations, so only rules that block a
@@ -199,6 +206,10 @@ impl Transactions {
             return false;
         }
         let (untouched, harmless) = (transaction.up.sent == 0, transaction.may_be_sent_again());
+        // A client that goes on waiting for a 100 may be what keeps the upstream silent (RFC 9110 section 10.1.1).
+        if refusal == Refusal::OriginTimeout && transaction.may_wait() {
+            return false;
+        }
         let Some(failed) = failure(refusal, !untouched) else { return false };
         let Some(next) = transaction.next_upstream(cx, failed, untouched || harmless) else { return false };
         cx.metrics.gateway_retries += 1;
@@ -208,13 +219,19 @@ impl Transactions {
         transaction.incoming.scanner = Scanner::default();
         transaction.record.origin_reused = false;
         transaction.info.route = Route::Configured(next);
-        let effect = match untouched {
-            true if transaction.rewrite_host(cx) => Effect::Connect(id),
-            true => Effect::Refuse(id, Refusal::NoMemory),
-            false => {
-                transaction.take_back(cx);
-                Effect::Examine(id)
-            }
+        let chunked = transaction.info.body_out == Body::Chunked;
+        // The head was written for a hop that speaks HTTP/1.1, as far as is known.
+        let is_unfit = (chunked || transaction.info.expects_continue)
+            && services.upstreams.pool.speaks_http10(cx.now.monotonic_ms(), &next);
+        let effect = if !untouched || (is_unfit && transaction.has_body_in_hand()) {
+            transaction.take_back(cx);
+            Effect::Examine(id)
+        } else if is_unfit && chunked {
+            Effect::Refuse(id, Refusal::LengthRequired)
+        } else if transaction.rewrite_host(cx) {
+            Effect::Connect(id)
+        } else {
+            Effect::Refuse(id, Refusal::NoMemory)
         };
         cx.send(effect);
         true
