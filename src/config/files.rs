@@ -1,5 +1,6 @@
 //! The files that a configuration names: on the disk, or where the program around the proxy keeps them.
 
+use crate::part::guard::built;
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
@@ -23,11 +24,14 @@ impl Files for OnDisk<'_> {
     }
 
     fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
+        // Only the guard has files in directories.
+        built().ok_or(io::ErrorKind::Unsupported)?;
         let names = std::fs::read_dir(directory)?.filter_map(Result::ok).map(|entry| entry.file_name());
         Ok(names.filter_map(|name| name.into_string().ok()).collect())
     }
 
     fn changed(&self, path: &Path) -> Option<SystemTime> {
+        built()?;
         std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
     }
 }

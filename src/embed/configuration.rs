@@ -14,7 +14,7 @@ use crate::config::{Command, Origin, Problems, Settings, unknown_option};
 use crate::gateway::directives::Directives;
 use crate::gateway::rules::Gateway;
 use crate::guard::rules::Guard;
-use crate::part::guard::Shared;
+use crate::part::guard::{Shared, built};
 use crate::policy::Policy;
 use crate::{engine, random, resolver, shell};
 use std::cell::Cell;
@@ -184,6 +184,7 @@ impl Files for Configuration {
     }
 
     fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
+        built().ok_or(ErrorKind::Unsupported)?;
         let given = self.files.keys().filter(|path| path.parent() == Some(directory));
         let given = given.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
         let mut names: BTreeSet<String> = given.collect();
@@ -198,6 +199,7 @@ impl Files for Configuration {
     }
 
     fn changed(&self, path: &Path) -> Option<SystemTime> {
+        built()?;
         let read = self.read.as_ref().filter(|_| !self.files.contains_key(path))?;
         OnDisk(&**read).changed(path)
     }
