@@ -354,6 +354,17 @@ fn kind_23_places_that_are_taken_are_told() {
     let (code, _, err) = raw(&["-c", &config, "--pid-file", &config]);
     assert!(code == 64 && err.contains("something else"), "{code}: {err}");
     assert_eq!(std::fs::read(&config).expect("the file"), before);
+    // Neither is the file beside it that a reload writes.
+    let settings = "block a.test\nblock b.test\nquiet yes\n";
+    scratch.file("app.reload", settings);
+    for more in [&["--check"][..], &[]] {
+        let options = ["--port", "0", "--pid-file", &scratch.join("app")];
+        let run = run(&[&options, more].concat());
+        assert_eq!(run.code, 64, "{}", run.said());
+        let told = "app.reload: this file has something else than the outcome of a reload; expected";
+        assert!(run.err.contains(told), "{}", run.said());
+        assert_eq!(scratch.read("app.reload"), settings);
+    }
     let path = scratch.join("one");
     let (code, _, err) = raw(&["--pid-file", &path, "--control", &path, "--check"]);
     assert!(code == 64 && err.contains("another option names it"), "{code}: {err}");

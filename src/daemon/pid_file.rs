@@ -19,6 +19,13 @@ const MODE: u32 = 0o644;
 /// Most bytes of a pid file: a number of 64 bits and the end of its line.
 const PID_BYTES_MAX: usize = 21;
 
+/// Bytes that show the kind of a file: more than a pid file has, and than the first line of the other file.
+const JUDGED_BYTES: usize = 64;
+
+/// The content of each file, for messages.
+const A_PID: &str = "the number of a process";
+const A_RESULT: &str = "the outcome of a reload";
+
 /// How long to wait for a verdict (chosen: the largest lists take seconds).
 const VERDICT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -34,13 +41,15 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Opens, locks and writes both files. Fails with [`ErrorKind::WouldBlock`] if another process has the lock, and if the
-    /// path leads to a file of another kind, which stays as it is.
+    /// Opens, locks and writes both files. Fails with [`ErrorKind::WouldBlock`] if another process has the lock, and if one of
+    /// them is a file of another kind, which stays as it is.
     pub fn create(path: &Path) -> io::Result<PidFile> {
         let pid = open(path)?;
-        judge(&pid)?;
+        judge(&pid, is_pid, A_PID)?;
         flock(&pid, FlockOperation::NonBlockingLockExclusive)?;
-        let verdict = open(&beside(path))?;
+        let beside = beside(path);
+        let verdict = open(&beside)?;
+        judge(&verdict, is_result, A_RESULT).map_err(|error| about(&beside, &error))?;
         replace(&pid, &format!("{}\n", std::process::id()))?;
         let file = PidFile { pid, verdict, begun: 0 };
         replace(
@@ -53,11 +62,14 @@ impl PidFile {
     /// Whether both files could be opened or created; changes nothing.
     pub fn check(path: &Path) -> io::Result<()> {
         if is_usable(path)? {
-            judge(&File::open(path)?)?;
+            judge(&File::open(path)?, is_pid, A_PID)?;
         }
         let beside = beside(path);
-        let about = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", beside.display()));
-        is_usable(&beside).map(drop).map_err(about)
+        let check_beside = || match is_usable(&beside)? {
+            true => judge(&File::open(&beside)?, is_result, A_RESULT),
+            false => Ok(()),
+        };
+        check_beside().map_err(|error| about(&beside, &error))
     }
 
     /// A reload begins.
@@ -206,12 +218,18 @@ impl ReloadResult {
 
     fn read(text: &str) -> Option<ReloadResult> {
         let (first, text) = text.strip_suffix("\nend\n")?.split_once('\n')?;
-        let mut words = first.split(' ');
+        let (begun, ended, outcome) = ReloadResult::read_first(first)?;
+        Some(ReloadResult { begun, ended, outcome, text: text.to_owned() })
+    }
+
+    /// The first line: reloads begun and ended, and the outcome.
+    fn read_first(line: &str) -> Option<(u64, u64, Outcome)> {
+        let mut words = line.split(' ');
         let mut number = || words.next()?.parse().ok();
         let (begun, ended) = (number()?, number()?);
         let word = words.next()?;
         let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.word() == word)?;
-        Some(ReloadResult { begun, ended, outcome, text: text.to_owned() })
+        Some((begun, ended, outcome))
     }
 }
 
@@ -237,14 +255,31 @@ fn is_usable(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Fails if the file is no pid file: a mistake must not overwrite a file of the operator's.
-fn judge(file: &File) -> io::Result<()> {
-    let mut content = [0; PID_BYTES_MAX + 1];
+/// The error with the path of the file that it is about.
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Fails if the file has something that `is_ours` does not know by its first bytes: a mistake must not overwrite a file of the
+/// operator's.
+fn judge(file: &File, is_ours: fn(&[u8]) -> bool, what: &str) -> io::Result<()> {
+    let mut content = [0; JUDGED_BYTES];
     let length = file.read_at(&mut content, 0)?;
-    match content[..length].iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace()) {
-        true if length <= PID_BYTES_MAX => Ok(()),
-        _ => Err(io::Error::other("this file has something else than the number of a process")),
+    match length == 0 || is_ours(&content[..length]) {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("this file has something else than {what}"))),
     }
+}
+
+fn is_pid(content: &[u8]) -> bool {
+    content.len() <= PID_BYTES_MAX
+        && content.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace())
+}
+
+/// Whether this begins as a [`ReloadResult`] does. The rest may be missing: a full disk or the end of the process can cut it.
+fn is_result(content: &[u8]) -> bool {
+    let first = content.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    std::str::from_utf8(first).is_ok_and(|line| ReloadResult::read_first(line).is_some())
 }
 
 /// A link could lead anywhere.
@@ -280,6 +315,30 @@ mod tests {
             for end in 0..written.len() {
                 assert_eq!(ReloadResult::read(&written[..end]), None, "{:?} is not whole", &written[..end]);
             }
+        }
+    }
+
+    #[test]
+    fn only_files_of_weir_are_overwritten() {
+        let path = std::env::temp_dir().join(format!("weir-pid-file-judged-{}", std::process::id()));
+        let beside = beside(&path);
+        let longest = format!("{0} {0} reloaded\n", u64::MAX);
+        for ours in ["", "0 0 reloaded\n\nend\n", "3 2 failed\nweir.conf:1: exp", "1 1 refused", &longest] {
+            std::fs::write(&beside, ours).unwrap();
+            PidFile::check(&path).unwrap();
+            drop(PidFile::create(&path).unwrap());
+        }
+        for other in ["block a.test\nport 80\n", "4711\n", "1 2\n", "1 2 three\n", "\n\nend\n", "\0\0"] {
+            std::fs::write(&beside, other).unwrap();
+            let told =
+                format!("{}: this file has something else than the outcome of a reload", beside.display());
+            for outcome in [PidFile::check(&path), PidFile::create(&path).map(drop)] {
+                assert_eq!(outcome.unwrap_err().to_string(), told, "{other:?}");
+            }
+            assert_eq!(std::fs::read_to_string(&beside).unwrap(), other);
+        }
+        for path in [&path, &beside] {
+            std::fs::remove_file(path).unwrap();
         }
     }
 
