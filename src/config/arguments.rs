@@ -33,7 +33,7 @@ pub fn parse(arguments: &[String], problems: &mut Problems) -> Arguments {
         }
         let result = match options.parse([first]) {
             Err(Fail::ArgumentMissing(name)) => match after.split_first() {
-                Some((value, after)) if !is_option(value) => {
+                Some((value, after)) if !is_option(value, &options) => {
                     rest = after;
                     options.parse([first, value])
                 }
@@ -49,13 +49,12 @@ pub fn parse(arguments: &[String], problems: &mut Problems) -> Arguments {
     parsed
 }
 
-/// Whether a word is one of weir's options. Such a word is no value of the option before it: that one's value was forgotten.
-fn is_option(word: &str) -> bool {
-    let known = |spec: &Spec| match word.strip_prefix("--") {
-        Some(long) => spec.names().any(|name| long.split('=').next() == Some(name)),
-        None => !spec.short.is_empty() && word.strip_prefix('-') == Some(spec.short),
-    };
-    TABLE.iter().any(known)
+/// Whether a word is one of weir's options, or several (`-vq`), with their value (`-p80`) or without, or the end of options. Such a word
+/// is no value of the option before it: that one's value was forgotten.
+fn is_option(word: &str, options: &Options) -> bool {
+    word.len() > 1
+        && word.starts_with('-')
+        && !matches!(options.parse([word]), Err(Fail::UnrecognizedOption(_)))
 }
 
 impl Arguments {
@@ -155,14 +154,23 @@ mod tests {
             (&["-p", "--check"], "weir: -p: expected a value, N; write --port=N if it begins with -"),
             (&["-p", "-p", "80"], "weir: -p: expected a value, N; write --port=N if it begins with -"),
             (&["-vp", "-q"], "weir: -p: expected a value, N; write --port=N if it begins with -"),
+            (&["-p", "--"], "weir: -p: expected a value, N; write --port=N if it begins with -"),
         ] {
             assert_eq!(values(arguments, "port"), Err(expected.to_owned()), "{arguments:?}");
         }
+        // Neither are combined letters, a letter with its value attached, and the end of options.
+        for word in ["-p8080", "-cweir.conf", "-q", "-vq", "-vvp", "-vqp80", "--quiet=no", "--port", "--"] {
+            let forgotten = "weir: --block: expected a value, RULE; write --block=RULE if it begins with -";
+            let problems = values(&["--block", word], "block").unwrap_err();
+            assert_eq!(problems.lines().next(), Some(forgotten), "{word}");
+        }
         // A value may look like an option that weir does not have, or be attached.
-        for value in ["-x", "-", "-1", "--no-such", "--", "---port"] {
+        for value in ["", "-x", "-x: y", "-", "-1", "-vx", "--no-such", "--no-such=1", "---port", "-\u{e9}"] {
             assert_eq!(values(&["--via", value], "via"), Ok(vec![value.to_owned()]));
         }
-        assert_eq!(values(&["--via=--check"], "via"), Ok(vec!["--check".to_owned()]));
+        for value in ["--check", "-vq", "--"] {
+            assert_eq!(values(&[&format!("--via={value}")], "via"), Ok(vec![value.to_owned()]));
+        }
         assert_eq!(values(&["-p--check", "-p", "1"], "port"), Ok(vec!["--check".to_owned(), "1".to_owned()]));
     }
 

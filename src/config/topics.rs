@@ -53,7 +53,8 @@ environment, which overrides the file, which overrides the default:
 A file has one `key value` per line. # begins a comment at the start of a line
 or after a blank. Values with such a # or with blanks around them go \"in
 quotes\". Options without a value take yes or no, on the command line as in
---quiet=no. Paths are relative to the file. Sizes: 64K, 10M, 1G. Times: 30 or
+--quiet=no. A value that is an option or -- itself needs the =, too:
+--via=-p80. Paths are relative to the file. Sizes: 64K, 10M, 1G. Times: 30 or
 2.5 (seconds), 500ms, 2m, 1h.
 
 --print-config prints such a file, with the place that each value came from.
