@@ -371,7 +371,8 @@ fn the_documented_rights_of_a_user_are_enough() {
     assert!(log.is_empty(), "{log:?}");
 }
 
-/// The order is carried out when the store takes it, and is the last word then.
+/// The order is carried out when the store takes it, and is the last word then. So many orders wait before it that its message does
+/// not go ahead.
 #[test]
 fn messages_about_a_network_with_a_waiting_order_do_not_count() {
     let Some(server) = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]) else { return };
@@ -380,14 +381,44 @@ fn messages_about_a_network_with_a_waiting_order_do_not_count() {
     publish("another ban 192.0.2.1/32 - r");
     node.news_until(|news| matches!(news, StoreNews::Banned { .. }));
     server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    for number in 0..64 {
+        node.client.order(ban(&format!("198.51.100.{number}/32"), None, "r"));
+    }
     node.client.order(StoreOrder::Unban(net("192.0.2.1/32")));
     publish("another ban 192.0.2.1/32 - brought back");
     publish("another ban 192.0.2.2/32 - r");
-    let is_of = |news: &StoreNews, text: &str| matches!(news, StoreNews::Banned { network, .. } if *network == net(text));
-    let mut news = node.news_until(|news| is_of(news, "192.0.2.2/32"));
+    let mut news = node.news_until(|news| is_ban_of(news, "192.0.2.2/32"));
     server.query::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     news.extend(node.news_until(|news| *news == StoreNews::Unbanned(net("192.0.2.1/32"))));
-    assert!(!news.iter().any(|news| is_of(news, "192.0.2.1/32")), "{news:?}");
+    assert!(!news.iter().any(|news| is_ban_of(news, "192.0.2.1/32")), "{news:?}");
+}
+
+/// While the store refuses orders, the last message about a network counts, and so does its order later.
+#[test]
+fn a_waiting_order_is_void_when_another_process_acts_behind_its_message() {
+    let Some(server) = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]) else { return };
+    let (node, other) = (loading_every(&server.url(), SELDOM), loading_every(&server.url(), SELDOM));
+    let publish = |text: &str| server.query::<()>(&["PUBLISH", "guard_core:bans", text]);
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    node.client.order(StoreOrder::Unban(net("192.0.2.1/32")));
+    node.client.order(ban("192.0.2.2/32", None, "own"));
+    let news = other.news_until(|news| is_ban_of(news, "192.0.2.2/32"));
+    assert!(news.contains(&StoreNews::Unbanned(net("192.0.2.1/32"))), "{news:?}");
+    publish("another ban 192.0.2.1/32 - r");
+    node.news_until(|news| is_ban_of(news, "192.0.2.1/32"));
+    publish("another unban 192.0.2.2/32");
+    for each in [&node, &other] {
+        each.news_until(|news| *news == StoreNews::Unbanned(net("192.0.2.2/32")));
+    }
+    node.client.order(ban("192.0.2.3/32", None, "own"));
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    let exists = |key: &str| server.query::<bool>(&["EXISTS", &format!("guard_core:{key}")]);
+    eventually("a later order is carried out", || exists("banned_ips:192.0.2.3").then_some(()));
+    assert!(!exists("ban_ends:192.0.2.1") && !exists("banned_ips:192.0.2.2"));
+}
+
+fn is_ban_of(news: &StoreNews, text: &str) -> bool {
+    matches!(news, StoreNews::Banned { network, .. } if *network == net(text))
 }
 
 /// The messages come in another order than the writes, or in the same.

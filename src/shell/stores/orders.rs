@@ -44,12 +44,34 @@ enum Unban {
     Done,
 }
 
+/// What an order makes of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Banned until then, `None` for ever.
+    Ban(Option<u64>),
+    Unban,
+}
+
+/// The orders for one network that are not done.
+#[derive(Debug)]
+struct Pending {
+    orders: usize,
+    /// The last one of them.
+    last: Act,
+    /// Whether the message about the last one came back: the processes hear of it before it is written while a store refuses writes.
+    is_told: bool,
+    /// Whether another process has acted behind that message, so that the orders are void.
+    is_superseded: bool,
+}
+
 /// The queue of orders, and what is remembered of those that are done.
 #[derive(Debug, Default)]
 pub struct Orders {
     waiting: VecDeque<StoreOrder>,
     /// The networks of bans and unbans that were taken to be carried out, and are not done.
     in_flight: Vec<IpNet>,
+    /// The networks of the bans and unbans that wait or are in flight.
+    pending: HashMap<IpNet, Pending>,
     /// Bans of this process that the store is to get (again), behind the orders that wait.
     again: VecDeque<IpNet>,
     own: HashMap<IpNet, Own>,
@@ -78,8 +100,35 @@ impl Orders {
             }
             StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) | StoreOrder::Unblock(_) => {}
         }
+        if let Some((network, act)) = act_of(&order) {
+            let orders = self.pending.get(&network).map_or(0, |pending| pending.orders) + 1;
+            let pending = Pending { orders, last: act, is_told: false, is_superseded: false };
+            self.pending.insert(network, pending);
+        }
         self.waiting.push_back(order);
         self.bound()
+    }
+
+    /// One more order for a network is not done, which is not newer than those that are known.
+    fn enlist(&mut self, order: &StoreOrder) {
+        if let Some((network, last)) = act_of(order) {
+            let new = Pending { orders: 0, last, is_told: false, is_superseded: false };
+            self.pending.entry(network).or_insert(new).orders += 1;
+        }
+    }
+
+    /// One order for a network is done, or dropped.
+    fn strike(&mut self, network: IpNet) {
+        if let Some(pending) = self.pending.get_mut(&network) {
+            pending.orders -= 1;
+            if pending.orders == 0 {
+                self.pending.remove(&network);
+            }
+        }
+    }
+
+    fn end_flight(&mut self) {
+        std::mem::take(&mut self.in_flight).into_iter().for_each(|network| self.strike(network));
     }
 
     /// The next orders, oldest first, and behind them those that write bans of this process again.
@@ -91,36 +140,75 @@ impl Orders {
             // The ban may have ended meanwhile, or an order may have written it.
             if let Some(own) = self.own.get(&network).filter(|own| own.writing == Writing::Waits) {
                 let (until_unix_ms, reason) = (own.until_unix_ms, own.reason.clone());
-                taken.push(StoreOrder::Ban { network, until_unix_ms, reason });
+                let order = StoreOrder::Ban { network, until_unix_ms, reason };
+                self.enlist(&order);
+                taken.push(order);
             }
         }
-        self.in_flight = taken.iter().filter_map(network_of).collect();
+        self.in_flight = taken.iter().filter_map(|order| Some(act_of(order)?.0)).collect();
         taken
     }
 
-    /// Whether a ban or unban of this network by this process is to be carried out.
-    pub fn is_waited_for(&self, network: IpNet) -> bool {
-        let is_of_it = |order: &StoreOrder| network_of(order) == Some(network);
-        self.in_flight.contains(&network)
-            || self.own.get(&network).is_some_and(|own| own.writing == Writing::Waits)
-            || self.waiting.iter().any(is_of_it)
+    /// Whether a ban or unban of this network by this process is to be carried out. A ban that is over is not written.
+    pub fn is_waited_for(&self, network: IpNet, now_unix_ms: u64) -> bool {
+        let is_over = |until: Option<u64>| until.is_some_and(|until| until <= now_unix_ms);
+        let is_valid = |pending: &Pending| {
+            !pending.is_superseded && !matches!(pending.last, Act::Ban(until) if is_over(until))
+        };
+        let waits = |own: &Own| own.writing == Writing::Waits && !is_over(own.until_unix_ms);
+        self.pending.get(&network).is_some_and(is_valid) || self.own.get(&network).is_some_and(waits)
+    }
+
+    /// The message about an act of this process came back: up to now the act is the last one.
+    pub fn note_told(&mut self, network: IpNet, act: Act) {
+        if let Some(pending) = self.pending.get_mut(&network).filter(|pending| pending.last == act) {
+            (pending.is_told, pending.is_superseded) = (true, false);
+        }
+    }
+
+    /// The message about an act of another process came. If it came behind the one about a waiting order, the order is void: all
+    /// processes have heard of the other act last.
+    pub fn note_others(&mut self, network: IpNet) {
+        if let Some(pending) = self.pending.get_mut(&network).filter(|pending| pending.is_told) {
+            pending.is_superseded = true;
+            self.own.remove(&network);
+            self.unbans.remove(&network);
+        }
+    }
+
+    /// Whether an order is not to be carried out any more: another process has acted since, or the ban is over.
+    pub fn is_void(&self, order: &StoreOrder, now_unix_ms: u64) -> bool {
+        act_of(order).is_some_and(|(network, act)| {
+            let is_over = matches!(act, Act::Ban(Some(until)) if until <= now_unix_ms);
+            is_over || self.is_superseded(network)
+        })
+    }
+
+    fn is_superseded(&self, network: IpNet) -> bool {
+        self.pending.get(&network).is_some_and(|pending| pending.is_superseded)
     }
 
     /// Another client carries the orders out from now on.
     pub fn hand_over(&mut self) -> Orders {
-        Orders { in_flight: Vec::new(), ..std::mem::take(self) }
+        self.end_flight();
+        std::mem::take(self)
     }
 
     /// Puts orders that could not be carried out back to their old places. Returns the number of dropped ones.
     pub fn put_back(&mut self, orders: Vec<StoreOrder>) -> usize {
-        self.in_flight.clear();
+        orders.iter().for_each(|order| self.enlist(order));
+        self.end_flight();
         orders.into_iter().rev().for_each(|order| self.waiting.push_front(order));
         self.bound()
     }
 
     fn bound(&mut self) -> usize {
         let beyond = self.waiting.len().saturating_sub(ORDERS_MAX);
-        for order in self.waiting.drain(..beyond) {
+        let dropped: Vec<StoreOrder> = self.waiting.drain(..beyond).collect();
+        for order in dropped {
+            if let Some((network, _)) = act_of(&order) {
+                self.strike(network);
+            }
             match order {
                 StoreOrder::Unban(network) => drop(self.unbans.remove(&network)),
                 StoreOrder::Ban { network, .. } => drop(self.own.remove(&network)),
@@ -137,9 +225,10 @@ impl Orders {
 
     /// These orders were carried out, in this order. Bans count as bans of this process only if they were written.
     pub fn note_done(&mut self, orders: &[StoreOrder], are_written: bool) {
-        self.in_flight.clear();
         for order in orders {
             match order {
+                StoreOrder::Ban { network, .. } | StoreOrder::Unban(network)
+                    if self.is_superseded(*network) => {}
                 StoreOrder::Ban { network, until_unix_ms, reason } if are_written => {
                     // An unban may have been ordered meanwhile.
                     let is_ended = self.unbans.get(network) == Some(&Unban::Waits);
@@ -157,6 +246,7 @@ impl Orders {
                 StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) | StoreOrder::Unblock(_) => {}
             }
         }
+        self.end_flight();
     }
 
     /// A ban of this process has ended: another process has ended it, or it has gone from the store.
@@ -213,9 +303,10 @@ impl Orders {
 }
 
 /// The network that an order bans, or whose ban it ends.
-fn network_of(order: &StoreOrder) -> Option<IpNet> {
+fn act_of(order: &StoreOrder) -> Option<(IpNet, Act)> {
     match order {
-        StoreOrder::Ban { network, .. } | StoreOrder::Unban(network) => Some(*network),
+        StoreOrder::Ban { network, until_unix_ms, .. } => Some((*network, Act::Ban(*until_unix_ms))),
+        StoreOrder::Unban(network) => Some((*network, Act::Unban)),
         StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) | StoreOrder::Unblock(_) => None,
     }
 }
@@ -389,25 +480,61 @@ mod tests {
     fn an_order_is_waited_for_until_it_is_done() {
         for order in [ban(), StoreOrder::Unban(net())] {
             let mut orders = Orders::default();
-            assert!(!orders.is_waited_for(net()));
+            assert!(!orders.is_waited_for(net(), LATER));
             orders.add(order);
-            assert!(orders.is_waited_for(net()));
+            assert!(orders.is_waited_for(net(), LATER));
             let taken = orders.take(1);
-            assert!(orders.is_waited_for(net()));
+            assert!(orders.is_waited_for(net(), LATER));
             orders.put_back(taken);
             let taken = orders.take(1);
             orders.note_done(&taken, true);
-            assert!(!orders.is_waited_for(net()));
+            assert!(!orders.is_waited_for(net(), LATER));
         }
         let mut orders = Orders::default();
         orders.adopt(net(), None, "r");
-        assert!(orders.is_waited_for(net()));
+        assert!(orders.is_waited_for(net(), LATER));
         carry_out(&mut orders);
         orders.bring_back(net());
-        assert!(orders.is_waited_for(net()));
+        assert!(orders.is_waited_for(net(), LATER));
         orders.take(1);
         orders.hand_over();
-        assert!(!orders.is_waited_for(net()));
+        assert!(!orders.is_waited_for(net(), LATER));
+    }
+
+    /// Orders wait while a store refuses them, and their messages are sent before.
+    #[test]
+    fn an_order_is_void_when_another_process_has_acted_behind_its_message() {
+        for (order, act) in [(ban(), Act::Ban(None)), (StoreOrder::Unban(net()), Act::Unban)] {
+            let mut orders = Orders::default();
+            orders.add(order.clone());
+            orders.note_others(net());
+            assert!(!orders.is_void(&order, LATER), "its message comes behind the other one");
+            orders.note_told(net(), Act::Ban(Some(1)));
+            orders.note_others(net());
+            assert!(!orders.is_void(&order, LATER), "the message was about an earlier order");
+            orders.note_told(net(), act);
+            // The order may be under way meanwhile.
+            let taken = orders.take(1);
+            orders.note_others(net());
+            assert!(orders.is_void(&order, LATER) && !orders.is_waited_for(net(), LATER));
+            assert_eq!(load(&mut orders, found(), |_| {}), (1, 0), "the other one has banned it");
+            orders.put_back(taken);
+            assert!(orders.is_void(&order, LATER));
+            carry_out(&mut orders);
+            assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0), "it is not a ban of this process");
+            assert!(orders.pending.is_empty());
+            orders.add(order.clone());
+            assert!(!orders.is_void(&order, LATER), "a new order counts");
+        }
+    }
+
+    #[test]
+    fn a_ban_that_is_over_is_not_waited_for() {
+        let mut orders = Orders::default();
+        let order = StoreOrder::Ban { network: net(), until_unix_ms: Some(LATER), reason: "".into() };
+        orders.add(order.clone());
+        assert!(orders.is_waited_for(net(), LATER - 1) && !orders.is_void(&order, LATER - 1));
+        assert!(!orders.is_waited_for(net(), LATER) && orders.is_void(&order, LATER));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The state that a client of a store shares with its threads: waiting orders, the receivers of answers and news, and counters.
 
 use super::health::{Health, VALUES, asker_of_loop};
-use super::orders::{Bans, Orders};
+use super::orders::{Act, Bans, Orders};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
+use crate::shell::clock::unix_now_ms;
 use ipnet::IpNet;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -395,7 +396,23 @@ impl StoreState {
 
     /// See [`Orders::is_waited_for`].
     pub fn is_waited_for(&self, network: IpNet) -> bool {
-        self.orders().is_waited_for(network)
+        self.orders().is_waited_for(network, unix_now_ms())
+    }
+
+    /// See [`Orders::note_told`].
+    pub fn note_told(&self, network: IpNet, act: Act) {
+        self.orders().note_told(network, act);
+    }
+
+    /// See [`Orders::note_others`].
+    pub fn note_others(&self, network: IpNet) {
+        self.orders().note_others(network);
+    }
+
+    /// The orders that are still to be carried out; see [`Orders::is_void`].
+    pub fn valid<'o>(&self, orders: &'o [StoreOrder]) -> Vec<&'o StoreOrder> {
+        let (known, now_unix_ms) = (self.orders(), unix_now_ms());
+        orders.iter().filter(|order| !known.is_void(order, now_unix_ms)).collect()
     }
 
     /// A load of all bans begins.

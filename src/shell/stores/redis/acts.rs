@@ -4,9 +4,13 @@
 //! and tell in the other, as all do that wait for a store which was away. And a process that has an order of its own waiting
 //! writes last of all. So a message is taken at its word only if its sender alone has acted on the network; otherwise the network is
 //! disputed, and the store is asked what holds. Each write has its message behind it, so the last question finds the last write.
+//!
+//! A store that refuses writes for a while carries messages. If it has neither the ban nor its end, the last message is all that is
+//! known, and is taken at its word.
 
+use crate::guard::store::StoreNews;
 use ipnet::IpNet;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Messages that are so far apart come in the order of their writes (chosen: longer than a store may be late).
@@ -21,19 +25,27 @@ const NETWORKS_MAX: usize = 10_000;
 pub struct Acts {
     /// Which process has acted, `None` for several, and when its message came.
     recent: HashMap<IpNet, (Option<Box<str>>, Instant)>,
-    disputed: HashSet<IpNet>,
+    /// What the last message about it says.
+    disputed: HashMap<IpNet, StoreNews>,
 }
 
 impl Acts {
     /// Another process tells that it has acted on a network; `is_waited_for` says that an order of this process is to be carried
-    /// out. Returns whether the message is to be taken at its word.
-    pub fn note(&mut self, network: IpNet, node: &str, is_waited_for: bool, now: Instant) -> bool {
+    /// out. Returns the word of the message if it is to be taken at it.
+    pub fn note(
+        &mut self,
+        network: IpNet,
+        node: &str,
+        word: StoreNews,
+        is_waited_for: bool,
+        now: Instant,
+    ) -> Option<StoreNews> {
         let is_alone = self.remember(network, node, now);
         if is_alone && !is_waited_for || self.disputed.len() >= NETWORKS_MAX {
-            return true;
+            return Some(word);
         }
-        self.disputed.insert(network);
-        false
+        self.disputed.insert(network, word);
+        None
     }
 
     /// A message of this process came back. Those that came before it were written before, or while its order was waited for.
@@ -59,12 +71,12 @@ impl Acts {
 
     /// The networks for which the store is to be asked.
     pub fn disputed(&self) -> impl Iterator<Item = IpNet> {
-        self.disputed.iter().copied()
+        self.disputed.keys().copied()
     }
 
-    /// The store was asked for a network.
-    pub fn settle(&mut self, network: IpNet) {
-        self.disputed.remove(&network);
+    /// The store was asked for a network. Returns the word of the last message about it.
+    pub fn settle(&mut self, network: IpNet) -> Option<StoreNews> {
+        self.disputed.remove(&network)
     }
 }
 
@@ -74,6 +86,10 @@ mod tests {
 
     fn net() -> IpNet {
         "192.0.2.1/32".parse().expect("a network")
+    }
+
+    fn word() -> StoreNews {
+        StoreNews::Unbanned(net())
     }
 
     #[test]
@@ -88,18 +104,19 @@ mod tests {
             ("two", false, false),
             ("one", false, false),
         ] {
-            assert_eq!(acts.note(net(), node, is_waited_for, now), is_taken, "{node}");
+            let taken = acts.note(net(), node, word(), is_waited_for, now);
+            assert_eq!(taken, is_taken.then(word), "{node}");
         }
         assert_eq!(acts.disputed().collect::<Vec<_>>(), [net()]);
-        acts.settle(net());
+        assert_eq!(acts.settle(net()), Some(word()));
         assert_eq!(acts.disputed().count(), 0);
         let other = "192.0.2.2/32".parse().expect("a network");
-        assert!(acts.note(other, "two", false, now));
+        assert!(acts.note(other, "two", word(), false, now).is_some());
         acts.note_own(other, "own", now);
         assert_eq!(acts.disputed().count(), 0);
-        assert!(!acts.note(other, "two", false, now));
+        assert!(acts.note(other, "two", word(), false, now).is_none());
         let later = now + CROSSING_MAX;
-        assert!(acts.note(net(), "two", false, later), "the others are long past");
+        assert!(acts.note(net(), "two", word(), false, later).is_some(), "the others are long past");
         acts.forget_old(later);
         assert_eq!(acts.recent.len(), 1);
     }
@@ -110,7 +127,7 @@ mod tests {
         let network =
             |number: usize| IpNet::from(std::net::IpAddr::from(std::net::Ipv4Addr::from_bits(number as u32)));
         for number in 0..2 * NETWORKS_MAX {
-            acts.note(network(number), "one", true, now);
+            acts.note(network(number), "one", word(), true, now);
         }
         assert!(acts.recent.len() <= NETWORKS_MAX && acts.disputed.len() <= NETWORKS_MAX);
     }

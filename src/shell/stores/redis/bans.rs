@@ -24,7 +24,7 @@ use super::servers::{Outcome, Servers, is_lost};
 use crate::guard::store::{StoreFailure, StoreNews};
 use crate::shell::clock::unix_now_ms;
 use crate::shell::stores::health::Health;
-use crate::shell::stores::orders::Bans;
+use crate::shell::stores::orders::{Act, Bans};
 use crate::shell::stores::settings::StoreSettings;
 use crate::shell::stores::store_state::{StoreState, count};
 use ipnet::IpNet;
@@ -244,21 +244,32 @@ impl Follower<'_> {
     fn apply_message(&mut self, message: &Message<'_>) {
         let network = message.network;
         let (node, now) = (message.node, Instant::now());
+        let (act, word) = match message.deed {
+            Deed::Banned { until_unix_ms, reason } => {
+                let word = StoreNews::Banned { network, until_unix_ms, reason: reason.into() };
+                (Act::Ban(until_unix_ms), word)
+            }
+            Deed::Unbanned => (Act::Unban, StoreNews::Unbanned(network)),
+            Deed::Unblocked if node == self.keys.node() => return,
+            Deed::Unblocked => return self.state.tell(StoreNews::Unblocked(network.addr())),
+        };
         if node == self.keys.node() {
             self.acts.note_own(network, node, now);
+            self.state.note_told(network, act);
             return;
         }
-        let is_taken = message.deed == Deed::Unblocked
-            || self.acts.note(network, node, self.state.is_waited_for(network), now);
-        if !is_taken {
-            return;
+        self.state.note_others(network);
+        let is_waited_for = self.state.is_waited_for(network);
+        if let Some(word) = self.acts.note(network, node, word, is_waited_for, now) {
+            self.report(word);
         }
-        match message.deed {
-            Deed::Banned { until_unix_ms, reason } => {
-                self.state.tell(StoreNews::Banned { network, until_unix_ms, reason: reason.into() });
-            }
-            Deed::Unbanned => self.report_end(network),
-            Deed::Unblocked => self.state.tell(StoreNews::Unblocked(network.addr())),
+    }
+
+    /// Reports what another process has done.
+    fn report(&self, word: StoreNews) {
+        match word {
+            StoreNews::Unbanned(network) => self.report_end(network),
+            word => self.state.tell(word),
         }
     }
 
@@ -269,7 +280,7 @@ impl Follower<'_> {
     }
 
     /// Asks the store what holds for disputed networks, and reports it. Those with an order of this process wait for it. Where a ban
-    /// is neither there nor ended, the next load shows why.
+    /// is neither there nor ended, the last message counts: its writes may wait for a store that refuses them.
     fn settle(&mut self) -> Result<(), ()> {
         let state = self.state;
         let networks: Vec<IpNet> =
@@ -291,14 +302,14 @@ impl Follower<'_> {
             if state.is_waited_for(network) {
                 continue;
             }
-            self.acts.settle(network);
+            let word = self.acts.settle(network);
             match until.and_then(|until| end_of(&until)) {
                 Some(until_unix_ms) if until_unix_ms.is_none_or(|until| until > now) => {
                     let reason = reason.unwrap_or_default().into();
                     self.state.tell(StoreNews::Banned { network, until_unix_ms, reason });
                 }
                 Some(_) | None if end.is_some() => self.report_end(network),
-                Some(_) | None => {}
+                Some(_) | None => word.into_iter().for_each(|word| self.report(word)),
             }
         }
         Ok(())

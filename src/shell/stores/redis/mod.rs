@@ -176,7 +176,8 @@ impl RedisBackend {
 
     /// Sends the messages of these orders.
     fn send_messages(&mut self, orders: &[StoreOrder]) -> Carried {
-        let messages: Vec<Command> = orders.iter().filter_map(|order| self.keys.message(order)).collect();
+        let valid = self.state.valid(orders).into_iter();
+        let messages: Vec<Command> = valid.filter_map(|order| self.keys.message(order)).collect();
         self.exchange_orders(&messages)
     }
 
@@ -265,8 +266,9 @@ impl Backend for RedisBackend {
                 self.state.add_sweep(key.clone());
             }
         }
+        let valid = self.state.valid(orders).into_iter();
         let writes: Vec<Command> =
-            orders.iter().flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
+            valid.flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
         let mut refused = match self.exchange_orders(&writes) {
             Carried::Done => 0,
             Carried::Lost => {
