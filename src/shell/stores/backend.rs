@@ -88,8 +88,7 @@ pub(super) fn run(
     let mut values = Vec::new();
     // Questions that are in the queue when the client is dropped are still answered.
     loop {
-        let patience = if state.has_orders() { ORDERS_AGAIN_AFTER } else { IDLE_AFTER };
-        match queue.recv_timeout(patience) {
+        match queue.recv_timeout(patience(state, orders_again_at, Instant::now())) {
             Ok(first) => {
                 for work in std::iter::once(first).chain(queue.try_iter()).take(TAKEN_MAX) {
                     match work {
@@ -126,6 +125,11 @@ pub(super) fn run(
     }
 }
 
+/// How long to wait for other work. Orders behind a batch that was carried out go at once.
+fn patience(state: &StoreState, orders_again_at: Instant, now: Instant) -> Duration {
+    if state.has_orders() { orders_again_at.saturating_duration_since(now) } else { IDLE_AFTER }
+}
+
 fn serve(backend: &mut impl Backend, questions: Vec<ValueQuestion>, state: &StoreState, deadline: Duration) {
     let now = Instant::now();
     let in_time = |question: &ValueQuestion| now.duration_since(question.asked_at) < deadline;
@@ -141,5 +145,20 @@ fn serve(backend: &mut impl Backend, questions: Vec<ValueQuestion>, state: &Stor
     state.note_values(answers.iter().map(ValueAnswer::failure), backend.last_error().as_deref());
     for (answer, done) in answers.into_iter().zip(tellers) {
         done(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_wait_only_after_a_failure() {
+        let state = StoreState::new(|_, _| {}, |_| {}, Duration::from_secs(30));
+        let now = Instant::now();
+        assert_eq!(patience(&state, now, now), IDLE_AFTER);
+        state.add_order(StoreOrder::Forget("k".into()));
+        assert_eq!(patience(&state, now, now), Duration::ZERO);
+        assert_eq!(patience(&state, now + ORDERS_AGAIN_AFTER, now), ORDERS_AGAIN_AFTER);
     }
 }
