@@ -24,6 +24,9 @@ const FOR_EVER: u64 = 253_402_300_799;
 /// Longest reason in bytes (chosen).
 const REASON_BYTES_MAX: usize = 256;
 
+/// Longest name of a process in bytes, because names are remembered (chosen: weir's have 16).
+const NODE_BYTES_MAX: usize = 64;
+
 /// How long an unban is told from a loss, in seconds (chosen: longer than a process is without its store as a rule).
 const END_KEPT_S: u64 = 86_400;
 
@@ -179,7 +182,7 @@ impl Message<'_> {
     /// Understands a message; anything else on the channel is none.
     pub fn parse(text: &str) -> Option<Message<'_>> {
         let mut words = text.splitn(5, ' ');
-        let (node, verb) = (words.next()?, words.next()?);
+        let (node, verb) = (words.next().filter(|node| node.len() <= NODE_BYTES_MAX)?, words.next()?);
         let network = canonical(words.next()?.parse::<IpNet>().ok()?).trunc();
         let deed = match verb {
             "ban" => {
@@ -324,6 +327,14 @@ mod tests {
             "n praise 192.0.2.0/24",
         ] {
             assert_eq!(Message::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_a_long_name_is_none() {
+        for (bytes, is_one) in [(NODE_BYTES_MAX, true), (NODE_BYTES_MAX + 1, false)] {
+            let text = format!("{} unban 192.0.2.0/24", "n".repeat(bytes));
+            assert_eq!(Message::parse(&text).is_some(), is_one, "{bytes}");
         }
     }
 
