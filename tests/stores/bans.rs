@@ -241,6 +241,25 @@ fn a_ban_keeps_its_old_key_until_it_stands_under_the_other() {
     loads_with(&node, 2);
 }
 
+/// The server carries out a DEL and refuses the SET that would rename the ban.
+#[test]
+fn an_unban_finds_a_ban_that_could_not_be_renamed() {
+    let Some(server) = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]) else { return };
+    let old = "guard_core:banned_ips:[2001:DB8::1]";
+    server.query::<()>(&["SET", old, &(in_an_hour_ms() / 1000).to_string()]);
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let node = loading_every(&server.url(), OFTEN);
+    loads_with(&node, 1);
+    node.client.order(StoreOrder::Unban(net("2001:db8::1/128")));
+    eventually("the ban has ended", || (!server.query::<bool>(&["EXISTS", old])).then_some(()));
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    eventually("its end is told", || {
+        server.query::<bool>(&["EXISTS", "guard_core:ban_ends:2001:db8::1"]).then_some(())
+    });
+    node.news();
+    loads_without_bans(&node);
+}
+
 #[test]
 fn a_ban_under_an_old_key_takes_the_place_of_none_that_cannot_be_read() {
     let Some(server) = RedisServer::start() else { return };

@@ -16,7 +16,9 @@ use crate::guard::networks::{canonical, network_text};
 use crate::guard::store::StoreOrder;
 use crate::http::text::shortened;
 use ipnet::IpNet;
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The end of a ban for ever, in seconds: the last second of the year 9999.
 const FOR_EVER: u64 = 253_402_300_799;
@@ -39,7 +41,11 @@ pub struct BanKeys {
     prefix: Box<str>,
     node: Box<str>,
     database: i64,
+    old: Arc<Mutex<OldKeys>>,
 }
+
+/// The keys of networks in old spellings.
+pub type OldKeys = HashMap<IpNet, Vec<String>>;
 
 /// A message of the channel.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ pub enum Deed<'a> {
 
 impl BanKeys {
     pub fn new(prefix: &str, node: String, database: i64) -> BanKeys {
-        BanKeys { prefix: prefix.into(), node: node.into(), database }
+        BanKeys { prefix: prefix.into(), node: node.into(), database, old: Arc::default() }
     }
 
     pub fn node(&self) -> &str {
@@ -73,6 +79,15 @@ impl BanKeys {
             0 => format!("{}bans", self.prefix),
             database => format!("{}bans:{database}", self.prefix),
         }
+    }
+
+    /// A load has found bans under these old keys. A server that is full keeps them there, so that an unban has to delete them.
+    pub fn set_old(&self, old: OldKeys) {
+        *self.old.lock().unwrap_or_else(PoisonError::into_inner) = old;
+    }
+
+    fn old_of(&self, network: IpNet) -> Vec<String> {
+        self.old.lock().unwrap_or_else(PoisonError::into_inner).get(&network).cloned().unwrap_or_default()
     }
 
     /// The key that names the memory of a server.
@@ -154,7 +169,8 @@ impl BanKeys {
             StoreOrder::Unban(network) => {
                 let delete = |key| Command::new("DEL").key(key);
                 let end = Command::new("SET").key(self.end_key(*network)).arg(1).arg("EX").arg(END_KEPT_S);
-                vec![delete(self.key(*network)), delete(self.reason_key(*network)), end]
+                let keys = [self.key(*network), self.reason_key(*network)];
+                keys.into_iter().chain(self.old_of(*network)).map(delete).chain([end]).collect()
             }
             StoreOrder::Forget(key) => vec![Command::new("DEL").key(format!("{prefix}{key}"))],
             // The thread of the bans sweeps the keys of the former; the latter is a message.

@@ -17,7 +17,7 @@
 
 use super::acts::Acts;
 use super::address::Target;
-use super::ban_keys::{BanKeys, Deed, Message, end_of, end_text};
+use super::ban_keys::{BanKeys, Deed, Message, OldKeys, end_of, end_text};
 use super::command::Command;
 use super::server::Timeouts;
 use super::servers::{Outcome, Servers, is_lost};
@@ -421,18 +421,19 @@ impl Follower<'_> {
     }
 
     fn scan(&mut self) -> Result<Bans, ()> {
-        let mut bans = Bans::new();
+        let (mut bans, mut old) = (Bans::new(), OldKeys::new());
         let mut dropped = 0;
         let pattern = self.keys.pattern();
         for index in 0..self.servers.count() {
             let mut cursor = Some("0".to_owned());
             while let Some(from) = cursor.filter(|_| !self.state.is_stopping()) {
                 let (next, found) = self.scan_on(index, &from, &pattern)?;
-                dropped += self.read(found, &mut bans)?;
+                dropped += self.read(found, &mut bans, &mut old)?;
                 cursor = next;
             }
         }
         count(&self.state.counting.bans_dropped, dropped);
+        self.keys.set_old(old);
         Ok(bans)
     }
 
@@ -467,8 +468,8 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Reads the bans under these keys of one server. Returns the number of bans beyond the limit.
-    fn read(&mut self, found: Vec<String>, bans: &mut Bans) -> Result<usize, ()> {
+    /// Reads the bans under these keys of one server, and collects old keys. Returns the number of bans beyond the limit.
+    fn read(&mut self, found: Vec<String>, bans: &mut Bans, old: &mut OldKeys) -> Result<usize, ()> {
         let named: Vec<(String, IpNet)> = found
             .into_iter()
             .filter_map(|key| self.keys.network(&key).map(|network| (key, network)))
@@ -494,6 +495,9 @@ impl Follower<'_> {
                 continue;
             }
             if key != self.keys.key(network) {
+                if old.len() < self.settings.bans_max {
+                    old.entry(network).or_default().push(key.clone());
+                }
                 renamed.push((key, network, until));
             }
             let is_full = bans.len() >= self.settings.bans_max;
