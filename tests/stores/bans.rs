@@ -391,7 +391,7 @@ fn the_documented_rights_of_a_user_are_enough() {
 }
 
 /// The order is carried out when the store takes it, and is the last word then. So many orders wait before it that its message does
-/// not go ahead.
+/// not go ahead at once.
 #[test]
 fn messages_about_a_network_with_a_waiting_order_do_not_count() {
     let Some(server) = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]) else { return };
@@ -400,8 +400,9 @@ fn messages_about_a_network_with_a_waiting_order_do_not_count() {
     publish("another ban 192.0.2.1/32 - r");
     node.news_until(|news| matches!(news, StoreNews::Banned { .. }));
     server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
-    for number in 0..64 {
-        node.client.order(ban(&format!("198.51.100.{number}/32"), None, "r"));
+    for number in 0..3000 {
+        let network = format!("10.0.{}.{}/32", number / 256, number % 256);
+        node.client.order(ban(&network, None, "r"));
     }
     node.client.order(StoreOrder::Unban(net("192.0.2.1/32")));
     publish("another ban 192.0.2.1/32 - brought back");
@@ -410,6 +411,19 @@ fn messages_about_a_network_with_a_waiting_order_do_not_count() {
     server.query::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     news.extend(node.news_until(|news| *news == StoreNews::Unbanned(net("192.0.2.1/32"))));
     assert!(!news.iter().any(|news| is_ban_of(news, "192.0.2.1/32")), "{news:?}");
+}
+
+/// More than are carried out at once.
+#[test]
+fn all_orders_are_heard_while_the_store_refuses_them() {
+    let Some(server) = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]) else { return };
+    let (node, other) = (loading_every(&server.url(), SELDOM), loading_every(&server.url(), SELDOM));
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let network = |number: usize| format!("198.51.100.{number}/32");
+    (0..200).for_each(|number| node.client.order(ban(&network(number), None, "r")));
+    let news = other.news_until(|news| is_ban_of(news, &network(199)));
+    let heard = (0..200).filter(|number| news.iter().any(|news| is_ban_of(news, &network(*number))));
+    assert_eq!(heard.count(), 200);
 }
 
 /// While the store refuses orders, the last message about a network counts, and so does its order later.

@@ -109,6 +109,11 @@ impl Orders {
         self.bound()
     }
 
+    /// Orders that were not taken, from a place in the queue on.
+    pub fn waiting(&self, from: usize, most: usize) -> Vec<StoreOrder> {
+        self.waiting.iter().skip(from).take(most).cloned().collect()
+    }
+
     /// One more order for a network is not done, which is not newer than those that are known.
     fn enlist(&mut self, order: &StoreOrder) {
         if let Some((network, last)) = act_of(order) {

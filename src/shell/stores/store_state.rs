@@ -374,6 +374,11 @@ impl StoreState {
         self.orders().take(most)
     }
 
+    /// Orders that were not taken, from a place in the queue on.
+    pub fn waiting_orders(&self, from: usize, most: usize) -> Vec<StoreOrder> {
+        self.orders().waiting(from, most)
+    }
+
     /// Puts orders that could not be carried out back to their old places.
     pub fn return_orders(&self, back: Vec<StoreOrder>) {
         let dropped = self.orders().put_back(back);

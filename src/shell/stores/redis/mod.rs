@@ -181,12 +181,16 @@ impl RedisBackend {
         self.exchange_orders(&messages)
     }
 
-    /// Sends the messages of orders that are not written yet, once. Other processes apply a ban until their next load, which does not
+    /// Sends the messages of orders that are not written yet, once: these, and then a batch of those behind them each time. Other processes apply a ban until their next load, which does not
     /// find it.
     fn send_new_messages(&mut self, orders: &[StoreOrder]) {
-        let new = orders.get(self.messages_sent..).unwrap_or_default();
-        if matches!(self.send_messages(new), Carried::Done) {
-            self.messages_sent = self.messages_sent.max(orders.len());
+        let behind = self.messages_sent.saturating_sub(orders.len());
+        let new = match orders.get(self.messages_sent..) {
+            Some(new) if !new.is_empty() => new.to_vec(),
+            Some(_) | None => self.state.waiting_orders(behind, orders.len()),
+        };
+        if matches!(self.send_messages(&new), Carried::Done) {
+            self.messages_sent += new.len();
         }
     }
 
@@ -291,7 +295,7 @@ impl Backend for RedisBackend {
             Carried::Lost | Carried::RefusedForNow => return false,
             Carried::Refused(count) => refused += count,
         }
-        self.messages_sent = 0;
+        self.messages_sent = self.messages_sent.saturating_sub(orders.len());
         self.note_refused_for_now(false);
         if refused > 0 {
             count(&self.state.counting.orders_dropped, refused);
