@@ -400,8 +400,17 @@ impl Drop for Origin {
     }
 }
 
-/// A port of 127.0.0.1 where nothing listens: it was just given back by the system.
+/// A port of 127.0.0.1 where nothing listens. A socket has it until the tests end, so that no other test is given it.
 pub fn refusing_port() -> u16 {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+    std::mem::forget(socket);
+    address.expect("its address").port()
+}
+
+/// A port of 127.0.0.1 for a program that is about to listen there: it was just given back by the system.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").port()
 }

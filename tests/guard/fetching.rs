@@ -346,7 +346,7 @@ impl Tls {
             return None;
         }
         let start = || {
-            let port = crate::common::origin::refusing_port();
+            let port = crate::common::origin::free_port();
             let mut command = Command::new("openssl");
             let accept = port.to_string();
             command.args(["s_server", "-WWW", "-accept", &accept, "-cert", "roots.pem", "-key", "key.pem"]);
