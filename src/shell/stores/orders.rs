@@ -161,7 +161,10 @@ impl Orders {
             !pending.is_superseded && !matches!(pending.last, Act::Ban(until) if is_over(until))
         };
         let waits = |own: &Own| own.writing == Writing::Waits && !is_over(own.until_unix_ms);
-        self.pending.get(&network).is_some_and(is_valid) || self.own.get(&network).is_some_and(waits)
+        // One that is under way is written, also if it has become void meanwhile.
+        self.in_flight.contains(&network)
+            || self.pending.get(&network).is_some_and(is_valid)
+            || self.own.get(&network).is_some_and(waits)
     }
 
     /// The message about an act of this process came back: up to now the act is the last one.
@@ -521,10 +524,10 @@ mod tests {
             // The order may be under way meanwhile.
             let taken = orders.take(1);
             orders.note_others(net());
-            assert!(orders.is_void(&order, LATER) && !orders.is_waited_for(net(), LATER));
+            assert!(orders.is_void(&order, LATER) && orders.is_waited_for(net(), LATER));
             assert_eq!(load(&mut orders, found(), |_| {}), (1, 0), "the other one has banned it");
             orders.put_back(taken);
-            assert!(orders.is_void(&order, LATER));
+            assert!(orders.is_void(&order, LATER) && !orders.is_waited_for(net(), LATER));
             carry_out(&mut orders);
             assert_eq!(load(&mut orders, Bans::new(), |_| {}), (0, 0), "it is not a ban of this process");
             assert!(orders.pending.is_empty());

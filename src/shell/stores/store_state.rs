@@ -415,9 +415,9 @@ impl StoreState {
     }
 
     /// The orders that are still to be carried out; see [`Orders::is_void`].
-    pub fn valid<'o>(&self, orders: &'o [StoreOrder]) -> Vec<&'o StoreOrder> {
+    pub fn valid(&self, orders: &[StoreOrder]) -> Vec<StoreOrder> {
         let (known, now_unix_ms) = (self.orders(), unix_now_ms());
-        orders.iter().filter(|order| !known.is_void(order, now_unix_ms)).collect()
+        orders.iter().filter(|order| !known.is_void(order, now_unix_ms)).cloned().collect()
     }
 
     /// A load of all bans begins.

@@ -176,8 +176,7 @@ impl RedisBackend {
 
     /// Sends the messages of these orders.
     fn send_messages(&mut self, orders: &[StoreOrder]) -> Carried {
-        let valid = self.state.valid(orders).into_iter();
-        let messages: Vec<Command> = valid.filter_map(|order| self.keys.message(order)).collect();
+        let messages: Vec<Command> = orders.iter().filter_map(|order| self.keys.message(order)).collect();
         self.exchange_orders(&messages)
     }
 
@@ -189,7 +188,7 @@ impl RedisBackend {
             Some(new) if !new.is_empty() => new.to_vec(),
             Some(_) | None => self.state.waiting_orders(behind, orders.len()),
         };
-        if matches!(self.send_messages(&new), Carried::Done) {
+        if matches!(self.send_messages(&self.state.valid(&new)), Carried::Done) {
             self.messages_sent += new.len();
         }
     }
@@ -270,9 +269,9 @@ impl Backend for RedisBackend {
                 self.state.add_sweep(key.clone());
             }
         }
-        let valid = self.state.valid(orders).into_iter();
+        let valid = self.state.valid(orders);
         let writes: Vec<Command> =
-            valid.flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
+            valid.iter().flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
         let mut refused = match self.exchange_orders(&writes) {
             Carried::Done => 0,
             Carried::Lost => {
@@ -289,8 +288,9 @@ impl Backend for RedisBackend {
             }
             Carried::Refused(count) => count,
         };
-        // A process that gets the message about a ban, and then loads all bans, must find it: so messages go last.
-        match self.send_messages(orders) {
+        // A process that gets the message about a ban, and then loads all bans, must find it: so messages go last. Each
+        // write has its message, also if the order has become void meanwhile.
+        match self.send_messages(&valid) {
             Carried::Done => {}
             Carried::Lost | Carried::RefusedForNow => return false,
             Carried::Refused(count) => refused += count,
