@@ -31,11 +31,11 @@ pub fn parse(arguments: &[String], problems: &mut Problems) -> Arguments {
             parsed.free.extend_from_slice(after);
             break;
         }
-        let result = match options.parse([first]) {
+        let result = match parse_words(&options, &[first]) {
             Err(Fail::ArgumentMissing(name)) => match after.split_first() {
                 Some((value, after)) if !is_option(value, &options) => {
                     rest = after;
-                    options.parse([first, value])
+                    parse_words(&options, &[first, value])
                 }
                 Some(_) | None => Err(Fail::ArgumentMissing(name)),
             },
@@ -49,12 +49,17 @@ pub fn parse(arguments: &[String], problems: &mut Problems) -> Arguments {
     parsed
 }
 
+/// `Options::parse` for slices: the parser is compiled once for each kind of list.
+fn parse_words(options: &Options, words: &[&str]) -> Result<Matches, Fail> {
+    options.parse(words)
+}
+
 /// Whether a word is one of weir's options, or several (`-vq`), with their value (`-p80`) or without, or the end of options. Such a word
 /// is no value of the option before it: that one's value was forgotten.
 fn is_option(word: &str, options: &Options) -> bool {
     word.len() > 1
         && word.starts_with('-')
-        && !matches!(options.parse([word]), Err(Fail::UnrecognizedOption(_)))
+        && !matches!(parse_words(options, &[word]), Err(Fail::UnrecognizedOption(_)))
 }
 
 impl Arguments {
