@@ -501,6 +501,7 @@ mod tests {
 
     /// With `memory_only` those alone.
     #[test]
+    #[cfg_attr(not(feature = "guard"), ignore = "needs the feature guard")]
     fn the_files_of_a_directory_are_those_in_memory_too() {
         let names = |configuration: &Configuration, directory: &str| {
             configuration.names(Path::new(directory)).map_err(|error| error.kind())
