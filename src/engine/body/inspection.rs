@@ -151,9 +151,9 @@ impl Filter for Inspection {
         self.look(None, trailers)
     }
 
-    /// The window counts with its greatest size.
+    /// The windows count with their greatest size.
     fn heap_bytes(&self) -> usize {
-        WINDOW_BYTES + self.content.heap_bytes()
+        self.walker.windows() * WINDOW_BYTES + self.content.heap_bytes()
     }
 
     fn when_full(&self) -> WhenFull {

@@ -245,6 +245,11 @@ impl Multipart {
         self.end_content(out);
     }
 
+    /// The windows that are filled at the same time.
+    pub fn windows(&self) -> usize {
+        1 + usize::from(self.decoded.is_some())
+    }
+
     pub fn is_pending(&self) -> bool {
         let decoded = self.decoded.as_ref().is_some_and(|decoded| decoded.window.is_pending());
         decoded || self.window.is_pending() || self.runs.is_pending() || self.json.is_pending()

@@ -283,3 +283,16 @@ fn several_media_types_are_none() {
     assert_eq!(walk(&[FORM, JSON]), 1, "as one text");
     assert_eq!(walk(&[]), 1);
 }
+
+/// The memory of a body counts as blocks: a decoded part has a window of its own, until the part ends.
+#[test]
+fn ours_11_a_part_that_is_decoded_counts_twice() {
+    let mut walker = Walker::new([&b"multipart/form-data; boundary=x"[..]]);
+    let mut windows = |piece: &[u8]| {
+        walker.push(piece, &mut |_| {});
+        walker.windows()
+    };
+    assert_eq!(windows(b"--x\r\nContent-Transfer-Encoding: 8bit\r\n\r\na\r\n"), 1);
+    assert_eq!(windows(b"--x\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\na"), 2);
+    assert_eq!(windows(b"\r\n--x\r\n"), 1);
+}

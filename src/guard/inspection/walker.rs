@@ -88,6 +88,14 @@ impl Walker {
         matches!(self.body, Body::Binary(_))
     }
 
+    /// The windows that are filled at the same time.
+    pub fn windows(&self) -> usize {
+        match &self.body {
+            Body::Multipart(multipart) => multipart.windows(),
+            Body::Form(_) | Body::Json(_) | Body::Binary(_) | Body::Text(_) | Body::Unknown => 1,
+        }
+    }
+
     /// Whether received bytes were not shown yet: they are shown with the next ones.
     pub fn is_pending(&self) -> bool {
         match &self.body {
