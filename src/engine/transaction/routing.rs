@@ -77,6 +77,10 @@ impl<'a> Examiner<'a> {
     pub(super) fn note_told(&self, fields: Fields<'_, '_>, target: &Target<'_>, info: &mut RequestInfo) {
         let secure = self.is_secure(fields);
         info.scheme = if secure { Scheme::Https } else { Scheme::Http };
+        // Only a cache must know.
+        if self.cache.is_none() || !self.is_peer_trusted() {
+            return;
+        }
         let path = match target {
             Target::Absolute { path, .. } | Target::Origin { path } => *path,
             Target::Authority(_) | Target::Asterisk => b"",
@@ -89,7 +93,7 @@ impl<'a> Examiner<'a> {
         let removed = |name: &str| edits.removed().any(|removed| removed.eq_ignore_ascii_case(name));
         let forwarded = |name: &str| !removed(name) && forwarding::is_end_to_end(fields, name);
         let lines = fields.iter().filter(|(name, _)| forwarded(name));
-        info.tells_other_url = self.is_peer_trusted() && requested.is_told_otherwise(lines, told);
+        info.tells_other_url = requested.is_told_otherwise(lines, told);
     }
 
     /// Judges a request to the gateway. The gateway file already names the possible destinations, so only rules that block a
