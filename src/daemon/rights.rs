@@ -115,11 +115,8 @@ fn open_cache_file(settings: &Settings) -> Result<Option<CacheFile>, u8> {
     let Some(file) = settings.cache_file.as_ref().filter(|_| CACHE.built && settings.cache) else {
         return Ok(None);
     };
-    CacheFile::open(&file.value).map(Some).map_err(|error| {
-        let taken =
-            "another process does, which is running or about to end; expected a file of its own for each";
-        not_kept(settings, file, "the cache", &error, taken)
-    })
+    let opened = CacheFile::open(&file.value).map(Some);
+    opened.map_err(|error| not_kept(settings, file, "the cache", &error, &error.to_string()))
 }
 
 fn log_error(settings: &Settings, error: &io::Error) -> u8 {

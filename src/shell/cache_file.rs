@@ -53,6 +53,10 @@ const NEW_END: &str = ".new";
 const LOCK_FLAGS: OFlags =
     OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
+/// Why the cache cannot be kept in a file whose lock another process holds.
+const TAKEN: &str =
+    "another process does, which is running or about to end; expected a file of its own for each";
+
 /// The file and its directory, opened while there are the rights to do so.
 #[derive(Debug)]
 pub struct CacheFile {
@@ -106,7 +110,10 @@ impl CacheFile {
         if file.refused.is_some() {
             return Ok(file);
         }
-        let lock = lock(&file.directory, &lock_name).map_err(|error| about(&lock_name, error))?;
+        let lock = lock(&file.directory, &lock_name).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, TAKEN),
+            _ => about(&lock_name, error),
+        })?;
         file.refused = distrust(&lock, Path::new(&lock_name))?;
         file._lock = Some(lock);
         file.found = find(&file.directory, &file.name)?;
@@ -389,7 +396,8 @@ mod tests {
         let one = CacheFile::open(&path).unwrap();
         let mut half = one.make().unwrap();
         half.write_all(b"half").unwrap();
-        assert_eq!(CacheFile::open(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+        let taken = CacheFile::open(&path).unwrap_err();
+        assert_eq!((taken.kind(), taken.to_string().as_str()), (ErrorKind::WouldBlock, TAKEN));
         CacheFile::open(&directory.join("another")).unwrap();
         one.put_in_place(&half).unwrap();
         assert_eq!(CacheFile::open(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
