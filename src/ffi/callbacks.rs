@@ -388,7 +388,8 @@ pub unsafe extern "C" fn weir_ruling_answer(
     })
 }
 
-/// Adds a field to the answer of weir_ruling_answer(). Content-Length, Date and Connection belong to the proxy: an answer
+/// Adds a field to the answer of weir_ruling_answer(). Date, and fields about the length of the message and its connection
+/// (Content-Length, Transfer-Encoding, Trailer, Connection, Keep-Alive, Upgrade and the like), belong to the proxy: an answer
 /// with one of these fields refuses the request, and so does a field whose name or value is null or not UTF-8. WEIR_ERROR_ARGUMENT,
 /// without any effect, if the ruling is no answer.
 ///

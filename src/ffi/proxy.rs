@@ -478,9 +478,10 @@ pub unsafe extern "C" fn weir_address(
     })
 }
 
-/// One number of the statistics that is counted, by its name in the statistics line (docs/running.md), such as "requests" or
-/// "clients"; the sum of all loops. Other loops than that of weir_poll() count with what they reported last, which was after the call
-/// before this one. WEIR_ERROR_NOT_FOUND for an unknown name, and for what that line computes from others, such as "blocked_ratio".
+/// One number of the statistics that is counted, by its name in the statistics line (on_message gets one; docs/limits.md says what
+/// many of them count), such as "requests" or "clients"; the sum of all loops. Other loops than that of weir_poll() count with what they reported last, which was after the call
+/// before this one. WEIR_ERROR_NOT_FOUND for an unknown name, for what that line computes from others, such as "blocked_ratio" or
+/// "clients_by_worker", and for a number of a part that is not on, such as "cache_entries" without `cache yes`.
 ///
 /// # Safety
 ///

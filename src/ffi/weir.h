@@ -395,7 +395,8 @@ weir_status weir_ruling_answer(weir_ruling *ruling,
                                size_t length);
 
 /*
- Adds a field to the answer of weir_ruling_answer(). Content-Length, Date and Connection belong to the proxy: an answer
+ Adds a field to the answer of weir_ruling_answer(). Date, and fields about the length of the message and its connection
+ (Content-Length, Transfer-Encoding, Trailer, Connection, Keep-Alive, Upgrade and the like), belong to the proxy: an answer
  with one of these fields refuses the request, and so does a field whose name or value is null or not UTF-8. WEIR_ERROR_ARGUMENT,
  without any effect, if the ruling is no answer.
 
@@ -608,9 +609,10 @@ size_t weir_address(const weir_proxy *proxy,
                     size_t size);
 
 /*
- One number of the statistics that is counted, by its name in the statistics line (docs/running.md), such as "requests" or
- "clients"; the sum of all loops. Other loops than that of weir_poll() count with what they reported last, which was after the call
- before this one. WEIR_ERROR_NOT_FOUND for an unknown name, and for what that line computes from others, such as "blocked_ratio".
+ One number of the statistics that is counted, by its name in the statistics line (on_message gets one; docs/limits.md says what
+ many of them count), such as "requests" or "clients"; the sum of all loops. Other loops than that of weir_poll() count with what they reported last, which was after the call
+ before this one. WEIR_ERROR_NOT_FOUND for an unknown name, for what that line computes from others, such as "blocked_ratio" or
+ "clients_by_worker", and for a number of a part that is not on, such as "cache_entries" without `cache yes`.
 
  The program promises:
 
