@@ -297,6 +297,8 @@ fn kind_23_keys_of_tinyproxy_and_squid_are_answered() {
         ("http_port 3128", "port N, and host ADDRESS"),
         ("cache_mem 8 MB", "cache-size SIZE"),
         ("acl a src 10.0.0.0/8", "allow-client NETWORK"),
+        ("follow_x_forwarded_for allow all", "guard FILE, with a line `trust NETWORK`"),
+        ("Bind 10.0.0.1", "host ADDRESS and port N are for listening"),
     ] {
         let config = scratch.file("one.conf", format!("{line}\n"));
         let (_, _, err) = raw(&["--check", "-c", &config]);
@@ -305,9 +307,12 @@ fn kind_23_keys_of_tinyproxy_and_squid_are_answered() {
     // On the command line, too.
     let (code, _, err) = raw(&["--Allow", "10.0.0.0/8"]);
     assert!(code == 64 && err.contains("allow-client") && !err.contains("did you mean"), "{err}");
-    // For an unknown key the nearest one is suggested.
-    let config = scratch.file("typo.conf", "prot 80\n");
-    assert!(raw(&["--check", "-c", &config]).2.contains("did you mean port?"));
+    // For an unknown key the nearest one is suggested, and the form for one with a `=`. A rule is no value of `cache`.
+    let config = scratch.file("typo.conf", "prot 80\nport=80\ncache deny all\nvia on\n");
+    let err = raw(&["--check", "-c", &config]).2;
+    for said in ["did you mean port?", "as in port 80", "cache-rules FILE", "a name of letters"] {
+        assert!(err.contains(said), "{said} in {err}");
+    }
 }
 
 /// `scripts/start` runs weir in the current directory, so relative paths mean what the caller means.

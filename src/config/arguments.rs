@@ -43,6 +43,11 @@ pub fn parse(arguments: &[String], problems: &mut Problems) -> Arguments {
         };
         match result {
             Ok(matches) => parsed.add(matches),
+            // getopts takes what is behind a flag's letter for more letters.
+            Err(Fail::UnrecognizedOption(name)) if name == "=" => {
+                let message = "expected letters of options without a =, or --NAME=VALUE";
+                problems.add(Origin::Argument(first.clone()), message.to_owned());
+            }
             Err(fail) => add_problem(fail, after.first(), problems),
         }
     }

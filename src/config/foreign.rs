@@ -38,6 +38,7 @@ const NO_PARENTS: &str = "weir asks origins itself, never another proxy";
 const NO_REVERSE: &str = "gateway FILE, a file with the routes of a gateway: weir help gateway";
 const NO_PATTERNS: &str = "rules of a blocklist are hosts and networks, not expressions";
 const STATISTICS: &str = "control PATH for weir ctl stats, metrics ADDRESS:PORT for monitoring systems, or stats-every SECONDS for the log";
+const TRUST: &str = "guard FILE, with a line `trust NETWORK` for the proxies whose X-Forwarded-For counts";
 const NO_NEED: &str = "weir needs no such setting";
 
 /// tinyproxy.conf(5), in lower case.
@@ -47,7 +48,10 @@ const TINYPROXY: &[(&str, &str)] = &[
     ("anonymous", "anonymous yes, and remove-header NAME for single fields"),
     ("basicauth", "auth-file FILE, with a line `user:password` in it"),
     ("basicauthrealm", NO_NEED),
-    ("bind", "the system chooses the address that origins are asked from"),
+    (
+        "bind",
+        "the system chooses the address that origins are asked from; host ADDRESS and port N are for listening",
+    ),
     ("bindsame", "the system chooses the address that origins are asked from"),
     ("connectport", "connect-ports LIST, as in connect-ports 443,563"),
     ("defaulterrorfile", "error-page STATUS=FILE"),
@@ -92,13 +96,10 @@ const SQUID: &[(&str, &str)] = &[
         "acl",
         "allow-client NETWORK for clients, block RULE or blocklist FILE for destinations, connect-ports and ports for ports",
     ),
+    ("acl_uses_indirect_client", TRUST),
     ("adaptation_access", "weir changes no bodies"),
     ("always_direct", NO_PARENTS),
     ("auth_param", "auth-file FILE, with `user:password` lines or hashes"),
-    (
-        "cache",
-        "cache-rules FILE, with a line `PATTERN off` for hosts that are not stored; cache yes switches the cache on",
-    ),
     ("cache_access_log", "log-dir DIRECTORY, where access.log is written, and log-format squid"),
     (
         "cache_dir",
@@ -130,7 +131,7 @@ const SQUID: &[(&str, &str)] = &[
     ("dns_nameservers", "dns SERVER,..."),
     ("dns_timeout", NO_NEED),
     ("error_directory", "error-page STATUS=FILE"),
-    ("follow_x_forwarded_for", "weir judges clients by the address that they connect from"),
+    ("follow_x_forwarded_for", TRUST),
     ("forward_timeout", "connect-timeout SECONDS"),
     ("forwarded_for", "forwarded append, replace, remove or off"),
     ("half_closed_clients", NO_NEED),

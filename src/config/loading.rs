@@ -445,6 +445,9 @@ fn known_key(key: &str) -> Result<usize, String> {
             if let Some(found) = foreign::find(key) {
                 return Err(found.message_about(key));
             }
+            if let Some((name, value)) = key.split_once('=').filter(|(name, _)| known_key(name).is_ok()) {
+                return Err(format!("{key:?}: expected a blank in place of the =, as in {name} {value}"));
+            }
             let names = TABLE.iter().filter(|spec| spec.scope == Scope::Everywhere).flat_map(Spec::names);
             Err(format!(
                 "unknown key {key:?}: expected one of those that --print-config lists{}",

@@ -588,7 +588,7 @@ pub static TABLE: &[Spec] = &[
         |s, v| one(&mut s.dns_0x20, v, values::flag),
     ),
     Spec::flag(Cache, "cache", "keep responses in memory and answer from them", |s, v| {
-        one(&mut s.cache, v, values::flag)
+        one(&mut s.cache, v, values::cache)
     })
     .restart()
     .common(),

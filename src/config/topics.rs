@@ -60,8 +60,9 @@ quotes\". Options without a value take yes or no, on the command line as in
 --print-config prints such a file, with the place that each value came from.
 --check reports all errors in settings and files, and what else would make the
 start fail: as root, with the rights of --user. It does not listen and creates
-nothing: a port in use and a full disk are no errors for it. For a key of
-tinyproxy or Squid the error names weir's option.
+nothing: a port in use, files that another weir has, and a full disk are no
+errors for it. For a key of tinyproxy, or a common one of Squid, the error names
+weir's option.
 ",
         section: None,
         others: &["config", "check", "print-config"],
@@ -430,11 +431,12 @@ listens there; 71 the system refuses; 78 the configuration to reload is wrong.
 
 Exit codes of all commands:
   0       done; explain: allowed; reload: reloaded
-  1       explain: refused, or the name has no address
+  1       explain: refused, the name has no address, or the URL is malformed;
+          detect: an attack; ctl: refused, or there is no such ban
   64      the command line is wrong
   69      cannot listen: the address is in use, or is not this machine's;
           another weir has the pid file or the cache file;
-          reload: no weir runs by that pid file
+          reload: no weir runs by that pid file; ctl: none has that socket
   71      the system refuses something else that weir needs
   78      the configuration, or a file that it names, is wrong
 ",

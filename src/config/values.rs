@@ -245,11 +245,21 @@ pub fn log_format(text: &str) -> Result<crate::log::format::Format, Expected> {
     crate::log::format::Format::parse(text).ok_or_else(|| "weir, combined, squid, json or none".into())
 }
 
+/// Whether there is a cache. Squid's `cache` has rules.
+pub fn cache(text: &str) -> Result<bool, Expected> {
+    flag(text).map_err(|expected| {
+        format!("{expected}; for hosts that are not stored: cache-rules FILE, with a line `PATTERN off`")
+    })
+}
+
 /// The name of this proxy in Via, or `off`: a pseudonym is a token (RFC 9110 7.6.3).
 pub fn via(text: &str) -> Result<Option<String>, Expected> {
+    // Squid's `via` takes such a word. As a name it would be no mistake of its own, and `via no` would not remove the field.
+    let is_flag =
+        ["on", "yes", "no", "true", "false", "none"].iter().any(|word| text.eq_ignore_ascii_case(word));
     match text {
         _ if text.eq_ignore_ascii_case("off") => Ok(None),
-        _ if is_token(text.as_bytes()) => Ok(Some(text.to_owned())),
+        _ if is_token(text.as_bytes()) && !is_flag => Ok(Some(text.to_owned())),
         _ => Err("a name of letters, digits, dots and hyphens, or off".into()),
     }
 }
@@ -592,6 +602,10 @@ mod tests {
             ("", None),
             ("a b", None),
             ("a,b", None),
+            ("on", None),
+            ("No", None),
+            ("yes", None),
+            ("none", None),
         ] {
             assert_eq!(via(text).ok(), expected.map(|name| name.map(str::to_owned)), "{text}");
         }

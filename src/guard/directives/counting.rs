@@ -62,7 +62,7 @@ pub(super) fn limit(draft: &mut Draft, words: &mut Words) -> Result<(), String> 
 fn bounded_window(draft: &mut Draft, name: &str, window_ms: u64) -> u64 {
     if window_ms > WINDOW_MS_MAX {
         draft.warn(format!(
-            "{name}: expected a time of at most 24d, the time of a sliding window: taking 24.8 days"
+            "{name}: expected a time of at most 24.8 days, the time of a sliding window: taking that"
         ));
     }
     window_ms.min(WINDOW_MS_MAX)
