@@ -346,6 +346,69 @@ fn request_without_memory_is_answered() {
     panic!("of 120 downloads that nobody reads, 64 blocks turned away none");
 }
 
+/// Heads of several blocks that arrive in two parts, of more clients than memory is for at once: each waits for its turn, holding one
+/// block, and none waits for memory that others hold who wait as well.
+#[test]
+fn large_heads_wait_for_each_other_and_all_are_answered() {
+    const CLIENTS: usize = 24;
+    let large = "a".repeat(14_000);
+    let second = format!("B: {}\r\nContent-Length: 2\r\n\r\nok", &large[..6000]);
+    let answer = format!("HTTP/1.1 200 OK\r\nA: {large}\r\n");
+    let origin = Origin::serve(move |conn| {
+        let large = conn.head()?.get("large") == Some("response");
+        conn.send(if large { answer.as_bytes() } else { b"HTTP/1.1 200 OK\r\n" })?;
+        std::thread::sleep(Duration::from_millis(if large { 100 } else { 0 }));
+        conn.send(if large { second.as_bytes() } else { b"Content-Length: 2\r\n\r\nok" })
+    });
+    for (request, response) in [(true, false), (false, true), (true, true)] {
+        let weir = Weir::start(&["--buffers", "96"]);
+        let which = if response { "response" } else { "none" };
+        let mut first =
+            origin.fill(format!("GET http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\nLarge: {which}\r\n"));
+        let mut second = b"\r\n".to_vec();
+        if request {
+            first.extend_from_slice(format!("Cookie: {large}\r\n").as_bytes());
+            second = format!("Cookie: {}\r\n\r\n", &large[..6000]).into_bytes();
+        }
+        let mut clients: Vec<Raw> = (0..CLIENTS).map(|_| weir.connect()).collect();
+        clients.iter_mut().for_each(|client| client.send(&first));
+        std::thread::sleep(Duration::from_millis(100));
+        clients.iter_mut().for_each(|client| client.send(&second));
+        for client in &mut clients {
+            let answer = client.read_response();
+            assert_eq!(
+                (answer.status(), answer.body.bytes.as_slice()),
+                (200, &b"ok"[..]),
+                "{request} {response}"
+            );
+        }
+        drop(clients);
+        let statistics = weir.wait_until_idle();
+        assert_eq!(statistics.get("timeouts_block"), 0);
+        assert!(statistics.get("limit_blocks") > 0, "all had room at once");
+    }
+}
+
+/// An origin whose response cannot be read for lack of memory is not to blame.
+#[test]
+fn a_response_without_memory_is_no_time_out_of_the_origin() {
+    let weir = Weir::start(&["--buffers", "64", "--timeout", "2", "--head-timeout", "2"]);
+    let head = format!("HTTP/1.1 200 OK\r\nA: {}\r\n", "a".repeat(9000));
+    let origin = Origin::serve(move |conn| {
+        conn.head()?;
+        // The first to arrive holds what it has, and never ends its head.
+        conn.send(&head)?;
+        conn.head().map(drop)
+    });
+    let mut clients: Vec<Raw> = (0..3).map(|_| weir.connect()).collect();
+    clients.iter_mut().for_each(|client| client.send(origin.get("/")));
+    let mut statuses: Vec<u16> = clients.iter_mut().map(|client| client.read_response().status()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [503, 503, 504]);
+    assert_eq!(weir.wait_for_logs(2, |line| line.contains("reason=buffers_max")).len(), 2);
+    weir.wait_for_log(|line| line.contains("reason=http_response_timeout"));
+}
+
 /// Rule 36: bytes behind a request that ends its connection destroy nothing of a response whose reader is slow: not of a long one, not
 /// when the close has lingered, and not of a short one that is longer than the client's window.
 #[test]

@@ -18,6 +18,12 @@ const FIXED_BYTES: u64 = match () {
 /// The memory of each loop that is not divided: stack, events, lines for the log, pipes (measured: 130 KB, and 64 KB of lines).
 const LOOP_BYTES: u64 = 256 << 10;
 
+/// Least blocks of a loop.
+const LEAST_BLOCKS: u64 = 64;
+
+/// The heap beside the least blocks of a loop, which is a part of their cost.
+const LEAST_HEAP_BYTES: u64 = LEAST_BLOCKS << 10;
+
 /// The verdicts on passwords that each loop keeps, and those that all loops share, if there are users (their
 /// constants: 4,096; 16,384 and 8,192 entries of about 100 bytes).
 const USERS_BYTES: [u64; 2] = [512 << 10, 2560 << 10];
@@ -137,7 +143,14 @@ const PARTS: [Row; COUNT] = [
         most: 10_000,
     },
     // 4 KB, a quarter beside it for heads that are larger, and 2.5 KB for the request.
-    Row { part: Part::Buffers, name: "buffers", cost: 7680, weight: 35, least: [0, 64], most: 16_384 },
+    Row {
+        part: Part::Buffers,
+        name: "buffers",
+        cost: 7680,
+        weight: 35,
+        least: [0, LEAST_BLOCKS],
+        most: 16_384,
+    },
     Row { part: Part::Cache, name: "bytes of cache", cost: 1, weight: 40, least: [1 << 20, 0], most: 0 },
 ];
 
@@ -148,6 +161,8 @@ pub struct Demand {
     pub total: u64,
     /// Loops, at least one.
     pub loops: u64,
+    /// Bytes of heap that each loop keeps for large messages, however few blocks it has.
+    pub large_messages: u64,
     /// Bytes of memory for the content of all files: rules, users, routes ([`content_bytes`]).
     pub content_bytes: u64,
     /// Whether the cache is on.
@@ -175,7 +190,7 @@ impl Demand {
         let when = |there: bool, bytes: u64| if there { bytes } else { 0 };
         let loops = self.loops.max(1);
         let program = FIXED_BYTES
-            + loops * LOOP_BYTES
+            + loops * (LOOP_BYTES + self.large_messages.saturating_sub(LEAST_HEAP_BYTES))
             + when(self.users, USERS_BYTES[1] + loops * USERS_BYTES[0])
             + when(self.guard, GUARD_BYTES)
             + when(self.pages, PAGES_BYTES)

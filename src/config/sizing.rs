@@ -3,6 +3,8 @@
 use super::memory::{Demand, FILE_FACTOR, Part, Shares, TooSmall, shares};
 use super::problem::{Origin, Problems};
 use super::settings::Settings;
+use crate::engine;
+use crate::net::Pool;
 
 /// The options whose values depend on the size, and their parts.
 const OPTIONS: [(&str, Part); 4] = [
@@ -28,9 +30,11 @@ impl Settings {
         if self.memory_bytes == 0 {
             return Ok(None);
         }
+        let largest = engine::Settings::largest(self.head_max_bytes as usize, self.guard.is_some() || pages);
         let mut demand = Demand {
             total: self.memory_bytes,
             loops: loops as u64,
+            large_messages: Pool::spill_max(0, largest) as u64,
             content_bytes,
             cache: self.cache,
             guard: self.guard.is_some(),

@@ -90,7 +90,7 @@ impl Machines {
                 Client::Idle | Client::Lingering { .. } => return Some(Space::one(discard_buffer)),
                 Client::Reading(reading) => {
                     let input = &mut downstream.readings[reading.0 as usize].input;
-                    let queue = if input.is_empty() { Parked::Heads } else { Parked::Heap };
+                    let queue = if input.is_empty() { Parked::Heads } else { Parked::LargeRequests };
                     let bytes_max = settings.head.head_bytes_max + BLOCK_BYTES;
                     let space = input.space(pool, Purpose::Head, bytes_max);
                     (space.map(Space::one), queue)
@@ -101,7 +101,7 @@ impl Machines {
                     let queue = match (transaction.keeps_input(), transaction.input.is_empty()) {
                         (false, _) => Parked::Uploads,
                         (true, true) => Parked::Heads,
-                        (true, false) => Parked::Heap,
+                        (true, false) => Parked::LargeRequests,
                     };
                     (transaction.upload_space(pool), queue)
                 }
@@ -113,8 +113,10 @@ impl Machines {
                 }
                 UpstreamState::Busy(id) => {
                     let transaction = &mut transactions.slab[id.index as usize];
-                    let queue =
-                        if transaction.response.is_empty() { Parked::Downloads } else { Parked::Heap };
+                    let queue = match transaction.response.is_empty() {
+                        true => Parked::Downloads,
+                        false => Parked::LargeResponses,
+                    };
                     (transaction.download_space(pool, discard_buffer), queue)
                 }
                 UpstreamState::Tunnel(tunnel) => (tunnels.download_space(pool, tunnel), Parked::Downloads),

@@ -86,19 +86,26 @@ pub(in crate::engine) enum Parked {
     Downloads,
     Uploads,
     Heads,
-    /// Heads, and bodies that stay behind them, that have outgrown their block.
-    Heap,
+    /// Heads of responses that have outgrown their block.
+    LargeResponses,
+    /// Heads of requests, and bodies that stay behind them, that have outgrown their block.
+    LargeRequests,
 }
 
 impl Parked {
-    const QUEUES: usize = 4;
+    const ALL: [Parked; 5] =
+        [Parked::Downloads, Parked::Uploads, Parked::Heads, Parked::LargeResponses, Parked::LargeRequests];
 
-    /// The queues for blocks, and the purpose of the blocks.
-    const FOR_BLOCKS: [(Parked, Purpose); 3] = [
-        (Parked::Downloads, Purpose::Download),
-        (Parked::Uploads, Purpose::Upload),
-        (Parked::Heads, Purpose::Head),
-    ];
+    /// Whether the memory that the queue is for may be free.
+    fn may_get(self, pool: &Pool) -> bool {
+        match self {
+            Parked::Downloads => pool.would_lend(Purpose::Download),
+            Parked::Uploads => pool.would_lend(Purpose::Upload),
+            Parked::Heads => pool.would_lend(Purpose::Head),
+            Parked::LargeResponses => pool.may_spill(Purpose::Download),
+            Parked::LargeRequests => pool.may_spill(Purpose::Head),
+        }
+    }
 }
 
 impl Peer {
@@ -179,7 +186,7 @@ pub(in crate::engine) struct Connections {
     runnable: VecDeque<PeerId>,
     /// The connection that the shell works for at the moment.
     turn: Option<PeerId>,
-    parked: [VecDeque<PeerId>; Parked::QUEUES],
+    parked: [VecDeque<PeerId>; Parked::ALL.len()],
     /// The total length of these queues: mostly 0, and read in every turn.
     parked_len: usize,
     /// Most connections at once since memory was last given back.
@@ -288,10 +295,9 @@ impl Connections {
         None
     }
 
-    /// Whether a connection is on the run queue, or waits for a block that is free now.
+    /// Whether a connection is on the run queue, or waits for memory that may be free now.
     pub fn has_runnable(&self, pool: &Pool) -> bool {
-        let unparks = |(queue, purpose)| self.would_unpark(pool, queue, purpose);
-        !self.runnable.is_empty() || Parked::FOR_BLOCKS.into_iter().any(unparks)
+        !self.runnable.is_empty() || Parked::ALL.into_iter().any(|queue| self.would_unpark(pool, queue))
     }
 
     /// The shell reads and writes for this connection until neither is possible: meanwhile the connection need not be woken.
@@ -312,14 +318,22 @@ impl Connections {
         }
     }
 
-    /// Queues a connection for memory.
+    /// Queues a connection for memory. One that was woken and got too little stays the first.
     pub fn park(&mut self, id: PeerId, queue: Parked) {
         let Some(peer) = self.get_mut(id) else { return };
-        if peer.parking != Parking::Queued {
-            peer.parking = Parking::Queued;
-            self.parked[queue as usize].push_back(id);
-            self.parked_len += 1;
+        let before = std::mem::replace(&mut peer.parking, Parking::Queued);
+        let waiting = &mut self.parked[queue as usize];
+        match before {
+            Parking::Queued => return,
+            Parking::Woken => waiting.push_front(id),
+            Parking::No => waiting.push_back(id),
         }
+        self.parked_len += 1;
+    }
+
+    /// Whether a connection waits for memory.
+    pub fn is_parked(&self, id: PeerId) -> bool {
+        self.get(id).is_some_and(|peer| peer.parking != Parking::No)
     }
 
     /// The connection has the memory that it waited for.
@@ -329,8 +343,8 @@ impl Connections {
         }
     }
 
-    /// Wakes the first connection of each queue for which a block is free. Called with every turn: a woken connection takes
-    /// the block or leaves it to the next one, which is woken in a later turn.
+    /// Wakes the first connection of each queue for which memory may be free. Called with every turn: a woken connection takes
+    /// the memory or leaves it to the next one, which is woken in a later turn.
     #[inline]
     pub fn unpark_next(&mut self, pool: &Pool) {
         if self.parked_len > 0 {
@@ -339,23 +353,15 @@ impl Connections {
     }
 
     fn unpark_first(&mut self, pool: &Pool) {
-        for (queue, purpose) in Parked::FOR_BLOCKS {
-            if self.would_unpark(pool, queue, purpose) {
+        for queue in Parked::ALL {
+            if self.would_unpark(pool, queue) {
                 self.wake_parked(queue);
             }
         }
     }
 
-    fn would_unpark(&self, pool: &Pool, queue: Parked, purpose: Purpose) -> bool {
-        !self.parked[queue as usize].is_empty() && pool.would_lend(purpose)
-    }
-
-    /// Wakes all connections that wait for heap. They need different amounts, so each has to try, when some heap was
-    /// returned. Heap may be free when no block is.
-    pub fn unpark_heads(&mut self) {
-        for _ in 0..self.parked[Parked::Heap as usize].len() {
-            self.wake_parked(Parked::Heap);
-        }
+    fn would_unpark(&self, pool: &Pool, queue: Parked) -> bool {
+        !self.parked[queue as usize].is_empty() && queue.may_get(pool)
     }
 
     fn wake_parked(&mut self, queue: Parked) {

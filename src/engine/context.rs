@@ -77,7 +77,7 @@ impl DateField {
 
 impl Context {
     pub fn new(settings: Settings, policy: Arc<Policy>) -> Context {
-        Context {
+        let mut context = Context {
             now: Now::default(),
             pool: Pool::new(settings.blocks_max),
             settings: Arc::new(settings),
@@ -93,7 +93,15 @@ impl Context {
             drain_deadline_ms: None,
             spare_records: Vec::new(),
             date: DateField { text: String::new(), unix_s: u64::MAX },
-        }
+        };
+        context.divide_heap();
+        context
+    }
+
+    /// Divides the heap beside the blocks by the settings and callbacks that hold.
+    pub fn divide_heap(&mut self) {
+        let collects = self.settings.guard.is_some() || self.callbacks.pages.is_some();
+        self.pool.set_largest(Settings::largest(self.settings.head.head_bytes_max, collects));
     }
 
     pub fn now_ms(&self) -> u64 {
@@ -181,7 +189,6 @@ impl Context {
     pub fn share_returned_memory(&mut self) {
         if self.pool.take_returned() {
             self.connections.unpark_next(&self.pool);
-            self.connections.unpark_heads();
         }
     }
 

@@ -444,6 +444,7 @@ impl Engine {
     /// Sets the callbacks of the host program.
     pub fn set_callbacks(&mut self, callbacks: Callbacks) {
         self.cx.callbacks = callbacks;
+        self.cx.divide_heap();
     }
 
     /// Judges requests by another policy from now on. Transactions under way keep the one they began with.
@@ -478,6 +479,7 @@ impl Engine {
         machines.downstream.recount(cx, &settings);
         machines.transactions.signature = Signature::new(&settings);
         cx.settings = Arc::new(settings);
+        cx.divide_heap();
         // Transactions that are kept for reuse would begin with the old settings.
         machines.transactions.clear_spare();
         machines.finish(cx);

@@ -11,10 +11,20 @@ use crate::guard::told::Asker;
 use crate::guard::verdict::Denial;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
+use crate::net::{BLOCK_BYTES, Largest};
 use crate::part;
 use crate::time::Now;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+
+/// Longest body that is collected before its request is judged (guard semantics, section 9, for reports; chosen for forms).
+pub(in crate::engine) const COLLECTED_BYTES_MAX: usize = 64 * 1024;
+
+/// Room for the coding of chunks beside that (chosen: a line for each 256 bytes).
+pub(in crate::engine) const CODING_BYTES_MAX: usize = 4 * 1024;
+
+/// Most bytes of a body that stay behind a head, with one more that shows that there are more.
+pub(in crate::engine) const KEPT_BYTES_MAX: usize = COLLECTED_BYTES_MAX + CODING_BYTES_MAX + 1;
 
 /// Longest body of a refused request that is read and thrown away so that the connection stays usable (chosen: a form,
 /// not a file).
@@ -163,6 +173,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The sizes of the largest messages that the engine keeps in one piece, by the largest head; `collects` if bodies may stay behind
+    /// the heads of requests.
+    pub fn largest(head_bytes_max: usize, collects: bool) -> Largest {
+        // What was received together with the end of the head is in the same piece.
+        let head = head_bytes_max + BLOCK_BYTES;
+        Largest { request: head + if collects { KEPT_BYTES_MAX } else { 0 }, response: head }
+    }
+
     /// The settings of the cache, if there is one.
     #[inline]
     pub fn caching(&self) -> Option<&CacheSettings> {

@@ -1,5 +1,6 @@
 //! A contiguous buffer for message heads, because a head is parsed as a whole.
 
+use super::heap::HeapKind;
 use super::{BLOCK_BYTES, Block, Pool, Purpose};
 
 /// Contiguous bytes: none, one block, or (for heads over 4 KB) heap memory that the pool has granted.
@@ -15,7 +16,7 @@ enum Store {
     #[default]
     Empty,
     Block(Block),
-    Heap(Vec<u8>),
+    Heap(Box<[u8]>, HeapKind),
 }
 
 impl Linear {
@@ -35,7 +36,7 @@ impl Linear {
         match &self.store {
             Store::Empty => &[],
             Store::Block(block) => &pool.bytes(block)[range],
-            Store::Heap(heap) => &heap[range],
+            Store::Heap(heap, _) => &heap[range],
         }
     }
 
@@ -54,7 +55,7 @@ impl Linear {
         Some(match &mut self.store {
             Store::Empty => &mut [],
             Store::Block(block) => &mut pool.bytes_mut(block)[end..],
-            Store::Heap(heap) => &mut heap[end..],
+            Store::Heap(heap, _) => &mut heap[end..],
         })
     }
 
@@ -79,7 +80,7 @@ impl Linear {
     pub fn room_before(&self, at: usize) -> usize {
         match self.store {
             Store::Block(_) => self.start as usize + at,
-            Store::Empty | Store::Heap(_) => 0,
+            Store::Empty | Store::Heap(..) => 0,
         }
     }
 
@@ -103,7 +104,7 @@ impl Linear {
         match &mut self.store {
             Store::Empty => return false,
             Store::Block(block) => pool.bytes_mut(block)[start..end].copy_from_slice(bytes),
-            Store::Heap(heap) => heap[start..end].copy_from_slice(bytes),
+            Store::Heap(heap, _) => heap[start..end].copy_from_slice(bytes),
         }
         self.end = end as u32;
         true
@@ -123,7 +124,7 @@ impl Linear {
         match std::mem::take(&mut self.store) {
             Store::Empty => {}
             Store::Block(block) => pool.give_back(block),
-            Store::Heap(heap) => pool.unspill(heap.len()),
+            Store::Heap(heap, kind) => pool.unspill(kind, heap.len()),
         }
         (self.start, self.end) = (0, 0);
     }
@@ -156,7 +157,7 @@ impl Linear {
         match &mut self.store {
             Store::Empty => &mut [],
             Store::Block(block) => &mut pool.bytes_mut(block)[range],
-            Store::Heap(heap) => &mut heap[range],
+            Store::Heap(heap, _) => &mut heap[range],
         }
     }
 
@@ -170,7 +171,7 @@ impl Linear {
         let capacity = match &self.store {
             Store::Empty => 0,
             Store::Block(_) => BLOCK_BYTES,
-            Store::Heap(heap) => heap.len(),
+            Store::Heap(heap, _) => heap.len(),
         };
         capacity - self.end as usize
     }
@@ -195,26 +196,29 @@ impl Linear {
             match &mut self.store {
                 Store::Empty => {}
                 Store::Block(block) => pool.bytes_mut(block).copy_within(start..start + len, 0),
-                Store::Heap(heap) => heap.copy_within(start..start + len, 0),
+                Store::Heap(heap, _) => heap.copy_within(start..start + len, 0),
             }
             (self.start, self.end) = (0, len as u32);
             return Some(());
         }
-        let size = (2 * capacity).clamp(2 * BLOCK_BYTES, bytes_max.max(2 * BLOCK_BYTES)).max(needed);
-        if !pool.spill(size) {
-            return None;
-        }
-        let mut heap = vec![0; size];
+        let kind = purpose.heap();
+        let held = match &self.store {
+            Store::Heap(heap, same) if *same == kind => heap.len(),
+            Store::Heap(..) | Store::Block(_) | Store::Empty => 0,
+        };
+        let step = (2 * capacity).clamp(2 * BLOCK_BYTES, bytes_max.max(2 * BLOCK_BYTES)).max(needed);
+        let mut heap = vec![0; pool.spill(kind, held, step)?].into_boxed_slice();
         let len = self.len();
         heap[..len].copy_from_slice(self.bytes(pool));
         self.release(pool);
-        (self.store, self.start, self.end) = (Store::Heap(heap), 0, len as u32);
+        (self.store, self.start, self.end) = (Store::Heap(heap, kind), 0, len as u32);
         Some(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Largest;
     use super::*;
 
     fn filled(len: usize) -> Vec<u8> {
@@ -225,6 +229,7 @@ mod tests {
     fn grows_from_block_to_heap_and_gives_everything_back() {
         for step in [1, 7, 100, 4096, 5000, 40_000] {
             let mut pool = Pool::new(128);
+            pool.set_largest(Largest { request: 40_000, response: 0 });
             let mut linear = Linear::default();
             let bytes = filled(40_000);
             for part in bytes.chunks(step) {
@@ -266,6 +271,7 @@ mod tests {
     #[test]
     fn appends_all_or_nothing() {
         let mut pool = Pool::new(8);
+        pool.set_largest(Largest { request: 0, response: 2 * BLOCK_BYTES });
         let mut linear = Linear::default();
         assert!(linear.append(&mut pool, Purpose::Reply, b"abc"));
         assert!(!linear.append(&mut pool, Purpose::Reply, &filled(8 * 4096)));

@@ -1,5 +1,7 @@
 //! The arena that lends 4 KB blocks and counts them.
 
+use super::heap::{Heap, HeapKind, Largest};
+
 /// Bytes in one block (the customer's card: fixed 4 KB buffers).
 pub const BLOCK_BYTES: usize = 4096;
 
@@ -92,6 +94,17 @@ pub enum Purpose {
     Reply,
 }
 
+impl Purpose {
+    /// What heap for this purpose holds.
+    pub(super) fn heap(self) -> HeapKind {
+        match self {
+            Purpose::Spare | Purpose::Filter | Purpose::Head | Purpose::Upload => HeapKind::Request,
+            Purpose::Download => HeapKind::Response,
+            Purpose::Reply => HeapKind::Sent,
+        }
+    }
+}
+
 /// The pool. Blocks have 32-bit numbers; memory is allocated in chunks when it is first needed.
 #[derive(Debug)]
 pub struct Pool {
@@ -104,7 +117,7 @@ pub struct Pool {
     lent_peak: usize,
     /// Most blocks lent at once since the last `shrink`.
     lent_recently: usize,
-    spilled_bytes: usize,
+    heap: Heap,
     /// Blocks that heap beside the pool counts as.
     charged: usize,
     refusals: u64,
@@ -124,15 +137,16 @@ struct Link {
 impl Pool {
     /// A pool that lends at most `blocks_max` blocks (at least 8, so that one transaction can always proceed).
     pub fn new(blocks_max: usize) -> Pool {
+        let blocks_max = blocks_max.clamp(8, u32::MAX as usize);
         Pool {
             chunks: Vec::new(),
             links: Vec::new(),
             free: Vec::new(),
-            blocks_max: blocks_max.clamp(8, u32::MAX as usize),
+            blocks_max,
             lent: 0,
             lent_peak: 0,
             lent_recently: 0,
-            spilled_bytes: 0,
+            heap: Heap::new(blocks_max * BLOCK_BYTES, Largest::default()),
             charged: 0,
             refusals: 0,
             returned: false,
@@ -259,26 +273,33 @@ impl Pool {
         space
     }
 
-    /// Whether the pool would grant `bytes` of heap now: all grants are at most a quarter of the pool's size (chosen).
-    pub fn would_spill(&self, bytes: usize) -> bool {
-        self.spilled_bytes + bytes <= self.blocks_max * BLOCK_BYTES / 4
+    /// Sets how large messages in one piece may become.
+    pub fn set_largest(&mut self, largest: Largest) {
+        self.heap.divide(self.blocks_max * BLOCK_BYTES, largest);
+        self.returned = true;
     }
 
-    /// Asks for `bytes` of heap beside the blocks.
-    pub fn spill(&mut self, bytes: usize) -> bool {
-        let allowed = self.would_spill(bytes);
-        if allowed {
-            self.spilled_bytes += bytes;
-        } else {
-            self.refusals += 1;
-        }
-        allowed
+    /// The most bytes of heap beside so many blocks.
+    pub fn spill_max(blocks_max: usize, largest: Largest) -> usize {
+        Heap::bytes_max(blocks_max * BLOCK_BYTES, largest)
+    }
+
+    /// Whether heap could be granted for this purpose: none was refused since some came back.
+    pub fn may_spill(&self, purpose: Purpose) -> bool {
+        self.heap.may_grant(purpose.heap())
+    }
+
+    /// Asks for heap beside the blocks in place of `held` bytes of it, which are given back afterwards: at least `step` bytes. Returns the
+    /// number of granted bytes.
+    pub(super) fn spill(&mut self, kind: HeapKind, held: usize, step: usize) -> Option<usize> {
+        let granted = self.heap.grant(kind, held, step);
+        self.refusals += u64::from(granted.is_none());
+        granted
     }
 
     /// Returns granted heap.
-    pub fn unspill(&mut self, bytes: usize) {
-        debug_assert!(self.spilled_bytes >= bytes);
-        self.spilled_bytes -= bytes;
+    pub(super) fn unspill(&mut self, kind: HeapKind, bytes: usize) {
+        self.heap.give_back(kind, bytes);
         self.returned = true;
     }
 
@@ -318,7 +339,7 @@ impl Pool {
 
     /// Heap bytes beside the blocks now.
     pub fn spilled_bytes(&self) -> usize {
-        self.spilled_bytes
+        self.heap.granted()
     }
 
     /// The number of refusals of blocks and heap.
@@ -492,9 +513,13 @@ mod tests {
     #[test]
     fn bounds_the_heap_beside_the_blocks() {
         let mut pool = Pool::new(16);
-        assert!(pool.spill(4 * BLOCK_BYTES));
-        assert!(!pool.spill(1));
-        pool.unspill(4 * BLOCK_BYTES);
-        assert!(pool.spill(1));
+        let sent = HeapKind::Sent;
+        assert_eq!(pool.spill(sent, 0, 2 * BLOCK_BYTES), Some(2 * BLOCK_BYTES));
+        assert_eq!(pool.spill(sent, 0, 1), None);
+        assert!(!pool.may_spill(Purpose::Reply) && pool.may_spill(Purpose::Head) && pool.refusals() == 1);
+        pool.unspill(sent, 2 * BLOCK_BYTES);
+        assert!(pool.may_spill(Purpose::Reply) && pool.take_returned());
+        assert_eq!((pool.spill(sent, 0, 1), pool.spilled_bytes()), (Some(1), 1));
+        assert_eq!(Pool::spill_max(16, Largest::default()), 4 * BLOCK_BYTES);
     }
 }

@@ -17,10 +17,15 @@ impl Gate {
 
     #[track_caller]
     fn before(origin: Origin, lines: &str) -> Gate {
+        Gate::with_options(origin, lines, &[])
+    }
+
+    #[track_caller]
+    fn with_options(origin: Origin, lines: &str, options: &[&str]) -> Gate {
         let scratch = Scratch::new();
         let routes = scratch.file("gateway.conf", format!("*/ -> {}\n", origin.address()));
         let guard = scratch.file("guard.conf", format!("trust 127.0.0.0/8\n{lines}"));
-        let weir = Weir::start(&["--gateway", &routes, "--guard", &guard]);
+        let weir = Weir::start(&[&["--gateway", &routes, "--guard", &guard][..], options].concat());
         Gate { weir, origin, _scratch: scratch }
     }
 
@@ -177,6 +182,29 @@ fn guard_12_the_request_of_a_banned_client_has_its_url() {
     let gate = Gate::start("ban 203.0.113.9");
     assert_eq!(gate.ask("GET /x", "X-Forwarded-For: 203.0.113.9\r\n", "").status(), 403);
     gate.weir.wait_for_log(|line| line.contains(" 403 GET http://app.example/x "));
+}
+
+/// Forms that are read before they are judged, of more clients than memory is for at once.
+#[test]
+fn ours_7_large_forms_wait_for_each_other_and_all_are_judged() {
+    let gate = Gate::with_options(Origin::ok(), "csrf protect path /forms/", &["--buffers", "96"]);
+    let page = gate.ask("GET /forms/new", "", "");
+    let line =
+        head(&page).lines().find_map(|line| line.strip_prefix("Set-Cookie: csrf_token=").map(str::to_owned));
+    let token = line.expect("a token").split(';').next().unwrap_or_default().to_owned();
+    let parts = [format!("a={}", "x".repeat(14_000)), format!("{}&csrf_token={token}", "x".repeat(30_000))];
+    let length = parts.concat().len();
+    let head = format!(
+        "POST /forms/new HTTP/1.1\r\nHost: app.example\r\nCookie: csrf_token={token}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let mut clients: Vec<Raw> = (0..24).map(|_| gate.weir.connect()).collect();
+    clients.iter_mut().for_each(|client| client.send(format!("{head}{}", parts[0])));
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    clients.iter_mut().for_each(|client| client.send(&parts[1]));
+    let statuses: Vec<u16> = clients.iter_mut().map(|client| client.read_response().status()).collect();
+    assert_eq!(statuses, [200; 24]);
+    assert!(gate.weir.statistics().get("limit_blocks") > 0, "all had room at once");
 }
 
 #[test]

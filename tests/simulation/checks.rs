@@ -4,6 +4,8 @@ use super::book::{Book, Checked};
 use super::shell::Shell;
 use super::world::Surroundings;
 use std::sync::Arc;
+use weir::engine::Settings;
+use weir::net::Pool;
 
 /// Bytes beyond the budget for each response that is being fetched: its bookkeeping, and the page with which one goes on whose
 /// last one is still in a message to another loop.
@@ -21,7 +23,9 @@ impl Shell {
         let metrics = self.engine.metrics();
         let settings = &around.book.scenario.settings;
         let blocks_max = settings.blocks_max.max(8) as u64;
-        if metrics.blocks_lent > blocks_max || metrics.spilled_bytes > blocks_max * 1024 {
+        let largest = Settings::largest(settings.head.head_bytes_max, true);
+        let spill_max = Pool::spill_max(blocks_max as usize, largest) as u64;
+        if metrics.blocks_lent > blocks_max || metrics.spilled_bytes > spill_max {
             return Err(format!("{} blocks and {} bytes lent", metrics.blocks_lent, metrics.spilled_bytes));
         }
         if metrics.clients as usize > settings.clients_max + 64 {

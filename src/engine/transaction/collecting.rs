@@ -5,17 +5,12 @@
 
 use super::{Stage, Transaction};
 use crate::engine::context::Context;
+use crate::engine::settings::{CODING_BYTES_MAX, COLLECTED_BYTES_MAX, KEPT_BYTES_MAX};
 use crate::http::fault::Fault;
 use crate::http::framing::Body;
 use crate::http::h1::decode::Decoder;
 use crate::net::{Pool, Purpose, Space};
 use std::borrow::Cow;
-
-/// Longest body that is collected (guard semantics, section 9, for reports; chosen for forms).
-pub(super) const COLLECTED_BYTES_MAX: usize = 64 * 1024;
-
-/// Room for the coding of chunks beside that (chosen: a line for each 256 bytes).
-const CODING_BYTES_MAX: usize = 4 * 1024;
 
 /// The received part of a body.
 #[derive(Debug)]
@@ -98,7 +93,7 @@ impl Transaction {
 
     /// Space for more of the body.
     pub(super) fn collecting_space<'p>(&'p mut self, pool: &'p mut Pool) -> Option<Space<'p>> {
-        let bytes_max = self.info.head_bytes + COLLECTED_BYTES_MAX + CODING_BYTES_MAX + 1;
+        let bytes_max = self.info.head_bytes + KEPT_BYTES_MAX;
         self.input.space(pool, Purpose::Head, bytes_max).map(Space::one)
     }
 }

@@ -359,6 +359,12 @@ impl Transaction {
         self.up.is_received() || self.up.wants_send() || self.may_wait()
     }
 
+    /// Whether the side that is next to act could not be read for lack of memory.
+    pub fn is_parked(&self, cx: &Context) -> bool {
+        let origin = self.upstream.filter(|_| self.awaits_origin());
+        cx.connections.is_parked(origin.unwrap_or(self.client))
+    }
+
     /// Whether an answer is on its way to the client.
     pub fn is_answering(&self) -> bool {
         match self.stage {

@@ -173,6 +173,11 @@ impl Transactions {
                 cx.metrics.timeouts_verification += 1;
                 Refusal::TooManyVerifications
             }
+            // What the transaction waits for may be there, without memory to read it into.
+            Stage::Awaiting | Stage::Collecting if transaction.is_parked(cx) => {
+                cx.metrics.timeouts_block += 1;
+                Refusal::NoMemory
+            }
             Stage::Awaiting if transaction.awaits_origin() => Refusal::OriginTimeout,
             Stage::Awaiting | Stage::Collecting => Refusal::BodyTimeout,
             // Transactions that began to wait together are due together, and the first has released all of them.

@@ -1,0 +1,169 @@
+//! The bounds of heap beside the blocks, which messages take that outgrow one block.
+//!
+//! A message that is being received grows in steps, and keeps what it has while it asks for more. If steps could take all of the heap,
+//! messages that are half received could hold all of it, and none of them could be completed. So a share keeps room for the largest
+//! message: steps are granted as long as that room is left. Then a message gets room for the largest at once: it needs no more, will be
+//! complete, and returns its heap for the next one.
+//!
+//! A request needs heap in this order: its received head, the head that is sent, the received head of the response, the head that is
+//! sent. Each of the two received ones has a share of its own. What is sent has as much as both, and nothing is received that would not fit
+//! there: so a request that has a part of it can always have the rest.
+
+/// What a piece of heap holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeapKind {
+    /// A request that is received: its head, and a body that stays behind it.
+    Request,
+    /// The head of a response that is received.
+    Response,
+    /// Bytes that the engine sends.
+    Sent,
+}
+
+/// The sizes of the largest messages that stay in one piece, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Largest {
+    /// A request: its head, what is received with it, and a body that stays behind it.
+    pub request: usize,
+    /// The head of a response, and what is received with it.
+    pub response: usize,
+}
+
+/// The granted heap of each kind.
+#[derive(Debug)]
+pub(super) struct Heap {
+    shares: [Share; 3],
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    granted: usize,
+    bytes_max: usize,
+    /// Room that steps leave.
+    kept: usize,
+    /// A grant was refused, and no heap has come back since.
+    spent: bool,
+}
+
+impl Heap {
+    /// Heap beside so many bytes of blocks.
+    pub fn new(block_bytes: usize, largest: Largest) -> Heap {
+        let mut heap = Heap { shares: Default::default() };
+        heap.divide(block_bytes, largest);
+        heap
+    }
+
+    /// The most bytes that are granted at once: a quarter of the bytes of the blocks (chosen), but at least what one request needs.
+    pub fn bytes_max(block_bytes: usize, largest: Largest) -> usize {
+        parts(block_bytes, largest).iter().map(|(bytes_max, _)| bytes_max).sum()
+    }
+
+    /// Sets the shares.
+    pub fn divide(&mut self, block_bytes: usize, largest: Largest) {
+        for (share, (bytes_max, kept)) in self.shares.iter_mut().zip(parts(block_bytes, largest)) {
+            (share.bytes_max, share.kept, share.spent) = (bytes_max, kept, false);
+        }
+    }
+
+    /// Grants heap for a piece that has `held` bytes of it and is copied to a larger one: at least `step` bytes. Returns the number of
+    /// granted bytes; the piece that is replaced is given back by its owner.
+    pub fn grant(&mut self, kind: HeapKind, held: usize, step: usize) -> Option<usize> {
+        // What is received will be sent.
+        let unsent = match kind {
+            HeapKind::Request | HeapKind::Response => self.granted() - held,
+            HeapKind::Sent => 0,
+        };
+        let sent_max = self.shares[HeapKind::Sent as usize].bytes_max;
+        let share = &mut self.shares[kind as usize];
+        let others = share.granted - held;
+        let whole = step.max(share.kept);
+        let bytes = if others + step + share.kept <= share.bytes_max { step } else { whole };
+        share.spent = others + bytes > share.bytes_max || unsent + bytes > sent_max;
+        if share.spent {
+            return None;
+        }
+        share.granted += bytes;
+        Some(bytes)
+    }
+
+    /// Takes granted heap back.
+    pub fn give_back(&mut self, kind: HeapKind, bytes: usize) {
+        let share = &mut self.shares[kind as usize];
+        debug_assert!(share.granted >= bytes);
+        share.granted -= bytes;
+        self.shares.iter_mut().for_each(|share| share.spent = false);
+    }
+
+    /// Whether a grant could succeed: none of this kind was refused since heap came back.
+    pub fn may_grant(&self, kind: HeapKind) -> bool {
+        !self.shares[kind as usize].spent
+    }
+
+    /// The granted bytes of all kinds.
+    pub fn granted(&self) -> usize {
+        self.shares.iter().map(|share| share.granted).sum()
+    }
+}
+
+/// For each kind, the most bytes and those that steps leave.
+fn parts(block_bytes: usize, largest: Largest) -> [(usize, usize); 3] {
+    let Largest { request, response } = largest;
+    let sixteenth = block_bytes / 16;
+    [
+        (sixteenth.max(request), request),
+        (sixteenth.max(response), response),
+        ((2 * sixteenth).max(request + response), 0),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGEST: Largest = Largest { request: 100, response: 36 };
+
+    #[test]
+    fn half_received_messages_never_take_all() {
+        for block_bytes in [0, 1600, 16_000] {
+            let mut heap = Heap::new(block_bytes, LARGEST);
+            let mut pieces: Vec<usize> = std::iter::from_fn(|| heap.grant(HeapKind::Request, 0, 8)).collect();
+            // The last one got room for all that it can become.
+            assert_eq!(pieces.pop(), Some(100), "{block_bytes}");
+            assert!(pieces.iter().all(|&bytes| bytes == 8) && !heap.may_grant(HeapKind::Request));
+            assert_eq!(heap.grant(HeapKind::Request, 8, 16), None);
+            // It is complete, and so another one can be.
+            heap.give_back(HeapKind::Request, 100);
+            assert!(heap.may_grant(HeapKind::Request));
+            let grown = pieces.pop().map(|held| (held, heap.grant(HeapKind::Request, held, 16)));
+            assert!(grown.is_none_or(|(_, granted)| granted == Some(100)), "{block_bytes}: {grown:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_received_can_be_sent() {
+        let mut heap = Heap::new(0, LARGEST);
+        assert_eq!(heap.grant(HeapKind::Request, 0, 8), Some(100));
+        assert_eq!(heap.grant(HeapKind::Request, 0, 8), None);
+        assert_eq!(heap.grant(HeapKind::Sent, 0, 90), Some(90));
+        assert_eq!(heap.grant(HeapKind::Response, 0, 8), None, "the first request is not sent yet");
+        heap.give_back(HeapKind::Sent, 90);
+        assert!(heap.may_grant(HeapKind::Request) && heap.may_grant(HeapKind::Response));
+        assert_eq!(heap.grant(HeapKind::Response, 0, 8), Some(36));
+        assert_eq!(heap.grant(HeapKind::Sent, 0, 36), Some(36));
+        heap.give_back(HeapKind::Response, 36);
+        heap.give_back(HeapKind::Request, 100);
+        assert_eq!(heap.grant(HeapKind::Request, 0, 8), Some(100));
+        assert_eq!(heap.grant(HeapKind::Response, 0, 8), None);
+        assert_eq!(heap.grant(HeapKind::Sent, 0, 100), Some(100));
+        assert_eq!(heap.grant(HeapKind::Sent, 0, 1), None);
+        assert_eq!((heap.granted(), Heap::bytes_max(0, LARGEST)), (236, 272));
+    }
+
+    #[test]
+    fn all_shares_are_a_quarter_of_the_blocks() {
+        assert_eq!(Heap::bytes_max(16_000, LARGEST), 4000);
+        let mut heap = Heap::new(16_000, LARGEST);
+        heap.divide(0, LARGEST);
+        assert_eq!(heap.grant(HeapKind::Request, 0, 101), None, "more than the largest");
+    }
+}
