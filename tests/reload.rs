@@ -516,6 +516,9 @@ fn kind_21_weir_reload_tells_the_verdict() {
         assert_eq!(run(&by_file).code, 78);
         site.write("pid-file weir.pid\n");
         assert_eq!(run_with(&["reload"], &[("WEIR_CONFIG", &config)]).code, 0);
+        // An outcome that could not be written, on a full disk, does not keep weir from being asked.
+        std::fs::write(site.scratch.join("weir.pid.reload"), "7 7 failed\nhalf a te").expect("the outcome");
+        assert_eq!(run(&by_file).code, 0);
         // By several at the same time: each waits for a verdict on what it has seen.
         let many: Vec<_> = (0..4)
             .map(|_| {

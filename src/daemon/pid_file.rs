@@ -89,9 +89,11 @@ impl PidFile {
     }
 
     fn write(&self, verdict: ReloadResult) {
-        if let Err(error) = replace(&self.verdict, &verdict.written()) {
-            log::warn!("cannot write beside the pid file what came of the reload: {error}");
-        }
+        let Err(error) = replace(&self.verdict, &verdict.written()) else { return };
+        log::warn!("cannot write beside the pid file what came of the reload: {error}");
+        // A full disk may have room for a few words.
+        let text = "the rest is in the log: this file could not be written".to_owned();
+        let _ = replace(&self.verdict, &ReloadResult { text, ..verdict }.written());
     }
 }
 
@@ -140,17 +142,24 @@ pub enum NoAnswer {
 pub fn ask(path: &Path) -> Result<(Outcome, String), NoAnswer> {
     let place = path.display();
     let pid = find(path)?;
-    let begun = read(path)?.begun;
+    // Without the outcome of the last reload, which could not be written or was removed, the next complete one is new.
+    let begun = look(path).map_or(0, |before| before.begun);
     kill_process(pid, Signal::HUP).map_err(|error| {
         NoAnswer::Unable(format!("cannot signal process {}: {error}", pid.as_raw_nonzero()))
     })?;
     let until = Instant::now() + VERDICT_WITHIN;
     while Instant::now() < until {
-        let verdict = read(path)?;
-        if verdict.ended > begun {
-            return Ok((verdict.outcome, verdict.text));
+        match look(path).filter(|now| now.ended > begun) {
+            Some(now) => return Ok((now.outcome, now.text)),
+            None => drop(find(path)?),
         }
-        find(path)?;
+        let file = beside(path);
+        if !file.exists() {
+            let file = file.display();
+            return Err(NoAnswer::Unable(format!(
+                "{file}: there is no such file: the process was told, and its log says what came of it"
+            )));
+        }
         std::thread::sleep(LOOK_EVERY);
     }
     Err(NoAnswer::Unable(format!(
@@ -180,23 +189,9 @@ fn find(path: &Path) -> Result<Pid, NoAnswer> {
     pid.ok_or_else(|| NoAnswer::Unable(format!("{place}: expected the number of a process")))
 }
 
-fn read(pid_file: &Path) -> Result<ReloadResult, NoAnswer> {
-    let path = beside(pid_file);
-    // A file that is being written is read again.
-    for _ in 0..100 {
-        match std::fs::read_to_string(&path) {
-            Ok(text) => match ReloadResult::read(&text) {
-                Some(verdict) => return Ok(verdict),
-                // A daemon that ends empties it.
-                None => drop(find(pid_file)?),
-            },
-            Err(error) => {
-                return Err(NoAnswer::Unable(format!("{}: cannot be read ({error})", path.display())));
-            }
-        };
-        std::thread::sleep(LOOK_EVERY);
-    }
-    Err(NoAnswer::Unable(format!("{}: expected what came of the last reload", path.display())))
+/// The outcome of the last reload, if the file beside the pid file is complete: it may be being written.
+fn look(pid_file: &Path) -> Option<ReloadResult> {
+    ReloadResult::read(&std::fs::read_to_string(beside(pid_file)).ok()?)
 }
 
 /// The content of the second file. Its last line shows that the file is complete.
