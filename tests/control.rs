@@ -70,6 +70,49 @@ fn a_reload_answers_with_its_outcome_and_the_log_says_who_asked() {
     assert!(value["answer"].is_string());
 }
 
+/// A gateway file that holds from the next start on is judged by the reload that says so: that start would end with its mistakes.
+#[test]
+#[cfg_attr(not(feature = "guard"), ignore = "needs the feature guard")]
+fn a_reload_judges_the_gateway_file_of_the_next_start() {
+    let scratch = Scratch::new();
+    let routes = scratch.file("gateway.conf", "frobnicate\n");
+    let config = scratch.file("weir.conf", "");
+    let (weir, socket) = start(&scratch, &["-c", &config, "--sandbox=no"]);
+    for (routes, expected) in [(&routes, "gateway.conf:1: "), (&scratch.join("missing"), "missing: ")] {
+        scratch.file("weir.conf", format!("gateway {routes}\n"));
+        let failed = ctl(&socket, &["reload"]);
+        assert!(failed.code == 78 && failed.out.contains(expected), "{failed:?}");
+    }
+    scratch.file("gateway.conf", "*/ -> 127.0.0.1:1\n");
+    scratch.file("weir.conf", format!("gateway {routes}\n"));
+    let reloaded = ctl(&socket, &["reload"]);
+    assert!(reloaded.code == 0 && reloaded.out.contains("needs a restart: gateway"), "{reloaded:?}");
+    drop(weir);
+}
+
+/// A weir that stands still, and before which others wait already, keeps no command and no start for ever.
+#[test]
+fn a_weir_that_stands_still_is_reported() {
+    let scratch = Scratch::new();
+    let (weir, path) = start(&scratch, &[]);
+    weir.signal(Signal::STOP);
+    // More than its queue takes.
+    let waiting: Vec<_> = (0..40)
+        .map_while(|_| {
+            let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).ok()?;
+            socket.set_nonblocking(true).ok()?;
+            socket.connect(&socket2::SockAddr::unix(&path).ok()?).ok()?;
+            Some(socket)
+        })
+        .collect();
+    assert!(waiting.len() < 40, "the queue is not full");
+    let asked = ctl(&path, &["stats"]);
+    let second = run(&["--port", "0", "--control", &path]);
+    weir.signal(Signal::CONT);
+    assert!(asked.code == 71 && asked.err.contains("in time"), "{asked:?}");
+    assert!(second.code == 69 || second.code == 78, "{second:?}");
+}
+
 #[test]
 fn a_drain_ends_the_daemon_and_its_socket() {
     let scratch = Scratch::new();

@@ -30,6 +30,7 @@ use crate::time::Now;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -135,7 +136,7 @@ impl Control {
     /// Applies another configuration, all of it, or fails with all problems and changes nothing. Requests under way keep the
     /// configuration that they began with. Takes as long as compiling all lists, and does not wait for the loops.
     pub fn reload(&self, configuration: &Configuration) -> Result<Reloaded, Problems> {
-        let read_file = |path: &_| configuration.read(path);
+        let read_file = |path: &Path| configuration.read(path);
         let found = configuration.settings()?;
         let (before, known) = {
             let present = self.lock();
@@ -147,6 +148,9 @@ impl Control {
         self.0.without_sink(&mut settings);
         let Compiled { policy, guard, gateway, content_bytes } =
             compile_for(&known, &settings, self.0.seed, configuration)?;
+        if need_restart.contains(&"gateway") {
+            check_gateway(&found, &read_file)?;
+        }
         // In a build without these parts the compiler knows that both are `None`.
         let built = part::guard::built();
         let (mut guard, gateway) = (built.and(guard), built.and(gateway));
@@ -449,6 +453,18 @@ impl Shared {
         if !self.logs {
             settings.log_format = Format::None;
         }
+    }
+}
+
+/// Reads the gateway file of settings that hold from the next start on: a mistake in it would end that start. The sandbox may close a file
+/// that this process does not use.
+fn check_gateway(found: &Settings, read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<(), Problems> {
+    let is_closed = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    match &found.gateway {
+        Some(file) if !read_file(&file.value).is_err_and(is_closed) => {
+            crate::config::gateway::load(found, read_file).map(drop)
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

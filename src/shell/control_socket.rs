@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a client may take for its line, and for reading the answer (chosen).
 const VISIT_WITHIN: Duration = Duration::from_secs(5);
@@ -106,8 +106,10 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file that is no socket"));
     }
-    match UnixStream::connect(path) {
+    match connect(path, Duration::ZERO) {
         Ok(_) => Err(ErrorKind::AddrInUse.into()),
+        // Its queue is full.
+        Err(error) if error.kind() == ErrorKind::TimedOut => Err(ErrorKind::AddrInUse.into()),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
     }
@@ -240,9 +242,32 @@ impl Reply {
     }
 }
 
+/// Connects to a running daemon. Waits while its queue is full, at most `within`, and fails with [`ErrorKind::TimedOut`] then: a daemon
+/// that stands still takes no connection.
+fn connect(path: &Path, within: Duration) -> io::Result<UnixStream> {
+    const TRY_EVERY: Duration = Duration::from_millis(20);
+    let until = Instant::now() + within;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let address = SockAddr::unix(path)?;
+    loop {
+        match socket.connect(&address) {
+            Ok(()) => break,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        if Instant::now() >= until {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(TRY_EVERY);
+    }
+    socket.set_nonblocking(false)?;
+    Ok(socket.into())
+}
+
 /// Sends a line to a running daemon, and waits for its answer, at most `within`.
 pub fn ask(path: &Path, line: &str, within: Duration) -> io::Result<Reply> {
-    let mut stream = UnixStream::connect(path)?;
+    let mut stream = connect(path, within)?;
     stream.write_all(format!("{line}\n").as_bytes())?;
     let socket = Socket::from(stream);
     let mut timed = Timed::new(&socket, within);
@@ -258,7 +283,7 @@ pub struct Predecessor(UnixStream);
 
 /// Requests the listening sockets of a running daemon. The daemon continues to serve until [`Predecessor::relieve`].
 pub fn take_over(path: &Path) -> io::Result<(Predecessor, Vec<OwnedFd>)> {
-    let mut stream = UnixStream::connect(path)?;
+    let mut stream = connect(path, VISIT_WITHIN).map_err(|error| in_words(error, VISIT_WITHIN))?;
     stream.set_read_timeout(Some(VISIT_WITHIN))?;
     stream.write_all(format!("{TAKE_OVER}\n").as_bytes())?;
     let (text, sockets) = handover::take(&stream).map_err(|error| in_words(error, VISIT_WITHIN))?;
