@@ -210,6 +210,8 @@ fn paths_methods_and_forms() {
     // Requests that curl does not send.
     for (request, status) in [
         ("GET /metrics HTTP/1.0\r\n\r\n", 200),
+        ("GET http://a.example:1/metrics?x HTTP/1.1\r\nHost: a.example:1\r\n\r\n", 200),
+        ("GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n", 404),
         ("GET /metrics\r\n\r\n", 400),
         ("\x16\x03\x01\x02\r\n\r\n", 400),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),

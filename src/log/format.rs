@@ -222,10 +222,16 @@ fn write_squid(out: &mut Vec<u8>, record: &LogRecord) {
     write_word(out, record.text(Text::ContentType));
 }
 
+/// Whether the head of the request never was complete.
+fn is_incomplete(record: &LogRecord) -> bool {
+    record.verdict == Verdict::Malformed && record.text(Text::Method).is_empty()
+}
+
 /// Whether Squid would call the response incomplete.
 fn is_aborted(record: &LogRecord) -> bool {
     // A client without a status had disconnected.
-    record.aborted || (record.status == 0 && record.cache != CacheUse::Refresh)
+    let left = record.aborted || (record.status == 0 && record.cache != CacheUse::Refresh);
+    left && !is_incomplete(record)
 }
 
 /// The result code of Squid.
@@ -234,7 +240,7 @@ fn squid_code(record: &LogRecord) -> &'static str {
         (Kind::Tunnel, _) => "TCP_TUNNEL",
         (Kind::TunnelStart, _) => "TCP_TUNNEL_START",
         (Kind::Transaction, Verdict::Refused) => "TCP_DENIED",
-        (Kind::Transaction, Verdict::Malformed) if !record.aborted => "NONE_NONE",
+        (Kind::Transaction, Verdict::Malformed) if !record.aborted || is_incomplete(record) => "NONE_NONE",
         // The request would have become a tunnel.
         (Kind::Transaction, _) if record.text(Text::Method) == b"CONNECT" => "TCP_TUNNEL",
         (Kind::Transaction, Verdict::Allowed | Verdict::Failed | Verdict::Malformed) => {

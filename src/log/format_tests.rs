@@ -167,6 +167,11 @@ fn kind_25_squid_codes() {
         record.set(Text::Method, method.as_bytes());
         assert_eq!(squid_word(&record), expected);
     }
+    // A request that never was complete is nothing of the cache.
+    let mut record = sample();
+    (record.verdict, record.status, record.aborted) = (Malformed, 0, true);
+    record.set(Text::Method, b"");
+    assert_eq!(squid_word(&record), "NONE_NONE/000");
     for (verdict, kind, status, expected) in [
         (Failed, Transaction, 200, "TCP_MISS_ABORTED/200"),
         (Failed, Transaction, 0, "TCP_MISS_ABORTED/000"),

@@ -96,6 +96,11 @@ impl<'a> Request<'a> {
             .filter_map(|line| line.split_once(':'))
             .filter_map(|(name, value)| name.eq_ignore_ascii_case("accept").then_some(value))
             .collect();
+        // The absolute form names this server, too (RFC 9112 section 3.2.2).
+        let target = match target.strip_prefix("http://") {
+            Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+            None => target,
+        };
         let path = target.split('?').next().unwrap_or_default();
         Some(Request { method, path, form: Form::wanted(&accept.join(",")) })
     }
