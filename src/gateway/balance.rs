@@ -89,6 +89,10 @@ impl Lease {
 
     /// The upstream has failed. Whether that marks it down.
     pub fn fail(&self, failed: Failed, now_ms: u64) -> bool {
+        // A status that is no failure by the rules of the route shows that the upstream works.
+        if matches!(failed, Failed::Status(_)) && !self.passive.on.counts(failed) {
+            self.succeed();
+        }
         self.upstream.note_failure(failed, &self.passive, now_ms)
     }
 }
@@ -185,8 +189,10 @@ impl Members {
                 return Some(index);
             }
         }
-        // All members of the set have recovered lately, and none has taken its turn.
-        (0..self.members.len()).find(|index| among & (1 << index) != 0)
+        // All members of the set have recovered lately, and none has taken its turn: they take turns nevertheless.
+        let turn = self.turn.fetch_add(1, Relaxed) as usize;
+        let members = self.order.iter().cycle().skip(turn % self.order.len()).take(self.order.len());
+        members.map(|&index| usize::from(index)).find(|index| among & (1 << index) != 0)
     }
 
     /// The members with the fewest requests under way in proportion to weight and share.

@@ -117,6 +117,15 @@ fn one_that_has_come_back_gets_a_part_of_its_turns() {
 }
 
 #[test]
+fn those_that_have_come_back_together_take_turns() {
+    for balance in [Balance::RoundRobin, Balance::Least] {
+        let members = members(&[1, 1], balance, 1_000_000);
+        [0, 1].into_iter().for_each(|index| fail(&members, index, 0));
+        assert_eq!(choices(&members, 60, 5_000).matches('a').count(), 30, "{balance:?}");
+    }
+}
+
+#[test]
 fn backups_stand_in() {
     let mut list = members(&[1, 1, 1], Balance::RoundRobin, 0).members.into_vec();
     list[2].backup = true;

@@ -1,5 +1,6 @@
 //! Commands of operators for the running gateway (`weir ctl`).
 
+use super::directives::authority;
 use super::rules::{Gateway, Status};
 use super::upstream::Standing;
 use crate::http::target::Authority;
@@ -56,7 +57,7 @@ impl Command {
 fn one(name: &str, words: &[&str]) -> Result<Box<Authority>, String> {
     let expected = || format!("expected {name} HOST:PORT, as the gateway file has it");
     let [word] = words else { return Err(expected()) };
-    Authority::parse(word.as_bytes(), Some(80)).map(Box::new).map_err(|_| expected())
+    authority(word).map(Box::new).ok_or_else(expected)
 }
 
 impl Standing {
@@ -116,6 +117,11 @@ mod tests {
             (["upstreams"].as_slice(), Some(Ok(Command::Upstreams))),
             (&["drain-upstream", "127.0.0.1:9000"], Some(Ok(Command::Drain(authority("127.0.0.1:9000"))))),
             (&["enable-upstream", "Backend"], Some(Ok(Command::Enable(authority("backend:80"))))),
+            #[cfg(feature = "idna")]
+            (
+                &["drain-upstream", "b\u{fc}cher.example:81"],
+                Some(Ok(Command::Drain(authority("xn--bcher-kva.example:81")))),
+            ),
             (&["bans"], None),
             (&[], None),
         ] {

@@ -242,8 +242,8 @@ impl Upstream {
         failed_ms.clear();
         self.on_trial.store(true, Relaxed);
         self.down_until_ms.store(now_ms.saturating_add(rules.down_ms), Relaxed);
-        // Earlier successful checks have no meaning any more.
-        self.checks_in_a_row.store(0, Relaxed);
+        // Earlier successful checks have no meaning any more; failed ones do.
+        self.checks_in_a_row.fetch_min(0, Relaxed);
         self.totals.marked_down.fetch_add(1, Relaxed);
         true
     }

@@ -96,6 +96,19 @@ fn checks_end_a_mark_of_requests() {
 }
 
 #[test]
+fn failures_of_requests_do_not_hide_those_of_checks() {
+    let upstream = upstream();
+    let rules = PassiveRules { failures: 1, down_ms: 10, ..RULES };
+    let fails = |now_ms| {
+        assert_eq!(upstream.note_check(false, 2, 3, now_ms), None);
+        assert!(upstream.note_failure(Failed::Connect, &rules, now_ms), "{now_ms}");
+    };
+    [0, 20].into_iter().for_each(fails);
+    assert_eq!(upstream.note_check(false, 2, 3, 40), Some(Change::Down));
+    assert_eq!(upstream.standing(40, 0), Standing::Unhealthy);
+}
+
+#[test]
 fn shares_rise_after_a_return() {
     let upstream = upstream();
     assert_eq!(upstream.standing(5, 1_000), Standing::Up(WHOLE_SHARE), "at the start");

@@ -77,7 +77,7 @@ impl HealthChecks {
         let waker = Waker::new(poll.registry(), WAKER)?;
         let orders = Arc::new(Orders { wanted: Mutex::default(), waker });
         let (now_ms, find_name) = (Box::new(now_ms), Box::new(find_name));
-        let mut checker = Checker { poll, subjects: Vec::new(), now_ms, find_name };
+        let mut checker = Checker { poll, subjects: Vec::new(), next: 0, now_ms, find_name };
         let own = Arc::clone(&orders);
         let run = move || {
             if let Err(error) = checker.run(&own) {
@@ -144,6 +144,8 @@ struct Probe {
 struct Checker {
     poll: Poll,
     subjects: Vec<Subject>,
+    /// The place of the subject that comes first when checks begin.
+    next: usize,
     now_ms: Box<dyn Fn() -> u64 + Send>,
     find_name: Box<dyn Fn(Name) -> bool + Send>,
 }
@@ -192,6 +194,11 @@ impl Checker {
                 is_unknown: false,
             })
             .collect();
+        // A check that has ended since may have said something of an upstream that nothing checks any more.
+        let is_checked = |old: &Subject| {
+            self.subjects.iter().any(|new| Arc::ptr_eq(&old.checked.upstream, &new.checked.upstream))
+        };
+        before.iter().filter(|old| !is_checked(old)).for_each(|old| old.checked.upstream.forget_checks());
     }
 
     /// The time until the next check or deadline.
@@ -213,11 +220,17 @@ impl Checker {
 
     fn begin_due(&mut self, now: Instant) {
         let mut under_way = self.subjects.iter().filter(|subject| subject.probe.is_some()).count();
-        for at in 0..self.subjects.len() {
+        // Behind the last one that was begun: upstreams that hang keep no others from being checked.
+        let (first, count) = (self.next, self.subjects.len());
+        for at in (0..count).map(|offset| (first + offset) % count) {
             let subject = &mut self.subjects[at];
-            if subject.probe.is_some() || subject.due > now || under_way >= PROBES_MAX {
+            if subject.probe.is_some() || subject.due > now {
                 continue;
             }
+            if under_way >= PROBES_MAX {
+                break;
+            }
+            self.next = at + 1;
             subject.due = now + Duration::from_millis(subject.checked.check.every_ms);
             let authority = subject.checked.upstream.authority;
             match authority.host {

@@ -25,6 +25,12 @@ fn gateway_14_host_and_prefix_decide() {
         let head = origin.heads()[seen].clone();
         assert_eq!((head.start.as_str(), head.get("host")), (start, Some(&*field)), "{host} {target}");
     }
+    // A preflight of the prefix itself is about the application's root, not about the server (RFC 9112 section 3.2.4).
+    for target in ["/api", "http://app.example/api", "/%61pi"] {
+        let preflight = format!("OPTIONS {target} HTTP/1.1\r\nHost: app.example\r\n\r\n");
+        assert_eq!(gateway.ask(&preflight).status(), 200);
+        assert_eq!(api.heads().last().unwrap().start, "OPTIONS / HTTP/1.1", "{target}");
+    }
     // Absolute-form is for the host of the target (RFC 9112 section 3.2.2).
     let absolute = "GET http://app.example/api/abs HTTP/1.1\r\nHost: other.example\r\n\r\n";
     assert_eq!(gateway.ask(absolute).status(), 200);

@@ -182,6 +182,57 @@ fn gateway_14_statuses_mark_an_upstream_down_where_that_is_asked_for() {
     }
 }
 
+/// Upstreams that answer no check, more of them than there are checks at the same time, keep no other one from being checked.
+#[test]
+fn gateway_14_checks_that_hang_delay_no_others() {
+    let (mute, gone) = (super::common::origin::Mute::new(), super::common::origin::refusing_port());
+    let check = "health GET / every 100ms fall 1 down-after never";
+    let mut lines: String =
+        (0..300).map(|at| format!("h{at}.example/ -> {} {check}\n", mute.address())).collect();
+    lines += &format!("last.example/ -> 127.0.0.1:{gone} {check}\n");
+    let gateway = Gateway::start(&lines);
+    gateway.weir.wait_for_error(|line| line.contains("of last.example:80/ is unhealthy"));
+}
+
+/// A chunked body goes to the upstream of the route that takes it.
+#[test]
+fn gateway_14_an_upstream_of_http_1_0_gets_no_chunks_while_another_one_takes_them() {
+    let old = Origin::closing("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let new = Origin::ok();
+    let gateway = Gateway::start(&format!("*/ -> {} {}\n", old.address(), new.address()));
+    // Now it is known.
+    assert_eq!([(); 2].map(|()| gateway.get("x", "/").status()), [200; 2]);
+    let put = "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    assert_eq!([(); 4].map(|()| gateway.ask(put).status()), [200; 4]);
+    assert_eq!(new.heads().iter().filter(|head| head.method() == "PUT").count(), 4);
+}
+
+/// A server whose tunnels work has come back, and one failure of it is one.
+#[test]
+#[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]
+fn gateway_14_an_upgrade_ends_the_trial_of_an_upstream() {
+    let origin = Origin::serve(|conn: &mut Conn| {
+        let head = conn.head()?;
+        match head.target() {
+            "/bad" => conn
+                .send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+            _ => conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
+        }
+    });
+    let address = origin.address().to_string();
+    let gateway =
+        Gateway::start(&format!("*/ -> {address} down-after 2 in 1m for 100ms fail-on 503 slow-start off\n"));
+    let is_down = || gateway.row(&address).contains("down for");
+    assert_eq!([(); 2].map(|()| gateway.get("x", "/bad").status()), [503; 2]);
+    eventually("its time is over", || (!is_down()).then_some(()));
+    let upgrade = "GET /up HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    let mut client = gateway.weir.connect();
+    client.send(upgrade);
+    assert_eq!(client.read_head().status(), 101);
+    assert_eq!(gateway.get("x", "/bad").status(), 503);
+    assert!(!is_down(), "{}", gateway.row(&address));
+}
+
 /// A server that sends 103 before its response is well, and one whose status is not in the list is not.
 #[test]
 #[cfg_attr(not(feature = "admin"), ignore = "needs the feature admin")]

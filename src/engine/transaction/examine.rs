@@ -482,10 +482,13 @@ impl Examiner<'_> {
             return Ok(self.answer(head, info, out));
         }
         self.choose_upstream(info)?;
-        if (info.body_out == Body::Chunked || info.expects_continue) && self.next_hop_speaks_http10(info) {
-            if info.body_out == Body::Chunked {
+        // Another upstream of the route may take chunks.
+        while info.body_out == Body::Chunked && self.next_hop_speaks_http10(info) {
+            if !self.choose_another(info) {
                 return Err(Refusal::LengthRequired);
             }
+        }
+        if info.expects_continue && self.next_hop_speaks_http10(info) {
             info.answers_expect = std::mem::take(&mut info.expects_continue);
         }
         let host_edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);
@@ -510,7 +513,7 @@ impl Examiner<'_> {
         let authority = if rewrites_host { info.next_hop().authority } else { &info.authority };
         let route = RequestRoute {
             authority,
-            path: routed.map_or(*path, |(.., routing)| path.get(routing.path_at..).unwrap_or_default()),
+            path: routed.map_or(*path, |(.., routing)| routing.forwarded(path)),
             asked: routed.map(|_| &info.authority),
             body: info.body_out,
             upgrade: info.upgrade,

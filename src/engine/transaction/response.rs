@@ -217,7 +217,10 @@ impl Transactions {
                 Err(Refusal::OriginFault(fault))
                     if is_repairable(fault) && transaction.repair(cx, head_bytes) => {}
                 Err(refusal) => return cx.send(Effect::Refuse(id, refusal)),
-                Ok(Head::Switching) => return transaction.switch(cx, id, head_bytes),
+                Ok(Head::Switching) => {
+                    transaction.note_upstream_status(cx);
+                    return transaction.switch(cx, id, head_bytes);
+                }
                 Ok(Head::Final { body, http10 }) => {
                     transaction.note_upstream_status(cx);
                     services.upstreams.note_version(cx, transaction.info.next_hop().authority, http10);

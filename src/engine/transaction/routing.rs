@@ -138,6 +138,16 @@ impl<'a> Examiner<'a> {
         Ok(())
     }
 
+    /// Chooses another upstream of the route than those that were chosen so far. False if there is none.
+    pub(super) fn choose_another(&mut self, info: &mut RequestInfo) -> bool {
+        let (Some(gateway), Some(routing)) = (self.gateway, self.routing.as_mut()) else { return false };
+        let route = gateway.route(routing.route).filter(|_| !matches!(info.route, Route::Chosen(_)));
+        let chosen = route.and_then(|route| route.choose(self.client, routing.tried, self.now.common_ms()));
+        let Some(chosen) = chosen else { return false };
+        info.route = Route::Configured(routing.take(chosen));
+        true
+    }
+
     /// The route of a request to the gateway.
     pub(super) fn routed(&self) -> Option<(Lent<'a, Gateway>, &'a GatewayRoute, &Routing)> {
         let (gateway, routing) = (self.gateway?, self.routing.as_ref()?);

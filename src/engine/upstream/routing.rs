@@ -43,6 +43,14 @@ impl Routing {
         built().map(|_built| Routing { _built, route, path_at, filter, tried: 0, lease: None })
     }
 
+    /// The part of the target that the upstream gets. A path of which nothing is left is the root: no client has asked for `*`.
+    pub fn forwarded<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        match path.get(self.path_at..) {
+            Some(rest) if self.path_at == 0 || !rest.is_empty() => rest,
+            Some(_) | None => b"/",
+        }
+    }
+
     /// Takes a chosen upstream for the request. Returns its authority.
     pub fn take(&mut self, chosen: Chosen) -> Authority {
         self.tried |= 1 << chosen.index;

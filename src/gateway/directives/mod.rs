@@ -5,6 +5,7 @@ mod route;
 
 pub use crate::words::Problem;
 pub use parse::{DIRECTIVES, ROUTE_FORM, parse};
+pub use route::authority;
 
 use crate::gateway::balance::Balance;
 use crate::gateway::table::HostMatch;

@@ -110,11 +110,10 @@ fn listen(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
 
 fn underscores(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
     draft.once("underscores".into())?;
-    draft.directives.allows_underscores = match (words.accept("allow"), words.accept("drop")) {
-        (true, false) => true,
-        (false, true) => false,
-        (true, true) | (false, false) => return Err(words.unexpected("drop or allow")),
-    };
+    draft.directives.allows_underscores = words.accept("allow");
+    if !draft.directives.allows_underscores && !words.accept("drop") {
+        return Err(words.unexpected("drop or allow"));
+    }
     words.end()
 }
 

@@ -146,6 +146,19 @@ fn all_faults_are_told_at_once_with_their_lines() {
 }
 
 #[test]
+fn prefixes_that_are_no_utf_8_are_different_routes() {
+    let directives = parse(b"a/%e9t%e9 -> b\na/%e8t%e8 -> c").expect("two routes");
+    let names: Vec<&str> = directives.routes.iter().map(|route| &*route.name).collect();
+    assert_eq!(names, ["a:80/%E9t%E9", "a:80/%E8t%E8"]);
+    let problems = parse(b"a/ -> b host keep rewrite\nunderscores allow drop").unwrap_err();
+    let found: Vec<&str> = problems.iter().map(|problem| &*problem.message).collect();
+    assert!(
+        found.iter().all(|message| !message.contains("expected keep") && !message.contains("drop or allow")),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn upstreams_may_have_names_like_options() {
     for line in [
         "a/ -> static",

@@ -121,8 +121,7 @@ fn host_and_prefix(text: &str) -> Result<(String, HostMatch, Box<[u8]>), String>
     let slash = text.find('/').ok_or_else(wrong)?;
     let (host, path) = text.split_at(slash);
     let prefix = prefix(path)?;
-    let shown_prefix =
-        String::from_utf8_lossy(&prefix).into_owned() + if prefix.is_empty() { "/" } else { "" };
+    let shown_prefix = written(&prefix) + if prefix.is_empty() { "/" } else { "" };
     let (shown_host, host) = match host.strip_prefix('*') {
         Some("") => ("*".to_owned(), HostMatch::Any),
         Some(port) => {
@@ -138,8 +137,15 @@ fn host_and_prefix(text: &str) -> Result<(String, HostMatch, Box<[u8]>), String>
     Ok((shown_host + &shown_prefix, host, prefix))
 }
 
+/// A prefix as text: the name of its route, which no other prefix may have.
+fn written(prefix: &[u8]) -> String {
+    let byte =
+        |&byte: &u8| if byte.is_ascii() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    std::str::from_utf8(prefix).map_or_else(|_| prefix.iter().map(byte).collect(), str::to_owned)
+}
+
 /// A host with or without a port; the default is port 80. Names beyond ASCII are converted to their form in DNS.
-fn authority(text: &str) -> Option<Authority> {
+pub fn authority(text: &str) -> Option<Authority> {
     let (name, port) = text.split_at(text.rfind(':').unwrap_or(text.len()));
     let ascii = idna::to_ascii(name).ok()? + port;
     Authority::parse(ascii.as_bytes(), Some(80)).ok()
@@ -275,12 +281,12 @@ fn statuses_of(words: &mut Words) -> Result<Vec<(u16, u16)>, String> {
 }
 
 fn host_field(route: &mut RouteLine, words: &mut Words) -> Result<(), String> {
-    route.host_field = match (words.accept("keep"), words.accept("rewrite")) {
-        (true, false) => HostField::Keep,
-        (false, true) => HostField::Rewrite,
-        (true, true) | (false, false) => {
-            return Err(format!("host: {}", words.unexpected("keep or rewrite")));
-        }
+    route.host_field = if words.accept("keep") {
+        HostField::Keep
+    } else if words.accept("rewrite") {
+        HostField::Rewrite
+    } else {
+        return Err(format!("host: {}", words.unexpected("keep or rewrite")));
     };
     Ok(())
 }
