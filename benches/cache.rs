@@ -40,6 +40,7 @@ fn head(key: &[u8], now_us: u64) -> Head<'_> {
         terms: Terms::default(),
         received_us: now_us,
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        rules_edition: 0,
         set_cookie: false,
         fragment: None,
     }

@@ -171,7 +171,6 @@ impl Control {
         // A file that was emptied has neither users nor clients.
         warn_if_open(self.0.gateway.forward(&self.0.listeners), &policy, &settings);
         let [rules, users] = loaded(&policy);
-        self.set_policy(policy);
         let resolver_kept = unreadable_name_files(&read_file);
         // Everything else does not wait for it: the next reload would not find it open, either.
         if resolver_kept.is_none() {
@@ -179,6 +178,8 @@ impl Control {
                 resolver_settings(&settings, shares.as_ref(), self.0.remotes.len(), &read_file);
             self.0.send(&WorkerMessage::SetResolver(resolver, hosts));
         }
+        // Behind the resolver: what these rules have judged must include the aliases, if they are wanted from now on.
+        self.set_policy(policy);
         #[cfg(feature = "cloud")]
         let sources = super::clouds::cloud_sources(guard.as_ref(), &settings);
         let guard = self.set_guard(guard, &mut need_restart);
@@ -272,6 +273,7 @@ impl Control {
         let addresses = addresses::read();
         let known = present.policy.acl.own_addresses();
         let policy = policy.with_own_addresses(addresses.as_deref().unwrap_or(known).to_vec());
+        let policy = Policy { acl: policy.acl.succeeding(&present.policy.acl), ..policy };
         self.0.set_policy(&mut present, policy);
         drop(present);
         if let Err(error) = addresses {

@@ -165,6 +165,8 @@ pub struct Acl {
     block: Arc<RuleSet>,
     allow: Arc<RuleSet>,
     allow_only: bool,
+    /// See [`Acl::edition`].
+    edition: u16,
     connect_ports: PortSet,
     plain_ports: PortSet,
     deny_private: bool,
@@ -345,6 +347,17 @@ impl Acl {
         }
     }
 
+    /// The edition of the rules: a reload has the next one. A verdict that is kept with its edition is told from a verdict of
+    /// other rules. Never 0; it begins again after 65,535 reloads.
+    pub fn edition(&self) -> u16 {
+        self.edition
+    }
+
+    /// The rules as those that come after others in this process.
+    pub fn succeeding(self, others: &Acl) -> Acl {
+        Acl { edition: others.edition.checked_add(1).unwrap_or(1), ..self }
+    }
+
     /// Applies the built-in block, unless a rule lifts it.
     fn check_built_in(&self, lifted: bool, address: IpAddr) -> Result<(), Refusal> {
         if lifted {
@@ -418,6 +431,7 @@ impl AclBuilder {
                 block: empty(),
                 allow: empty(),
                 allow_only: false,
+                edition: 1,
                 connect_ports: PortSet::connect_default(),
                 plain_ports: PortSet::plain_default(),
                 deny_private: false,

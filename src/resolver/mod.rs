@@ -313,6 +313,11 @@ impl Resolver {
         !self.upstream.settings.search.is_empty()
     }
 
+    /// Whether the targets of CNAMEs are collected, because the policy judges them.
+    pub fn collects_aliases(&self) -> bool {
+        self.upstream.settings.aliases
+    }
+
     /// The next candidate for a name that is being resolved, by the search list of `resolv.conf`.
     pub fn next_candidate(&self, name: &Name, walk: &mut Walk) -> Option<Candidate> {
         let known = is_special(name) || self.hosts.get(name).is_some();

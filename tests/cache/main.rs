@@ -1,6 +1,7 @@
 //! The cache of the running daemon, rule by rule, against an origin that counts its requests. The tables beside the
 //! code test parsing and decisions; these tests check what clients and origins see.
 
+mod aliases;
 mod clients;
 mod collapsing;
 #[path = "../common/mod.rs"]

@@ -144,6 +144,7 @@ mod tests {
             terms: Terms::default(),
             received_us: 0,
             address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
+            rules_edition: 0,
             set_cookie: false,
             fragment: Some(Fragment::single(Part { start: 0, len: 1 }, length)),
         };

@@ -333,6 +333,7 @@ impl Record {
             },
             received_us: now.monotonic_us.wrapping_sub(resident_s * 1_000_000),
             address: if self.has_flag(IPV4) { address.to_canonical() } else { address.into() },
+            rules_edition: 0,
             set_cookie: self.has_flag(SET_COOKIE),
         };
         let possible = self.seconds.iter().all(|seconds| *seconds <= SECONDS_MAX)

@@ -36,6 +36,7 @@ fn head(key: &[u8]) -> Head<'_> {
         },
         received_us: 1_000_000,
         address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        rules_edition: 0,
         set_cookie: true,
         fragment: None,
     }

@@ -19,6 +19,7 @@ fn head<'a>(key: &'a [u8], selecting: &'a [u8], now_us: u64) -> Head<'a> {
         terms: Terms::default(),
         received_us: now_us,
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        rules_edition: 0,
         set_cookie: false,
         fragment: None,
     }

@@ -37,6 +37,8 @@ pub struct Head<'a> {
     /// The address of the origin: a client that may not connect to this address does not get the response from the
     /// cache either.
     pub address: IpAddr,
+    /// The edition of the rules that have judged the names behind this address; 0 for none, as in an entry from an earlier run.
+    pub rules_edition: u16,
     /// Whether a field sets cookies. Fields that Cache-Control calls `no-cache` are left out already.
     pub set_cookie: bool,
     /// The bytes of the representation that are stored, if not all. Status and fields are those of the whole
@@ -65,6 +67,8 @@ pub struct Stored {
     pub received_us: u64,
     /// See [`Head::address`].
     pub address: IpAddr,
+    /// See [`Head::rules_edition`].
+    pub rules_edition: u16,
     /// Whether one of the fields sets cookies.
     pub set_cookie: bool,
     /// Whether a fragment is written behind the block. Few entries have one; a field for it would make all entries
@@ -102,6 +106,7 @@ impl Stored {
             terms: head.terms,
             received_us: head.received_us,
             address: head.address,
+            rules_edition: head.rules_edition,
             set_cookie: head.set_cookie,
             is_part: head.fragment.is_some(),
             body,
@@ -221,6 +226,7 @@ impl Stored {
             terms: self.terms,
             received_us: self.received_us,
             address: self.address,
+            rules_edition: self.rules_edition,
             set_cookie: self.set_cookie,
             fragment: self.fragment(),
         }
@@ -310,6 +316,7 @@ mod tests {
             terms: Terms { received_s: 1000, ..Terms::default() },
             received_us: 5_000_000,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            rules_edition: 0,
             set_cookie: false,
             fragment: None,
         };
@@ -358,6 +365,7 @@ mod tests {
                 terms: Terms::default(),
                 received_us: 0,
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                rules_edition: 0,
                 set_cookie: false,
                 fragment,
             };

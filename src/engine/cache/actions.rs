@@ -172,6 +172,7 @@ impl Transactions {
             scratch: cache_scratch,
             writes_forwarded: settings.forwarded != ForwardedPolicy::Off || transaction.routing.is_some(),
             address: transaction.record.upstream.map(|address| address.ip()),
+            rules_edition: transaction.info.naming_edition(&transaction.policy.acl).unwrap_or(0),
             come: transaction.response.len() - head_bytes,
             limits: &settings.head,
         };
@@ -272,8 +273,9 @@ impl Transactions {
         services.fills.advance_fill(cx, fill);
     }
 
-    /// The 304 was about another response than the stored one, or other bytes than the missing ones arrived.
-    fn give_up_outdated(&mut self, cx: &Context, id: TransactionId) {
+    /// Removes the stored response of the question: the 304 was about another one, other bytes than the missing ones arrived, or
+    /// the rules refuse its source now.
+    pub fn give_up_outdated(&mut self, cx: &Context, id: TransactionId) {
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
         if let (Some(cache), Some(outdated)) = (cx.settings.caching(), transaction.caching.take_known()) {
             cache.store.remove(&outdated);

@@ -87,6 +87,8 @@ pub(in crate::engine) struct ResponseDecision<'a> {
     pub writes_forwarded: bool,
     /// The address that the response comes from.
     pub address: Option<IpAddr>,
+    /// The edition of the rules that have judged the names behind it; 0 for none.
+    pub rules_edition: u16,
     /// Received bytes behind its head.
     pub come: usize,
     /// The limits of a head: fields that grow with every confirmation must not grow beyond them.
@@ -208,6 +210,7 @@ impl ResponseDecision<'_> {
             block: block.as_bytes(),
             terms: updated.terms,
             received_us: self.now.monotonic_us,
+            rules_edition: self.rules_edition,
             set_cookie: validation::sets_cookies(block),
             ..stored.head()
         };
@@ -465,6 +468,7 @@ impl ResponseDecision<'_> {
             terms,
             received_us: self.now.monotonic_us,
             address: self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            rules_edition: self.rules_edition,
             // A cookie in a further part is for the requesting client only (rule 52).
             set_cookie: match &beside {
                 Some(beside) => beside.set_cookie,

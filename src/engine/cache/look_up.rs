@@ -137,8 +137,8 @@ impl<'a> CacheLookUp<'a> {
                 Judged::Useless(Forward::Miss, Known::Nothing)
             }
             Found::Entry(stored) if self.may_have(info, &stored) => match stored.fragment() {
-                None => self.judge(stored, head, &asked),
-                Some(_) => self.judge_part(stored, head, &asked),
+                None => self.judge(stored, head, info, &asked),
+                Some(_) => self.judge_part(stored, head, info, &asked),
             },
             // The address is judged again when it is dialled.
             Found::Entry(_) => return self.bypass("address", &asked),
@@ -231,6 +231,7 @@ impl<'a> CacheLookUp<'a> {
         asked: &RequestDirectives,
     ) -> Found {
         let fields = self.as_forwarded(head, info);
+        let edition = self.wanted_edition(info);
         let CacheLookUp { settings, caching, key, scratch, now, .. } = self;
         settings.store.find(now.monotonic_us, hash, key, |stored| {
             // The youngest of those that fit (RFC 9111 section 4.1).
@@ -243,6 +244,7 @@ impl<'a> CacheLookUp<'a> {
             let now_s = stored.clock_s(*now);
             let fresh = freshness::decide(&caching.terms(stored), asked, now_s).usage == Use::Fresh;
             let wanted = !caching.background && !caching.unconditional && stored.fragment().is_none();
+            let wanted = wanted && edition.is_none_or(|edition| stored.rules_edition == edition);
             (fresh && wanted).then(|| (false, exact, stored.date_order()))
         })
     }
@@ -263,6 +265,19 @@ impl<'a> CacheLookUp<'a> {
         info.grant.is_some_and(|grant| acl.judge_address(&grant, stored.address, port).is_ok())
             && self.guard.is_none_or(|guard| guard.destination_denial(stored.address).is_none())
             && name.is_none_or(|name| self.may_mean(name, port))
+    }
+
+    /// The edition of the rules that must have judged the names behind the source of a hit. `None` without `--judge-cnames`: the
+    /// look-up judges all other names itself.
+    fn wanted_edition(&self, info: &RequestInfo) -> Option<u16> {
+        let wanted = self.resolver.collects_aliases() && self.by_gateway.is_none();
+        if wanted { info.naming_edition(&self.policy.acl) } else { None }
+    }
+
+    /// Whether the present rules have judged the aliases that led to the source of the stored response. They are not stored:
+    /// before the next hit after a reload the origin is asked once, on a way whose names are judged.
+    fn is_judged(&self, info: &RequestInfo, stored: &Stored) -> bool {
+        self.wanted_edition(info).is_none_or(|edition| stored.rules_edition == edition)
     }
 
     /// Whether no rule blocks any of the candidates of this name.
@@ -295,10 +310,11 @@ impl<'a> CacheLookUp<'a> {
         &self,
         stored: Arc<Stored>,
         head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
         asked: &RequestDirectives,
     ) -> Judged {
         match self.wanted_part(&stored, head) {
-            Some(wanted) if stored.contains(wanted) => self.judge(stored, head, asked),
+            Some(wanted) if stored.contains(wanted) => self.judge(stored, head, info, asked),
             Some(_) | None => Judged::Useless(Forward::Partial, Known::Beside(stored)),
         }
     }
@@ -331,11 +347,18 @@ impl<'a> CacheLookUp<'a> {
     }
 
     /// Judges a stored response: the answer, or its use at the origin.
-    fn judge(&self, stored: Arc<Stored>, head: &RequestHead<'_, '_>, asked: &RequestDirectives) -> Judged {
+    fn judge(
+        &self,
+        stored: Arc<Stored>,
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        asked: &RequestDirectives,
+    ) -> Judged {
+        let is_judged = self.is_judged(info, &stored);
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         let (refresh, log) = match decision.usage {
-            _ if self.caching.background || self.caching.unconditional => (false, None),
+            _ if self.caching.background || self.caching.unconditional || !is_judged => (false, None),
             Use::Fresh => (false, Some(CacheUse::Hit)),
             Use::StaleAccepted => (false, Some(CacheUse::Stale)),
             // A response to a request with no-store is not stored, nor is that to one user.
@@ -349,8 +372,10 @@ impl<'a> CacheLookUp<'a> {
             let (age_s, ttl_s) = (decision.age_s, decision.ttl_s);
             return Judged::Hit(self.hit(stored, head, Times { age_s, ttl_s, now_s }, refresh, log));
         }
-        let forward = if decision.ttl_s > 0 { Forward::Request } else { Forward::Stale };
-        let freshness::Decision { if_error, if_unreachable, .. } = decision;
+        let forward = if decision.ttl_s > 0 && is_judged { Forward::Request } else { Forward::Stale };
+        // A rule may block the way to an origin that cannot be reached.
+        let (if_error, if_unreachable) =
+            (decision.if_error && is_judged, decision.if_unreachable && is_judged);
         Judged::Useless(forward, Known::Stale(Stale { stored, if_error, if_unreachable }))
     }
 
@@ -444,7 +469,8 @@ impl<'a> CacheLookUp<'a> {
         let own = self.caching.background || self.caching.unconditional;
         // A part was not the answer before, and a request that has waited shares no cookies.
         let odd = stored.fragment().is_some() || (self.caching.has_waited() && stored.set_cookie);
-        if own || odd || decision.usage != Use::Fresh || !self.may_have(info, &stored) {
+        let usable = self.may_have(info, &stored) && self.is_judged(info, &stored);
+        if own || odd || decision.usage != Use::Fresh || !usable {
             return None;
         }
         self.caching.state = CacheState::LookingUp;
@@ -469,7 +495,8 @@ impl<'a> CacheLookUp<'a> {
             && fill.is_joinable()
             && !stored.set_cookie
             && Some(fill.epoch) == self.caching.epoch()
-            && self.may_have(info, &stored);
+            && self.may_have(info, &stored)
+            && self.is_judged(info, &stored);
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         if !shareable || decision.usage != Use::Fresh {

@@ -479,10 +479,14 @@ impl Transactions {
             _ => CollapseOutcome::LookAgain,
         };
         self.conclude_collapse(cx, services, id, outcome);
+        let background = self.slab[id.index as usize].caching.background;
+        if background && matches!(refusal, Refusal::Denied(_) | Refusal::Guarded(_)) {
+            self.give_up_outdated(cx, id);
+        }
         let transaction = &mut self.slab[id.index as usize];
         transaction.record.verdict = refusal.verdict();
-        if transaction.caching.background || under_way {
-            let ending = if transaction.caching.background { Ending::Abandon } else { Ending::Abort };
+        if background || under_way {
+            let ending = if background { Ending::Abandon } else { Ending::Abort };
             let mut reason = Vec::new();
             refusal.write_reason(&transaction.policy, &mut reason);
             transaction.record.set(Text::Reason, &reason);

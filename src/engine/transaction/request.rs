@@ -6,7 +6,7 @@ use crate::guard::verdict::Quota;
 use crate::http::framing::Body;
 use crate::http::head::Version;
 use crate::http::target::{Authority, Host};
-use crate::policy::acl::Grant;
+use crate::policy::acl::{Acl, Grant};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The methods that the engine distinguishes (RFC 9110 section 9).
@@ -163,6 +163,16 @@ impl RequestInfo {
     /// The next hop.
     pub fn next_hop(&self) -> Hop<'_> {
         self.route.next_hop(&self.authority)
+    }
+
+    /// The edition of the rules that judge the names on the way to the next hop: the requested one, and its aliases. `None` if
+    /// the next hop is an address, or the configuration names it.
+    pub fn naming_edition(&self, acl: &Acl) -> Option<u16> {
+        let Hop { authority, configured } = self.next_hop();
+        match authority.host {
+            Host::Name(_) if !configured => Some(acl.edition()),
+            Host::Name(_) | Host::Address(_) => None,
+        }
     }
 
     /// The phase behind the guard: the page, or the callback if there is one.
