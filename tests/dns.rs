@@ -408,3 +408,33 @@ fn kind_05_cnames_are_judged_where_a_rule_wants_it() {
         }
     }
 }
+
+/// Rule 42: the owner of a zone may choose names that are no host names; rules for the domain above them hold.
+#[test]
+fn kind_05_cnames_to_names_that_are_no_hosts_are_judged() {
+    let targets = ["*.ads.test", "a b.ads.test", "a/b.ads.test", "\u{e4}.ads.test", "\u{1}.x.ads.test"];
+    let names: Vec<(String, &str)> = (0..).map(|number| format!("n{number}.test")).zip(targets).collect();
+    let dns = FakeDns::start(&[("fine.test", Answer::Alias(60, "a b.good.test".into()))]);
+    dns.set("a b.good.test", Answer::addresses(&["127.0.0.1"]));
+    for (name, target) in &names {
+        dns.set(name, Answer::Alias(60, (*target).into()));
+        dns.set(target, Answer::addresses(&["127.0.0.1"]));
+    }
+    let (origin, dns_address) = (Origin::ok(), dns.address());
+    let ports = origin.port().to_string();
+    // No rule for exactly another name holds.
+    let rules = ["--block", ".ads.test", "--block", "a-b.good.test", "--block", "a_b.good.test"];
+    let options = [&["--dns", &dns_address, "--connect-ports", &ports][..], &rules].concat();
+    for (more, expected) in [(&[][..], 200), (&["--judge-cnames"], 403)] {
+        let weir = Weir::start(&[&options[..], more].concat());
+        for (name, target) in &names {
+            assert_eq!(ask(&weir, &origin, name).status(), expected, "{target}");
+            assert_eq!(connect(&weir, &origin, name).status(), expected, "{target}");
+        }
+        assert_eq!(ask(&weir, &origin, "fine.test").status(), 200);
+        let explained = common::run(
+            &[&["explain", "http://n1.test/", "--allow", "127.0.0.1"][..], &options, more].concat(),
+        );
+        assert_eq!(explained.code == 0, expected == 200, "{}", explained.said());
+    }
+}

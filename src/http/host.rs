@@ -25,6 +25,10 @@ const NAME_BYTES: [u8; 256] = {
     table
 };
 
+/// The byte in a name of labels in place of any byte that no host name has. Rules cannot have it either, so no rule for exactly
+/// another name holds, and rules for all names below a domain do.
+const FOREIGN_BYTE: u8 = b'?';
+
 /// A host name in the one form that is judged, resolved and dialled: ASCII, lower case, no trailing dot. Two names that
 /// differ only by that dot are equal.
 #[derive(Clone, Copy)]
@@ -46,6 +50,26 @@ pub enum Host {
 }
 
 impl Name {
+    /// A name to judge only, of labels as name servers have them: with any bytes, also a dot. `None` without labels, or if they are
+    /// too long together.
+    pub fn of_labels<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Option<Name> {
+        let mut name = Name { len: 0, rooted: true, bytes: [0; NAME_BYTES_MAX] };
+        let mut places = name.bytes.iter_mut();
+        for (number, label) in labels.enumerate() {
+            if number > 0 {
+                *places.next()? = b'.';
+            }
+            for &byte in label {
+                *places.next()? = match NAME_BYTES[usize::from(byte)] {
+                    0 | b'.' => FOREIGN_BYTE,
+                    byte => byte,
+                };
+            }
+        }
+        name.len = (NAME_BYTES_MAX - places.len()) as u8;
+        (name.len > 0).then_some(name)
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or("")
@@ -340,6 +364,27 @@ mod tests {
         ] {
             assert_eq!(host(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn names_of_labels_have_any_bytes() {
+        let long_label = [b'a'; 63];
+        let rows: [(&[&[u8]], Option<&str>); 8] = [
+            (&[b"x", b"ads", b"test"], Some("x.ads.test")),
+            (&[b"X-_", b"Test"], Some("x-_.test")),
+            (&[b"*", b"a b", b"a/b\0", b"\xc3\xa4", b"test"], Some("?.a?b.a?b?.??.test")),
+            (&[b"x.ads", b"test"], Some("x?ads.test")),
+            (&[b".", b"?"], Some("?.?")),
+            (&[], None),
+            (&[b""], None),
+            (&[&long_label, &long_label, &long_label, &long_label[..62]], None),
+        ];
+        for (labels, expected) in rows {
+            let name = Name::of_labels(labels.iter().copied());
+            assert_eq!(name.as_ref().map(Name::as_str), expected, "{labels:?}");
+        }
+        let longest = [&long_label, &long_label, &long_label, &long_label[..61]];
+        assert_eq!(Name::of_labels(longest.into_iter()).map(|name| name.as_bytes().len()), Some(253));
     }
 
     #[test]

@@ -87,17 +87,17 @@ impl WireName {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
     }
 
-    /// The name as the policy judges it; `None` if it cannot be a host name.
+    /// The name as the policy judges it, also if it is no host name: the owner of a zone may choose any target for a CNAME, and
+    /// addresses behind it. `None` for the root.
     pub(super) fn to_name(self) -> Option<Name> {
-        let mut text = Vec::with_capacity(usize::from(self.len));
         let mut rest = self.as_bytes();
-        while let Some((&length, behind)) = rest.split_first().filter(|(length, _)| **length > 0) {
+        let labels = std::iter::from_fn(|| {
+            let (&length, behind) = rest.split_first().filter(|(length, _)| **length > 0)?;
             let (label, behind) = behind.split_at_checked(usize::from(length))?;
-            text.extend_from_slice(label);
-            text.push(b'.');
             rest = behind;
-        }
-        Name::parse(&text).ok()
+            Some(label)
+        });
+        Name::of_labels(labels)
     }
 
     /// Appends a label in lower case; `None` if it does not fit (RFC 1035 section 2.3.4).

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::message::{Family, Reply, SentQuery, WireName, read_reply};
 use super::{addresses, ip, name};
+use crate::http::target::Name;
 use crate::resolver::{Addresses, Transport};
 
 pub(super) const A: u16 = 1;
@@ -131,6 +132,32 @@ fn names_have_their_limits() {
         let answer = reply(query.as_bytes(), 0x8180, &[Record::new(&longest, A, 9, "192.0.2.1")], &[]);
         assert_eq!(read_reply(&answer, sent), found(&["192.0.2.1"], 9));
     });
+}
+
+/// The owner of a zone may give a CNAME a target that is no host name.
+#[test]
+fn kind_05_names_on_the_way_may_have_any_bytes() {
+    let longest = [&[63][..], &[0xff; 63], &[63], &[b'*'; 63], &[63], &[b'.'; 63], &[61], &[b'X'; 61], &[0]];
+    for (target, expected) in [
+        (&b"\x01x\x03Ads\x04test\0"[..], "x.ads.test"),
+        (b"\x01*\x03ads\x04test\0", "?.ads.test"),
+        (b"\x03a b\x03ads\x04test\0", "a?b.ads.test"),
+        (b"\x02\xc3\xa4\x03ads\x04test\0", "??.ads.test"),
+        (b"\x05x.ads\x04test\0", "x?ads.test"),
+        (
+            &longest.concat(),
+            &[&"?".repeat(63)[..], &"?".repeat(63), &"?".repeat(63), &"x".repeat(61)].join("."),
+        ),
+    ] {
+        ask("www.example", Family::V4, None, |sent| {
+            let record =
+                Record { rdata: target.to_vec(), ..Record::new("www.example", CNAME, 5, "x.example") };
+            let answer = reply(sent.write().as_bytes(), 0x8180, &[record], &[]);
+            let Reply::Alias { aliases, .. } = read_reply(&answer, sent) else { panic!("{target:?}") };
+            let names: Vec<_> = aliases.into_iter().filter_map(WireName::to_name).collect();
+            assert_eq!(names.iter().map(Name::as_str).collect::<Vec<_>>(), [expected]);
+        });
+    }
 }
 
 /// The reply without aliases.
