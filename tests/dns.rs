@@ -320,21 +320,44 @@ fn kind_05_search_domains_do_not_bypass_name_rules() {
 /// Rule 10: with an allowlist, too, and names that are allowed by themselves.
 #[test]
 fn kind_05_search_domains_and_allowlists() {
-    let dns = FakeDns::start(&[("secret.corp.test", Answer::addresses(&["127.0.0.1"]))]);
+    let known =
+        ["secret.corp.test", "first.corp.test", "first.lab.test", "a.b", "a.b.corp.test", "c.d.corp.test"];
+    let dns = FakeDns::start(&known.map(|name| (name, Answer::addresses(&["127.0.0.1"]))));
     let origin = Origin::ok();
+    let ports = origin.port().to_string();
     let scratch = Scratch::new();
-    for (list, name, expected) in [
-        ("secret\n", "secret", 200),
-        ("secret\nsecret.corp.test\n", "secret", 200),
-        ("secret.corp.test\n", "secret.corp.test", 200),
-        // The name that is asked for in the request is not on it.
-        ("secret.corp.test\n", "secret", 403),
-        ("other.test\n", "secret", 403),
+    // The names that are asked for: none, if no candidate is on the list.
+    for (list, name, expected, asked) in [
+        ("secret\n", "secret", 200, Some("secret.corp.test")),
+        ("secret\nsecret.corp.test\n", "secret", 200, Some("secret.corp.test")),
+        ("secret.corp.test\n", "secret.corp.test", 200, Some("secret.corp.test")),
+        // The name in the request is not on it, but the name that the search list makes of it.
+        ("secret.corp.test\n", "secret", 200, Some("secret.corp.test")),
+        ("secret.corp.test\n", "secret.", 403, None),
+        ("none.lab.test\n", "none", 403, Some("none.lab.test")),
+        ("other.test\n", "secret", 403, None),
+        // The first candidate that exists is meant, whichever the list allows.
+        ("first.lab.test\n", "first", 403, Some("first.corp.test")),
+        ("a.b.corp.test\n", "a.b", 403, Some("a.b")),
+        ("c.d.corp.test\n", "c.d", 200, Some("c.d")),
     ] {
-        let file = scratch.file("list", list);
-        let options = ["--dns", &dns.address(), "--allowlist", &file];
-        let weir = start_with_resolv_conf("search corp.test\n", &options);
-        assert_eq!(ask(&weir, &origin, name).status(), expected, "{list:?} {name}");
+        // A rule that has nothing to do with it changes nothing.
+        for unrelated in [&[][..], &["--allow", "127.0.0.9"]] {
+            let file = scratch.file("list", list);
+            let before = dns.queries().len();
+            let options = ["--dns", &dns.address(), "--allowlist", &file, "--connect-ports", &ports];
+            let options = [&options[..], unrelated].concat();
+            let weir = start_with_resolv_conf("search corp.test lab.test\n", &options);
+            assert_eq!(ask(&weir, &origin, name).status(), expected, "{list:?} {name} {unrelated:?}");
+            assert_eq!(connect(&weir, &origin, name).status(), expected, "{list:?} {name} {unrelated:?}");
+            let queries = dns.queries().split_off(before);
+            match asked {
+                Some(asked) => {
+                    assert!(queries.iter().any(|query| query.name == asked), "{list:?} {queries:?}")
+                }
+                None => assert!(queries.is_empty() || !unrelated.is_empty(), "{list:?} {name}: {queries:?}"),
+            }
+        }
     }
 }
 

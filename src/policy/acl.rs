@@ -12,7 +12,8 @@
 //! - Ports come first: rules open hosts, not ports.
 //! - An allow rule for the address, or for the exact name, lifts the built-in block. A wildcard does not: the owner
 //!   of a name below it could point that name at this machine (DNS rebinding).
-//! - With an allowlist, a name without an allow rule may still resolve to an allowed network, if there are any.
+//! - With an allowlist, a name without an allow rule may still resolve to an allowed network, if there are any. It may also become
+//!   another name by a search list, which is judged by [`Acl::judge_name`].
 //! - weir's own listeners are refused before allow rules are looked at, because a request to them would loop, and because the
 //!   one for monitoring systems is not for clients. They are allowed only by a rule that names exactly this port (and the exact
 //!   name, if it is a rule for names).
@@ -325,11 +326,15 @@ impl Acl {
                 let by = self.decide_address(&grant, *address, subject.port)?;
                 Ok(Grant { by, ..grant })
             }
-            Host::Name(name) => self.judge_name(name, subject.port),
+            Host::Name(name) => match self.judge_name(name, subject.port) {
+                Ok(grant) if grant.undecided && !self.allows_addresses() => Err(Refusal::NotOnAllowlist),
+                judged => judged,
+            },
         }
     }
 
-    /// Judges a name by the name rules alone: an alias or target that stands in for the requested name.
+    /// Judges a name by the name rules alone: an alias or target that stands in for the requested name. It is refused only if
+    /// a rule blocks it; whether it is on the allowlist may be undecided.
     pub fn judge_name(&self, name: &Name, port: u16) -> Result<Grant, Refusal> {
         if let Some(found) = self.block.names.find(name, port) {
             return Err(Refusal::Rule(found.rule));
@@ -341,9 +346,7 @@ impl Acl {
                 exact_port: found.exact_port,
                 undecided: false,
             }),
-            None if !self.allow_only => Ok(Grant::default()),
-            None if self.allow.addresses.is_empty() => Err(Refusal::NotOnAllowlist),
-            None => Ok(Grant { undecided: true, ..Grant::default() }),
+            None => Ok(Grant { undecided: self.allow_only, ..Grant::default() }),
         }
     }
 

@@ -31,7 +31,6 @@ use crate::http::head::RequestHead;
 use crate::http::target::{Host, Name};
 use crate::part::guard::Lent;
 use crate::policy::Policy;
-use crate::policy::acl;
 use crate::policy::cache_rules::Treatment;
 use crate::resolver::{Resolver, Walk};
 use crate::time::Now;
@@ -288,9 +287,7 @@ impl<'a> CacheLookUp<'a> {
         let mut walk = Walk::default();
         let candidates = std::iter::from_fn(|| self.resolver.next_candidate(name, &mut walk));
         let mut others = candidates.filter(|candidate| !candidate.as_is);
-        others.all(|candidate| {
-            !matches!(self.policy.acl.judge_name(&candidate.name, port), Err(acl::Refusal::Rule(_)))
-        })
+        others.all(|candidate| self.policy.acl.judge_name(&candidate.name, port).is_ok())
     }
 
     /// Whether the stored response can be validated. For parts only a strong tag shows that their bytes are equal.

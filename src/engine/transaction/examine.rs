@@ -18,7 +18,7 @@ use crate::engine::transaction::log_record::{CacheUse, LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::{Method, Phase, RequestInfo};
 use crate::engine::transaction::response_fields::GuardedAnswer;
-use crate::engine::upstream::pool::UpstreamPool;
+use crate::engine::upstream::Upstreams;
 use crate::engine::upstream::routing::Routing;
 use crate::gateway::directives::HostField;
 use crate::gateway::fields::never_in_trailers;
@@ -90,7 +90,7 @@ pub(in crate::engine) struct Examiner<'a> {
     pub cache: Option<CacheLookUp<'a>>,
     pub settings: &'a Settings,
     pub policy: &'a Policy,
-    pub pool: &'a UpstreamPool,
+    pub upstreams: &'a Upstreams,
     pub remembered: &'a mut CredentialCache,
     /// The guard; `None` if it does not decide, as for weir's own requests.
     pub guard: Option<Lent<'a, Guard>>,
@@ -383,10 +383,7 @@ impl Examiner<'_> {
         };
         let grant = match self.gateway {
             Some(_) => self.judge_routed(authority)?,
-            None => match self.policy.acl.judge(&subject) {
-                Judgement::Granted(grant) => grant,
-                Judgement::Refused(refusal) => return Err(Refusal::Denied(refusal)),
-            },
+            None => self.judge_requested(&subject)?,
         };
         info.grant = Some(grant);
         if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {
@@ -398,6 +395,21 @@ impl Examiner<'_> {
             self.set_filters(source(head), info);
         }
         Ok(Step::Continue(Phase::Guard))
+    }
+
+    /// Judges a request to the forward proxy. A name that is not on the allowlist may become one that is, by the search list; its
+    /// candidates are judged before they are looked up.
+    fn judge_requested(&self, subject: &Subject<'_>) -> Result<acl::Grant, Refusal> {
+        let acl = &self.policy.acl;
+        match (acl.judge(subject), subject.host) {
+            (Judgement::Granted(grant), _) => Ok(grant),
+            (Judgement::Refused(acl::Refusal::NotOnAllowlist), Host::Name(name))
+                if self.upstreams.may_become_listed(acl, name, subject.port) =>
+            {
+                acl.judge_name(name, subject.port).map_err(Refusal::Denied)
+            }
+            (Judgement::Refused(refusal), _) => Err(Refusal::Denied(refusal)),
+        }
     }
 
     /// Sets the filters of the relays. A message without a body has no filters.
@@ -441,8 +453,8 @@ impl Examiner<'_> {
         // The upstream of a route is not chosen yet: a pinned one will be chosen (`choose_upstream`).
         let pinned = self.pin_lost
             || match self.gateway {
-                Some(_) => self.pool.pinned_hop(self.peer).is_some(),
-                None => self.pool.is_pinned(self.peer, info.next_hop()),
+                Some(_) => self.upstreams.pool.pinned_hop(self.peer).is_some(),
+                None => self.upstreams.pool.is_pinned(self.peer, info.next_hop()),
             };
         info.pinned = info.authenticates || pinned;
         let Some(cache) = part::cache::built().and(self.cache.as_mut()) else {
@@ -539,7 +551,7 @@ impl Examiner<'_> {
 
     /// Whether the next hop is known to speak HTTP/1.0, which has no chunks.
     fn next_hop_speaks_http10(&self, info: &RequestInfo) -> bool {
-        self.pool.speaks_http10(self.now.monotonic_ms(), info.next_hop().authority)
+        self.upstreams.pool.speaks_http10(self.now.monotonic_ms(), info.next_hop().authority)
     }
 
     /// Answers in place of an origin: `OPTIONS *`, and OPTIONS and TRACE that may not be forwarded any further.

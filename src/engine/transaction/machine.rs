@@ -262,7 +262,7 @@ impl Transactions {
             cache,
             settings,
             policy: &transaction.policy,
-            pool: &upstreams.pool,
+            upstreams,
             remembered,
             guard,
             breaker: &mut store_waits.breaker,

@@ -108,7 +108,7 @@ impl<'a> Examiner<'a> {
             }
         };
         match judged {
-            Ok(grant) => Ok(grant),
+            Ok(grant) => Ok(acl::Grant { undecided: false, ..grant }),
             Err(refusal @ (acl::Refusal::Rule(_) | acl::Refusal::Client)) => Err(Refusal::Denied(refusal)),
             Err(
                 acl::Refusal::BuiltIn(_)
@@ -127,7 +127,7 @@ impl<'a> Examiner<'a> {
             return Ok(());
         }
         let Some(route) = gateway.route(routing.route) else { return Ok(()) };
-        let pinned = self.pool.pinned_hop(self.peer).filter(|hop| hop.configured);
+        let pinned = self.upstreams.pool.pinned_hop(self.peer).filter(|hop| hop.configured);
         let pinned = pinned.and_then(|hop| route.choose_pinned(hop.authority));
         let chosen = pinned.or_else(|| route.choose(self.client, routing.tried, self.now.common_ms()));
         let Some(chosen) = chosen else {

@@ -18,7 +18,7 @@ use crate::engine::ids::ConnectId;
 use crate::engine::transaction::refusal::Refusal;
 use crate::guard::told::Asker;
 use crate::http::target::{Host, Name};
-use crate::policy::acl::{self, Grant};
+use crate::policy::acl::{self, Acl, Grant};
 use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Walk};
 use crate::time::Now;
 use std::net::IpAddr;
@@ -40,7 +40,7 @@ impl Connect {
         }
         let listed = self.grant.by.is_some();
         match self.policy.acl.judge_name(&candidate.name, self.authority.port) {
-            Ok(_) | Err(acl::Refusal::NotOnAllowlist) if listed => Ok(None),
+            Ok(_) if listed => Ok(None),
             Ok(grant) => Ok(Some(grant)),
             Err(refusal) => Err(refusal),
         }
@@ -51,10 +51,8 @@ impl Connect {
         if self.configured {
             return Ok(());
         }
-        aliases.iter().try_for_each(|alias| match self.policy.acl.judge_name(alias, self.authority.port) {
-            Err(refusal @ acl::Refusal::Rule(_)) => Err(refusal),
-            Ok(_) | Err(_) => Ok(()),
-        })
+        let (acl, port) = (&self.policy.acl, self.authority.port);
+        aliases.iter().try_for_each(|alias| acl.judge_name(alias, port).map(|_| ()))
     }
 
     /// The refusal when no candidate has addresses.
@@ -254,6 +252,14 @@ impl Upstreams {
             }
         }
         until_us
+    }
+
+    /// Whether the search list makes a name of this one that is on the allowlist.
+    pub fn may_become_listed(&self, acl: &Acl, name: &Name, port: u16) -> bool {
+        let mut walk = Walk::default();
+        let candidates = std::iter::from_fn(|| self.resolver.next_candidate(name, &mut walk));
+        let mut others = candidates.filter(|candidate| !candidate.as_is);
+        others.any(|candidate| acl.judge_name(&candidate.name, port).is_ok_and(|grant| !grant.undecided))
     }
 
     /// The cached outcome of a name, or of the name in a search domain; sends no query.
