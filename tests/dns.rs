@@ -266,13 +266,19 @@ fn mixed_case_queries() {
 /// Starts weir with this resolv.conf in place of the machine's, in a mount namespace of its own. Needs root.
 #[track_caller]
 fn start_with_resolv_conf(text: &str, options: &[&str]) -> Weir {
+    let (_scratch, mut command) = with_resolv_conf(text);
+    command.args(["--host", "127.0.0.1", "--port", "0"]).args(options);
+    Weir::spawn(command, 1).unwrap_or_else(|lines| panic!("weir {options:?} did not start: {lines:#?}"))
+}
+
+/// The command `weir` without options, with this resolv.conf.
+fn with_resolv_conf(text: &str) -> (Scratch, Command) {
     let scratch = Scratch::new();
     let file = scratch.file("resolv.conf", text);
     let mut command = Command::new("unshare");
     let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
     command.args(["--mount", "sh", "-c", script, &file, env!("CARGO_BIN_EXE_weir")]);
-    command.args(["--host", "127.0.0.1", "--port", "0"]).args(options);
-    Weir::spawn(command, 1).unwrap_or_else(|lines| panic!("weir {options:?} did not start: {lines:#?}"))
+    (scratch, command)
 }
 
 fn connect(weir: &Weir, origin: &Origin, name: &str) -> Response {
@@ -358,6 +364,69 @@ fn kind_05_search_domains_and_allowlists() {
                 None => assert!(queries.is_empty() || !unrelated.is_empty(), "{list:?} {name}: {queries:?}"),
             }
         }
+    }
+}
+
+/// The log and `weir explain` name the rule of the candidate that was dialled, or refused.
+#[test]
+fn kind_22_the_rule_of_a_search_domain_is_named() {
+    let dns = FakeDns::start(&[
+        ("one.corp.test", Answer::addresses(&["127.0.0.1"])),
+        ("mixed.corp.test", Answer::addresses(&["127.0.0.3", "127.0.0.1"])),
+        ("v6.corp.test", Answer::addresses(&["::1", "127.0.0.1"])),
+        ("both.lab.test", Answer::addresses(&["127.0.0.1"])),
+    ]);
+    let (origin, scratch, server) = (Origin::ok(), Scratch::new(), dns.address());
+    let list = scratch.file("list", "one.corp.test\n");
+    let ports = origin.port().to_string();
+    let dialled = "  127.0.0.1: would be dialled\n";
+    let closed = "  127.0.0.1: refused by built-in:loopback\n";
+    for (rules, name, expected, rule, addresses) in [
+        (&["--allow", "one.corp.test"][..], "one", 200, "--allow:1", dialled),
+        (&["--allow", "one"], "one", 200, "--allow:1", dialled),
+        (&["--allowlist", &list], "one", 200, "list:1", dialled),
+        (&["--allowlist", &list, "--allow", "127.0.0.9"], "one", 200, "list:1", dialled),
+        (&["--allowlist", &list, "--allow", "127.0.0.1"], "both", 200, "--allow:1", dialled),
+        (
+            &["--allow", "127.0.0.1"],
+            "mixed",
+            200,
+            "--allow:1",
+            "  127.0.0.1: would be dialled\n  127.0.0.3: refused by built-in:loopback\n",
+        ),
+        (
+            &["--allow", "v6.corp.test:1-65535", "--block", "::1"],
+            "v6",
+            200,
+            "--allow:1",
+            "  127.0.0.1: would be dialled\n  ::1: refused by --block:1\n",
+        ),
+        (&["--allow", "none.test"], "one", 403, "built-in:loopback", closed),
+        (&["--allow", ".corp.test"], "one", 403, "built-in:loopback", closed),
+        (&["--block", ".corp.test"], "one", 403, "--block:1", ""),
+        (&["--allowlist", &list], "both", 403, "allowlist", ""),
+    ] {
+        let options = [&["--dns", &server, "--connect-ports", &ports][..], rules].concat();
+        let weir = start_with_resolv_conf("search corp.test lab.test\n", &options);
+        assert_eq!(ask(&weir, &origin, name).status(), expected, "{rules:?} {name}");
+        assert_eq!(connect(&weir, &origin, name).status(), expected, "{rules:?} {name}");
+        // The connection that waits in the pool is judged by the candidate, too.
+        assert_eq!(ask(&weir, &origin, name).status(), expected, "{rules:?} {name}");
+        let lines = weir.wait_for_logs(3, |line| line.contains(" reason="));
+        let named =
+            |line: &String| line.contains(&format!("reason={rule} ")) || line.contains(&format!("/{rule} "));
+        assert!(lines.iter().all(named), "{rules:?} {name}: {lines:#?}");
+        let (_scratch, mut command) = with_resolv_conf("search corp.test lab.test\n");
+        let url = format!("http://{name}:{}/", origin.port());
+        command.args(["explain", &url]).args(&options);
+        let said = common::weir::finish(command);
+        let verdict = if expected == 200 { "allowed" } else { "refused" };
+        assert_eq!(said.code, i32::from(expected != 200), "{}", said.said());
+        let told = said.out.strip_prefix(&format!("{verdict}: GET {name}:{}\n  by ", origin.port()));
+        let (by, rest) =
+            told.and_then(|told| told.split_once('\n')).unwrap_or_else(|| panic!("{}", said.said()));
+        assert!(by == rule || by.ends_with(&format!("/{rule}")), "{rules:?} {name}: {}", said.said());
+        assert_eq!(rest, addresses, "{rules:?} {name}: {}", said.said());
     }
 }
 

@@ -11,9 +11,9 @@ use crate::guard::rules;
 use crate::http::target::{Authority, Host, Target};
 use crate::part;
 use crate::policy::Policy;
-use crate::policy::acl::{Judgement, Subject};
+use crate::policy::acl::{Grant, Judgement, Subject};
 use crate::policy::auth::Users;
-use crate::resolver::Outcome;
+use crate::resolver::Addresses;
 use base64::Engine as _;
 use std::fmt::Write as _;
 use std::io;
@@ -83,8 +83,11 @@ pub fn explain(
     let routes = asked.as_ref().and(gateway.as_ref());
     let gateway = routes.and_then(|directives| part::guard::share(Gateway::new(directives, None)));
     let judges = Judges { policy: Arc::clone(&policy), guard, gateway: gateway.clone() };
-    let trial = Trial::run(settings, judges, listeners, client, head.as_bytes(), seed, read_file);
-    let verdicts = Verdicts { policy: &policy, request: &request, question, client: client.ip(), trial };
+    let mut trial = Trial::run(settings, judges, listeners, client, head.as_bytes(), seed, read_file);
+    let subject = request.subject(client.ip(), question.user);
+    let known = subject.and_then(|subject| trial.known_addresses(&subject));
+    let verdicts =
+        Verdicts { policy: &policy, request: &request, question, client: client.ip(), trial, known };
     match (asked, routes, gateway) {
         (Some(asked), Some(directives), Some(gateway)) => {
             verdicts.text_of_gateway(&asked, asked.route(directives, &gateway))
@@ -158,6 +161,13 @@ impl Request {
         Request { method: method.clone(), target: target.clone(), host: host.clone(), authority: *authority }
     }
 
+    /// What the rules judge, if the authority can be read.
+    fn subject<'s>(&'s self, client: IpAddr, user: Option<&'s str>) -> Option<Subject<'s>> {
+        let Authority { host, port } = self.authority.as_ref()?;
+        let (method, connect) = (self.method.as_str(), self.method == "CONNECT");
+        Some(Subject { client, user, method, host, port: *port, connect })
+    }
+
     fn head(&self, credentials: Option<&str>) -> String {
         let Request { method, target, host, .. } = self;
         let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
@@ -176,10 +186,12 @@ struct Verdicts<'a> {
     question: &'a Question<'a>,
     client: IpAddr,
     trial: Trial,
+    /// The addresses of the name, and the grant by which they were judged.
+    known: Option<(Addresses, Grant)>,
 }
 
 impl Verdicts<'_> {
-    fn text(mut self) -> (String, bool) {
+    fn text(self) -> (String, bool) {
         let authority = self.request.authority;
         let asked = match &authority {
             Some(authority) => format!("{} {authority}", self.request.method),
@@ -280,20 +292,18 @@ impl Verdicts<'_> {
     }
 
     /// The addresses of the name that would be dialled, and the reasons against the others.
-    fn addresses(&mut self, authority: &Authority) -> String {
-        let Host::Name(name) = &authority.host else { return String::new() };
+    fn addresses(&self, authority: &Authority) -> String {
+        let Host::Name(_) = &authority.host else { return String::new() };
+        let (acl, dialled) = (&self.policy.acl, &self.trial.dialled);
         let mut text = String::new();
-        for address in &self.trial.dialled {
+        for address in dialled {
             let _ = writeln!(text, "  {address}: would be dialled");
         }
-        let Judgement::Granted(grant) = self.policy.acl.judge(&self.subject(authority)) else { return text };
-        let Some(Outcome::Addresses(addresses)) = self.trial.known_addresses(name, authority.port) else {
-            return text;
-        };
+        let Some((addresses, grant)) = &self.known else { return text };
         let guard = self.trial.guard.as_ref();
-        for address in addresses.as_slice() {
-            if let Err(refusal) = self.policy.acl.judge_address(&grant, *address, authority.port) {
-                let _ = writeln!(text, "  {address}: refused by {}", refusal.describe(&self.policy.acl));
+        for address in addresses.as_slice().iter().filter(|address| !dialled.contains(address)) {
+            if let Err(refusal) = acl.judge_address(grant, *address, authority.port) {
+                let _ = writeln!(text, "  {address}: refused by {}", refusal.describe(acl));
             } else if let Some(denial) = guard.and_then(|guard| guard.destination_denial(*address)) {
                 let _ =
                     writeln!(text, "  {address}: refused by {}:guard:{}", denial.cause.word(), denial.line);
@@ -305,23 +315,16 @@ impl Verdicts<'_> {
     /// The rule that allows the name, or else the first address.
     fn allowing_rule(&self, authority: &Authority) -> Option<String> {
         let acl = &self.policy.acl;
-        let Judgement::Granted(grant) = acl.judge(&self.subject(authority)) else { return None };
+        let judged = || match acl.judge(&self.request.subject(self.client, self.question.user)?) {
+            Judgement::Granted(grant) => Some(grant),
+            Judgement::Refused(_) => None,
+        };
+        let grant = self.known.as_ref().map(|(_, grant)| *grant).or_else(judged)?;
         let by_address = || {
             let mut dialled = self.trial.dialled.iter();
             dialled.find_map(|address| acl.decide_address(&grant, *address, authority.port).ok().flatten())
         };
         grant.by.or_else(by_address).map(|rule| acl.locate(rule).to_string())
-    }
-
-    fn subject<'s>(&'s self, authority: &'s Authority) -> Subject<'s> {
-        Subject {
-            client: self.client,
-            user: self.question.user,
-            method: &self.request.method,
-            host: &authority.host,
-            port: authority.port,
-            connect: self.request.method == "CONNECT",
-        }
     }
 }
 

@@ -14,10 +14,10 @@ use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
 use crate::guard::store::StoreFailure;
 use crate::guard::values::ValueAnswer;
-use crate::http::target::Name;
 use crate::part;
 use crate::policy::Policy;
-use crate::resolver::{self, Outcome, QueryId, Resolver, Transport};
+use crate::policy::acl::{Grant, Subject};
+use crate::resolver::{self, Addresses, QueryId, Resolver, Transport};
 use crate::time::Now;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -115,9 +115,9 @@ impl Trial {
         trial
     }
 
-    /// The cached outcome of a name that was looked up; `None` if it was not cacheable.
-    pub fn known_addresses(&mut self, name: &Name, port: u16) -> Option<Outcome> {
-        self.engine.known_addresses(now(self.began), name, port)
+    /// The addresses of the name that was looked up, and the grant by which they were judged; `None` if they are not cached.
+    pub fn known_addresses(&mut self, subject: &Subject<'_>) -> Option<(Addresses, Grant)> {
+        self.engine.known_addresses(now(self.began), subject)
     }
 
     fn ask(&mut self, head: &[u8]) {

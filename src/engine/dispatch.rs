@@ -350,7 +350,8 @@ impl Machines {
         let Some(transaction) = transactions.get_mut(id) else { return };
         if transaction.info.method == Method::Connect {
             transaction.record.upstream = cx.connections.address(attached.connection);
-            transaction.note_allowing_rule(transaction.record.upstream, &mut cx.scratch);
+            let grant = Some(attached.grant);
+            transaction.note_allowing_rule(grant, transaction.record.upstream, &mut cx.scratch);
             transaction.establish_tunnel(cx, id, attached.connection);
         } else {
             transaction.attach(cx, id, attached);

@@ -58,7 +58,8 @@ use crate::http::target::Name;
 use crate::metrics::Metrics;
 use crate::net::Space;
 use crate::policy::Policy;
-use crate::resolver::{self, Addresses, Outcome, QueryId, Resolver};
+use crate::policy::acl::{Grant, Subject};
+use crate::resolver::{self, Addresses, QueryId, Resolver};
 use crate::time::Now;
 use body::tunnel::Tunnels;
 use cache::Fills;
@@ -429,10 +430,11 @@ impl Engine {
         self.cx.settings.caching().map(|cache| Arc::clone(&cache.store))
     }
 
-    /// The cached outcome of a name, or of the name in a search domain; sends no query.
-    pub fn known_addresses(&mut self, now: Now, name: &Name, port: u16) -> Option<Outcome> {
+    /// The addresses of the name in a granted request and the grant by which they are judged, as far as the resolver has them;
+    /// sends no query.
+    pub fn known_addresses(&mut self, now: Now, subject: &Subject<'_>) -> Option<(Addresses, Grant)> {
         self.cx.now = now;
-        self.machines.services.upstreams.known_addresses(&self.cx, name, port)
+        self.machines.services.upstreams.known_addresses(&self.cx, subject)
     }
 
     /// Filters the bodies of requests and responses from now on.

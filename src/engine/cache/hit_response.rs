@@ -59,7 +59,7 @@ impl Transactions {
         transaction.record.cache_reason = "";
         if transaction.record.upstream.is_none() {
             let source = SocketAddr::new(hit.stored.address, transaction.info.authority.port);
-            transaction.note_allowing_rule(Some(source), &mut cx.scratch);
+            transaction.note_allowing_rule(transaction.info.grant, Some(source), &mut cx.scratch);
         }
         let content = content(transaction, hit, length);
         transaction.ends_at_close = content.framing == Body::UntilClose;

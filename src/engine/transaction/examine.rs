@@ -35,7 +35,7 @@ use crate::http::target::{Authority, Host, Target};
 use crate::net::Purpose;
 use crate::part::{self, guard::Lent};
 use crate::policy::Policy;
-use crate::policy::acl::{self, Judgement, Subject};
+use crate::policy::acl::{self, Subject};
 use crate::policy::auth::{Check, SlowJob};
 use crate::policy::credential_cache::CredentialCache;
 use crate::policy::credentials::credentials;
@@ -383,7 +383,7 @@ impl Examiner<'_> {
         };
         let grant = match self.gateway {
             Some(_) => self.judge_routed(authority)?,
-            None => self.judge_requested(&subject)?,
+            None => self.upstreams.judge_request(&self.policy.acl, &subject).map_err(Refusal::Denied)?,
         };
         info.grant = Some(grant);
         if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {
@@ -395,21 +395,6 @@ impl Examiner<'_> {
             self.set_filters(source(head), info);
         }
         Ok(Step::Continue(Phase::Guard))
-    }
-
-    /// Judges a request to the forward proxy. A name that is not on the allowlist may become one that is, by the search list; its
-    /// candidates are judged before they are looked up.
-    fn judge_requested(&self, subject: &Subject<'_>) -> Result<acl::Grant, Refusal> {
-        let acl = &self.policy.acl;
-        match (acl.judge(subject), subject.host) {
-            (Judgement::Granted(grant), _) => Ok(grant),
-            (Judgement::Refused(acl::Refusal::NotOnAllowlist), Host::Name(name))
-                if self.upstreams.may_become_listed(acl, name, subject.port) =>
-            {
-                acl.judge_name(name, subject.port).map_err(Refusal::Denied)
-            }
-            (Judgement::Refused(refusal), _) => Err(Refusal::Denied(refusal)),
-        }
     }
 
     /// Sets the filters of the relays. A message without a body has no filters.

@@ -411,7 +411,7 @@ impl Transaction {
 
     /// Takes the connection that was found; the request can be sent.
     pub fn attach(&mut self, cx: &mut Context, id: TransactionId, attached: Attached) {
-        let Attached { connection, opened_ms, reused, pinning } = attached;
+        let Attached { connection, opened_ms, reused, pinning, grant } = attached;
         cx.metrics.origins_reused += u64::from(reused);
         let repeatable = self.can_be_repeated();
         let may_go_again = reused || self.has_more_upstreams();
@@ -421,7 +421,7 @@ impl Transaction {
         self.upstream_use.broken = false;
         cx.connections.set_upstream(connection, UpstreamState::Busy(id));
         self.record.upstream = cx.connections.address(connection);
-        self.note_allowing_rule(self.record.upstream, &mut cx.scratch);
+        self.note_allowing_rule(Some(grant), self.record.upstream, &mut cx.scratch);
         self.record.origin_reused = reused;
         self.upstream = Some(connection);
         (self.stage, self.since.phase_us) = (Stage::Awaiting, cx.now.monotonic_us);

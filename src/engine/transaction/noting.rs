@@ -7,6 +7,7 @@ use crate::engine::upstream::route::Route;
 use crate::http::fault::Fault;
 use crate::http::head::{RequestHead, Version};
 use crate::http::target::{Authority, Target};
+use crate::policy::acl::Grant;
 use std::net::SocketAddr;
 
 /// RFC 9110 section 10.1.5.
@@ -58,11 +59,16 @@ impl Examiner<'_> {
 }
 
 impl Transaction {
-    /// Records the rule that allows the address of the response's source, if none has allowed the request before the address
-    /// was known. Addresses of the gateway's upstreams are not judged.
-    pub fn note_allowing_rule(&mut self, address: Option<SocketAddr>, scratch: &mut Vec<u8>) {
+    /// Records the rule that allows the address of the response's source, which was judged by this grant, if no rule for the
+    /// requested name has allowed the request before. Addresses of the gateway's upstreams are not judged.
+    pub fn note_allowing_rule(
+        &mut self,
+        grant: Option<Grant>,
+        address: Option<SocketAddr>,
+        scratch: &mut Vec<u8>,
+    ) {
         let acl = &self.policy.acl;
-        if !acl.allows_addresses() || !self.settings.noted.contains(Text::Reason) {
+        if !self.settings.noted.contains(Text::Reason) {
             return;
         }
         let is_judged = match self.info.route {
@@ -70,9 +76,13 @@ impl Transaction {
             Route::Chosen(_) => true,
             Route::Configured(_) => false,
         };
-        let grant = self.info.grant.filter(|grant| is_judged && grant.by.is_none());
-        let Some((grant, address)) = grant.zip(address) else { return };
-        let rule = acl.decide_address(&grant, address.ip(), address.port()).ok().flatten();
+        let decided = !is_judged || self.info.grant.is_some_and(|grant| grant.by.is_some());
+        let Some((grant, address)) = grant.zip(address).filter(|_| !decided) else { return };
+        let by_address = || acl.decide_address(&grant, address.ip(), address.port()).ok().flatten();
+        let rule = grant.by.or_else(|| by_address().filter(|_| acl.allows_addresses()));
+        if rule.is_none() && self.record.text(Text::Reason).is_empty() {
+            return;
+        }
         scratch.clear();
         if let Some(rule) = rule {
             acl.locate(rule).write(scratch);

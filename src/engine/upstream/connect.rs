@@ -41,6 +41,8 @@ pub(in crate::engine) struct Attached {
     pub reused: bool,
     /// The client to which the connection belongs.
     pub pinning: Pinning,
+    /// The grant by which its address was judged: that of the request, or of a candidate for its name.
+    pub grant: Grant,
 }
 
 /// The result of a request for a connection.
@@ -89,6 +91,7 @@ pub(in crate::engine) struct Connect {
     pub authority: Authority,
     /// The configuration names the authority, so nothing is judged.
     pub configured: bool,
+    /// The grant of the request; once its name has addresses, that of the candidate which has them.
     pub grant: Grant,
     pub policy: Arc<Policy>,
     /// No connection of the pool may be used.
@@ -227,6 +230,6 @@ pub(in crate::engine) struct Progress {
     pub(super) failure: Option<Failure>,
     /// The refusal of a candidate that was passed over.
     pub(super) refused: Option<acl::Refusal>,
-    /// The grant for the present candidate, if its name differs from the one in the request.
-    pub(super) grant: Option<Grant>,
+    /// The grant for the present candidate.
+    pub(super) grant: Grant,
 }

@@ -150,11 +150,13 @@ impl Upstreams {
         let Some(connect) = id.get_mut(&mut self.connects) else { return self.close(cx, connection) };
         connect.end_stage(cx);
         connect.timings.address = cx.connections.address(connection);
+        let grant = connect.grant;
         if let Stage::Dialling(dial) = connect.stage {
             let losers = dial.attempts().filter(|attempt| *attempt != connection);
             losers.for_each(|loser| self.close(cx, loser));
         }
-        let attached = Attached { connection, opened_ms: cx.now_ms(), reused: false, pinning: Pinning::None };
+        let attached =
+            Attached { connection, opened_ms: cx.now_ms(), reused: false, pinning: Pinning::None, grant };
         self.conclude(cx, id, Step::Done(attached));
     }
 

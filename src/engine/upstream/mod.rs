@@ -29,6 +29,7 @@ use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::Method;
 use crate::guard::told::Asker;
 use crate::http::target::{Authority, Host};
+use crate::policy::acl::Grant;
 use crate::resolver::{LookUpId, Resolver};
 pub(in crate::engine) use connect::{Attached, Found, Request};
 use connect::{Connect, Need, Timings};
@@ -81,7 +82,8 @@ impl Upstreams {
         let mut fresh = request.fresh;
         let need = Need { hop, grant: &grant, policy: request.policy };
         if let Some(connection) = self.take_idle(cx, &need, &mut fresh, request.repeatable, None) {
-            return Found::Connection(self.engage(cx, connection, request.transaction), Timings::default());
+            let attached = self.engage(cx, connection, request.transaction, grant);
+            return Found::Connection(attached, Timings::default());
         }
         if matches!(hop.authority.host, Host::Name(_))
             && self.has_exhausted_look_ups(cx, request.client_address)
@@ -92,13 +94,19 @@ impl Upstreams {
     }
 
     /// Takes an idle connection out of the pool, for a transaction.
-    fn engage(&mut self, cx: &mut Context, connection: PeerId, transaction: TransactionId) -> Attached {
+    fn engage(
+        &mut self,
+        cx: &mut Context,
+        connection: PeerId,
+        transaction: TransactionId,
+        grant: Grant,
+    ) -> Attached {
         let opened_ms = match cx.connections.upstream(connection) {
             Some((_, UpstreamState::Idle(idle))) => self.pool.reuse(idle, cx.now_ms()),
             Some(_) | None => cx.now_ms(),
         };
         cx.connections.set_upstream(connection, UpstreamState::Busy(transaction));
-        Attached { connection, opened_ms, reused: true, pinning: Pinning::None }
+        Attached { connection, opened_ms, reused: true, pinning: Pinning::None, grant }
     }
 
     /// Takes the connection that is pinned to the client and leads to the transaction's next hop.
@@ -106,16 +114,16 @@ impl Upstreams {
         let Some(Pinned { upstream, pinning, opened_ms, .. }) = self.pool.unpin(request.client) else {
             return Found::PinRefused;
         };
-        let judged = cx.connections.get(upstream).zip(request.info.grant).map(|(peer, grant)| {
+        let judged = cx.connections.get(upstream).zip(request.info.grant).filter(|(peer, grant)| {
             let (ip, port) = (peer.address.ip, peer.address.port());
             let asked =
                 || Asker { authority: Some(&request.info.authority), ..Asker::by(request.client_address) };
             request.info.next_hop().configured
-                || (request.policy.acl.judge_address(&grant, ip, port).is_ok()
+                || (request.policy.acl.judge_address(grant, ip, port).is_ok()
                     && cx.settings.admit_destination(ip, asked, cx.now).is_ok())
         });
-        if judged == Some(true) {
-            let attached = Attached { connection: upstream, opened_ms, reused: true, pinning };
+        if let Some((_, grant)) = judged {
+            let attached = Attached { connection: upstream, opened_ms, reused: true, pinning, grant };
             return Found::Connection(attached, Timings::default());
         }
         // The rules have changed. The client is closed with its connection.

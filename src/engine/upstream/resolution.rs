@@ -18,7 +18,7 @@ use crate::engine::ids::ConnectId;
 use crate::engine::transaction::refusal::Refusal;
 use crate::guard::told::Asker;
 use crate::http::target::{Host, Name};
-use crate::policy::acl::{self, Acl, Grant};
+use crate::policy::acl::{self, Acl, Grant, Judgement, Subject};
 use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Walk};
 use crate::time::Now;
 use std::net::IpAddr;
@@ -32,18 +32,12 @@ enum Outlook {
 }
 
 impl Connect {
-    /// Judges a candidate; `None` if it is the name in the request, which was judged with the request. An allow rule for the
-    /// name in the request allows its candidates; a block of either refuses.
-    fn judge_candidate(&self, candidate: &Candidate) -> Result<Option<Grant>, acl::Refusal> {
-        if candidate.as_is || self.configured {
-            return Ok(None);
+    /// Judges a candidate, if it has to be judged.
+    fn judge_candidate(&self, candidate: &Candidate) -> Result<Grant, acl::Refusal> {
+        if self.configured {
+            return Ok(self.grant);
         }
-        let listed = self.grant.by.is_some();
-        match self.policy.acl.judge_name(&candidate.name, self.authority.port) {
-            Ok(_) if listed => Ok(None),
-            Ok(grant) => Ok(Some(grant)),
-            Err(refusal) => Err(refusal),
-        }
+        judge_candidate(&self.policy.acl, self.grant, candidate, self.authority.port)
     }
 
     /// Whether a rule blocks one of the names that CNAMEs led to.
@@ -64,7 +58,43 @@ impl Connect {
     }
 }
 
+/// Judges a candidate of a name in a request with that grant; returns the grant for its addresses. The name itself was judged
+/// with the request. An allow rule for it allows its other candidates, too; a block of either refuses.
+fn judge_candidate(
+    acl: &Acl,
+    requested: Grant,
+    candidate: &Candidate,
+    port: u16,
+) -> Result<Grant, acl::Refusal> {
+    if candidate.as_is {
+        return Ok(requested);
+    }
+    let judged = acl.judge_name(&candidate.name, port)?;
+    Ok(if requested.by.is_some() { requested } else { judged })
+}
+
 impl Upstreams {
+    /// Judges a request to the forward proxy. A name that is not on the allowlist may become one that is, by the search list.
+    pub fn judge_request(&self, acl: &Acl, subject: &Subject<'_>) -> Result<Grant, acl::Refusal> {
+        match (acl.judge(subject), subject.host) {
+            (Judgement::Granted(grant), _) => Ok(grant),
+            (Judgement::Refused(acl::Refusal::NotOnAllowlist), Host::Name(name))
+                if self.may_become_listed(acl, name, subject.port) =>
+            {
+                acl.judge_name(name, subject.port)
+            }
+            (Judgement::Refused(refusal), _) => Err(refusal),
+        }
+    }
+
+    /// Whether the search list makes a name of this one that is on the allowlist.
+    fn may_become_listed(&self, acl: &Acl, name: &Name, port: u16) -> bool {
+        let mut walk = Walk::default();
+        let candidates = std::iter::from_fn(|| self.resolver.next_candidate(name, &mut walk));
+        let mut others = candidates.filter(|candidate| !candidate.as_is);
+        others.any(|candidate| acl.judge_name(&candidate.name, port).is_ok_and(|grant| !grant.undecided))
+    }
+
     /// Looks up the next candidate that no rule blocks, and so on until one has addresses or has to be waited for.
     pub(super) fn resolve(&mut self, cx: &mut Context, id: ConnectId, mut progress: Progress) -> Step {
         loop {
@@ -160,7 +190,7 @@ impl Upstreams {
         let Some(connect) = id.get_mut(&mut self.connects) else { return Outlook::Step(Step::Wait) };
         match outcome {
             Outcome::Addresses(addresses) => {
-                connect.grant = progress.grant.unwrap_or(connect.grant);
+                connect.grant = progress.grant;
                 Outlook::Step(match connect.judge_aliases(addresses.aliases()) {
                     Ok(()) => self.handle_addresses(cx, id, addresses, &progress.walk),
                     Err(refusal) => Step::Failed(Refusal::Denied(refusal)),
@@ -194,7 +224,7 @@ impl Upstreams {
         let hop = Hop { authority: &authority, configured };
         let need = Need { hop, grant: &grant, policy: &policy };
         if let Some(connection) = self.take_idle(cx, &need, &mut fresh, repeatable, Some(addresses)) {
-            return Step::Done(self.engage(cx, connection, transaction));
+            return Step::Done(self.engage(cx, connection, transaction, grant));
         }
         let mut refusal = None;
         let (settings, now) = (Arc::clone(&cx.settings), cx.now);
@@ -254,38 +284,26 @@ impl Upstreams {
         until_us
     }
 
-    /// Whether the search list makes a name of this one that is on the allowlist.
-    pub fn may_become_listed(&self, acl: &Acl, name: &Name, port: u16) -> bool {
+    /// The addresses of the name in a granted request and the grant by which they are judged, as far as the resolver has them;
+    /// sends no query.
+    pub fn known_addresses(&mut self, cx: &Context, subject: &Subject<'_>) -> Option<(Addresses, Grant)> {
+        let Host::Name(name) = subject.host else { return None };
+        let acl = &cx.policy.acl;
+        let requested = self.judge_request(acl, subject).ok()?;
         let mut walk = Walk::default();
-        let candidates = std::iter::from_fn(|| self.resolver.next_candidate(name, &mut walk));
-        let mut others = candidates.filter(|candidate| !candidate.as_is);
-        others.any(|candidate| acl.judge_name(&candidate.name, port).is_ok_and(|grant| !grant.undecided))
-    }
-
-    /// The cached outcome of a name, or of the name in a search domain; sends no query.
-    pub fn known_addresses(&mut self, cx: &Context, name: &Name, port: u16) -> Option<Outcome> {
-        let mut walk = Walk::default();
-        let mut last = None;
         while let Some(candidate) = self.resolver.next_candidate(name, &mut walk) {
-            if !candidate.as_is && cx.policy.acl.judge_name(&candidate.name, port).is_err() {
-                continue;
-            }
+            let Ok(grant) = judge_candidate(acl, requested, &candidate, subject.port) else { continue };
             match self.resolver.look_up(cx.now, &candidate.name) {
-                LookUp::Ready(Outcome::Failed(failure)) => {
-                    last = Some(Outcome::Failed(failure));
-                    if walk.fail(failure).is_some() {
-                        break;
-                    }
-                }
-                LookUp::Ready(found) => return Some(found),
+                LookUp::Ready(Outcome::Addresses(addresses)) => return Some((addresses, grant)),
+                LookUp::Ready(Outcome::Failed(failure)) if walk.fail(failure).is_none() => {}
+                LookUp::Ready(Outcome::Failed(_)) | LookUp::Full => return None,
                 LookUp::Pending(look_up) => {
                     self.resolver.cancel(look_up);
                     return None;
                 }
-                LookUp::Full => return None,
             }
         }
-        last
+        None
     }
 
     pub(super) fn cancel_look_up(&mut self, look_up: LookUpId, id: ConnectId) {
