@@ -473,6 +473,45 @@ fn kind_01_a_trailing_dot_is_another_host() {
     assert_eq!(origin.connections(), 1);
 }
 
+/// Rule 44: an authenticated connection stays allowed by the rule that has allowed it, also if that is one for a name that the
+/// search list made; and is refused once a rule forbids a name on the way to it.
+#[test]
+fn kind_01_an_authenticated_connection_is_judged_by_all_its_names() {
+    let origin = Origin::ok();
+    let dns = FakeDns::start(&[
+        ("host.corp.test", Answer::addresses(&["127.0.0.1"])),
+        ("www.test", Answer::Alias(60, "edge.tracker.test".into())),
+        ("edge.tracker.test", Answer::addresses(&["127.0.0.1"])),
+    ]);
+    let list = |name: &str| format!("allow {name}\njudge-cnames yes\n");
+    for (name, allowed, forbidden) in [
+        ("host", "host.corp.test", Some("block host.corp.test\n")),
+        ("www.test", "www.test", Some("block .tracker.test\n")),
+        ("host.corp.test", "host.corp.test", None),
+    ] {
+        let scratch = Scratch::new();
+        let config = scratch.file("weir.conf", list(allowed));
+        let weir = start_with_resolv_conf("search corp.test\n", &["-c", &config, "--dns", &dns.address()]);
+        let authority = format!("{name}:{}", origin.port());
+        let request =
+            |fields: &str| format!("GET http://{authority}/ HTTP/1.1\r\nHost: {authority}\r\n{fields}\r\n");
+        let (mut client, before) = (weir.connect(), origin.connections());
+        for fields in ["Authorization: NTLM x\r\n", "", ""] {
+            assert_eq!(client.ask(request(fields)).status(), 200, "{name}");
+        }
+        assert_eq!(origin.connections(), before + 1, "{name}");
+        let Some(rule) = forbidden else { continue };
+        scratch.file("weir.conf", list(allowed) + rule);
+        weir.signal(rustix::process::Signal::HUP);
+        weir.wait_for_error(|line| line.contains("reloaded: "));
+        let answer = client.ask(request(""));
+        assert_eq!(answer.status(), 502, "{name}: {answer:?}");
+        client.expect_closed();
+        assert_eq!(weir.connect().ask(request("")).status(), 403, "{name}");
+        assert_eq!(origin.connections(), before + 1, "{name}");
+    }
+}
+
 /// Rule 42: the names on the way are judged where that is wanted.
 #[test]
 fn kind_05_cnames_are_judged_where_a_rule_wants_it() {

@@ -324,6 +324,13 @@ impl Resolver {
         walk.next(&self.upstream.settings, name, known)
     }
 
+    /// The other names that the search list makes of a name.
+    pub fn searched_names(&self, name: &Name) -> impl Iterator<Item = Name> {
+        let mut walk = Walk::default();
+        let candidates = std::iter::from_fn(move || self.next_candidate(name, &mut walk));
+        candidates.filter(|candidate| !candidate.as_is).map(|candidate| candidate.name)
+    }
+
     /// Answers from hosts file or cache, or starts or joins a look-up of exactly this name, without the search list.
     pub fn look_up(&mut self, now: Now, name: &Name) -> LookUp {
         self.now_us = now.monotonic_us;

@@ -32,7 +32,7 @@ use crate::http::target::{Host, Name};
 use crate::part::guard::Lent;
 use crate::policy::Policy;
 use crate::policy::cache_rules::Treatment;
-use crate::resolver::{Resolver, Walk};
+use crate::resolver::Resolver;
 use crate::time::Now;
 use slab::Slab;
 use std::sync::Arc;
@@ -281,13 +281,8 @@ impl<'a> CacheLookUp<'a> {
 
     /// Whether no rule blocks any of the candidates of this name.
     fn may_mean(&self, name: &Name, port: u16) -> bool {
-        if !self.resolver.has_search_list() {
-            return true;
-        }
-        let mut walk = Walk::default();
-        let candidates = std::iter::from_fn(|| self.resolver.next_candidate(name, &mut walk));
-        let mut others = candidates.filter(|candidate| !candidate.as_is);
-        others.all(|candidate| self.policy.acl.judge_name(&candidate.name, port).is_ok())
+        !self.resolver.has_search_list()
+            || self.resolver.searched_names(name).all(|name| self.policy.acl.judge_name(&name, port).is_ok())
     }
 
     /// Whether the stored response can be validated. For parts only a strong tag shows that their bytes are equal.

@@ -417,8 +417,8 @@ impl Transaction {
         let may_go_again = reused || self.has_more_upstreams();
         self.repeat.keeps_body = may_go_again && repeatable && !self.up.is_received();
         self.repeat.looks_first = reused && !repeatable;
-        (self.upstream_use.pinning, self.upstream_use.opened_ms) = (pinning, opened_ms);
-        self.upstream_use.broken = false;
+        let of = &mut self.upstream_use;
+        (of.pinning, of.opened_ms, of.grant, of.broken) = (pinning, opened_ms, grant, false);
         cx.connections.set_upstream(connection, UpstreamState::Busy(id));
         self.record.upstream = cx.connections.address(connection);
         self.note_allowing_rule(Some(grant), self.record.upstream, &mut cx.scratch);

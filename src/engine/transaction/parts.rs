@@ -5,6 +5,7 @@ use crate::engine::downstream::minimum_rate::RateMeter;
 use crate::engine::upstream::pinning::Pinning;
 use crate::guard::told::Asker;
 use crate::http::head::{Message, Scanner};
+use crate::policy::acl::Grant;
 use crate::time::Now;
 
 /// The rates of the client.
@@ -55,11 +56,20 @@ pub(in crate::engine) struct UpstreamUse {
     pub broken: bool,
     /// When the connection was opened, in milliseconds since the loop started.
     pub opened_ms: u64,
+    /// The grant by which its address was judged.
+    pub grant: Grant,
 }
 
 impl Default for UpstreamUse {
     fn default() -> UpstreamUse {
-        UpstreamUse { reusable: false, pinning: Pinning::None, pin_lost: false, broken: false, opened_ms: 0 }
+        UpstreamUse {
+            reusable: false,
+            pinning: Pinning::None,
+            pin_lost: false,
+            broken: false,
+            opened_ms: 0,
+            grant: Grant::default(),
+        }
     }
 }
 

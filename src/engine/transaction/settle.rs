@@ -12,6 +12,7 @@ use crate::engine::context::Context;
 use crate::engine::effect::{Effect, End, Ending};
 use crate::engine::ids::TransactionId;
 use crate::engine::settings::FIRST_FLIGHT_BYTES;
+use crate::engine::upstream::pinning::Judged;
 use crate::http::fault::Fault;
 use crate::http::framing::Body;
 
@@ -75,7 +76,7 @@ impl Transactions {
         transaction.down.release(&mut cx.pool);
         transaction.response.release(&mut cx.pool);
         let Transaction { client, upstream, upstream_use, .. } = *transaction;
-        let UpstreamUse { opened_ms, pinning, .. } = upstream_use;
+        let UpstreamUse { opened_ms, pinning, grant, .. } = upstream_use;
         let pins = pinning.pins();
         let aged = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms()) == 0;
         let reusable = transaction.upstream_use.reusable && !cx.is_draining() && !(pins && aged);
@@ -86,7 +87,8 @@ impl Transactions {
             Some(upstream) if !pins && reusable => upstreams.set_idle(cx, upstream, opened_ms),
             Some(upstream) if pins && !transaction.closes => {
                 let rooted = transaction.info.next_hop().authority.is_rooted();
-                upstreams.pin(cx, client, rooted, (upstream, pinning, opened_ms));
+                let judged = Judged { grant, edition: transaction.policy.acl.edition() };
+                upstreams.pin(cx, client, rooted, judged, (upstream, pinning, opened_ms));
             }
             Some(upstream) => upstreams.close(cx, upstream),
             None => {}

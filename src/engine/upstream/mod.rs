@@ -111,10 +111,15 @@ impl Upstreams {
 
     /// Takes the connection that is pinned to the client and leads to the transaction's next hop.
     fn take_pinned(&mut self, cx: &mut Context, request: &Request<'_>) -> Found {
-        let Some(Pinned { upstream, pinning, opened_ms, .. }) = self.pool.unpin(request.client) else {
+        let Some(Pinned { upstream, pinning, judged, opened_ms, .. }) = self.pool.unpin(request.client)
+        else {
             return Found::PinRefused;
         };
-        let judged = cx.connections.get(upstream).zip(request.info.grant).filter(|(peer, grant)| {
+        let grant = match judged.edition == request.policy.acl.edition() {
+            true => Some(judged.grant),
+            false => request.info.grant.filter(|_| self.may_still_lead(request)),
+        };
+        let judged = cx.connections.get(upstream).zip(grant).filter(|(peer, grant)| {
             let (ip, port) = (peer.address.ip, peer.address.port());
             let asked =
                 || Asker { authority: Some(&request.info.authority), ..Asker::by(request.client_address) };
@@ -129,6 +134,20 @@ impl Upstreams {
         // The rules have changed. The client is closed with its connection.
         self.close(cx, upstream);
         Found::PinRefused
+    }
+
+    /// Whether the names on the way to a pinned connection need not be judged again by other rules than before: no candidate is
+    /// blocked now, and aliases are not judged.
+    fn may_still_lead(&self, request: &Request<'_>) -> bool {
+        let Hop { authority, configured } = request.info.next_hop();
+        let (acl, port) = (&request.policy.acl, authority.port);
+        match &authority.host {
+            Host::Name(name) if !configured => {
+                !self.resolver.collects_aliases()
+                    && self.resolver.searched_names(name).all(|name| acl.judge_name(&name, port).is_ok())
+            }
+            Host::Name(_) | Host::Address(_) => true,
+        }
     }
 
     /// Records the HTTP version of an origin, from a response head.

@@ -14,7 +14,7 @@
 //! Requests over a pinned connection do not use the cache (see [`crate::engine::cache::look_up`]).
 
 use super::Upstreams;
-use super::pinning::{Pinned, Pinning};
+use super::pinning::{Judged, Pinned, Pinning};
 use crate::engine::connections::UpstreamState;
 use crate::engine::context::Context;
 use crate::engine::ids::PeerId;
@@ -26,12 +26,13 @@ impl Upstreams {
         cx: &mut Context,
         client: PeerId,
         rooted: bool,
+        judged: Judged,
         (upstream, pinning, opened_ms): (PeerId, Pinning, u64),
     ) {
         self.end_pin(cx, client);
         let Some((group, _)) = cx.connections.upstream(upstream) else { return };
         cx.connections.set_upstream(upstream, UpstreamState::Pinned(client));
-        self.pool.pin(client, Pinned { upstream, group, rooted, pinning, opened_ms });
+        self.pool.pin(client, Pinned { upstream, group, rooted, pinning, judged, opened_ms });
         let left_ms = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms());
         cx.set_timer(upstream, cx.settings.timeouts.origin_idle_ms.min(left_ms));
         self.shed_excess(cx, group);

@@ -1,6 +1,7 @@
 //! The client that an upstream connection belongs to.
 
 use crate::engine::ids::{GroupId, PeerId};
+use crate::policy::acl::Grant;
 
 /// Whether an upstream connection belongs to one client, by the messages on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,14 @@ impl Pinning {
     }
 }
 
+/// By what the address of a connection was judged.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct Judged {
+    pub grant: Grant,
+    /// The edition of the rules.
+    pub edition: u16,
+}
+
 /// A connection that waits for its client.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Pinned {
@@ -37,5 +46,6 @@ pub(in crate::engine) struct Pinned {
     /// The name had a trailing dot in the request: that makes no other group, but may be another host.
     pub rooted: bool,
     pub pinning: Pinning,
+    pub judged: Judged,
     pub opened_ms: u64,
 }

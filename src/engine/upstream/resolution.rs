@@ -89,10 +89,8 @@ impl Upstreams {
 
     /// Whether the search list makes a name of this one that is on the allowlist.
     fn may_become_listed(&self, acl: &Acl, name: &Name, port: u16) -> bool {
-        let mut walk = Walk::default();
-        let candidates = std::iter::from_fn(|| self.resolver.next_candidate(name, &mut walk));
-        let mut others = candidates.filter(|candidate| !candidate.as_is);
-        others.any(|candidate| acl.judge_name(&candidate.name, port).is_ok_and(|grant| !grant.undecided))
+        let mut names = self.resolver.searched_names(name);
+        names.any(|name| acl.judge_name(&name, port).is_ok_and(|grant| !grant.undecided))
     }
 
     /// Looks up the next candidate that no rule blocks, and so on until one has addresses or has to be waited for.
