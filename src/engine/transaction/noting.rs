@@ -79,7 +79,7 @@ impl Transaction {
         let decided = !is_judged || self.info.grant.is_some_and(|grant| grant.by.is_some());
         let Some((grant, address)) = grant.zip(address).filter(|_| !decided) else { return };
         let by_address = || acl.decide_address(&grant, address.ip(), address.port()).ok().flatten();
-        let rule = grant.by.or_else(|| by_address().filter(|_| acl.allows_addresses()));
+        let rule = grant.by.or_else(|| acl.allows_addresses().then(by_address).flatten());
         if rule.is_none() && self.record.text(Text::Reason).is_empty() {
             return;
         }
