@@ -29,27 +29,28 @@ pub struct AddressSteps {
 impl AddressSteps {
     /// The networks without their host bits. Networks beyond [`NETWORKS_MAX`] are left out.
     pub fn new(networks: impl Iterator<Item = IpNet>) -> AddressSteps {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for (number, network) in (0..NONE).zip(networks) {
+        let mut numbered: Vec<_> = networks.map(|network| network.trunc()).zip(0..NONE).collect();
+        numbered.sort_unstable();
+        AddressSteps::of_sorted(numbered.into_iter())
+    }
+
+    /// Sorted networks without host bits, each with its number: a network comes before the networks inside it.
+    pub fn of_sorted(networks: impl Iterator<Item = (IpNet, u32)>) -> AddressSteps {
+        let (mut v4, mut v6) = (Sweep::default(), Sweep::default());
+        for (network, number) in networks {
             match network {
                 IpNet::V4(network) => {
-                    v4.push(Span {
-                        first: network.network().to_bits(),
-                        last: network.broadcast().to_bits(),
-                        number,
-                    });
+                    let (first, last) = (network.network().to_bits(), network.broadcast().to_bits());
+                    v4.add(Span { first, last, number }, |last| last.checked_add(1));
                 }
                 IpNet::V6(network) => {
-                    v6.push(Span {
-                        first: network.network().to_bits(),
-                        last: network.broadcast().to_bits(),
-                        number,
-                    });
+                    let (first, last) = (network.network().to_bits(), network.broadcast().to_bits());
+                    v6.add(Span { first, last, number }, |last| last.checked_add(1));
                 }
             }
         }
-        let v4 = StepFunction::new(v4, |last| last.checked_add(1));
-        let v6 = StepFunction::new(v6, |last| last.checked_add(1));
+        let v4 = v4.finish(|last| last.checked_add(1));
+        let v6 = v6.finish(|last| last.checked_add(1));
         AddressSteps { v4_index: index_upper(&v4.starts), v4, v6 }
     }
 
@@ -88,11 +89,49 @@ impl AddressSteps {
     }
 }
 
-/// The addresses of a network, on the way into a step function.
+/// The addresses of a network.
 struct Span<T> {
     first: T,
     last: T,
     number: u32,
+}
+
+/// A step function that is built from the lowest address to the highest, and the networks that are open at this address: each
+/// lies inside the one before it.
+#[derive(Default)]
+struct Sweep<T> {
+    steps: StepFunction<T>,
+    open: Vec<Span<T>>,
+}
+
+impl<T: Copy + Ord> Sweep<T> {
+    /// Adds a network: not below the last one, nor around it. `after` returns the next address, or `None` after the last.
+    fn add(&mut self, network: Span<T>, after: impl Fn(T) -> Option<T>) {
+        while self.open.last().is_some_and(|top| top.last < network.first) {
+            self.close_innermost(&after);
+        }
+        // Of equal networks the first counts.
+        if self.open.last().is_none_or(|top| (top.first, top.last) != (network.first, network.last)) {
+            self.steps.push(network.first, network.number);
+            self.open.push(network);
+        }
+    }
+
+    /// The innermost network ends; the surrounding one continues at the next address.
+    fn close_innermost(&mut self, after: impl Fn(T) -> Option<T>) {
+        if let Some(next) = self.open.pop().and_then(|over| after(over.last)) {
+            self.steps.push(next, self.open.last().map_or(NONE, |around| around.number));
+        }
+    }
+
+    fn finish(mut self, after: impl Fn(T) -> Option<T>) -> StepFunction<T> {
+        while !self.open.is_empty() {
+            self.close_innermost(&after);
+        }
+        self.steps.starts.shrink_to_fit();
+        self.steps.numbers.shrink_to_fit();
+        self.steps
+    }
 }
 
 /// A step function over addresses: from each start to the next start, one network or none.
@@ -103,35 +142,6 @@ struct StepFunction<T> {
 }
 
 impl<T: Copy + Ord> StepFunction<T> {
-    /// `after` returns the next address, or `None` after the last.
-    fn new(mut networks: Vec<Span<T>>, after: impl Fn(T) -> Option<T>) -> StepFunction<T> {
-        // A network sorts before the networks inside it, and the first of equal ones before the others.
-        networks.sort_unstable_by(|a, b| (a.first, b.last, a.number).cmp(&(b.first, a.last, b.number)));
-        networks.dedup_by(|later, kept| (later.first, later.last) == (kept.first, kept.last));
-        let mut steps = StepFunction { starts: Vec::new(), numbers: Vec::new() };
-        let mut open: Vec<Span<T>> = Vec::new();
-        for network in networks {
-            while open.last().is_some_and(|top| top.last < network.first) {
-                steps.close_innermost(&mut open, &after);
-            }
-            steps.push(network.first, network.number);
-            open.push(network);
-        }
-        while !open.is_empty() {
-            steps.close_innermost(&mut open, &after);
-        }
-        steps.starts.shrink_to_fit();
-        steps.numbers.shrink_to_fit();
-        steps
-    }
-
-    /// The innermost network ends; the surrounding one continues at the next address.
-    fn close_innermost(&mut self, open: &mut Vec<Span<T>>, after: impl Fn(T) -> Option<T>) {
-        if let Some(next) = open.pop().and_then(|over| after(over.last)) {
-            self.push(next, open.last().map_or(NONE, |around| around.number));
-        }
-    }
-
     fn push(&mut self, start: T, number: u32) {
         if self.starts.last() == Some(&start) {
             self.starts.pop();

@@ -298,6 +298,12 @@ impl Acl {
         [&self.block, &self.allow].map(|set| set.names.len() + set.addresses.len()).iter().sum()
     }
 
+    /// Number of loaded rules for networks of IPv4, and of IPv6.
+    pub fn networks(&self) -> [usize; 2] {
+        let [blocked, allowed] = [&self.block, &self.allow].map(|set| set.addresses.counts());
+        [blocked[0] + allowed[0], blocked[1] + allowed[1]]
+    }
+
     /// Lists with lines that only a browser can apply.
     pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
         self.skipped.iter()

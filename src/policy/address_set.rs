@@ -40,10 +40,11 @@ impl AddressSetBuilder {
 
     /// Builds the set.
     pub fn build(mut self) -> AddressSet {
-        // A stable sort: within one port range the first of equal rules stays first.
-        self.networks.sort_by_key(|&(ports, _, _)| ports);
+        // In place, and without a copy of the networks: there may be many.
+        self.networks.sort_unstable_by_key(|&(ports, _, rule)| (ports, rule));
         let groups = self.networks.chunk_by(|a, b| a.0 == b.0).map(Group::new).collect();
-        AddressSet { groups, len: self.networks.len() }
+        let of_ipv4 = self.networks.iter().filter(|(_, network, _)| matches!(network, IpNet::V4(_))).count();
+        AddressSet { groups, counts: [of_ipv4, self.networks.len() - of_ipv4] }
     }
 }
 
@@ -51,18 +52,24 @@ impl AddressSetBuilder {
 #[derive(Debug, Default)]
 pub struct AddressSet {
     groups: Vec<Group>,
-    len: usize,
+    /// Number of rules for IPv4, and for IPv6.
+    counts: [usize; 2],
 }
 
 impl AddressSet {
     /// Number of rules.
     pub fn len(&self) -> usize {
-        self.len
+        self.counts.iter().sum()
+    }
+
+    /// Number of rules for IPv4, and for IPv6.
+    pub fn counts(&self) -> [usize; 2] {
+        self.counts
     }
 
     /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.groups.is_empty()
     }
 
     /// Heap bytes of the set.
@@ -115,9 +122,14 @@ struct Group {
 
 impl Group {
     fn new(networks: &[(Option<PortRange>, IpNet, RuleRef)]) -> Group {
+        let network = |number: u32| networks[number as usize].1;
+        let mut numbers: Vec<u32> = (0..networks.len() as u32).collect();
+        // The first of equal networks stays first.
+        numbers.sort_unstable_by_key(|&number| (network(number), number));
+        let sorted = numbers.into_iter().map(|number| (network(number), number));
         Group {
             ports: networks.first().and_then(|&(ports, _, _)| ports),
-            steps: AddressSteps::new(networks.iter().map(|&(_, network, _)| network)),
+            steps: AddressSteps::of_sorted(sorted),
             rules: networks.iter().map(|(_, network, rule)| (*rule, network.prefix_len())).collect(),
         }
     }
