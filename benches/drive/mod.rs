@@ -120,7 +120,7 @@ impl Shell {
         let acl = builder.build().expect("valid rules");
         let policy = Policy {
             acl,
-            users,
+            users: users.map(Arc::new),
             edits,
             cache_rules: Default::default(),
             pages: Default::default(),

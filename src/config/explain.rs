@@ -105,7 +105,7 @@ fn admit_user(policy: Policy, user: Option<&str>, seed: [u64; 2]) -> (Policy, Op
         return (policy, Some(encoded));
     }
     let known = Users::parse(credentials.as_bytes(), u128::from(seed[0]) << 64 | u128::from(seed[1]));
-    (Policy { users: known.ok(), ..policy }, Some(encoded))
+    (Policy { users: known.ok().map(Arc::new), ..policy }, Some(encoded))
 }
 
 impl Request {

@@ -164,7 +164,7 @@ fn compile_users(
     seed: [u64; 2],
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     problems: &mut Problems,
-) -> Option<Users> {
+) -> Option<Arc<Users>> {
     let file = settings.auth_file.as_ref()?;
     let text = match read_file(&file.value) {
         Ok(text) => text,
@@ -179,7 +179,7 @@ fn compile_users(
                 .add_file(file.value.clone(), "expected at least one name:password, found none".to_string());
             None
         }
-        Ok(users) => Some(users),
+        Ok(users) => Some(Arc::new(users)),
         Err(errors) => {
             for error in errors {
                 let origin = Origin::File { path: file.value.as_path().into(), line: error.line };

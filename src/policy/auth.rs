@@ -62,28 +62,24 @@ impl fmt::Display for UserError {
     }
 }
 
-/// The stored form of a user's password.
-#[derive(Clone)]
-enum Secret {
-    /// The keyed hash of the password.
-    Plain([u8; 16]),
-    /// A hash that is slow by design.
-    Slow(SlowHash),
-}
-
+/// A user, in 32 bytes: a file may have many.
 #[derive(Clone)]
 struct User {
-    name: Box<str>,
+    /// The end of the name in [`Users::names`], where the name of the next user begins.
+    name_end: u32,
     line: u32,
-    secret: Secret,
-    /// The keyed hash of the text that the secret was read from; equal after a reload that leaves the text as it was.
+    /// The keyed hash of name and secret as the file has them; equal after a reload that leaves the text as it was.
     text_hash: [u8; 16],
+    /// The secret, if it is a hash that is slow by design, and not a password.
+    slow: Option<Box<SlowHash>>,
 }
 
 /// All users of one file.
 #[derive(Clone)]
 pub struct Users {
     seed: u128,
+    /// All names, one behind the other.
+    names: String,
     users: Vec<User>,
     by_name: HashTable<u32>,
     /// Hashes that a wrong password is compared with.
@@ -113,8 +109,13 @@ impl Users {
     /// another the same, see [`Users::key`].
     pub fn parse(text: &[u8], seed: u128) -> Result<Users, Vec<UserError>> {
         let text = words::without_mark(text);
-        let mut users =
-            Users { seed, users: Vec::new(), by_name: HashTable::new(), decoys: Decoys::default() };
+        let mut users = Users {
+            seed,
+            names: String::new(),
+            users: Vec::new(),
+            by_name: HashTable::new(),
+            decoys: Decoys::default(),
+        };
         let mut errors = Vec::new();
         let mut line = 0u32;
         for bytes in text.split(|&byte| byte == b'\n') {
@@ -131,12 +132,19 @@ impl Users {
                 }
             }
         }
+        users.names.shrink_to_fit();
+        users.users.shrink_to_fit();
         if errors.is_empty() { Ok(users) } else { Err(errors) }
     }
 
     /// The number of users.
     pub fn len(&self) -> usize {
         self.users.len()
+    }
+
+    /// The number of users with slow hashes.
+    pub fn slow_len(&self) -> usize {
+        self.users.iter().filter(|user| user.slow.is_some()).count()
     }
 
     /// Whether the file has no users: then no client may use the proxy.
@@ -146,7 +154,7 @@ impl Users {
 
     /// The name of a user.
     pub fn name(&self, user: UserId) -> &str {
-        self.users.get(user.0 as usize).map_or("", |user| &user.name)
+        name_of(&self.names, &self.users, user.0)
     }
 
     /// The key of these credentials in [`CredentialCache`], valid for as long as the user's line in the file stays the same: a
@@ -161,7 +169,7 @@ impl Users {
     /// The user of this name, without a password check: for credentials that [`CredentialCache`] has accepted.
     pub fn find(&self, name: &[u8]) -> Option<UserId> {
         let hash = self.name_hash(name);
-        let is_it = |&at: &u32| self.users.get(at as usize).is_some_and(|user| user.name.as_bytes() == name);
+        let is_it = |&at: &u32| name_of(&self.names, &self.users, at).as_bytes() == name;
         self.by_name.find(hash, is_it).copied().map(UserId)
     }
 
@@ -169,18 +177,18 @@ impl Users {
     pub fn check(&self, credentials: &Credentials) -> Check {
         let password = credentials.password();
         let user = self.find(credentials.user());
-        let secret = user.and_then(|user| self.users.get(user.0 as usize)).map(|user| &user.secret);
+        let known = user.and_then(|user| self.users.get(user.0 as usize));
+        let slow = known.and_then(|user| user.slow.as_deref());
         // The comparison happens for an unknown name, or a user with a slow hash, too.
-        let plain = match secret {
-            Some(Secret::Plain(plain)) => *plain,
-            Some(Secret::Slow(_)) | None => [0; 16],
+        let plain = match known {
+            Some(user) if slow.is_none() => user.text_hash,
+            Some(_) | None => [0; 16],
         };
-        let given = self.password_hash(credentials.user(), password);
-        let equal = bool::from(plain.ct_eq(&given));
-        let own = match (secret, user) {
-            (Some(Secret::Plain(_)), Some(user)) if equal => return Check::Accepted(user),
-            (Some(Secret::Slow(hash)), Some(user)) => Some((user, hash.clone())),
-            (Some(Secret::Plain(_) | Secret::Slow(_)) | None, _) => None,
+        let equal = bool::from(plain.ct_eq(&self.text_hash(credentials.user(), password)));
+        let own = match (user, slow) {
+            (Some(user), None) if equal => return Check::Accepted(user),
+            (Some(user), Some(hash)) => Some((user, hash.clone())),
+            (Some(_) | None, _) => None,
         };
         // Without slow hashes no job is needed. A password that is too long for all slow hashes is wrong at once, for
         // any name.
@@ -201,45 +209,51 @@ impl Users {
         if !name_is_fine || name.chars().any(char::is_control) {
             return Err(fail(EXPECTED_NAME));
         }
-        let secret = self.parse_secret(name, password).map_err(fail)?;
+        let slow = parse_secret(password).map_err(fail)?;
         if let Some(UserId(first)) = self.find(name.as_bytes()) {
             let first_line = self.users.get(first as usize).map(|user| user.line);
             return Err(UserError { line, expected: EXPECTED_NEW, first_line });
         }
-        if let Secret::Slow(hash) = &secret {
+        if let Some(hash) = &slow {
             self.decoys.add(hash);
         }
-        let hash = self.name_hash(name.as_bytes());
         let number = u32::try_from(self.users.len()).map_err(|_| fail(EXPECTED_FEWER))?;
-        let text_hash = sip128(self.seed, &[b"text", name.as_bytes(), password.as_bytes()]).to_le_bytes();
-        self.users.push(User { name: name.into(), line, secret, text_hash });
-        let Users { seed, users, by_name, .. } = self;
-        let rehash =
-            |&at: &u32| users.get(at as usize).map_or(0, |user| name_hash(*seed, user.name.as_bytes()));
+        let name_end = u32::try_from(self.names.len() + name.len()).map_err(|_| fail(EXPECTED_FEWER))?;
+        let text_hash = self.text_hash(name.as_bytes(), password.as_bytes());
+        self.names.push_str(name);
+        self.users.push(User { name_end, line, text_hash, slow: slow.map(Box::new) });
+        let hash = self.name_hash(name.as_bytes());
+        let Users { seed, names, users, by_name, .. } = self;
+        let rehash = |&at: &u32| name_hash(*seed, name_of(names, users, at).as_bytes());
         by_name.insert_unique(hash, number, rehash);
         Ok(())
     }
 
-    fn parse_secret(&self, name: &str, password: &str) -> Result<Secret, &'static str> {
-        if !(1..=PASSWORD_BYTES_MAX).contains(&password.len()) || password.chars().any(char::is_control) {
-            return Err(EXPECTED_PASSWORD);
-        }
-        if UNSUPPORTED.iter().any(|prefix| password.starts_with(prefix)) {
-            return Err(EXPECTED_HASH);
-        }
-        if let Some(hash) = SlowHash::parse(password) {
-            return hash.map(Secret::Slow);
-        }
-        Ok(Secret::Plain(self.password_hash(name.as_bytes(), password.as_bytes())))
-    }
-
-    fn password_hash(&self, name: &[u8], password: &[u8]) -> [u8; 16] {
-        sip128(self.seed, &[b"password", name, password]).to_le_bytes()
+    fn text_hash(&self, name: &[u8], text: &[u8]) -> [u8; 16] {
+        sip128(self.seed, &[b"password", name, text]).to_le_bytes()
     }
 
     fn name_hash(&self, name: &[u8]) -> u64 {
         name_hash(self.seed, name)
     }
+}
+
+/// The slow hash that the text is; `None` for a password.
+fn parse_secret(text: &str) -> Result<Option<SlowHash>, &'static str> {
+    if !(1..=PASSWORD_BYTES_MAX).contains(&text.len()) || text.chars().any(char::is_control) {
+        return Err(EXPECTED_PASSWORD);
+    }
+    if UNSUPPORTED.iter().any(|prefix| text.starts_with(prefix)) {
+        return Err(EXPECTED_HASH);
+    }
+    SlowHash::parse(text).transpose()
+}
+
+/// The name of the user with this number.
+fn name_of<'n>(names: &'n str, users: &[User], number: u32) -> &'n str {
+    let number = number as usize;
+    let start = number.checked_sub(1).and_then(|before| users.get(before)).map_or(0, |user| user.name_end);
+    users.get(number).and_then(|user| names.get(start as usize..user.name_end as usize)).unwrap_or("")
 }
 
 fn name_hash(seed: u128, name: &[u8]) -> u64 {

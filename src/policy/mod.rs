@@ -31,14 +31,15 @@ use edit::Edits;
 pub use location::{RuleLocation, RuleRef};
 use pages::Pages;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The access rules of one configuration. A request keeps the policy with which it began.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Access rules for clients, ports, names and addresses.
     pub acl: Acl,
-    /// The users; `None` if clients need no credentials.
-    pub users: Option<Users>,
+    /// The users; `None` if clients need no credentials. Shared with the policies for other addresses of this machine.
+    pub users: Option<Arc<Users>>,
     /// Header fields to remove and to add.
     pub edits: Edits,
     /// Exceptions of the cache for some hosts.

@@ -48,7 +48,7 @@ pub fn policy(users: Option<(&str, u128)>) -> Arc<Policy> {
     let users = users.map(|(text, key)| Users::parse(text.as_bytes(), key).expect("valid users"));
     Arc::new(Policy {
         acl,
-        users,
+        users: users.map(Arc::new),
         edits: Edits::default(),
         cache_rules: Default::default(),
         pages: Default::default(),

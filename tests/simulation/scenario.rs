@@ -168,7 +168,7 @@ pub fn policy(rules: Rules) -> Arc<Policy> {
     let users = rules.authenticates.then(users);
     Arc::new(Policy {
         acl,
-        users,
+        users: users.map(Arc::new),
         edits: Edits::default(),
         cache_rules: Default::default(),
         pages: Default::default(),
