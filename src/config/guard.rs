@@ -9,7 +9,7 @@ use crate::guard::bans::{Ban, BanOrigin, check_network};
 use crate::guard::clouds::{self, Clouds, Provider, Ranges};
 use crate::guard::csrf::{KEY_BYTES_MIN, Key};
 use crate::guard::detection::DetectRules;
-use crate::guard::directives::{self, CloudFetch, Directives};
+use crate::guard::directives::{self, BanLine, CloudFetch, Directives};
 use crate::guard::networks::network_text;
 use crate::guard::rules::Guard;
 use crate::guard::state::{BANS_MAX, State};
@@ -18,6 +18,7 @@ use crate::random;
 use ipnet::IpNet;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -29,7 +30,7 @@ const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 pub struct GuardFile {
     /// Exists only in a build with the guard.
     _built: Built,
-    /// The lines of the guard file.
+    /// The lines of the guard file, but for its bans.
     pub directives: Directives,
     /// Bans of the guard file, and of the files that it names.
     pub bans: Vec<(IpNet, Ban)>,
@@ -61,8 +62,13 @@ pub struct CloudSet {
 }
 
 impl GuardFile {
-    /// Reads it all; `None` without a guard file.
-    pub fn load(settings: &Settings, files: &dyn Files) -> Result<Option<GuardFile>, Problems> {
+    /// Reads it all; `None` without a guard file. Bans beyond `bans_max`, or the number that the
+    /// file sets, are left out.
+    pub fn load(
+        settings: &Settings,
+        files: &dyn Files,
+        bans_max: usize,
+    ) -> Result<Option<GuardFile>, Problems> {
         let Some(_built) = built() else { return Ok(None) };
         let read_file = &|path: &Path| files.read(path);
         let mut problems = Problems::new();
@@ -70,14 +76,17 @@ impl GuardFile {
         let Some(file) = &settings.guard else {
             return if problems.is_empty() { Ok(None) } else { Err(problems) };
         };
-        let Some(directives) = load_directives(file, read_file, &mut problems) else { return Err(problems) };
+        let read = load_directives(file, read_file, bans_max, &mut problems);
+        let Some(mut directives) = read else { return Err(problems) };
         warn_of_unknown_clouds(&file.value, &directives, &cloud_sets);
         let idle = directives::without_effect(&directives, settings.gateway.is_some());
         for warning in directives.warnings.iter().chain(&idle) {
             log::warn!("{}: {}", at(&file.value, warning.line), warning.message);
         }
         check_store(&file.value, &directives, &mut problems);
-        let bans = load_bans(&file.value, &directives, files, &mut problems);
+        // As lines they are not needed again.
+        let lines = mem::take(&mut directives.bans);
+        let bans = load_bans(&file.value, lines, &directives, (files, bans_max), &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
         let csrf_key = load_csrf_key(&file.value, &directives, read_file, &mut problems);
         let mut roots = |named: &Path, line| load_roots(&file.value, (named, line), read_file, &mut problems);
@@ -101,6 +110,16 @@ impl GuardFile {
                 }))
             }
             false => Err(problems),
+        }
+    }
+
+    /// Leaves out the bans beyond `bans-max`, with a warning.
+    pub fn limit_bans(&mut self) {
+        let bans_max = self.directives.bans_max.unwrap_or(BANS_MAX);
+        let left_out = self.bans.len().saturating_sub(bans_max);
+        if left_out > 0 {
+            self.bans.truncate(bans_max);
+            log::warn!("{}: {}", self.path.display(), ban_file::too_many(left_out as u64, bans_max));
         }
     }
 
@@ -201,7 +220,7 @@ pub fn detect_rules(
 ) -> Result<DetectRules, Problems> {
     let Some(file) = named(settings) else { return Ok(DetectRules::default()) };
     let mut problems = Problems::new();
-    let directives = load_directives(file, read_file, &mut problems);
+    let directives = load_directives(file, read_file, BANS_MAX, &mut problems);
     directives.filter(|_| problems.is_empty()).map(|directives| directives.detect).ok_or(problems)
 }
 
@@ -209,6 +228,7 @@ pub fn detect_rules(
 fn load_directives(
     file: &Located<PathBuf>,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    bans_max: usize,
     problems: &mut Problems,
 ) -> Option<Directives> {
     let text = match read_file(&file.value) {
@@ -218,7 +238,7 @@ fn load_directives(
             return None;
         }
     };
-    let (directives, wrong) = directives::read(&text);
+    let (directives, wrong) = directives::read(&text, bans_max);
     for problem in wrong {
         problems.add(at(&file.value, problem.line), problem.message);
     }
@@ -232,15 +252,17 @@ fn at(path: &Path, line: u32) -> Origin {
 /// The bans of the guard file and of the files that it names, which are relative to it.
 fn load_bans(
     path: &Path,
+    lines: Vec<BanLine>,
     directives: &Directives,
-    files: &dyn Files,
+    (files, bans_max): (&dyn Files, usize),
     problems: &mut Problems,
 ) -> Vec<(IpNet, Ban)> {
     let now_ms = unix_ms();
+    let bans_max = directives.bans_max.unwrap_or(bans_max.min(BANS_MAX));
     let mut bans = Vec::new();
-    for line in &directives.bans {
+    for line in lines {
         let until_unix_ms = line.duration_ms.map(|duration| now_ms.saturating_add(duration));
-        let (origin, reason) = (BanOrigin::GuardFile, line.reason.clone());
+        let (origin, reason) = (BanOrigin::GuardFile, line.reason);
         bans.push((line.network, Ban { until_unix_ms, reason, origin, line: line.place.line }));
     }
     let directory = path.parent().unwrap_or(Path::new(""));
@@ -260,7 +282,7 @@ fn load_bans(
             written_unix_ms: written_unix_ms(files, &file, now_ms),
             utc_offset_s: named.utc_offset_s,
         };
-        match ban_file::parse(&text, times, directives.bans_max.unwrap_or(BANS_MAX)) {
+        match ban_file::parse(&text, times, bans_max.saturating_sub(bans.len())) {
             Ok(read) => {
                 for problem in read.problems {
                     log::warn!("{}: {}", at(&file, problem.line), problem.message);
@@ -449,11 +471,17 @@ fn cloud_files(files: &dyn Files, directory: &Path) -> io::Result<Vec<CloudFile>
     Ok(given.chain(fetched).collect())
 }
 
+/// The lines of a guard file without faults, but for its bans, which may be many.
+fn without_bans(path: &Path, read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Option<Directives> {
+    let (directives, wrong) = directives::read(&read_file(path).ok()?, 0);
+    wrong.is_empty().then_some(directives)
+}
+
 /// The files that are read with the guard file: the files that it names (bans, the password of the store, certificates), and
 /// the existing files of the clouds. None for a guard file that cannot be read, or is faulty.
 pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Vec<PathBuf> {
     let Some(file) = named(settings) else { return Vec::new() };
-    let read = read_file(&file.value).ok().and_then(|text| directives::parse(&text).ok());
+    let read = without_bans(&file.value, read_file);
     let directory = file.value.parent().unwrap_or(Path::new(""));
     let named = read.iter().flat_map(|read| {
         let password = read.store.iter().filter_map(|store| store.password_file.as_ref());
@@ -474,7 +502,7 @@ pub fn fetched_directory(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Option<PathBuf> {
-    let directives = directives::parse(&read_file(&named(settings)?.value).ok()?).ok()?;
+    let directives = without_bans(&named(settings)?.value, read_file)?;
     let directory = settings.cloud_ranges.as_ref()?;
     fetches(&directives).then(|| directory.value.clone())
 }
@@ -482,7 +510,7 @@ pub fn fetched_directory(
 /// The event file, if the guard file names one.
 pub fn events_file(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Option<PathBuf> {
     let file = &named(settings)?.value;
-    let events = directives::parse(&read_file(file).ok()?).ok()?.events.filter(|events| !events.socket)?;
+    let events = without_bans(file, read_file)?.events.filter(|events| !events.socket)?;
     Some(file.parent().unwrap_or(Path::new("")).join(&events.path))
 }
 

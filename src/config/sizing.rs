@@ -80,6 +80,13 @@ impl Settings {
         }
     }
 
+    /// Most bans for which `memory` has room, whatever the files are.
+    pub fn bans_max(&self) -> usize {
+        let bans = |shares: &Shares| usize::try_from(shares.of(Part::Bans)).unwrap_or(usize::MAX);
+        // Without any room the size is too small, and is told to be.
+        self.shares(1, (0, 0), false, &[]).map_or(0, |shares| shares.as_ref().map_or(usize::MAX, bans))
+    }
+
     /// Most bytes of one file that the settings name. With `memory`, all files together take no more than that.
     pub fn file_bytes_max(&self) -> u64 {
         match self.memory_bytes {
@@ -178,5 +185,14 @@ mod tests {
         assert!(with_pages.of(Part::Values) > 1 << 20, "{with_pages:?}");
         assert!(with_pages.of(Part::Buffers) < of(0, &[]).of(Part::Buffers));
         assert_eq!(of(0, &[]).of(Part::Values), 0);
+    }
+
+    #[test]
+    #[cfg(feature = "guard")]
+    fn bans_beyond_the_size_are_none() {
+        let bans_max = |options: &[&str]| load(options).expect("enough").bans_max();
+        assert_eq!(bans_max(&[]), usize::MAX);
+        let [small, large] = ["--memory=16M", "--memory=64M"].map(|size| bans_max(&[size, "--guard=g"]));
+        assert!((64..large).contains(&small) && large < 100_000, "{small} {large}");
     }
 }

@@ -323,7 +323,9 @@ pub(super) fn compile_for(
     let read_file = &|path: &Path| files.read(path);
     warn_without_cache(settings);
     let policy = policy::compile(settings, own, seed, read_file);
-    let guard = GuardFile::load(settings, &files).and_then(|file| {
+    // No bans are made that cannot be kept.
+    let bans_max = built().map_or(0, |_| settings.bans_max());
+    let guard = GuardFile::load(settings, &files, bans_max).and_then(|file| {
         let wrong = file.as_ref().map(guard_settings::check).unwrap_or_default();
         if wrong.is_empty() { Ok(file) } else { Err(wrong) }
     });

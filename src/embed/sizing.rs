@@ -33,6 +33,7 @@ pub fn size(
         let count = |part| usize::try_from(shares.of(part)).unwrap_or(usize::MAX);
         file.directives.keys_max.get_or_insert(count(Part::Keys));
         file.directives.bans_max.get_or_insert(count(Part::Bans));
+        file.limit_bans();
         file.directives.event_bytes_max = Some(count(Part::Events));
     }
     Ok(Some(shares))

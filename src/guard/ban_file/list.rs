@@ -57,13 +57,23 @@ pub struct BanList {
     pub skipped: u64,
     /// Faulty lines, including those that are not reported.
     faults: u64,
+    /// Bans beyond `bans_max`.
+    left_out: u64,
     bans_max: usize,
     times: Times,
 }
 
 impl BanList {
     pub(super) fn new(times: Times, bans_max: usize) -> BanList {
-        BanList { bans: Vec::new(), problems: Vec::new(), skipped: 0, faults: 0, bans_max, times }
+        BanList {
+            bans: Vec::new(),
+            problems: Vec::new(),
+            skipped: 0,
+            faults: 0,
+            left_out: 0,
+            bans_max,
+            times,
+        }
     }
 
     pub(super) fn times(&self) -> Times {
@@ -86,7 +96,8 @@ impl BanList {
             return;
         }
         if self.bans.len() >= self.bans_max {
-            return self.problem(line, format!("expected at most {} bans (bans-max)", self.bans_max), text);
+            self.left_out += 1;
+            return;
         }
         let reason: String = reason.chars().filter(|char| !char.is_control()).collect();
         let end = reason.char_indices().map(|(at, char)| at + char.len_utf8());
@@ -116,7 +127,17 @@ impl BanList {
             let message = format!("expected fewer faulty lines: {untold} more are not told");
             self.problems.push(Problem { line: 0, message });
         }
-        let is_list = self.faults == 0 || !self.bans.is_empty() || self.skipped > 0;
+        if self.left_out > 0 {
+            self.problems.push(Problem { line: 0, message: too_many(self.left_out, self.bans_max) });
+        }
+        let is_list = self.faults == 0 || !self.bans.is_empty() || self.skipped + self.left_out > 0;
         if is_list { Ok(self) } else { Err(self.problems) }
     }
+}
+
+/// The warning of so many bans for which there is no room.
+pub fn too_many(left_out: u64, bans_max: usize) -> String {
+    format!(
+        "{left_out} bans are left out: expected at most {bans_max} here (bans-max, or the share of --memory)"
+    )
 }

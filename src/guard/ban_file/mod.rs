@@ -11,12 +11,12 @@ mod crowdsec;
 mod list;
 mod plain;
 
-pub use list::{BanList, FileBan, PROBLEMS_MAX, Problem, Times};
+pub use list::{BanList, FileBan, PROBLEMS_MAX, Problem, Times, too_many};
 
 /// Largest file (chosen): a million bans with all fields of CrowdSec's JSON are larger, and should be exported as CSV.
 pub const FILE_BYTES_MAX: usize = 128 << 20;
 
-/// Reads a file with at most `bans_max` bans.
+/// Reads a file. Bans beyond `bans_max` are left out, and one of the problems says how many.
 pub fn parse(content: &[u8], times: Times, bans_max: usize) -> Result<BanList, Vec<Problem>> {
     if content.len() > FILE_BYTES_MAX {
         let message = format!("{} bytes: a file of bans has at most {FILE_BYTES_MAX}", content.len());

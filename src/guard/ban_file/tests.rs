@@ -177,7 +177,16 @@ fn guard_4_nothing_but_faults_is_no_list() {
 fn guard_4_bans_reasons_and_problems_are_bounded() {
     let many: String = (0..300).map(|n| format!("10.0.{}.{}\n", n / 256, n % 256)).collect();
     let list = parse(many.as_bytes(), TIMES, 100).unwrap();
-    assert_eq!((list.bans.len(), list.problems.len(), list.faults()), (100, PROBLEMS_MAX + 1, 200));
+    assert_eq!((list.bans.len(), list.problems.len(), list.faults()), (100, 1, 0));
+    assert_eq!(
+        (list.problems[0].line, list.problems[0].message.split(':').next()),
+        (0, Some("200 bans are left out"))
+    );
+    let none = parse(many.as_bytes(), TIMES, 0).expect("a list, for which there is no room");
+    assert_eq!((none.bans.len(), none.problems.len()), (0, 1));
+    let faulty = format!("192.0.2.1\n{}", "x\n".repeat(200));
+    let list = parse(faulty.as_bytes(), TIMES, 100).unwrap();
+    assert_eq!((list.bans.len(), list.problems.len(), list.faults()), (1, PROBLEMS_MAX + 1, 200));
     assert!(list.problems[PROBLEMS_MAX].message.contains("100 more"));
     let reason = "é".repeat(300);
     let text = format!("value,reason\n192.0.2.1,{reason}\n192.0.2.2,a\u{7}b\n");

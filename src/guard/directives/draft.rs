@@ -14,11 +14,19 @@ pub(super) struct Draft {
     pub directives: Directives,
     /// The number of the line that is read.
     pub line: u32,
+    /// Most bans in the file, unless it sets the number: further ones are left out, so that they take no memory.
+    pub bans_max: usize,
+    /// Number of bans that were left out.
+    pub bans_left_out: u64,
     /// Directives that may occur only once, with their line numbers.
     seen: BTreeMap<String, u32>,
 }
 
 impl Draft {
+    pub fn new(bans_max: usize) -> Draft {
+        Draft { bans_max, ..Draft::default() }
+    }
+
     pub fn place(&self, text: String) -> Place {
         Place { line: self.line, text: text.into() }
     }

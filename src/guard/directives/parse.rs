@@ -20,6 +20,7 @@ use super::{
     BanFile, BanLine, CloudRule, CloudSide, Directives, EventsLine, OnFailure, Place, Problem, StoreLine,
     Trust, cloudflare,
 };
+use crate::guard::ban_file::too_many;
 use crate::guard::networks::network_text;
 use crate::http::fields::is_token;
 use crate::nearest::{hint, nearest};
@@ -162,13 +163,14 @@ pub const TABLE: &[Directive] = &[
 
 /// Reads a guard file: LF or CRLF, with or without a byte order mark.
 pub fn parse(content: &[u8]) -> Result<Directives, Vec<Problem>> {
-    let (directives, problems) = read(content);
+    let (directives, problems) = read(content, usize::MAX);
     if problems.is_empty() { Ok(directives) } else { Err(problems) }
 }
 
-/// Reads a guard file: the lines that are right, and the problems of the others.
-pub fn read(content: &[u8]) -> (Directives, Vec<Problem>) {
-    let mut draft = Draft::default();
+/// Reads a guard file: the lines that are right, and the problems of the others. Bans beyond `bans_max`, or the number that
+/// the file sets, are left out, and a warning says how many.
+pub fn read(content: &[u8], bans_max: usize) -> (Directives, Vec<Problem>) {
+    let mut draft = Draft::new(bans_max);
     let read = read_lines("guard", content, |line, text| {
         draft.line = line;
         read_line(&mut draft, text)
@@ -176,6 +178,14 @@ pub fn read(content: &[u8]) -> (Directives, Vec<Problem>) {
     let mut problems = match read {
         Ok(problems) | Err(problems) => problems,
     };
+    if draft.bans_left_out > 0 {
+        // The line that allows more may be behind the bans.
+        if let Some(more) = draft.directives.bans_max.filter(|more| *more > bans_max) {
+            return self::read(content, more);
+        }
+        let message = too_many(draft.bans_left_out, draft.directives.bans.len());
+        draft.directives.warnings.push(Problem { line: 0, message });
+    }
     problems.extend(unbannable(&draft.directives));
     problems.sort_by_key(|problem| problem.line);
     problems.truncate(PROBLEMS_MAX + 1);
@@ -297,6 +307,10 @@ fn ban(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
             }),
         ],
     )?;
+    if draft.directives.bans.len() >= draft.directives.bans_max.unwrap_or(draft.bans_max) {
+        draft.bans_left_out += 1;
+        return Ok(());
+    }
     draft.networks_once("ban", &[network])?;
     let mut text = format!("ban {}", network_text(network));
     if let Some(duration_ms) = ban.duration_ms {

@@ -455,3 +455,21 @@ fn the_sample_shows_every_directive_and_each_example_loads() {
         }
     }
 }
+
+/// Bans for which there is no room are not even kept as lines. The number of the file counts, wherever it stands.
+#[test]
+fn bans_beyond_the_bound_are_left_out() {
+    let lines: String = (1..=9).map(|number| format!("ban 192.0.2.{number}\n")).collect();
+    for (text, kept) in [
+        (lines.clone(), 4),
+        (format!("bans-max 2\n{lines}"), 2),
+        (format!("{lines}bans-max 6\n"), 6),
+        (format!("{lines}bans-max 100\n"), 9),
+    ] {
+        let (found, problems) = super::read(text.as_bytes(), 4);
+        assert_eq!((found.bans.len(), problems.len()), (kept, 0), "{text}");
+        let told =
+            found.warnings.iter().find_map(|warning| warning.message.split(" bans are left out").next());
+        assert_eq!(told.map(str::to_owned), (kept < 9).then(|| (9 - kept).to_string()), "{text}");
+    }
+}
