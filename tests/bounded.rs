@@ -235,6 +235,22 @@ fn code_of_the_start_is_given_back() {
     }
 }
 
+/// The smallest size that is accepted with these options, as the errors of smaller ones say.
+fn smallest_size(options: &[&str]) -> String {
+    let mut size = "1M".to_owned();
+    // Files are read, and so counted, once the rest is in order.
+    for _ in 0..3 {
+        let tried = run(&[&["--check", "--memory", &size], options].concat());
+        if tried.code == 0 {
+            return size;
+        }
+        assert_eq!(tried.code, 64, "{options:?} {size}: {tried:?}");
+        let wanted = tried.err.split("--memory: expected ").nth(1).and_then(|text| text.split(' ').next());
+        size = wanted.unwrap_or_else(|| panic!("{options:?} {size}: {tried:?}")).to_owned();
+    }
+    panic!("{options:?}: {size} is told, and refused");
+}
+
 /// What cannot fit is no configuration, and the size that is told is one.
 #[test]
 fn a_size_that_is_too_small_is_an_error_with_the_smallest_that_works() {
@@ -247,22 +263,8 @@ fn a_size_that_is_too_small_is_an_error_with_the_smallest_that_works() {
         &["--blocklist", &list],
         &["--workers", "2", "--buffers", "1000"],
     ]) {
-        let tried = run(&[&["--check", "--memory", "1M"], more].concat());
-        assert_eq!(tried.code, 64, "{more:?}: {tried:?}");
-        let smallest = |text: &str| {
-            let words: Vec<&str> = text.split_whitespace().collect();
-            let at = words.iter().position(|word| *word == "expected").expect("what is expected");
-            words[at + 1].to_owned()
-        };
-        let mut wanted = smallest(&tried.err);
-        let mut tried = run(&[&["--check", "--memory", &wanted], more].concat());
-        // Files are read, and so counted, once the rest is in order.
-        if tried.code != 0 {
-            assert!(more.contains(&"--blocklist"), "{tried:?}");
-            wanted = smallest(&tried.err);
-            tried = run(&[&["--check", "--memory", &wanted], more].concat());
-        }
-        assert_eq!(tried.code, 0, "{more:?} {wanted}: {tried:?}");
+        let wanted = smallest_size(more);
+        assert_ne!(wanted, "1M", "{more:?}");
     }
     let tried = run(&["--check", "--memory", "32M", "--cache", "--cache-size", "30M"]);
     assert!(tried.code == 64 && tried.err.contains("30720K for 31457280 bytes of cache"), "{tried:?}");
@@ -321,10 +323,45 @@ fn files_that_are_too_large_are_not_read() {
     let options = ["--memory", "64M", "--blocklist", &list, "--sandbox=no"];
     let weir = Weir::start(&options);
     std::fs::File::create(&list).and_then(|file| file.set_len(3 << 30)).expect("a file with a hole");
-    let told = format!("expected at most {} bytes", (64 << 20) / 5);
+    let told = format!("expected at most {} bytes", (64 << 20) / 4);
     weir.signal(Signal::HUP);
     weir.wait_for_error(|line| line.contains(&told));
     assert!(weir.footprint().peak_kib < 64 << 10, "{:?}", weir.footprint());
     let refused = common::run(&options);
     assert!(refused.code != 0 && refused.err.contains(&told), "{}", refused.err);
+}
+
+/// Entries of short lines take many times as much as their text. Each reload has the old ones and the new ones.
+#[test]
+#[cfg_attr(not(feature = "guard"), ignore = "bans need the guard")]
+fn reloads_of_files_with_many_short_lines_stay_within_the_size() {
+    let scratch = Scratch::new();
+    let file = |name: &str, count: u32, line: &dyn Fn(u32) -> String| {
+        scratch.file(name, (0..count).map(|number| line(number) + "\n").collect::<String>())
+    };
+    let v4 = |number: u32| {
+        format!("{}.{}.{}.{}", number % 9 + 1, number / 9 % 10, number / 90 % 100, number / 9000)
+    };
+    let v6 = |number: u32| format!("{:x}:{:x}::", number / 256 + 1, number % 256);
+    file("bans", 100_000, &v4);
+    for options in [
+        ["--auth-file", &file("users", 100_000, &|number| format!("{number:x}:p"))],
+        ["--blocklist", &file("v4", 100_000, &v4)],
+        ["--blocklist", &file("v6", 100_000, &v6)],
+        ["--blocklist", &file("names", 100_000, &|number| format!("{number:x}.a"))],
+        ["--guard", &file("ban-lines", 40_000, &|number| format!("ban {}", v4(number)))],
+        ["--guard", &scratch.file("guard", "ban-file bans\n")],
+    ] {
+        let size = smallest_size(&options);
+        let size_kib: u64 = size.trim_end_matches('K').parse().expect("KiB");
+        let weir = Weir::start(&[&["--memory", &size], &options[..]].concat());
+        let peak = peak_during(&weir, || {
+            for turn in 1..=3 {
+                weir.signal(Signal::HUP);
+                let lines = || weir.error_lines().iter().filter(|line| line.contains("reloaded: ")).count();
+                eventually("the reload", || (lines() == turn).then_some(()));
+            }
+        });
+        assert!(peak + CODE_KIB <= size_kib, "{options:?}: {peak} KiB beside the code, of {size_kib}");
+    }
 }

@@ -16,7 +16,8 @@ fn demands() -> Vec<Demand> {
             for bits in 0..16 {
                 let (cache, guard, users, pages) =
                     (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0);
-                let content_bytes = content_bytes(mib * 1000, 1);
+                let content_bytes =
+                    Content { bytes: mib * 1000, upstreams: 1, ..Content::default() }.memory();
                 all.push(Demand { loops, cache, guard, users, pages, content_bytes, ..demand(mib) });
             }
         }
@@ -113,10 +114,12 @@ fn the_smallest_size_that_works_is_told_and_works() {
 #[test]
 fn files_count_and_absurd_numbers_do_no_harm() {
     let without = shares(&demand(32)).expect("enough");
-    let with = shares(&Demand { content_bytes: content_bytes(MIB, 0), ..demand(32) }).expect("enough");
+    let bytes = |mib| Content { bytes: mib * MIB, ..Content::default() };
+    let with = shares(&Demand { content_bytes: bytes(1).memory(), ..demand(32) }).expect("enough");
     assert_eq!(with.fixed - without.fixed, MIB * FILE_FACTOR);
     assert!(with.of(Part::Buffers) < without.of(Part::Buffers));
-    for content_bytes in [content_bytes(100 * MIB, 0), content_bytes(MIB, 10_000), u64::MAX] {
+    let upstreams = Content { upstreams: 10_000, ..bytes(1) };
+    for content_bytes in [bytes(100).memory(), upstreams.memory(), bytes(u64::MAX / MIB).memory()] {
         assert!(shares(&Demand { content_bytes, ..demand(32) }).is_err());
     }
     let mut absurd = demand(0);
@@ -141,4 +144,24 @@ fn a_detector_is_part_of_the_size() {
     assert!(with(least, 1, 1).is_ok() && with(least - 64 * 1024, 1, 1).is_err());
     let buffers = |detectors| with(32 * MIB, 1, detectors).expect("enough").of(Part::Buffers);
     assert!(buffers(1) < buffers(0));
+}
+
+/// Entries of short lines take more than a multiple of their bytes.
+#[test]
+fn entries_of_files_count_beside_their_bytes() {
+    let mut text = Content::default();
+    text.add(b"a b\n\n  1.2.3.4\r\n");
+    text.add(b"d");
+    assert_eq!((text.bytes, text.words), (17, 4));
+    assert_eq!(text.memory(), 17 * FILE_FACTOR + 4 * WORD_BYTES);
+    let none = Content::default();
+    let entries = [
+        (Content { networks: [1, 0], ..none }, 64),
+        (Content { networks: [0, 1], ..none }, 112),
+        (Content { users: [1, 0], ..none }, 64),
+        (Content { users: [0, 1], ..none }, 144),
+        (Content { upstreams: 1, ..none }, 4096),
+    ];
+    assert!(entries.iter().all(|(content, bytes)| content.memory() == *bytes), "{entries:?}");
+    assert_eq!(Content { words: u64::MAX, users: [usize::MAX; 2], ..none }.memory(), u64::MAX);
 }

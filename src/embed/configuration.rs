@@ -7,7 +7,7 @@ use crate::cache::store::Store;
 use crate::config::files::{Files, OnDisk};
 use crate::config::gateway;
 use crate::config::guard::GuardFile;
-use crate::config::memory::{self, Shares};
+use crate::config::memory::{Content, Shares};
 use crate::config::options::{self, Scope, Spec, TABLE};
 use crate::config::policy::{self, LocalAddresses};
 use crate::config::{Command, Origin, Problems, Settings, unknown_option};
@@ -290,16 +290,18 @@ pub(super) fn compile_here(
     compile_for(&own, settings, seed, files)
 }
 
-/// Files whose bytes are counted when they are read.
+/// Files whose content is counted when they are read.
 struct Counted<'a> {
     files: &'a dyn Files,
-    bytes: Cell<u64>,
+    content: Cell<Content>,
 }
 
 impl Files for Counted<'_> {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let content = self.files.read(path)?;
-        self.bytes.set(self.bytes.get() + content.len() as u64);
+        let mut counted = self.content.get();
+        counted.add(&content);
+        self.content.set(counted);
         Ok(content)
     }
 
@@ -319,7 +321,7 @@ pub(super) fn compile_for(
     seed: [u64; 2],
     files: &dyn Files,
 ) -> Result<Compiled, Problems> {
-    let files = Counted { files, bytes: Cell::new(0) };
+    let files = Counted { files, content: Cell::default() };
     let read_file = &|path: &Path| files.read(path);
     warn_without_cache(settings);
     let policy = policy::compile(settings, own, seed, read_file);
@@ -334,7 +336,12 @@ pub(super) fn compile_for(
         (Ok(policy), Ok(guard), Ok(gateway)) => {
             let lines = gateway.iter().flat_map(|gateway| &gateway.routes);
             let upstreams = lines.map(|route| route.upstreams.len()).sum();
-            let content_bytes = memory::content_bytes(files.bytes.get(), upstreams);
+            let [_, users] = loaded(&policy);
+            let slow = policy.users.as_ref().map_or(0, |users| users.slow_len());
+            let networks = policy.acl.networks();
+            let users = [users - slow, slow];
+            let content = Content { networks, users, upstreams, ..files.content.get() };
+            let content_bytes = content.memory();
             Ok(Compiled { policy, guard, gateway, content_bytes })
         }
         (policy, guard, gateway) => {
