@@ -25,6 +25,8 @@ mod json;
 #[cfg(feature = "detection")]
 mod markup;
 #[cfg(feature = "detection")]
+mod objects;
+#[cfg(feature = "detection")]
 mod ordinary_files;
 #[cfg(feature = "detection")]
 mod places;

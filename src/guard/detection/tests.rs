@@ -142,6 +142,43 @@ fn guard_11_what_is_inflated_is_bounded() {
     }
 }
 
+/// Objects in base64, and data in the same formats.
+#[test]
+fn guard_11_objects_are_told_from_data() {
+    for (value, is_found) in [
+        // `os.system` in the protocols 1, 2, 4 and 5; one with names from the memo, one with INST, one behind a prefix.
+        ("Y3Bvc2l4CnN5c3RlbQpxAChYAgAAAGlkcQF0cQJScQMu", true),
+        ("gAJjcG9zaXgKc3lzdGVtCnEAWAIAAABpZHEBhXECUnEDLg==", true),
+        ("gASMBXBvc2l4lIwGc3lzdGVtlJOUjAJpZJSFlFKULg==", true),
+        ("v1.gAWVHQAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOUjAJpZJSFlFKULg==", true),
+        ("gASMCmltcG9ydGxpYl+UjAhydW5fY29kZZQwaABoAZOMAmlkhVIu", true),
+        ("gANjcnVucHkKX3J1bl9jb2RlClgEAAAAaWQoKYVSLg==", true),
+        ("gAIoUydpZCcKaWNvbW1hbmRzCmdldG91dHB1dAou", true),
+        // An object of Ruby, and a class.
+        ("BAhvOghFUkIGOglAc3JjSSIJcHV0cwY6BkVU", true),
+        ("BAhbBmMVR2VtOjpTcGVjRmV0Y2hlcg==", true),
+        // Data: a dict, and a session of Rails.
+        (
+            "gAJ9cQAoWAQAAAB1c2VycQFYBAAAAGFubmFxAlgEAAAAbm90ZXEDWBQAAAByZXN0IOKAkyBvZgppcwpmaW5lCnEEdS4=",
+            false,
+        ),
+        ("BAh7B0kiD3Nlc3Npb25faWQGOgZFVEkiCWFiY2QGOwBUSSIMdXNlcl9pZAY7AEZpAjkw", false),
+        ("ganeshkumar2024", false),
+        ("Gasversorgung2026", false),
+        ("bahiaprincipehotelsandresorts", false),
+        ("gANEBmquDbWKDKW0UiFn6A", false),
+    ] {
+        let expected = match is_found {
+            true => DetectionResult::Threat(Category::Deserialization),
+            false => DetectionResult::Clean,
+        };
+        assert_eq!(of_head("/a", Some(("Cookie", &format!("s={value}")))), expected, "{value}");
+        // There a NUL is a threat, too.
+        let in_query = of_head(&format!("/a?q={}", value.replace('+', "%2B")), None);
+        assert_eq!(in_query != DetectionResult::Clean, is_found, "{value}");
+    }
+}
+
 /// A guard file with the same patterns goes on with the automata that there are.
 #[test]
 fn automata_serve_all_rules_with_the_same_patterns() {

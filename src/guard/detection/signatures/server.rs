@@ -7,6 +7,7 @@ use crate::guard::detection::category::Category::{
 use crate::guard::detection::category::Context;
 use crate::guard::detection::confirm::{breaks_out, is_no_prose, is_no_remark};
 use crate::guard::detection::declarations::is_file_that_runs;
+use crate::guard::detection::objects::names_class_of_ruby;
 use crate::guard::detection::places::is_begin_of_node;
 use crate::guard::detection::queries::{is_no_listing, is_no_query, is_no_shown_filter, is_no_whole_path};
 use crate::guard::detection::sources::{is_code_that_runs, is_in_no_definition};
@@ -72,8 +73,11 @@ pub(super) const TABLE: &[Signature] = &[
     )
     .confirmed(is_no_trace).excused(Talk::Paste),
     Signature::new(Deserialization, "object_dotnet", &["aaeaaad", "$type", "__viewstate"], r#"aaeaaad/{5}|"?\$type"?\s*[:=]\s*"?(?:system\.|microsoft\.)"#).and_raw(),
-    Signature::new(Deserialization, "object_python", &["cos", "cposix", "c__builtin__", "cbuiltins", "csubprocess", "cnt", "gasv", "gan", "ccopy_reg", "tr.", "nt\n"], r"c(?:os|posix|nt|__builtin__|builtins|subprocess|commands|sys|copy_reg)(?:[\n\s]|\\n)(?:system|popen|eval|exec|call|check_output|getattr|__import__|open|getoutput|execfile|_reconstructor)\b|^\x80[\x02-\x05].*(?:posix|system|builtins|subprocess)|^gasv[a-z0-9+/]{8}|^ga[nr][a-z0-9+/]{10,}={0,2}$|\bposix\n?system").and_raw(),
-    Signature::new(Deserialization, "object_ruby", &["bah7", "bahv", "bahb", "bahj", "bahi"], r"^bah[7vbji][a-z0-9+/]{20,}={0,2}$").and_raw(),
+    Signature::new(Deserialization, "object_python", &["cos", "cposix", "c__builtin__", "cbuiltins", "csubprocess", "ccommands", "csys", "cnt", "ccopy_reg", "posix"], r"c(?:os|posix|nt|__builtin__|builtins|subprocess|commands|sys|copy_reg)(?:[\n\s]|\\n)(?:system|popen|eval|exec|call|check_output|getattr|__import__|open|getoutput|execfile|_reconstructor)\b|\bposix\n?system").and_raw(),
+    // A name (GLOBAL, INST, or STACK_GLOBAL behind a text or a place of the memo), and behind it an opcode that calls it or sets the state of
+    // an object. Data alone has none.
+    Signature::new(Deserialization, "object_python_bytes", &["\u{2}", "\u{3}", "\u{4}", "\u{5}"], r"^[\x20-\x7e]{0,64}\x80[\x02-\x05](?:[\s\S]*?[^\w ])?(?:(?:c[a-z_][\w.]*\n[a-z_][\w.]*\n|[\w\n\x94]\x93|[hq][\s\S]\x93|[jr][\s\S]{4}\x93)[\s\S]*?[rbo\x81\x92]|i[a-z_][\w.]*\n[a-z_][\w.]*\n|(?:posix|nt|__builtin__|builtins|subprocess)[^\w.])"),
+    Signature::new(Deserialization, "object_ruby_bytes", &["\u{4}\u{8}"], r"^[\x20-\x7e]{0,64}\x04\x08").confirmed(names_class_of_ruby),
     Signature::new(Deserialization, "object_node", &["_$$nd_func$$_", "$$nd_func"], r"\$\$nd_func\$\$"),
     Signature::new(Deserialization, "object_yaml", &["!!", "!ruby", "!python", "!java", "tag:yaml"], r"!!(?:python/(?:object|name|module|tuple)|javax?\.|com\.|org\.|ruby/|js/function)|!(?:ruby|python|java)/(?:object|hash|struct|class|regexp|exception)|tag:yaml\.org,2002:(?:python|java|ruby)").confirmed(is_begin_of_node),
     Signature::new(

@@ -1,5 +1,6 @@
-//! Runs of base64 that hide text.
+//! Runs of base64 that hide text or objects.
 
+use crate::guard::detection::objects::{has_head, makes_object};
 use crate::guard::inspection::coding::{Coding, Decoder};
 use base64::Engine as _;
 use base64::alphabet;
@@ -37,7 +38,7 @@ pub(super) fn is_of_alphabet(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
-/// Writes the text with its runs decoded to `out`, if a run is text. `gzips` counts inflated contents in this value; `None`
+/// Writes the text with its runs decoded to `out`, if a run is text or a serialised object. `gzips` counts inflated contents in this value; `None`
 /// if there were more than are inflated.
 pub(super) fn decode(text: &[u8], out: &mut Vec<u8>, gzips: &mut Option<u8>) -> bool {
     let (mut at, mut copied, mut changed) = (0, 0, false);
@@ -68,7 +69,7 @@ pub(super) fn decode(text: &[u8], out: &mut Vec<u8>, gzips: &mut Option<u8>) -> 
     changed
 }
 
-/// The position in a run at which text or gzip seems to begin: its beginning, or behind the slash of a path.
+/// The position in a run at which text, gzip or an object seems to begin: its beginning, or behind the slash of a path.
 fn beginning(run: &[u8]) -> Option<usize> {
     let behind_slash = memchr::memrchr(b'/', run).map(|slash| slash + 1);
     [Some(0), behind_slash].into_iter().flatten().find(|from| {
@@ -76,11 +77,11 @@ fn beginning(run: &[u8]) -> Option<usize> {
         let Some(first) = run[*from..].first_chunk::<RUN_MIN>() else { return false };
         let mut head = [0; HEAD_BYTES];
         let is_read = STANDARD.decode_slice(first.map(standard), &mut head).is_ok();
-        is_read && (head.iter().all(|byte| is_printable(*byte)) || head.starts_with(&GZIP))
+        is_read && (head.iter().all(|byte| is_printable(*byte)) || head.starts_with(&GZIP) || has_head(&head))
     })
 }
 
-/// Appends the decoded run, if that is text. Otherwise the caller must remove the appended bytes.
+/// Appends the decoded run, if that is text or an object. Otherwise the caller must remove the appended bytes.
 fn decode_whole(run: &[u8], out: &mut Vec<u8>, gzips: &mut Option<u8>) -> bool {
     let whole = if run.len() % 4 == 1 { &run[..run.len() - 1] } else { run };
     let start = out.len();
@@ -97,7 +98,7 @@ fn decode_whole(run: &[u8], out: &mut Vec<u8>, gzips: &mut Option<u8>) -> bool {
     if out[start..].starts_with(&GZIP) {
         return inflate(start, out, gzips);
     }
-    is_text(&out[start..])
+    is_text(&out[start..]) || makes_object(&out[start..])
 }
 
 /// Replaces gzip at the end of `out` by its content, if that is text.
