@@ -142,6 +142,25 @@ fn guard_11_what_is_inflated_is_bounded() {
     }
 }
 
+#[test]
+fn guard_11_files_of_deployment_are_no_words() {
+    for (target, is_found) in [
+        ("/Dockerfile", true),
+        ("/Jenkinsfile", true),
+        ("/repo/blob/main/Dockerfile", false),
+        ("/a?q=Dockerfile", false),
+        ("/app/credentials.json", true),
+        ("/a?file=config/credentials.yml", true),
+        ("/a?file=~/.aws/credentials", true),
+        ("/api/auth/callback/credentials", false),
+        ("/admin/realms/r/users/1/credentials", false),
+        ("/a?tab=credentials", false),
+    ] {
+        let result = of_head(target, None);
+        assert_eq!(result == DetectionResult::Threat(Category::SensitiveFile), is_found, "{target}");
+    }
+}
+
 /// Objects in base64, and data in the same formats.
 #[test]
 fn guard_11_objects_are_told_from_data() {
