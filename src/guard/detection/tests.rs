@@ -161,6 +161,27 @@ fn guard_11_files_of_deployment_are_no_words() {
     }
 }
 
+/// Behind the name of a command is a blank or a sign that the shell takes for one, and not the rest of a longer word.
+#[test]
+fn guard_11_a_command_is_no_part_of_a_word() {
+    for (value, is_found) in [
+        (";cat flag", true),
+        (";cat<flag", true),
+        (";cat</x", true),
+        (";cat /x", true),
+        (";cat${IFS}/x", true),
+        (";cat${IFS}flag", true),
+        ("?page=2&category=flags", false),
+        ("?a=1&type=index.php", false),
+        ("?id=3&moreinfo.txt", false),
+        ("a&copy;shadow", false),
+        ("data:image/png;base64,iVBORw0KGgoAAAANSUhEUgFlAgCAYAAAC", false),
+    ] {
+        let result = of_head("/a", Some(("X-A", value)));
+        assert_eq!(result == DetectionResult::Threat(Category::CmdInjection), is_found, "{value}");
+    }
+}
+
 /// Objects in base64, and data in the same formats.
 #[test]
 fn guard_11_objects_are_told_from_data() {

@@ -229,7 +229,7 @@ pub(super) const TABLE: &[Signature] = &[
     command(
         "cmd_of_files",
         SEPARATORS,
-        r"(?:[;|&`\n]|\$\(|[<>]\()[\s({!]*(?:sudo\s+|exec\s+|command\s+|busybox\s+)*(?:/(?:usr/)?s?bin/)?(?:cat|tac|nl|head|tail|more|less|strings|od|base64|base32|rev|cp|mv|rm|ls|dir|type|find|grep|egrep|awk|sed|cut|sort|uniq|tee|touch|mkdir|rmdir|ln|tar|zip|unzip|gzip|vi|vim|nano|ed|source|paste|fold|diff|iconv|copy|del|erase|attrib|tree|fmt|pr|locate|which|whereis|cd)\s*(?:(?:-{1,2}[\w=-]+|/[a-z]\b)\s+(?:\d+\s+)?)*(?:<\s*)?(?:\.{0,2}[/\\~*$]|[a-z]:[/\\%]|%\w+%|['\x22]/|[^\s`]*(?:passwd|shadow|\.php|\.conf|\.ini|\.env|flag|\.log|\.txt|\.bak|\.ssh|id_rsa|\*)|-[a-z]{1,5}\s*(?:$|[;|&`)#]))",
+        r"(?:[;|&`\n]|\$\(|[<>]\()[\s({!]*(?:sudo\s+|exec\s+|command\s+|busybox\s+)*(?:/(?:usr/)?s?bin/)?(?:cat|tac|nl|head|tail|more|less|strings|od|base64|base32|rev|cp|mv|rm|ls|dir|type|find|grep|egrep|awk|sed|cut|sort|uniq|tee|touch|mkdir|rmdir|ln|tar|zip|unzip|gzip|vi|vim|nano|ed|source|paste|fold|diff|iconv|copy|del|erase|attrib|tree|fmt|pr|locate|which|whereis|cd)(?:\s*(?:(?:-{1,2}[\w=-]+|/[a-z]\b)\s+(?:\d+\s+)?)*(?:<\s*)?(?:\.{0,2}[/\\~*$]|[a-z]:[/\\%]|%\w+%|['\x22]/|-[a-z]{1,5}\s*(?:$|[;|&`)#]))|(?:\s+(?:(?:-{1,2}[\w=-]+|/[a-z]\b)\s+(?:\d+\s+)?)*(?:<\s*)?|\s*<\s*|[^\s`=,:;\w-])[^\s`]*(?:passwd|shadow|\.php|\.conf|\.ini|\.env|flag|\.log|\.txt|\.bak|\.ssh|id_rsa|\*))",
     ).with(FILES)
     .confirmed(reads_files),
     command(

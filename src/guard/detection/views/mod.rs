@@ -224,6 +224,7 @@ mod tests {
             (";cat$IFS$9/etc", ";cat /etc"),
             (";w$@hoami", ";whoami"),
             (";{cat,/etc/passwd}", ";cat /etc/passwd"),
+            ("a{b:url(data:c;base64,d)}", "ab:url(data:c;base64,d)}"),
             ("don't; it's", "don't; it's"),
         ] {
             assert_eq!(view(value, false, View::Unquoted), expected, "{value}");

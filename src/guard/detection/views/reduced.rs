@@ -121,6 +121,11 @@ pub(super) fn unquoted(text: &[u8], plus_is_blank: bool, out: &mut Vec<u8>) -> b
                 (1, None)
             }
             [b',', ..] if in_braces => (1, Some(b' ')),
+            // A list is one word: in a sheet of styles the braces hold more.
+            [byte @ (b';' | b'|' | b'&' | b'\n' | b' '), ..] => {
+                in_braces = false;
+                (1, Some(*byte))
+            }
             [b'+', ..] if plus_is_blank => (1, Some(b' ')),
             [byte, ..] => (1, Some(*byte)),
             [] => break,
