@@ -1,6 +1,6 @@
 //! What the guard does for gateways: security headers, CORS, reports of browsers, tokens against forged requests.
 
-use crate::common::{Origin, Raw, Response, Scratch, Weir};
+use crate::common::{Conn, Origin, Raw, Response, Scratch, Weir};
 
 /// A gateway before one server.
 struct Gate {
@@ -95,6 +95,43 @@ fn ours_9_a_servers_own_fields_survive() {
         assert_eq!(found.matches(field).count(), times, "{field}: {found}");
     }
     assert!(!head(&gate.ask("GET /", "", "")).contains("Strict-Transport-Security"), "no TLS");
+}
+
+/// A client puts the fields of a 304 in the place of those that it has (RFC 9111 section 4.3.4): weir's must not replace the server's.
+#[test]
+fn ours_9_a_servers_own_fields_survive_a_304() {
+    let origin = || {
+        Origin::serve(|conn: &mut Conn| {
+            while let Some(request) = conn.request()? {
+                conn.send(match request.head.get("if-none-match") {
+                    Some(_) => "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n",
+                    None => {
+                        "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nCache-Control: max-age=600\r\nContent-Length: 2\r\n\
+                         Content-Security-Policy: default-src *\r\nAccess-Control-Allow-Origin: https://b.example\r\n\r\nok"
+                    }
+                })?;
+            }
+            Ok(())
+        })
+    };
+    let lines = "headers on\ncsp default-src 'none'\nheader X-Mine 1 overwrite\ncors origins https://a.example";
+    let fields = "Origin: https://a.example\r\nIf-None-Match: \"a\"\r\n";
+    let is_none_of_weirs = |found: &str| !found.contains("Content-Security") && !found.contains("Allow-");
+    let forwarded = head(&Gate::before(origin(), lines).ask("GET /", fields, ""));
+    assert!(forwarded.starts_with("HTTP/1.1 304 ") && is_none_of_weirs(&forwarded), "{forwarded}");
+    assert!(!forwarded.contains("X-Frame-Options"), "{forwarded}");
+    for field in ["X-Mine: 1\r\n", "Vary: Origin\r\n"] {
+        assert_eq!(forwarded.matches(field).count(), 1, "{field}: {forwarded}");
+    }
+    // What is stored tells which fields the server has sent.
+    let gate = Gate::with_options(origin(), lines, &["--cache"]);
+    assert_eq!(gate.ask("GET /", "", "").status(), 200);
+    let hit = head(&gate.ask("GET /", fields, ""));
+    assert!(hit.starts_with("HTTP/1.1 304 ") && hit.contains("; hit") && is_none_of_weirs(&hit), "{hit}");
+    assert!(!hit.contains("Vary"), "{hit}");
+    for field in ["X-Mine: 1\r\n", "X-Frame-Options: SAMEORIGIN\r\n"] {
+        assert_eq!(hit.matches(field).count(), 1, "{field}: {hit}");
+    }
 }
 
 /// A field that Connection names belongs to the connection of the server, and does not reach the client.

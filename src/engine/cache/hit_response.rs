@@ -394,13 +394,23 @@ fn write_head(
     forwarding::write_persistence(out, info.version, !transaction.closes);
     edits.write_added(out);
     write_quota(info.quota, out);
-    write_response_fields(out, begin, transaction);
+    // A 304 repeats only some of the fields of the response that the client has.
+    let kept = if content.status == 304 { stored.block() } else { FieldBlock::new(b"") };
+    let stays = |name: &str| edits.is_empty() || !edits.removes(name);
+    write_response_fields(out, begin, transaction, (kept, &stays));
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the further fields of a gateway's responses, behind the fields from `begin` on.
-fn write_response_fields(out: &mut Vec<u8>, begin: usize, transaction: &Transaction) {
-    let fields = FieldBlock::new(&out[begin..]).lines();
+/// Writes the further fields of a gateway's responses, behind the fields from `begin` on. What is written takes the place of the fields that
+/// the client has `kept` (RFC 9111 section 4.3.4), if they stay.
+fn write_response_fields(
+    out: &mut Vec<u8>,
+    begin: usize,
+    transaction: &Transaction,
+    (kept, stays): (FieldBlock<'_>, &dyn Fn(&str) -> bool),
+) {
+    let kept = kept.lines().filter(|(name, _)| stays(name));
+    let fields = FieldBlock::new(&out[begin..]).lines().chain(kept);
     let Some(additions) = transaction.additions(Author::Server, fields) else { return };
     if !additions.removes_nothing() {
         remove_fields(out, begin, |name| additions.removes(name));

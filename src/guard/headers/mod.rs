@@ -182,6 +182,19 @@ impl Additions<'_> {
         Additions { cors: None, ..self }
     }
 
+    /// The fields of a server's 304. They take the place of those in the response that the client has (RFC 9111 section 4.3.4), and which
+    /// of those the server has sent itself is unknown. So only what replaces a server's field is written, and Vary, since the server's own
+    /// takes the place of a stored one.
+    pub fn on_not_modified(self) -> Self {
+        let mut missing = self.missing;
+        for (at, field) in self.headers.fields.iter().take(FIELDS_MAX).enumerate() {
+            missing &= !(u64::from(!field.overwrite) << at);
+        }
+        let replaces = self.cors.is_some_and(Cors::overwrites);
+        let admitted = if replaces { self.circumstances.admitted } else { Admitted::No };
+        Additions { missing, circumstances: Circumstances { admitted, ..self.circumstances }, ..self }
+    }
+
     fn written(&self) -> impl Iterator<Item = &Field> {
         let is_written = |(at, _): &(usize, &Field)| self.missing & 1 << at != 0;
         self.headers.fields.iter().take(FIELDS_MAX).enumerate().filter(is_written).map(|(_, field)| field)
