@@ -245,6 +245,32 @@ fn guard_11_coded_bodies_are_decoded() {
     }
 }
 
+/// The texts are an attack in EBCDIC, `q=<script>` in code page 037, and plain words with the name of such a page.
+#[test]
+fn ours_11_bodies_in_other_character_sets_are_an_exhaustion() {
+    const EBCDIC: &[u8] = b"\x98\x7e\x4c\xa2\x83\x99\x89\x97\xa3\x6e";
+    const EBCDIC_XML: &[u8] = b"\x4c\x6f\xa7\x94\x93\x40\xa5\x85\x99";
+    let part = "--xyz\r\nContent-Disposition: form-data; name=\"a\"\r\nContent-Type: text/plain; charset=cp500\r\n\r\nb\r\n--xyz--\r\n";
+    let declared = b"<?xml version='1.0' encoding='IBM037'?><a>b</a>";
+    let strict = Guarded::start("detect block");
+    let lenient = Guarded::start("detect block\ndetect exhausted pass");
+    for (media_type, body) in [
+        ("application/x-www-form-urlencoded; charset=ibm037", EBCDIC),
+        ("application/x-www-form-urlencoded; charset=ibm037", b"a=b"),
+        ("application/json; charset=\"cp1026\"", b"{}"),
+        ("text/xml", EBCDIC_XML),
+        ("text/xml", declared),
+        (MULTIPART, part.as_bytes()),
+    ] {
+        assert_eq!(post(&strict, &of_type(media_type), body), 400, "{media_type}");
+        assert_eq!(post(&lenient, &of_type(media_type), body), 200, "{media_type}");
+    }
+    assert_eq!(post(&strict, &of_type("application/x-www-form-urlencoded; charset=ISO-8859-1"), b"a=b"), 200);
+    // A name alone hides no attack.
+    let named = of_type("application/x-www-form-urlencoded; charset=cp500");
+    assert_eq!(post(&lenient, &named, attack_in(FORM).as_bytes()), 400);
+}
+
 #[test]
 fn fault_13_8_padding_ends_no_scan_without_a_verdict() {
     let guarded = Guarded::start("detect block");

@@ -114,7 +114,8 @@ fn ours_9_a_servers_own_fields_survive_a_304() {
             Ok(())
         })
     };
-    let lines = "headers on\ncsp default-src 'none'\nheader X-Mine 1 overwrite\ncors origins https://a.example";
+    let lines =
+        "headers on\ncsp default-src 'none'\nheader X-Mine 1 overwrite\ncors origins https://a.example";
     let fields = "Origin: https://a.example\r\nIf-None-Match: \"a\"\r\n";
     let is_none_of_weirs = |found: &str| !found.contains("Content-Security") && !found.contains("Allow-");
     let forwarded = head(&Gate::before(origin(), lines).ask("GET /", fields, ""));

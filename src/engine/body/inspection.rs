@@ -7,7 +7,7 @@
 
 use crate::engine::body::filter::{Filter, FilterDecision, Output, Report, WhenFull};
 use crate::guard::detection::{BODY_BYTES_MAX, Category, DetectionResult, Findings};
-use crate::guard::inspection::{Content, Part, WINDOW_BYTES, Walker};
+use crate::guard::inspection::{Content, Part, WINDOW_BYTES, Walker, media};
 use crate::guard::rules::Guard;
 use crate::http::block::{FieldBlock, FieldLines as _};
 use crate::http::message::Fields;
@@ -28,6 +28,8 @@ pub(in crate::engine) struct Inspection {
     guard: Arc<Guard>,
     content: Content,
     walker: Walker,
+    /// Whether the detector reads the character sets that the fields name.
+    is_legible: bool,
     values: u32,
     /// Bytes received, after decoding.
     bytes: usize,
@@ -48,6 +50,7 @@ impl Inspection {
             guard: Arc::clone(guard),
             content: Content::new(fields.all("content-encoding")),
             walker: Walker::new(fields.all("content-type")),
+            is_legible: fields.all("content-type").all(media::is_legible),
             values: 0,
             bytes: 0,
             took_ns: 0,
@@ -66,7 +69,7 @@ impl Inspection {
 
     /// Looks at more of the body, or at its end and the lines of its trailers.
     fn look(&mut self, payload: Option<&[u8]>, trailers: &[u8]) -> FilterDecision {
-        let Inspection { guard, content, walker, values, bytes, findings, .. } = self;
+        let Inspection { guard, content, walker, is_legible, values, bytes, findings, .. } = self;
         let (Some(detector), Some(found)) = (guard.detector(), findings.as_deref_mut()) else {
             return FilterDecision::Leave;
         };
@@ -102,7 +105,10 @@ impl Inspection {
             if skips_rest {
                 walker.end(&mut take);
             }
-            if read.is_err() && !over.get() {
+            // A name of a character set may be wrong: if such a body may pass, it is inspected to its end.
+            let is_due = payload.is_none() || detector.refuses(DetectionResult::Exhausted);
+            let is_foreign = !*is_legible && *bytes > 0 && is_due;
+            if (read.is_err() || is_foreign) && !over.get() {
                 found.exhaust();
             }
             // Servers may read trailers as fields of the head.

@@ -524,8 +524,7 @@ impl Transaction {
             let stays = |name: &str| !edits.removes(name) && forwarding::is_end_to_end(head.fields, name);
             let received = head.fields.iter().filter(|(name, _)| stays(name));
             let added = edits.added().map(|(name, value)| (name, value.as_bytes()));
-            let additions =
-                response_fields.additions(&self.settings, Author::Server, received.chain(added));
+            let additions = response_fields.additions(&self.settings, Author::Server, received.chain(added));
             if head.status == 304 { additions.on_not_modified() } else { additions }
         });
         let own = ResponseEdits {

@@ -10,7 +10,7 @@ use super::signatures::TABLES;
 use super::speech::Shape;
 use super::views::Views;
 use crate::guard::events::is_secret;
-use crate::guard::inspection::{Part, PartKind, is_for_clients, takes_query};
+use crate::guard::inspection::{Part, PartKind, is_for_clients, media, takes_query};
 use crate::guard::path::{ComparedPath, comparison_form};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -137,6 +137,9 @@ impl Detector {
             PartKind::Name => self.scan_name(Context::Body, part.bytes, scratch, findings),
             PartKind::Header => self.scan_header(part, scratch, findings),
             PartKind::Value | PartKind::FileName | PartKind::Text => {
+                if !media::is_legible_xml(part.bytes) {
+                    findings.exhaust();
+                }
                 self.scan_value(Context::Body, part.field, part.bytes, scratch, findings);
             }
         }
@@ -147,6 +150,9 @@ impl Detector {
 
     /// Scans the value of a header line of a part of multipart/form-data. A line `allow` names the part, or the header line.
     fn scan_header(&self, part: &Part<'_>, scratch: &mut Scratch, findings: &mut Findings) {
+        if part.header.eq_ignore_ascii_case(b"content-type") && !media::is_legible(part.bytes) {
+            findings.exhaust();
+        }
         let on = self.categories_for(&[part.field, part.header], findings);
         let name = match part.field {
             b"" => part.header.to_vec(),

@@ -55,6 +55,77 @@ pub(super) fn content_of(media_type: &[u8]) -> Content {
     }
 }
 
+/// Beginnings of the names of character sets that detection reads: ASCII means the same in them, or is what the views find in them.
+const CHARSETS: [&[u8]; 26] = [
+    b"ascii",
+    b"big5",
+    b"binary",
+    b"cp125",
+    b"cp65001",
+    b"cp932",
+    b"cp949",
+    b"euc",
+    b"gb",
+    b"iso8859",
+    b"ks",
+    b"koi8",
+    b"latin",
+    b"macintosh",
+    b"mskanji",
+    b"shiftjis",
+    b"sjis",
+    b"tis620",
+    b"usascii",
+    b"utf",
+    b"windows125",
+    b"windows31j",
+    b"windows874",
+    b"windows949",
+    b"xeuc",
+    b"xsjis",
+];
+
+/// Whether detection can read a text in all character sets that a media type names. In EBCDIC and its like (`ibm037`, `cp500`) other
+/// bytes than those of ASCII are an attack.
+pub fn is_legible(media_type: &[u8]) -> bool {
+    let charset = |parameter: &[u8]| {
+        let equals = memchr::memchr(b'=', parameter)?;
+        let (name, value) = (parameter[..equals].trim_ascii(), &parameter[equals + 1..]);
+        name.eq_ignore_ascii_case(b"charset").then(|| is_known(value))
+    };
+    let parameters = media_type.split(|byte| matches!(byte, b';' | b',')).skip(1);
+    content_of(media_type) == Content::Binary || parameters.filter_map(charset).all(|is_known| is_known)
+}
+
+/// Whether a text does not begin as XML in a character set that detection cannot read: in EBCDIC, or with a declaration that names such a
+/// set (XML 1.0, section 4.3.3 and appendix F).
+pub fn is_legible_xml(text: &[u8]) -> bool {
+    let declaration = text.strip_prefix(b"<?xml").map(|rest| &rest[..rest.len().min(DECLARATION_BYTES_MAX)]);
+    let declaration = declaration.map(|rest| rest.split(|byte| *byte == b'>').next().unwrap_or_default());
+    let named = declaration.and_then(|declaration| {
+        let at = memchr::memmem::find(declaration, b"encoding")? + b"encoding".len();
+        declaration[at..].trim_ascii_start().strip_prefix(b"=")
+    });
+    !text.starts_with(b"\x4c\x6f\xa7\x94") && named.is_none_or(is_known)
+}
+
+/// Longest declaration of XML that is read (chosen: three attributes have a quarter).
+const DECLARATION_BYTES_MAX: usize = 256;
+
+/// Whether detection reads the character set of this name, which may be in quotes. Without a name a program takes its usual one.
+fn is_known(name: &[u8]) -> bool {
+    let name = name.trim_ascii_start();
+    let (quotes, name) = match name.first() {
+        Some(quote @ (b'"' | b'\'')) => (Some(*quote), &name[1..]),
+        Some(_) | None => (None, name),
+    };
+    let ends = |byte: &u8| quotes.map_or(byte.is_ascii_whitespace(), |quote| *byte == quote);
+    let name = name.split(ends).next().unwrap_or_default();
+    let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
+    let letters: Vec<u8> = letters.collect();
+    letters.is_empty() || CHARSETS.iter().any(|known| letters.starts_with(known))
+}
+
 /// Longest boundary in bytes (RFC 2046 allows 70; chosen: lenient readers may accept more).
 const BOUNDARY_BYTES_MAX: usize = 256;
 
@@ -96,6 +167,37 @@ mod tests {
             ("/", Content::Text),
         ] {
             assert_eq!(content_of(media_type.as_bytes()), content, "{media_type}");
+        }
+    }
+
+    #[test]
+    fn ours_11_character_sets_that_detection_reads() {
+        for (media_type, is_read) in [
+            ("text/plain", true),
+            ("text/plain; charset=", true),
+            ("text/plain; Charset=\"UTF-8\"", true),
+            ("text/plain; charset='utf_8'; x=y", true),
+            ("text/plain;charset=ISO-8859-15", true),
+            ("text/plain;charset=Windows-1252 ", true),
+            ("text/plain;charset=Shift_JIS", true),
+            ("text/plain;charset=gb18030", true),
+            ("application/x-www-form-urlencoded; charset=utf-16le", true),
+            ("application/x-www-form-urlencoded; charset=ibm037", false),
+            ("application/x-www-form-urlencoded; x=y ;CHARSET=\"cp500\"", false),
+            ("application/json; charset=cp1026", false),
+            ("text/plain; charset=utf-8; charset=cp1140", false),
+            ("image/png; charset=ibm037", true),
+        ] {
+            assert_eq!(is_legible(media_type.as_bytes()), is_read, "{media_type}");
+        }
+        for (text, is_read) in [
+            (&b"<?xml version='1.0'?><a encoding='ibm037'/>"[..], true),
+            (b"<?xml version=\"1.0\" encoding=\"UTF-8\"?><a/>", true),
+            (b"<?xml version='1.0' encoding = 'IBM037'?><a/>", false),
+            (b"\x4c\x6f\xa7\x94\x93", false),
+            (b"plain", true),
+        ] {
+            assert_eq!(is_legible_xml(text), is_read, "{}", text.escape_ascii());
         }
     }
 
