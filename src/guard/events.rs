@@ -25,9 +25,28 @@ pub(super) const REDACTED: &str = "[redacted]";
 const SECRET_FIELDS: [&str; 6] =
     ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "purge-token"];
 
-/// A name that contains one of these has a secret as its value (section 12).
-const SECRET_WORDS: [&str; 9] =
-    ["token", "password", "passwd", "secret", "api_key", "apikey", "api-key", "signature", "credential"];
+/// A name that contains one of these has a secret as its value (section 12, and names of keys and sessions).
+const SECRET_WORDS: [&str; 16] = [
+    "token",
+    "password",
+    "passwd",
+    "secret",
+    "api_key",
+    "apikey",
+    "api-key",
+    "signature",
+    "credential",
+    "private_key",
+    "privatekey",
+    "private-key",
+    "sessionid",
+    "session_id",
+    "session-id",
+    "sessid",
+];
+
+/// Names whose value is a secret, and that are parts of other words: `sig` of `design`, `auth` of `author`.
+const SECRET_NAMES: [&str; 7] = ["auth", "jwt", "pass", "pwd", "session", "sid", "sig"];
 
 /// The types of events that this part of the guard has (section 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +267,9 @@ fn timestamp(unix_us: u64) -> String {
 /// Whether the value of a field or parameter with this name is a secret. The name may be percent-encoded.
 pub(super) fn is_secret(name: &str) -> bool {
     let name = unescaped(name).to_ascii_lowercase();
-    SECRET_FIELDS.contains(&name.as_str()) || SECRET_WORDS.iter().any(|word| name.contains(word))
+    SECRET_FIELDS.contains(&name.as_str())
+        || SECRET_NAMES.contains(&name.as_str())
+        || SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// A name of a parameter without percent-encoding, as an application reads it.
@@ -483,6 +504,15 @@ mod tests {
             ("redis://u:p@ss@h:1/0", "redis://[redacted]@h:1/0"),
             ("to http://a.example/b@c", "to http://a.example/b@c"),
             ("token=", "token="),
+            (
+                "/a?pwd=b&pass=c&jwt=d&auth=e&sig=f&sid=g&session=h",
+                "/a?pwd=[redacted]&pass=[redacted]&jwt=[redacted]&auth=[redacted]&sig=[redacted]&sid=[redacted]&session=[redacted]",
+            ),
+            (
+                "/a?private_key=b&rsaPrivateKey=c&JSESSIONID=d&session_id=e",
+                "/a?private_key=[redacted]&rsaPrivateKey=[redacted]&JSESSIONID=[redacted]&session_id=[redacted]",
+            ),
+            ("/a?author=b&design=c&side=d&passage=e", "/a?author=b&design=c&side=d&passage=e"),
             ("/a?pass%77ord=x&b=c", "/a?pass%77ord=[redacted]&b=c"),
             ("/a?%74%6F%6Ben=x", "/a?%74%6F%6Ben=[redacted]"),
             ("/a?100%=x&%zztoken%4=y", "/a?100%=x&%zztoken%4=[redacted]"),
