@@ -310,9 +310,11 @@ pub(super) fn hsts(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
 
 /// Seconds: a bare number, or a time with its unit.
 fn seconds(text: &str) -> Result<u64, String> {
-    match text.bytes().all(|byte| byte.is_ascii_digit()) {
+    match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => number(text, 0, MAX_AGE_S_MAX),
-        false => duration(text).map(|ms| ms / 1000),
+        false => duration(text)
+            .map(|ms| ms / 1000)
+            .map_err(|_| format!("expected seconds, or a time such as 365d, found {}", shown(text))),
     }
 }
 

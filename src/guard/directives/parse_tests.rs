@@ -198,6 +198,8 @@ fn faulty_lines_say_what_was_expected() {
         ("limit 1000001/1s per client", "found \"1000001\""),
         ("limit -1/1s per client", "found \"-1\""),
         ("limit 5/0s per client", "expected a time longer than 0, found \"0s\""),
+        ("hsts max-age=x", "expected seconds, or a time such as 365d, found \"x\""),
+        ("hsts max-age=", "expected seconds, or a time such as 365d, found \"\""),
         ("limit 5/10 per client", "expected a time with its unit"),
         ("limit 5/s per client", "expected a time with its unit"),
         ("limit 5/1.5s per client", "expected a time with its unit"),
