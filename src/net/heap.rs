@@ -105,14 +105,15 @@ impl Heap {
     }
 }
 
-/// For each kind, the most bytes and those that steps leave.
+/// For each kind, the most bytes and those that steps leave. A request keeps its head while the origin thinks, and the head of a response
+/// is there for a moment only: so requests have three times as much (chosen).
 fn parts(block_bytes: usize, largest: Largest) -> [(usize, usize); 3] {
     let Largest { request, response } = largest;
-    let sixteenth = block_bytes / 16;
+    let unit = block_bytes / 32;
     [
-        (sixteenth.max(request), request),
-        (sixteenth.max(response), response),
-        ((2 * sixteenth).max(request + response), 0),
+        ((3 * unit).max(request), request),
+        (unit.max(response), response),
+        ((4 * unit).max(request + response), 0),
     ]
 }
 
