@@ -99,6 +99,7 @@ fn ours_9_a_servers_own_fields_survive() {
 
 /// A client puts the fields of a 304 in the place of those that it has (RFC 9111 section 4.3.4): weir's must not replace the server's.
 #[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
 fn ours_9_a_servers_own_fields_survive_a_304() {
     let origin = || {
         Origin::serve(|conn: &mut Conn| {
