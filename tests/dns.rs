@@ -367,6 +367,25 @@ fn kind_05_search_domains_and_allowlists() {
     }
 }
 
+/// With and without a dot behind it a name may be two hosts: no response of one is stored for the other.
+#[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
+fn kind_12_a_trailing_dot_is_another_host_for_the_cache() {
+    let dns = FakeDns::start(&[
+        ("dual", Answer::addresses(&["127.0.0.1"])),
+        ("dual.corp.test", Answer::addresses(&["127.0.0.2"])),
+    ]);
+    let origin =
+        Origin::answering("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 2\r\n\r\nok");
+    let options = ["--dns", &dns.address(), "--cache", "--allow", "127.0.0.1"];
+    let weir = start_with_resolv_conf("search corp.test\n", &options);
+    // The searched name leads where nothing may be dialled.
+    assert_eq!([(); 2].map(|()| ask(&weir, &origin, "dual.").status()), [200; 2]);
+    assert_eq!(origin.heads().len(), 2);
+    assert_eq!(ask(&weir, &origin, "dual").status(), 403);
+    weir.wait_for_log(|line| line.contains("cache=bypass:trailing-dot"));
+}
+
 /// The log and `weir explain` name the rule of the candidate that was dialled, or refused.
 #[test]
 fn kind_22_the_rule_of_a_search_domain_is_named() {

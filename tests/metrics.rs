@@ -211,6 +211,8 @@ fn paths_methods_and_forms() {
     for (request, status) in [
         ("GET /metrics HTTP/1.0\r\n\r\n", 200),
         ("GET http://a.example:1/metrics?x HTTP/1.1\r\nHost: a.example:1\r\n\r\n", 200),
+        ("GET HTTP://a.example:1/healthz HTTP/1.1\r\nHost: a.example:1\r\n\r\n", 200),
+        ("GET http://a.example?/metrics HTTP/1.1\r\nHost: a.example\r\n\r\n", 404),
         ("GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n", 404),
         ("GET /metrics\r\n\r\n", 400),
         ("\x16\x03\x01\x02\r\n\r\n", 400),

@@ -22,7 +22,7 @@ const LOOP_BYTES: u64 = 256 << 10;
 const LEAST_BLOCKS: u64 = 64;
 
 /// The heap beside the least blocks of a loop, which is a part of their cost.
-const LEAST_HEAP_BYTES: u64 = LEAST_BLOCKS << 10;
+const LEAST_HEAP_BYTES: u64 = LEAST_BLOCKS * 1536;
 
 /// The verdicts on passwords that each loop keeps, and those that all loops share, if there are users (their
 /// constants: 4,096; 16,384 and 8,192 entries of about 100 bytes).
@@ -169,11 +169,11 @@ const PARTS: [Row; COUNT] = [
         least: [16, 0],
         most: 10_000,
     },
-    // 4 KB, a quarter beside it for heads that are larger, and 2.5 KB for the request.
+    // 4 KB, three eighths of it for messages that are larger, and 2.5 KB for the request.
     Row {
         part: Part::Buffers,
         name: "buffers",
-        cost: 7680,
+        cost: 8192,
         weight: 35,
         least: [0, LEAST_BLOCKS],
         most: 16_384,

@@ -105,7 +105,7 @@ fn the_smallest_size_that_works_is_told_and_works() {
         let text = error.to_string();
         let parts = [
             format!("expected {}K or more, not 2048K", error.needed / 1024),
-            "22500K for 3000 buffers".into(),
+            "24000K for 3000 buffers".into(),
         ];
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     }

@@ -32,6 +32,9 @@ const VERDICT_WITHIN: Duration = Duration::from_secs(60);
 /// How often to look for the verdict.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How often to look for a file that may be being written (chosen: a moment).
+const WRITTEN_WITHIN: u32 = 10;
+
 /// The two files of a running daemon.
 #[derive(Debug)]
 pub struct PidFile {
@@ -143,7 +146,13 @@ pub fn ask(path: &Path) -> Result<(Outcome, String), NoAnswer> {
     let place = path.display();
     let pid = find(path)?;
     // Without the outcome of the last reload, which could not be written or was removed, the next complete one is new.
-    let begun = look(path).map_or(0, |before| before.begun);
+    let begun = (0..WRITTEN_WITHIN).find_map(|_| {
+        look(path).or_else(|| {
+            std::thread::sleep(LOOK_EVERY);
+            None
+        })
+    });
+    let begun = begun.map_or(0, |before| before.begun);
     kill_process(pid, Signal::HUP).map_err(|error| {
         NoAnswer::Unable(format!("cannot signal process {}: {error}", pid.as_raw_nonzero()))
     })?;

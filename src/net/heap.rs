@@ -3,11 +3,13 @@
 //! A message that is being received grows in steps, and keeps what it has while it asks for more. If steps could take all of the heap,
 //! messages that are half received could hold all of it, and none of them could be completed. So a share keeps room for the largest
 //! message: steps are granted as long as that room is left. Then a message gets room for the largest at once: it needs no more, will be
-//! complete, and returns its heap for the next one.
+//! complete, and returns what it has not filled for the next one.
 //!
 //! A request needs heap in this order: its received head, the head that is sent, the received head of the response, the head that is
 //! sent. Each of the two received ones has a share of its own. What is sent has as much as both, and nothing is received that would not fit
 //! there: so a request that has a part of it can always have the rest.
+
+use super::BLOCK_BYTES;
 
 /// What a piece of heap holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ impl Heap {
         heap
     }
 
-    /// The most bytes that are granted at once: a quarter of the bytes of the blocks (chosen), but at least what one request needs.
+    /// The most bytes that are granted at once: three eighths of the bytes of the blocks (chosen), but at least what a few requests need.
     pub fn bytes_max(block_bytes: usize, largest: Largest) -> usize {
         parts(block_bytes, largest).iter().map(|(bytes_max, _)| bytes_max).sum()
     }
@@ -105,66 +107,70 @@ impl Heap {
     }
 }
 
-/// For each kind, the most bytes and those that steps leave. A request keeps its head while the origin thinks, and the head of a response
-/// is there for a moment only: so requests have three times as much (chosen).
+/// For each kind, the most bytes and those that steps leave. Requests keep their heads while origins think, so that there is room for
+/// some beside the largest one (chosen).
 fn parts(block_bytes: usize, largest: Largest) -> [(usize, usize); 3] {
     let Largest { request, response } = largest;
-    let unit = block_bytes / 32;
-    [
-        ((3 * unit).max(request), request),
-        (unit.max(response), response),
-        ((4 * unit).max(request + response), 0),
-    ]
+    let share = block_bytes / 32 * 3;
+    let requests = share.max(request + WAITING_BYTES);
+    let responses = share.max(response + SLOW_BYTES);
+    [(requests, request), (responses, response), (requests + responses, 0)]
 }
+
+/// Least room for requests that are complete and wait: eight with heads of up to two blocks (chosen).
+const WAITING_BYTES: usize = 8 * 2 * BLOCK_BYTES;
+
+/// Least room for responses whose heads come slowly: three of up to two blocks (chosen).
+const SLOW_BYTES: usize = 3 * 2 * BLOCK_BYTES;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LARGEST: Largest = Largest { request: 100, response: 36 };
+    const LARGEST: Largest = Largest { request: 100_000, response: 36_000 };
 
     #[test]
     fn half_received_messages_never_take_all() {
-        for block_bytes in [0, 1600, 16_000] {
+        for block_bytes in [0, 1 << 20, 1 << 24] {
             let mut heap = Heap::new(block_bytes, LARGEST);
-            let mut pieces: Vec<usize> = std::iter::from_fn(|| heap.grant(HeapKind::Request, 0, 8)).collect();
+            let mut pieces: Vec<usize> =
+                std::iter::from_fn(|| heap.grant(HeapKind::Request, 0, 8192)).collect();
             // The last one got room for all that it can become.
-            assert_eq!(pieces.pop(), Some(100), "{block_bytes}");
-            assert!(pieces.iter().all(|&bytes| bytes == 8) && !heap.may_grant(HeapKind::Request));
-            assert_eq!(heap.grant(HeapKind::Request, 8, 16), None);
+            assert_eq!(pieces.pop(), Some(100_000), "{block_bytes}");
+            assert!(pieces.len() >= 8 && pieces.iter().all(|&bytes| bytes == 8192));
+            assert!(!heap.may_grant(HeapKind::Request));
+            assert_eq!(heap.grant(HeapKind::Request, 8192, 16_384), None);
             // It is complete, and so another one can be.
-            heap.give_back(HeapKind::Request, 100);
+            heap.give_back(HeapKind::Request, 100_000);
             assert!(heap.may_grant(HeapKind::Request));
-            let grown = pieces.pop().map(|held| (held, heap.grant(HeapKind::Request, held, 16)));
-            assert!(grown.is_none_or(|(_, granted)| granted == Some(100)), "{block_bytes}: {grown:?}");
+            let held = pieces.pop().expect("a piece");
+            assert_eq!(heap.grant(HeapKind::Request, held, 16_384), Some(100_000), "{block_bytes}");
         }
     }
 
     #[test]
     fn what_is_received_can_be_sent() {
-        let mut heap = Heap::new(0, LARGEST);
-        assert_eq!(heap.grant(HeapKind::Request, 0, 8), Some(100));
-        assert_eq!(heap.grant(HeapKind::Request, 0, 8), None);
-        assert_eq!(heap.grant(HeapKind::Sent, 0, 90), Some(90));
-        assert_eq!(heap.grant(HeapKind::Response, 0, 8), None, "the first request is not sent yet");
-        heap.give_back(HeapKind::Sent, 90);
+        let (mut heap, all) = (Heap::new(0, LARGEST), 100_000 + WAITING_BYTES);
+        assert_eq!(heap.grant(HeapKind::Request, 0, all), Some(all));
+        assert_eq!(heap.grant(HeapKind::Sent, 0, all), Some(all));
+        assert_eq!(heap.grant(HeapKind::Response, 0, 8), None, "the requests are not sent yet");
+        heap.give_back(HeapKind::Sent, all);
         assert!(heap.may_grant(HeapKind::Request) && heap.may_grant(HeapKind::Response));
-        assert_eq!(heap.grant(HeapKind::Response, 0, 8), Some(36));
-        assert_eq!(heap.grant(HeapKind::Sent, 0, 36), Some(36));
-        heap.give_back(HeapKind::Response, 36);
-        heap.give_back(HeapKind::Request, 100);
-        assert_eq!(heap.grant(HeapKind::Request, 0, 8), Some(100));
-        assert_eq!(heap.grant(HeapKind::Response, 0, 8), None);
-        assert_eq!(heap.grant(HeapKind::Sent, 0, 100), Some(100));
+        assert_eq!(heap.grant(HeapKind::Response, 0, SLOW_BYTES + 1), Some(36_000));
+        assert_eq!(heap.grant(HeapKind::Sent, 0, 36_000), Some(36_000));
+        heap.give_back(HeapKind::Response, 36_000);
+        assert_eq!(heap.grant(HeapKind::Sent, 0, all), Some(all));
+        let sent = all + 36_000 + SLOW_BYTES;
+        assert_eq!(heap.grant(HeapKind::Sent, 0, SLOW_BYTES), Some(SLOW_BYTES));
         assert_eq!(heap.grant(HeapKind::Sent, 0, 1), None);
-        assert_eq!((heap.granted(), Heap::bytes_max(0, LARGEST)), (236, 272));
+        assert_eq!((heap.granted(), Heap::bytes_max(0, LARGEST)), (all + sent, 2 * sent));
     }
 
     #[test]
-    fn all_shares_are_a_quarter_of_the_blocks() {
-        assert_eq!(Heap::bytes_max(16_000, LARGEST), 4000);
-        let mut heap = Heap::new(16_000, LARGEST);
+    fn all_shares_are_three_eighths_of_the_blocks() {
+        assert_eq!(Heap::bytes_max(1 << 24, LARGEST), 3 << 21);
+        let mut heap = Heap::new(1 << 24, LARGEST);
         heap.divide(0, LARGEST);
-        assert_eq!(heap.grant(HeapKind::Request, 0, 101), None, "more than the largest");
+        assert_eq!(heap.grant(HeapKind::Response, 0, 36_001 + SLOW_BYTES), None, "more than the share");
     }
 }

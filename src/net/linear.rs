@@ -161,6 +161,20 @@ impl Linear {
         }
     }
 
+    /// Gives back heap of which the held bytes fill less than half, but for the rest of a block: no more is received for now.
+    pub fn trim(&mut self, pool: &mut Pool) {
+        let Store::Heap(heap, kind) = &mut self.store else { return };
+        let (start, end) = (self.start as usize, self.end as usize);
+        let size = (end - start).next_multiple_of(BLOCK_BYTES);
+        if 2 * size <= heap.len() {
+            let mut trimmed = vec![0; size].into_boxed_slice();
+            trimmed[..end - start].copy_from_slice(&heap[start..end]);
+            pool.unspill(*kind, heap.len() - size);
+            *heap = trimmed;
+            (self.start, self.end) = (0, (end - start) as u32);
+        }
+    }
+
     /// Drops the newest bytes so that `len` remain.
     pub fn truncate(&mut self, pool: &mut Pool, len: usize) {
         self.end = self.end.min(self.start + len as u32);
@@ -269,12 +283,34 @@ mod tests {
     }
 
     #[test]
+    fn gives_back_what_is_not_filled() {
+        let mut pool = Pool::new(128);
+        let mut linear = Linear::default();
+        let bytes = filled(9000);
+        // Others hold so much that it gets room for the largest message.
+        pool.set_largest(Largest { request: 200_000, response: 0 });
+        assert_eq!(pool.spill(HeapKind::Request, 0, 60_000), Some(60_000));
+        assert!(linear.append(&mut pool, Purpose::Head, &bytes) && pool.spilled_bytes() == 260_000);
+        pool.unspill(HeapKind::Request, 60_000);
+        linear.consume(&mut pool, 1000);
+        linear.trim(&mut pool);
+        assert_eq!((linear.bytes(&pool), pool.spilled_bytes(), linear.spare()), (&bytes[1000..], 8192, 192));
+        linear.trim(&mut pool);
+        assert_eq!(pool.spilled_bytes(), 8192);
+        linear.release(&mut pool);
+        assert!(linear.append(&mut pool, Purpose::Head, b"short"));
+        linear.trim(&mut pool);
+        assert_eq!((linear.bytes(&pool), pool.lent(), pool.spilled_bytes()), (&b"short"[..], 1, 0));
+        linear.release(&mut pool);
+    }
+
+    #[test]
     fn appends_all_or_nothing() {
         let mut pool = Pool::new(8);
         pool.set_largest(Largest { request: 0, response: 2 * BLOCK_BYTES });
         let mut linear = Linear::default();
         assert!(linear.append(&mut pool, Purpose::Reply, b"abc"));
-        assert!(!linear.append(&mut pool, Purpose::Reply, &filled(8 * 4096)));
+        assert!(!linear.append(&mut pool, Purpose::Reply, &filled(20 * 4096)));
         assert_eq!(linear.bytes(&pool), b"abc");
         assert!(linear.append(&mut pool, Purpose::Reply, &filled(5000)));
         assert_eq!(linear.len(), 5003);

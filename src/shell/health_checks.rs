@@ -203,9 +203,12 @@ impl Checker {
 
     /// The time until the next check or deadline.
     fn pause(&self, now: Instant) -> Duration {
-        let next = self.subjects.iter().map(|subject| match &subject.probe {
-            Some(probe) => probe.due(),
-            None => subject.due,
+        let is_full = self.subjects.iter().filter(|subject| subject.probe.is_some()).count() >= PROBES_MAX;
+        let next = self.subjects.iter().filter_map(|subject| match &subject.probe {
+            Some(probe) => Some(probe.due()),
+            // It waits for the end of another one.
+            None if is_full => None,
+            None => Some(subject.due),
         });
         next.min().map_or(IDLE, |next| next.saturating_duration_since(now)).min(IDLE)
     }

@@ -97,9 +97,11 @@ impl<'a> Request<'a> {
             .filter_map(|(name, value)| name.eq_ignore_ascii_case("accept").then_some(value))
             .collect();
         // The absolute form names this server, too (RFC 9112 section 3.2.2).
-        let target = match target.strip_prefix("http://") {
-            Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
-            None => target,
+        let target = match target.split_at_checked("http://".len()) {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http://") => {
+                rest.find(['/', '?']).map_or("/", |at| &rest[at..])
+            }
+            Some(_) | None => target,
         };
         let path = target.split('?').next().unwrap_or_default();
         Some(Request { method, path, form: Form::wanted(&accept.join(",")) })

@@ -114,7 +114,9 @@ impl<'a> CacheLookUp<'a> {
             }
         }
         let asked = RequestDirectives::read(head.fields);
-        if let Some(reason) = passed_by(head, info) {
+        if let Some(reason) =
+            passed_by(head, info).or_else(|| self.means_another(info).then_some("trailing-dot"))
+        {
             return self.bypass(reason, &asked);
         }
         match self.policy.cache_rules.find(&info.authority.host, info.authority.port) {
@@ -246,6 +248,12 @@ impl<'a> CacheLookUp<'a> {
             let wanted = wanted && edition.is_none_or(|edition| stored.rules_edition == edition);
             (fresh && wanted).then(|| (false, exact, stored.date_order()))
         })
+    }
+
+    /// Whether the dot behind the name keeps the search list away. Without it the name may be another host, and the key is the same.
+    fn means_another(&self, info: &RequestInfo) -> bool {
+        let is_searched = self.by_gateway.is_none() && self.resolver.has_search_list();
+        is_searched && info.authority.is_rooted()
     }
 
     /// Whether policy and guard allow this client to connect to the source of the response.

@@ -119,6 +119,8 @@ impl Transactions {
         transaction.record.reset(begun.address);
         transaction.record.client_reused = begun.reused;
         (transaction.input, transaction.since.began_us) = (begun.input, begun.began_us);
+        // The head is complete, and stays until the response has come.
+        transaction.input.trim(&mut cx.pool);
         cx.metrics.requests += 1;
         cx.set_timer(begun.client, cx.settings.timeouts.exchange_ms);
         TransactionId { index: self.slab.insert(transaction) as u32, serial }

@@ -55,65 +55,34 @@ pub(super) fn content_of(media_type: &[u8]) -> Content {
     }
 }
 
-/// Beginnings of the names of character sets that detection reads: ASCII means the same in them, or is what the views find in them.
-const CHARSETS: [&[u8]; 26] = [
-    b"ascii",
-    b"big5",
-    b"binary",
-    b"cp125",
-    b"cp65001",
-    b"cp932",
-    b"cp949",
-    b"euc",
-    b"gb",
-    b"iso8859",
-    b"ks",
-    b"koi8",
-    b"latin",
-    b"macintosh",
-    b"mskanji",
-    b"shiftjis",
-    b"sjis",
-    b"tis620",
-    b"usascii",
-    b"utf",
-    b"windows125",
-    b"windows31j",
-    b"windows874",
-    b"windows949",
-    b"xeuc",
-    b"xsjis",
-];
-
-/// Whether detection can read a text in all character sets that a media type names. In EBCDIC and its like (`ibm037`, `cp500`) other
-/// bytes than those of ASCII are an attack.
+/// Whether detection can read a text in all character sets that a media type names. In EBCDIC (`ibm037`, `cp500`) other bytes than those
+/// of ASCII are an attack.
 pub fn is_legible(media_type: &[u8]) -> bool {
     let charset = |parameter: &[u8]| {
         let equals = memchr::memchr(b'=', parameter)?;
         let (name, value) = (parameter[..equals].trim_ascii(), &parameter[equals + 1..]);
-        name.eq_ignore_ascii_case(b"charset").then(|| is_known(value))
+        name.eq_ignore_ascii_case(b"charset").then(|| is_ebcdic(value))
     };
     let parameters = media_type.split(|byte| matches!(byte, b';' | b',')).skip(1);
-    content_of(media_type) == Content::Binary || parameters.filter_map(charset).all(|is_known| is_known)
+    content_of(media_type) == Content::Binary || !parameters.filter_map(charset).any(|is_ebcdic| is_ebcdic)
 }
 
 /// Whether a text does not begin as XML in a character set that detection cannot read: in EBCDIC, or with a declaration that names such a
 /// set (XML 1.0, section 4.3.3 and appendix F).
 pub fn is_legible_xml(text: &[u8]) -> bool {
-    let declaration = text.strip_prefix(b"<?xml").map(|rest| &rest[..rest.len().min(DECLARATION_BYTES_MAX)]);
-    let declaration = declaration.map(|rest| rest.split(|byte| *byte == b'>').next().unwrap_or_default());
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let declaration = text.strip_prefix(b"<?xml");
+    let declaration = declaration.map(|rest| &rest[..memchr::memchr(b'>', rest).unwrap_or(rest.len())]);
     let named = declaration.and_then(|declaration| {
         let at = memchr::memmem::find(declaration, b"encoding")? + b"encoding".len();
         declaration[at..].trim_ascii_start().strip_prefix(b"=")
     });
-    !text.starts_with(b"\x4c\x6f\xa7\x94") && named.is_none_or(is_known)
+    !text.starts_with(b"\x4c\x6f\xa7\x94") && !named.is_some_and(is_ebcdic)
 }
 
-/// Longest declaration of XML that is read (chosen: three attributes have a quarter).
-const DECLARATION_BYTES_MAX: usize = 256;
-
-/// Whether detection reads the character set of this name, which may be in quotes. Without a name a program takes its usual one.
-fn is_known(name: &[u8]) -> bool {
+/// Whether a character set of this name, which may be in quotes, is EBCDIC. In nearly all others the bytes of ASCII mean what they mean in
+/// ASCII, or the views find them.
+fn is_ebcdic(name: &[u8]) -> bool {
     let name = name.trim_ascii_start();
     let (quotes, name) = match name.first() {
         Some(quote @ (b'"' | b'\'')) => (Some(*quote), &name[1..]),
@@ -122,8 +91,26 @@ fn is_known(name: &[u8]) -> bool {
     let ends = |byte: &u8| quotes.map_or(byte.is_ascii_whitespace(), |quote| *byte == quote);
     let name = name.split(ends).next().unwrap_or_default();
     let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
-    let letters: Vec<u8> = letters.collect();
-    letters.is_empty() || CHARSETS.iter().any(|known| letters.starts_with(known))
+    let letters: String = letters.map(char::from).collect();
+    let digits = letters.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+    let prefix = &letters[..letters.len() - digits.len()];
+    let of_ibm = ["", "cp", "ibm", "ccsid", "csibm", "xibm", "xcp", "codepage"].contains(&prefix);
+    letters.contains("ebcdic") || (of_ibm && digits.parse().is_ok_and(is_code_page_of_ebcdic))
+}
+
+/// The numbers of code pages of EBCDIC (IBM's registry, and Windows' 20,000 beyond them).
+fn is_code_page_of_ebcdic(number: u32) -> bool {
+    let number = if number > 20_000 && number != 21_025 { number - 20_000 } else { number };
+    matches!(number, 37 | 273..=297 | 300 | 410 | 420..=425 | 500 | 803 | 833..=838 | 870 | 871 | 875 | 880 | 905 | 918 | 924)
+        || matches!(number, 930 | 931 | 933 | 935 | 937 | 939 | 1025..=1027 | 1047 | 1069..=1079 | 1097 | 1112 | 1122 | 1123)
+        || matches!(
+            number,
+            1130 | 1132 | 1136 | 1137 | 1140..=1166 | 1364 | 1371 | 1377 | 1388 | 1390 | 1399 | 21_025
+        )
+        || matches!(
+            number,
+            4899 | 4971 | 5123 | 5347 | 8482 | 9030 | 9066 | 12_708 | 12_712 | 16_684 | 16_804
+        )
 }
 
 /// Longest boundary in bytes (RFC 2046 allows 70; chosen: lenient readers may accept more).
@@ -187,6 +174,15 @@ mod tests {
             ("application/json; charset=cp1026", false),
             ("text/plain; charset=utf-8; charset=cp1140", false),
             ("image/png; charset=ibm037", true),
+            ("text/plain; charset=ANSI_X3.4-1968", true),
+            ("text/plain; charset=ibm866", true),
+            ("text/plain; charset=cp936", true),
+            ("text/plain; charset=iso-2022-jp", true),
+            ("text/plain; charset=undefined", true),
+            ("text/plain; charset=utf-ebcdic", false),
+            ("text/plain; charset=ebcdic-cp-us", false),
+            ("text/plain; charset=IBM01140", false),
+            ("text/plain; charset=x-ibm20273", false),
         ] {
             assert_eq!(is_legible(media_type.as_bytes()), is_read, "{media_type}");
         }
@@ -195,6 +191,8 @@ mod tests {
             (b"<?xml version=\"1.0\" encoding=\"UTF-8\"?><a/>", true),
             (b"<?xml version='1.0' encoding = 'IBM037'?><a/>", false),
             (b"\x4c\x6f\xa7\x94\x93", false),
+            (b"\xef\xbb\xbf<?xml version='1.0' encoding='cp037'?><a/>", false),
+            (&[b"<?xml version='1.0'", &[b' '; 600][..], b"encoding='cp037'?><a/>"].concat(), false),
             (b"plain", true),
         ] {
             assert_eq!(is_legible_xml(text), is_read, "{}", text.escape_ascii());
