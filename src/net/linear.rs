@@ -310,7 +310,7 @@ mod tests {
         pool.set_largest(Largest { request: 0, response: 2 * BLOCK_BYTES });
         let mut linear = Linear::default();
         assert!(linear.append(&mut pool, Purpose::Reply, b"abc"));
-        assert!(!linear.append(&mut pool, Purpose::Reply, &filled(20 * 4096)));
+        assert!(!linear.append(&mut pool, Purpose::Reply, &filled(40 * 4096)));
         assert_eq!(linear.bytes(&pool), b"abc");
         assert!(linear.append(&mut pool, Purpose::Reply, &filled(5000)));
         assert_eq!(linear.len(), 5003);
