@@ -9,8 +9,6 @@
 //! sent. Each of the two received ones has a share of its own. What is sent has as much as both, and nothing is received that would not fit
 //! there: so a request that has a part of it can always have the rest.
 
-use super::BLOCK_BYTES;
-
 /// What a piece of heap holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeapKind {
@@ -118,10 +116,10 @@ fn parts(block_bytes: usize, largest: Largest) -> [(usize, usize); 3] {
 }
 
 /// Least room for requests that are complete and wait: eight with heads of up to two blocks (chosen).
-const WAITING_BYTES: usize = 8 * 2 * BLOCK_BYTES;
+const WAITING_BYTES: usize = 64 * 1024;
 
 /// Least room for responses whose heads come slowly: three of up to two blocks (chosen).
-const SLOW_BYTES: usize = 3 * 2 * BLOCK_BYTES;
+const SLOW_BYTES: usize = 24 * 1024;
 
 #[cfg(test)]
 mod tests {
