@@ -400,12 +400,12 @@ fn a_response_without_memory_is_no_time_out_of_the_origin() {
         conn.send(&head)?;
         conn.head().map(drop)
     });
-    let mut clients: Vec<Raw> = (0..3).map(|_| weir.connect()).collect();
+    let mut clients: Vec<Raw> = (0..12).map(|_| weir.connect()).collect();
     clients.iter_mut().for_each(|client| client.send(origin.get("/")));
-    let mut statuses: Vec<u16> = clients.iter_mut().map(|client| client.read_response().status()).collect();
-    statuses.sort_unstable();
-    assert_eq!(statuses, [503, 503, 504]);
-    assert_eq!(weir.wait_for_logs(2, |line| line.contains("reason=buffers_max")).len(), 2);
+    let statuses: Vec<u16> = clients.iter_mut().map(|client| client.read_response().status()).collect();
+    let of = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    assert!(of(503) > 0 && of(504) > 0 && of(503) + of(504) == 12, "{statuses:?}");
+    weir.wait_for_logs(of(503), |line| line.contains("reason=buffers_max"));
     weir.wait_for_log(|line| line.contains("reason=http_response_timeout"));
 }
 

@@ -95,17 +95,6 @@ pub(in crate::engine) enum Parked {
 impl Parked {
     const ALL: [Parked; 5] =
         [Parked::Downloads, Parked::Uploads, Parked::Heads, Parked::LargeResponses, Parked::LargeRequests];
-
-    /// Whether the memory that the queue is for may be free.
-    fn may_get(self, pool: &Pool) -> bool {
-        match self {
-            Parked::Downloads => pool.would_lend(Purpose::Download),
-            Parked::Uploads => pool.would_lend(Purpose::Upload),
-            Parked::Heads => pool.would_lend(Purpose::Head),
-            Parked::LargeResponses => pool.may_spill(Purpose::Download),
-            Parked::LargeRequests => pool.may_spill(Purpose::Head),
-        }
-    }
 }
 
 impl Peer {
@@ -189,6 +178,8 @@ pub(in crate::engine) struct Connections {
     parked: [VecDeque<PeerId>; Parked::ALL.len()],
     /// The total length of these queues: mostly 0, and read in every turn.
     parked_len: usize,
+    /// How many of those that wait for heap, of responses and of requests, may still try since some came back.
+    tries: [usize; 2],
     /// Most connections at once since memory was last given back.
     lately: usize,
     /// Room in the table after that, and the connections then.
@@ -318,17 +309,19 @@ impl Connections {
         }
     }
 
-    /// Queues a connection for memory. One that was woken and got too little stays the first.
+    /// Queues a connection for memory.
     pub fn park(&mut self, id: PeerId, queue: Parked) {
         let Some(peer) = self.get_mut(id) else { return };
-        let before = std::mem::replace(&mut peer.parking, Parking::Queued);
-        let waiting = &mut self.parked[queue as usize];
-        match before {
-            Parking::Queued => return,
-            Parking::Woken => waiting.push_front(id),
-            Parking::No => waiting.push_back(id),
+        if std::mem::replace(&mut peer.parking, Parking::Queued) != Parking::Queued {
+            self.parked[queue as usize].push_back(id);
+            self.parked_len += 1;
         }
-        self.parked_len += 1;
+    }
+
+    /// Heap was returned: all that wait for it may try once.
+    pub fn retry_heap(&mut self) {
+        let waiting = |queue: Parked| self.parked[queue as usize].len();
+        self.tries = [waiting(Parked::LargeResponses), waiting(Parked::LargeRequests)];
     }
 
     /// Whether a connection waits for memory.
@@ -361,12 +354,25 @@ impl Connections {
     }
 
     fn would_unpark(&self, pool: &Pool, queue: Parked) -> bool {
-        !self.parked[queue as usize].is_empty() && queue.may_get(pool)
+        let may_get = match queue {
+            Parked::Downloads => pool.would_lend(Purpose::Download),
+            Parked::Uploads => pool.would_lend(Purpose::Upload),
+            Parked::Heads => pool.would_lend(Purpose::Head),
+            // They need different amounts, so each has to try.
+            Parked::LargeResponses => self.tries[0] > 0,
+            Parked::LargeRequests => self.tries[1] > 0,
+        };
+        may_get && !self.parked[queue as usize].is_empty()
     }
 
     fn wake_parked(&mut self, queue: Parked) {
         while let Some(id) = self.parked[queue as usize].pop_front() {
             self.parked_len -= 1;
+            match queue {
+                Parked::LargeResponses => self.tries[0] -= 1,
+                Parked::LargeRequests => self.tries[1] -= 1,
+                Parked::Downloads | Parked::Uploads | Parked::Heads => {}
+            }
             // A connection that is closed, or got its memory in another way, must not take the turn of one that still waits.
             if let Some(peer) = self.get_mut(id).filter(|peer| peer.parking == Parking::Queued) {
                 peer.parking = Parking::Woken;

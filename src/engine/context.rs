@@ -188,6 +188,9 @@ impl Context {
     /// Wakes waiting connections if memory was returned.
     pub fn share_returned_memory(&mut self) {
         if self.pool.take_returned() {
+            if self.pool.take_heap_returned() {
+                self.connections.retry_heap();
+            }
             self.connections.unpark_next(&self.pool);
         }
     }

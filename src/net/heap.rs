@@ -33,6 +33,8 @@ pub struct Largest {
 #[derive(Debug)]
 pub(super) struct Heap {
     shares: [Share; 3],
+    /// Heap has come back since that was last asked.
+    returned: bool,
 }
 
 #[derive(Debug, Default)]
@@ -41,14 +43,12 @@ struct Share {
     bytes_max: usize,
     /// Room that steps leave.
     kept: usize,
-    /// A grant was refused, and no heap has come back since.
-    spent: bool,
 }
 
 impl Heap {
     /// Heap beside so many bytes of blocks.
     pub fn new(block_bytes: usize, largest: Largest) -> Heap {
-        let mut heap = Heap { shares: Default::default() };
+        let mut heap = Heap { shares: Default::default(), returned: false };
         heap.divide(block_bytes, largest);
         heap
     }
@@ -61,8 +61,9 @@ impl Heap {
     /// Sets the shares.
     pub fn divide(&mut self, block_bytes: usize, largest: Largest) {
         for (share, (bytes_max, kept)) in self.shares.iter_mut().zip(parts(block_bytes, largest)) {
-            (share.bytes_max, share.kept, share.spent) = (bytes_max, kept, false);
+            (share.bytes_max, share.kept) = (bytes_max, kept);
         }
+        self.returned = true;
     }
 
     /// Grants heap for a piece that has `held` bytes of it and is copied to a larger one: at least `step` bytes. Returns the number of
@@ -78,8 +79,7 @@ impl Heap {
         let others = share.granted - held;
         let whole = step.max(share.kept);
         let bytes = if others + step + share.kept <= share.bytes_max { step } else { whole };
-        share.spent = others + bytes > share.bytes_max || unsent + bytes > sent_max;
-        if share.spent {
+        if others + bytes > share.bytes_max || unsent + bytes > sent_max {
             return None;
         }
         share.granted += bytes;
@@ -91,12 +91,12 @@ impl Heap {
         let share = &mut self.shares[kind as usize];
         debug_assert!(share.granted >= bytes);
         share.granted -= bytes;
-        self.shares.iter_mut().for_each(|share| share.spent = false);
+        self.returned = true;
     }
 
-    /// Whether a grant could succeed: none of this kind was refused since heap came back.
-    pub fn may_grant(&self, kind: HeapKind) -> bool {
-        !self.shares[kind as usize].spent
+    /// Whether heap has come back since the last call: what was refused may be granted.
+    pub fn take_returned(&mut self) -> bool {
+        std::mem::take(&mut self.returned)
     }
 
     /// The granted bytes of all kinds.
@@ -136,11 +136,10 @@ mod tests {
             // The last one got room for all that it can become.
             assert_eq!(pieces.pop(), Some(100_000), "{block_bytes}");
             assert!(pieces.len() >= 8 && pieces.iter().all(|&bytes| bytes == 8192));
-            assert!(!heap.may_grant(HeapKind::Request));
             assert_eq!(heap.grant(HeapKind::Request, 8192, 16_384), None);
             // It is complete, and so another one can be.
             heap.give_back(HeapKind::Request, 100_000);
-            assert!(heap.may_grant(HeapKind::Request));
+            assert!(heap.take_returned() && !heap.take_returned());
             let held = pieces.pop().expect("a piece");
             assert_eq!(heap.grant(HeapKind::Request, held, 16_384), Some(100_000), "{block_bytes}");
         }
@@ -153,7 +152,6 @@ mod tests {
         assert_eq!(heap.grant(HeapKind::Sent, 0, all), Some(all));
         assert_eq!(heap.grant(HeapKind::Response, 0, 8), None, "the requests are not sent yet");
         heap.give_back(HeapKind::Sent, all);
-        assert!(heap.may_grant(HeapKind::Request) && heap.may_grant(HeapKind::Response));
         assert_eq!(heap.grant(HeapKind::Response, 0, SLOW_BYTES + 1), Some(36_000));
         assert_eq!(heap.grant(HeapKind::Sent, 0, 36_000), Some(36_000));
         heap.give_back(HeapKind::Response, 36_000);

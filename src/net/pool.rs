@@ -284,9 +284,9 @@ impl Pool {
         Heap::bytes_max(blocks_max * BLOCK_BYTES, largest)
     }
 
-    /// Whether heap could be granted for this purpose: none was refused since some came back.
-    pub fn may_spill(&self, purpose: Purpose) -> bool {
-        self.heap.may_grant(purpose.heap())
+    /// Whether heap was returned since the last call.
+    pub fn take_heap_returned(&mut self) -> bool {
+        self.heap.take_returned()
     }
 
     /// Asks for heap beside the blocks in place of `held` bytes of it, which are given back afterwards: at least `step` bytes. Returns the
@@ -517,9 +517,9 @@ mod tests {
         let most = Pool::spill_max(16, Largest::default()) / 2;
         assert_eq!(pool.spill(sent, 0, most), Some(most));
         assert_eq!(pool.spill(sent, 0, 1), None);
-        assert!(!pool.may_spill(Purpose::Reply) && pool.may_spill(Purpose::Head) && pool.refusals() == 1);
+        assert!(!pool.take_heap_returned() && pool.refusals() == 1);
         pool.unspill(sent, most);
-        assert!(pool.may_spill(Purpose::Reply) && pool.take_returned());
+        assert!(pool.take_heap_returned() && pool.take_returned() && !pool.take_heap_returned());
         assert_eq!((pool.spill(sent, 0, 1), pool.spilled_bytes()), (Some(1), 1));
     }
 }
