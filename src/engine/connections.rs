@@ -369,8 +369,8 @@ impl Connections {
         while let Some(id) = self.parked[queue as usize].pop_front() {
             self.parked_len -= 1;
             match queue {
-                Parked::LargeResponses => self.tries[0] -= 1,
-                Parked::LargeRequests => self.tries[1] -= 1,
+                Parked::LargeResponses => self.tries[0] = self.tries[0].saturating_sub(1),
+                Parked::LargeRequests => self.tries[1] = self.tries[1].saturating_sub(1),
                 Parked::Downloads | Parked::Uploads | Parked::Heads => {}
             }
             // A connection that is closed, or got its memory in another way, must not take the turn of one that still waits.

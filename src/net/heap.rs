@@ -50,6 +50,7 @@ impl Heap {
     pub fn new(block_bytes: usize, largest: Largest) -> Heap {
         let mut heap = Heap { shares: Default::default(), returned: false };
         heap.divide(block_bytes, largest);
+        heap.returned = false;
         heap
     }
 
