@@ -32,8 +32,8 @@ const VERDICT_WITHIN: Duration = Duration::from_secs(60);
 /// How often to look for the verdict.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// How often to look for a file that may be being written (chosen: a moment).
-const WRITTEN_WITHIN: u32 = 10;
+/// Most looks for the last outcome, which may be being written (chosen: a fifth of a second).
+const LOOKS_MAX: u32 = 10;
 
 /// The two files of a running daemon.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ pub fn ask(path: &Path) -> Result<(Outcome, String), NoAnswer> {
     let place = path.display();
     let pid = find(path)?;
     // Without the outcome of the last reload, which could not be written or was removed, the next complete one is new.
-    let begun = (0..WRITTEN_WITHIN).find_map(|_| {
+    let begun = (0..LOOKS_MAX).find_map(|_| {
         look(path).or_else(|| {
             std::thread::sleep(LOOK_EVERY);
             None

@@ -178,8 +178,8 @@ pub(in crate::engine) struct Connections {
     parked: [VecDeque<PeerId>; Parked::ALL.len()],
     /// The total length of these queues: mostly 0, and read in every turn.
     parked_len: usize,
-    /// How many of those that wait for heap, of responses and of requests, may still try since some came back.
-    tries: [usize; 2],
+    /// For the queues for heap, how many of those that wait may still try since some came back.
+    tries: [usize; Parked::ALL.len()],
     /// Most connections at once since memory was last given back.
     lately: usize,
     /// Room in the table after that, and the connections then.
@@ -320,8 +320,9 @@ impl Connections {
 
     /// Heap was returned: all that wait for it may try once.
     pub fn retry_heap(&mut self) {
-        let waiting = |queue: Parked| self.parked[queue as usize].len();
-        self.tries = [waiting(Parked::LargeResponses), waiting(Parked::LargeRequests)];
+        for queue in [Parked::LargeResponses, Parked::LargeRequests] {
+            self.tries[queue as usize] = self.parked[queue as usize].len();
+        }
     }
 
     /// Whether a connection waits for memory.
@@ -359,8 +360,7 @@ impl Connections {
             Parked::Uploads => pool.would_lend(Purpose::Upload),
             Parked::Heads => pool.would_lend(Purpose::Head),
             // They need different amounts, so each has to try.
-            Parked::LargeResponses => self.tries[0] > 0,
-            Parked::LargeRequests => self.tries[1] > 0,
+            Parked::LargeResponses | Parked::LargeRequests => self.tries[queue as usize] > 0,
         };
         may_get && !self.parked[queue as usize].is_empty()
     }
@@ -368,11 +368,8 @@ impl Connections {
     fn wake_parked(&mut self, queue: Parked) {
         while let Some(id) = self.parked[queue as usize].pop_front() {
             self.parked_len -= 1;
-            match queue {
-                Parked::LargeResponses => self.tries[0] = self.tries[0].saturating_sub(1),
-                Parked::LargeRequests => self.tries[1] = self.tries[1].saturating_sub(1),
-                Parked::Downloads | Parked::Uploads | Parked::Heads => {}
-            }
+            let tries = &mut self.tries[queue as usize];
+            *tries = tries.saturating_sub(1);
             // A connection that is closed, or got its memory in another way, must not take the turn of one that still waits.
             if let Some(peer) = self.get_mut(id).filter(|peer| peer.parking == Parking::Queued) {
                 peer.parking = Parking::Woken;
