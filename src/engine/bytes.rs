@@ -7,7 +7,7 @@ use super::connections::{Client, Parked, Role, UpstreamState};
 use super::context::Context;
 use super::dispatch::Machines;
 use crate::engine::ids::{PeerId, TransactionId};
-use crate::net::{BLOCK_BYTES, Purpose, Space};
+use crate::net::{BLOCK_BYTES, Linear, Purpose, Space};
 
 impl Machines {
     /// Whether the connection could use bytes from its socket now. Computed, never stored.
@@ -90,7 +90,7 @@ impl Machines {
                 Client::Idle | Client::Lingering { .. } => return Some(Space::one(discard_buffer)),
                 Client::Reading(reading) => {
                     let input = &mut downstream.readings[reading.0 as usize].input;
-                    let queue = if input.is_empty() { Parked::Heads } else { Parked::LargeRequests };
+                    let queue = request_queue(input);
                     let bytes_max = settings.head.head_bytes_max + BLOCK_BYTES;
                     let space = input.space(pool, Purpose::Head, bytes_max);
                     (space.map(Space::one), queue)
@@ -98,10 +98,9 @@ impl Machines {
                 Client::Transaction(id) => {
                     let transaction = &mut transactions.slab[id.index as usize];
                     // A body that stays behind its head grows as a head does.
-                    let queue = match (transaction.keeps_input(), transaction.input.is_empty()) {
-                        (false, _) => Parked::Uploads,
-                        (true, true) => Parked::Heads,
-                        (true, false) => Parked::LargeRequests,
+                    let queue = match transaction.keeps_input() {
+                        true => request_queue(&transaction.input),
+                        false => Parked::Uploads,
                     };
                     (transaction.upload_space(pool), queue)
                 }
@@ -113,9 +112,10 @@ impl Machines {
                 }
                 UpstreamState::Busy(id) => {
                     let transaction = &mut transactions.slab[id.index as usize];
-                    let queue = match transaction.response.is_empty() {
-                        true => Parked::Downloads,
-                        false => Parked::LargeResponses,
+                    let queue = match &transaction.response {
+                        response if response.is_empty() => Parked::Downloads,
+                        response if response.is_spilled() => Parked::GrowingResponses,
+                        _ => Parked::FullResponses,
                     };
                     (transaction.download_space(pool, discard_buffer), queue)
                 }
@@ -237,5 +237,14 @@ impl Machines {
             }
             Some(_) | None => false,
         }
+    }
+}
+
+/// Where a request waits for memory to read more of it into.
+fn request_queue(input: &Linear) -> Parked {
+    match input {
+        input if input.is_empty() => Parked::Heads,
+        input if input.is_spilled() => Parked::GrowingRequests,
+        _ => Parked::FullRequests,
     }
 }

@@ -86,15 +86,25 @@ pub(in crate::engine) enum Parked {
     Downloads,
     Uploads,
     Heads,
-    /// Heads of responses that have outgrown their block.
-    LargeResponses,
-    /// Heads of requests, and bodies that stay behind them, that have outgrown their block.
-    LargeRequests,
+    /// Heads of responses that fill their block. All need the same amount of heap.
+    FullResponses,
+    /// Heads of requests that fill their block, with bodies that stay behind them.
+    FullRequests,
+    /// Those that fill the heap that they have, and need different amounts. What they have bounds their number.
+    GrowingResponses,
+    GrowingRequests,
 }
 
 impl Parked {
-    const ALL: [Parked; 5] =
-        [Parked::Downloads, Parked::Uploads, Parked::Heads, Parked::LargeResponses, Parked::LargeRequests];
+    const ALL: [Parked; 7] = [
+        Parked::Downloads,
+        Parked::Uploads,
+        Parked::Heads,
+        Parked::GrowingResponses,
+        Parked::GrowingRequests,
+        Parked::FullResponses,
+        Parked::FullRequests,
+    ];
 }
 
 impl Peer {
@@ -178,7 +188,7 @@ pub(in crate::engine) struct Connections {
     parked: [VecDeque<PeerId>; Parked::ALL.len()],
     /// The total length of these queues: mostly 0, and read in every turn.
     parked_len: usize,
-    /// For the queues for heap, how many of those that wait may still try since some came back.
+    /// Of the queues of those that grow, how many may still try since heap came back.
     tries: [usize; Parked::ALL.len()],
     /// Most connections at once since memory was last given back.
     lately: usize,
@@ -288,7 +298,8 @@ impl Connections {
 
     /// Whether a connection is on the run queue, or waits for memory that may be free now.
     pub fn has_runnable(&self, pool: &Pool) -> bool {
-        !self.runnable.is_empty() || Parked::ALL.into_iter().any(|queue| self.would_unpark(pool, queue))
+        let unparks = || Parked::ALL.into_iter().any(|queue| self.would_unpark(pool, queue));
+        !self.runnable.is_empty() || (self.parked_len > 0 && unparks())
     }
 
     /// The shell reads and writes for this connection until neither is possible: meanwhile the connection need not be woken.
@@ -318,9 +329,9 @@ impl Connections {
         }
     }
 
-    /// Heap was returned: all that wait for it may try once.
+    /// Heap was returned: all that grow may try once.
     pub fn retry_heap(&mut self) {
-        for queue in [Parked::LargeResponses, Parked::LargeRequests] {
+        for queue in [Parked::GrowingResponses, Parked::GrowingRequests] {
             self.tries[queue as usize] = self.parked[queue as usize].len();
         }
     }
@@ -355,14 +366,17 @@ impl Connections {
     }
 
     fn would_unpark(&self, pool: &Pool, queue: Parked) -> bool {
-        let may_get = match queue {
+        if self.parked[queue as usize].is_empty() {
+            return false;
+        }
+        match queue {
             Parked::Downloads => pool.would_lend(Purpose::Download),
             Parked::Uploads => pool.would_lend(Purpose::Upload),
             Parked::Heads => pool.would_lend(Purpose::Head),
-            // They need different amounts, so each has to try.
-            Parked::LargeResponses | Parked::LargeRequests => self.tries[queue as usize] > 0,
-        };
-        may_get && !self.parked[queue as usize].is_empty()
+            Parked::FullResponses => pool.would_spill(Purpose::Download),
+            Parked::FullRequests => pool.would_spill(Purpose::Head),
+            Parked::GrowingResponses | Parked::GrowingRequests => self.tries[queue as usize] > 0,
+        }
     }
 
     fn wake_parked(&mut self, queue: Parked) {

@@ -70,21 +70,25 @@ impl Heap {
     /// Grants heap for a piece that has `held` bytes of it and is copied to a larger one: at least `step` bytes. Returns the number of
     /// granted bytes; the piece that is replaced is given back by its owner.
     pub fn grant(&mut self, kind: HeapKind, held: usize, step: usize) -> Option<usize> {
+        let bytes = self.fitting(kind, held, step)?;
+        self.shares[kind as usize].granted += bytes;
+        Some(bytes)
+    }
+
+    /// The number of bytes that would be granted.
+    pub fn fitting(&self, kind: HeapKind, held: usize, step: usize) -> Option<usize> {
         // What is received will be sent.
         let unsent = match kind {
             HeapKind::Request | HeapKind::Response => self.granted() - held,
             HeapKind::Sent => 0,
         };
         let sent_max = self.shares[HeapKind::Sent as usize].bytes_max;
-        let share = &mut self.shares[kind as usize];
+        let share = &self.shares[kind as usize];
         let others = share.granted - held;
         let whole = step.max(share.kept);
         let bytes = if others + step + share.kept <= share.bytes_max { step } else { whole };
-        if others + bytes > share.bytes_max || unsent + bytes > sent_max {
-            return None;
-        }
-        share.granted += bytes;
-        Some(bytes)
+        let fits = others + bytes <= share.bytes_max && unsent + bytes <= sent_max;
+        fits.then_some(bytes)
     }
 
     /// Takes granted heap back.
@@ -141,6 +145,7 @@ mod tests {
             // It is complete, and so another one can be.
             heap.give_back(HeapKind::Request, 100_000);
             assert!(heap.take_returned() && !heap.take_returned());
+            assert_eq!(heap.fitting(HeapKind::Request, 0, 8192), Some(100_000));
             let held = pieces.pop().expect("a piece");
             assert_eq!(heap.grant(HeapKind::Request, held, 16_384), Some(100_000), "{block_bytes}");
         }

@@ -30,6 +30,11 @@ impl Linear {
         self.start == self.end
     }
 
+    /// Whether the bytes are in heap beside the blocks.
+    pub fn is_spilled(&self) -> bool {
+        matches!(self.store, Store::Heap(..))
+    }
+
     /// The bytes held.
     pub fn bytes<'p>(&'p self, pool: &'p Pool) -> &'p [u8] {
         let range = self.start as usize..self.end as usize;

@@ -284,6 +284,11 @@ impl Pool {
         Heap::bytes_max(blocks_max * BLOCK_BYTES, largest)
     }
 
+    /// Whether heap would be granted for this purpose now to a message that fills its block.
+    pub fn would_spill(&self, purpose: Purpose) -> bool {
+        self.heap.fitting(purpose.heap(), 0, 2 * BLOCK_BYTES).is_some()
+    }
+
     /// Whether heap was returned since the last call.
     pub fn take_heap_returned(&mut self) -> bool {
         self.heap.take_returned()
