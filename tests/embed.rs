@@ -16,7 +16,10 @@ use weir::{BanError, BuildError, Builder, Configuration, Proxy, Status};
 /// What is counted of this process is of one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // The system lists a thread for a moment after it was joined.
+    eventually("the end of the threads of the test before", || left_over().1.is_empty().then_some(()));
+    one
 }
 
 /// What a proxy has open besides sockets, and its threads: epoll and eventfd descriptors, pipes, and threads that are called `weir-`.
