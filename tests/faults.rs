@@ -103,17 +103,23 @@ fn full_disk_under_what_the_start_writes() {
     if !may_make_namespaces() {
         return;
     }
-    let cache: &[[&str; 2]] = if cfg!(feature = "cache") {
-        &[["nr_inodes=1", "--cache --cache-file disk/new"], ["nr_inodes=3", "--cache --cache-file disk/new"]]
+    let (bytes, files) = ("cat /dev/zero >disk/full", "true >disk/full");
+    let cache: &[[&str; 3]] = if cfg!(feature = "cache") {
+        &[
+            ["nr_inodes=1", files, "--cache --cache-file disk/new"],
+            ["nr_inodes=3", files, "--cache --cache-file disk/new"],
+        ]
     } else {
         &[]
     };
-    let bytes = ["size=64k", "--pid-file disk/new"];
-    for [size, option] in [bytes, ["nr_inodes=1", bytes[1]]].iter().chain(cache) {
+    let process = "--pid-file disk/new";
+    for [size, fill, option] in
+        [["size=64k", bytes, process], ["nr_inodes=1", files, process]].iter().chain(cache)
+    {
         let scratch = Scratch::new();
         std::fs::create_dir(scratch.join("disk")).expect("a directory");
         let script = format!(
-            "cd '{}' && mount -t tmpfs -o {size},mode=755 none disk && {{ cat /dev/zero >disk/full; }} 2>/dev/null\n\
+            "cd '{}' && mount -t tmpfs -o {size},mode=755 none disk && {{ {fill}; }} 2>/dev/null\n\
              exec '{WEIR}' --port 0 {option}\n",
             scratch.path().display()
         );
