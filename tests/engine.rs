@@ -132,26 +132,6 @@ fn refused_connect_closes() {
     assert!(shell.is_ended(client));
 }
 
-/// Rule 33: bytes that an origin sends before the request are no response.
-#[test]
-fn bytes_before_the_request_are_no_answer() {
-    let mut shell = Shell::new();
-    let both = [request("GET http://127.0.0.1/1", ""), request("GET http://127.0.0.1/2", "")].concat();
-    let client = shell.client_with(both);
-    let (origin, first) = shell.establish(0);
-    assert!(first.starts_with("GET /1 "));
-    shell.receive(origin, OK);
-    assert_eq!(status(&shell.send(client)), 200);
-    // The second request has the connection by now, and not a byte of it was sent.
-    assert!(shell.engine.wants_write(origin));
-    shell.receive(origin, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nSTALE");
-    assert_eq!(shell.send(client), "");
-    let (fresh, second) = shell.establish(1);
-    assert!(second.starts_with("GET /2 "), "{second}");
-    shell.receive(fresh, OK);
-    assert!(shell.send(client).ends_with("\r\n\r\nok"));
-}
-
 /// Rule 37: that an origin speaks HTTP/1.0 is known beyond its connection, which it mostly closes.
 #[test]
 fn http10_origin_that_closed_gets_no_chunks() {

@@ -1,10 +1,11 @@
-//! Which upstream connection carries what, without sockets: time passes when told (rules 44 and 45).
+//! Which upstream connection carries what, without sockets: time passes when told (rules 33, 35, 44 and 45).
 
 mod shell;
 
 use shell::{Shell, connection, policy, status};
 use std::sync::Arc;
 use weir::cache::store::{Limits, Store};
+use weir::engine::transaction::log_record::Verdict;
 use weir::engine::{CacheSettings, Event, PeerId, Settings, SocketError};
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
@@ -14,6 +15,10 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn get(host: &str) -> String {
     format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n")
+}
+
+fn request(method: &str, path: &str, fields: &str) -> String {
+    format!("{method} http://127.0.0.1{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n")
 }
 
 /// The origin gets the request and answers; returns what the client gets.
@@ -41,6 +46,74 @@ fn ask_over(shell: &mut Shell, client: PeerId, request: &str, origin: PeerId) {
     shell.receive(client, request);
     assert_eq!(shell.connects.len(), connects, "{request:?} goes over an idle connection");
     assert_eq!(status(&answer(shell, client, origin, OK)), 200);
+}
+
+/// Rule 33: bytes that an origin sends before the request are no response on a connection that was used.
+#[test]
+fn bytes_before_the_request_are_no_answer() {
+    let mut shell = Shell::new();
+    let both = [request("GET", "/1", ""), request("GET", "/2", "")].concat();
+    let client = shell.client_with(both);
+    let (origin, first) = shell.establish(0);
+    assert!(first.starts_with("GET /1 "));
+    shell.receive(origin, OK);
+    assert_eq!(status(&shell.send(client)), 200);
+    // The second request has the connection by now, and not a byte of it was sent.
+    assert!(shell.engine.wants_write(origin));
+    shell.receive(origin, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nSTALE");
+    assert_eq!(shell.send(client), "");
+    let (fresh, second) = shell.establish(1);
+    assert!(second.starts_with("GET /2 "), "{second}");
+    shell.receive(fresh, OK);
+    assert!(shell.send(client).ends_with("\r\n\r\nok"));
+}
+
+/// Rule 35: on a new connection they are, as from a server that is busy. No other request gets that connection.
+#[test]
+fn new_connection_may_answer_before_the_request() {
+    let ends: [&[Event]; 5] = [
+        &[],
+        &[Event::EndOfStream],
+        &[Event::SendFailed(SocketError::Closed), Event::EndOfStream],
+        &[Event::SendFailed(SocketError::Reset), Event::Failed(SocketError::Reset)],
+        &[Event::Failed(SocketError::Reset)],
+    ];
+    for (method, fields, body) in
+        [("GET", "", ""), ("HEAD", "", ""), ("POST", "Content-Length: 4\r\n", "body")]
+    {
+        for end in ends {
+            let mut shell = Shell::new();
+            let client = shell.client_with(request(method, "/1", fields) + body);
+            let (origin, _) = shell.connects[0];
+            shell.event(origin, Event::Connected);
+            assert!(shell.engine.wants_write(origin));
+            let busy = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\n";
+            shell.receive(origin, [busy, if method == "HEAD" { "" } else { "busy" }].concat());
+            end.iter().for_each(|event| shell.event(origin, *event));
+            let answer = shell.send(client);
+            assert_eq!(status(&answer), 503, "{method} {end:?}: {answer}");
+            assert_eq!(shell.record().verdict, Verdict::Allowed, "{method} {end:?}");
+            assert!(shell.closed.contains(&origin), "{method} {end:?}");
+            assert_eq!(connection(&answer), "", "{method} {end:?}: {answer}");
+            shell.receive(client, request("GET", "/2", ""));
+            let (fresh, second) = shell.establish(1);
+            assert!(second.starts_with("GET /2 "), "{method} {end:?}: {second}");
+            shell.receive(fresh, OK);
+            assert!(shell.send(client).ends_with("\r\n\r\nok"), "{method} {end:?}");
+        }
+    }
+}
+
+/// Rules 31 and 35: a tunnel does not begin before the request.
+#[test]
+fn new_connection_does_not_switch_before_the_request() {
+    let mut shell = Shell::new();
+    let client = shell.client_with(request("GET", "/", "Connection: upgrade\r\nUpgrade: x\r\n"));
+    let (origin, _) = shell.connects[0];
+    shell.event(origin, Event::Connected);
+    shell.receive(origin, "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    assert_eq!(status(&shell.send(client)), 502);
+    assert!(shell.closed.contains(&origin) && shell.engine.metrics().tunnels == 0);
 }
 
 /// Rule 45: the age of a connection is counted from its begin, over all that it carries, and to the millisecond when it is to

@@ -390,6 +390,19 @@ fn rule_35_upload_stops_when_the_origin_closes() {
     assert!(answer.head.lists("connection", "close"), "{answer:?}");
 }
 
+/// Rule 35: a server that is busy answers new connections before it reads, and closes.
+#[test]
+fn rule_35_answer_before_the_request() {
+    let weir = Weir::start(&[]);
+    let origin = Origin::serve(|conn| {
+        conn.send("HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbusy")
+    });
+    for _ in 0..200 {
+        let answer = weir.connect().ask(origin.get("/"));
+        assert_eq!((answer.status(), answer.text().as_str()), (503, "busy"));
+    }
+}
+
 /// Rule 36: who may stay, and that the answer says so.
 #[test]
 fn rule_36_client_persistence() {

@@ -308,7 +308,7 @@ impl Transaction {
     ) -> Option<Space<'p>> {
         match self.stage {
             Stage::Relaying if self.down.is_received() => Some(Space::one(discard_buffer)),
-            Stage::Awaiting if self.up.sent == 0 => Some(Space::one(discard_buffer)),
+            Stage::Awaiting if self.is_unasked() => Some(Space::one(discard_buffer)),
             Stage::Relaying => self.down.space(pool),
             Stage::Begun
             | Stage::Verifying
@@ -337,9 +337,10 @@ impl Transaction {
         self.down.release_unused(pool);
     }
 
-    /// Nothing of the request was sent: bytes of the origin are no response to it (rule 33).
+    /// Nothing of the request was sent on a connection that carried others before: bytes of the origin are no response to it
+    /// (rule 33). On a new one they can be: a server that is busy says so at once (rule 35).
     pub fn is_unasked(&self) -> bool {
-        matches!(self.stage, Stage::Awaiting) && self.up.sent == 0
+        matches!(self.stage, Stage::Awaiting) && self.up.sent == 0 && self.record.origin_reused
     }
 
     /// Whether an origin may have seen any of the request.

@@ -65,8 +65,9 @@ impl Ends {
         let pinning = transaction.upstream_use.pinning.after(info.authenticates, offers);
         let at_close = transaction.client_body(body) == Body::UntilClose;
         let received = transaction.up.is_received();
-        // An origin that closes will not read the rest of the request, so the client's next request cannot be found.
-        let upstream_reusable = keeps && (received || !transaction.may_wait());
+        // An origin that closes will not read the rest of the request, so the client's next request cannot be found. To a request
+        // of which nothing was sent, another response may follow.
+        let upstream_reusable = keeps && transaction.up.sent > 0 && (received || !transaction.may_wait());
         let cut_short = !upstream_reusable && !received;
         // Pinned connections end together.
         let alone = pinning.pins() && (!upstream_reusable || aged());
@@ -142,7 +143,7 @@ impl Transactions {
         let transaction = &mut slab[id.index as usize];
         transaction.restart_timeout(cx);
         match transaction.stage {
-            // A response without a request was meant for another request (rule 33).
+            // Meant for another request.
             Stage::Awaiting if transaction.is_unasked() => {
                 if !self.retry(cx, services, id) {
                     cx.send(Effect::Refuse(id, Refusal::OriginClosed));
