@@ -393,7 +393,8 @@ impl Machines {
         }
         let Refresh { address, peer, listener, head, stored } = refresh;
         let mut input = Linear::default();
-        let may = downstream.background.may_begin(stored.key()) && services.fills.may_refresh(cx, &stored);
+        let has_place = downstream.background.may_begin_beside(&services.fills.unread, stored.key());
+        let may = has_place && services.fills.may_refresh(cx, &stored);
         if !may || !input.append(&mut cx.pool, Purpose::Head, &head) {
             return;
         }
@@ -430,6 +431,22 @@ impl Machines {
                 Some((Role::Client(_), Past::Background)) => downstream.close(cx, id),
                 Some((Role::Upstream { .. }, _)) => services.upstreams.close(cx, id),
                 None => {}
+            }
+        }
+        self.abandon_background(cx);
+    }
+
+    /// Ends what no client waits for.
+    fn abandon_background(&mut self, cx: &mut Context) {
+        if let Some(fills) = self.services.fills.built() {
+            fills.shed_unread(cx);
+        }
+        let Machines { downstream, transactions, services, .. } = self;
+        let refreshes: Vec<PeerId> = downstream.background.connections().collect();
+        for client in refreshes {
+            if let Some(Client::Transaction(transaction)) = cx.connections.client(client) {
+                let (ending, verdict) = (Ending::Abandon, Verdict::Failed);
+                transactions.end(cx, services, End { transaction, ending, verdict, reason: "cut" });
             }
         }
     }

@@ -376,12 +376,12 @@ impl Engine {
         self.cx.connections.upstream(id).is_some_and(|(_, state)| state.is_waiting())
     }
 
-    /// Closes all idle upstream connections, because descriptors are needed. False if there were none.
+    /// Closes all upstream connections that no client waits for, because descriptors are needed. False if there were none.
     pub fn shed_idle_upstreams(&mut self) -> bool {
         self.machines.shed_idle_upstreams(&mut self.cx)
     }
 
-    /// Closes all idle upstream connections, as in a shortage of descriptors, and counts them for memory.
+    /// Closes them because memory is needed, and counts the idle ones for that.
     pub fn shed_upstreams(&mut self) {
         self.machines.shed_upstreams(&mut self.cx);
     }

@@ -26,14 +26,15 @@ impl Context {
 }
 
 impl Machines {
-    /// Closes all idle upstream connections. False if there were none.
+    /// Closes all upstream connections that no client waits for. False if there were none.
     pub fn shed_idle_upstreams(&mut self, cx: &mut Context) -> bool {
-        let any = self.services.upstreams.shed_idle(cx);
+        let fills = self.services.fills.built();
+        let any = fills.is_some_and(|fills| fills.shed_unread(cx)) | self.services.upstreams.shed_idle(cx);
         self.carry_out_effects(cx);
         any
     }
 
-    /// Closes all idle upstream connections, as in a shortage of descriptors, and counts them for memory.
+    /// Closes them as in a shortage of descriptors, and counts the idle ones for memory.
     pub fn shed_upstreams(&mut self, cx: &mut Context) {
         let before = cx.metrics.origins_shed;
         self.shed_idle_upstreams(cx);

@@ -21,4 +21,5 @@ mod sharing;
 mod stale;
 mod stalled;
 mod storing;
+mod unread;
 mod validation;

@@ -254,7 +254,7 @@ impl Transactions {
             epoch,
             body: Body::Length(missing.len),
             stream: completed.stream,
-            unread: false,
+            refreshes: false,
             keeps_part: true,
             beside: Some(beside),
         };
@@ -315,7 +315,7 @@ impl Transactions {
         }
         let keeps_part = transaction.info.method == Method::Get;
         let beginning =
-            Beginning { pending, hash, epoch, body, stream, unread: background, keeps_part, beside: None };
+            Beginning { pending, hash, epoch, body, stream, refreshes: background, keeps_part, beside: None };
         let fills = &mut services.fills;
         let Some(source) = transaction.take_fill_source(head_bytes) else { return };
         let fill = fills.begin_fill(cx, source, beginning);

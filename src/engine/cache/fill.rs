@@ -35,8 +35,9 @@ use std::sync::Arc;
 /// Readers of one fill (chosen: more than wait for anything but an attack; the next ones fill by themselves).
 pub const READERS_MAX: usize = 4096;
 
-/// With no more than this number of missing bytes a fill continues without readers (chosen, as other caches do).
-const UNREAD_BYTES_MAX: u64 = 64 * 1024;
+/// With no more than this number of missing bytes a fill continues without readers (chosen, as other caches do). So much must
+/// arrive within each time-out as long as it has none.
+pub(super) const UNREAD_BYTES: u64 = 64 * 1024;
 
 /// Most bytes of a body that is not stored and whose readers are behind (chosen: four segments).
 const WINDOW_BYTES_MAX: usize = 256 * 1024;
@@ -86,8 +87,10 @@ pub(in crate::engine) struct Fill {
     pub opened_ms: u64,
     /// The body will be stored; otherwise its beginning may have been dropped.
     pub storable: bool,
-    /// The fill continues without readers.
-    pub unread: bool,
+    /// A refresh: the fill continues without readers, whatever is missing.
+    pub refreshes: bool,
+    /// While it has no readers, the received bytes when its deadline was set: others do not move that.
+    pub(super) unread_at: Option<u64>,
     /// An incomplete body may be stored as a part: it answers a GET (RFC 9111 section 3.3).
     pub(super) keeps_part: bool,
     /// The stored part that it completes: readers get both.
@@ -132,6 +135,11 @@ impl Fill {
         self.is_receiving() && self.stream.can_receive()
     }
 
+    /// Whether no transaction of any loop reads it.
+    pub(super) fn is_unread(&self) -> bool {
+        self.readers.is_empty() && !self.has_subscribers()
+    }
+
     /// Whether it has one reader at most, and completes no stored part.
     pub fn is_lone(&self) -> bool {
         self.readers.len() <= 1 && !self.has_subscribers() && self.beside.is_none()
@@ -169,8 +177,8 @@ impl Fill {
     /// Whether the fill is worth finishing without readers.
     pub(super) fn goes_on_unread(&self) -> bool {
         let left = self.intake.as_ref().and_then(Intake::left);
-        let nearly = left.is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.stream.len() / 3);
-        self.storable && !self.is_subscribed() && (self.unread || nearly)
+        let nearly = left.is_some_and(|left| left <= UNREAD_BYTES || left <= self.stream.len() / 3);
+        self.storable && !self.is_subscribed() && (self.refreshes || nearly)
     }
 
     /// A fill that another loop receives, with that place among its subscribers.
@@ -201,7 +209,8 @@ impl Fill {
             broken: false,
             opened_ms: 0,
             storable: true,
-            unread: false,
+            refreshes: false,
+            unread_at: None,
             keeps_part: false,
             beside: shared.beside.clone(),
             lock: None,
@@ -271,8 +280,8 @@ pub(in crate::engine) struct Beginning {
     pub body: Body,
     /// An empty body, with room for the bytes received so far.
     pub stream: StreamingBody,
-    /// Whether the fill continues when its readers leave.
-    pub unread: bool,
+    /// Whether it is a refresh, and continues without readers.
+    pub refreshes: bool,
     /// Whether an incomplete body may be stored as a part.
     pub keeps_part: bool,
     /// The stored part that it completes.

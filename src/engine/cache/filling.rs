@@ -6,7 +6,7 @@ use crate::cache::rfc::range::{Fragment, Part};
 use crate::cache::store::stored::Head;
 use crate::engine::body::intake::Intake;
 use crate::engine::cache::Fills;
-use crate::engine::cache::fill::{Beginning, Coordination, Fill, FillReader, FillSource};
+use crate::engine::cache::fill::{Beginning, Coordination, Fill, FillReader, FillSource, UNREAD_BYTES};
 use crate::engine::cache::hold::Hold;
 use crate::engine::connections::UpstreamState;
 use crate::engine::context::Context;
@@ -48,7 +48,8 @@ impl Fills {
             broken,
             opened_ms,
             storable: true,
-            unread: beginning.unread,
+            refreshes: beginning.refreshes,
+            unread_at: None,
             keeps_part: beginning.keeps_part,
             beside: beginning.beside,
             lock: None,
@@ -74,8 +75,9 @@ impl Fills {
                 // Never more than the lent space.
                 let count = count.min(fill.stream.space().len());
                 fill.admit(count);
-                // While a reader delays the fill, received bytes do not move the deadline of that delay.
-                if let Some(upstream) = fill.upstream.filter(|_| !fill.hold.is_on()) {
+                // While a reader delays the fill, or it has none, received bytes do not move the deadline.
+                let fixed = fill.hold.is_on() || (fill.unread_at.is_some() && fill.is_unread());
+                if let Some(upstream) = fill.upstream.filter(|_| !fixed) {
                     cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
                 }
             }
@@ -113,6 +115,9 @@ impl Fills {
             cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
             return;
         }
+        if self.prolong_unread(cx, id) {
+            return;
+        }
         cx.metrics.timeouts_response += 1;
         self.fail_fill(cx, id);
     }
@@ -141,6 +146,7 @@ impl Fills {
         let ends = fill.has_ended() || fill.has_failed();
         if ends {
             if let Some(connection) = fill.upstream.take() {
+                self.unread.end(connection);
                 fill.fault().into_iter().for_each(|fault| cx.metrics.count_fault(fault));
                 let reusable = fill.reusable && !cx.is_draining();
                 let idle = Effect::IdleUpstream { connection, opened_ms: fill.opened_ms };
@@ -250,13 +256,18 @@ impl Fills {
         self.keep_window(cx, id);
     }
 
-    /// Forgets a fill that has no readers and that is not worth finishing.
+    /// Forgets a fill that has no readers and does not go on without.
     pub fn drop_unread(&mut self, cx: &mut Context, id: FillId) {
         let Some(fill) = id.get(&self.slab) else { return };
         let over = fill.has_ended() || fill.has_failed();
-        if !fill.readers.is_empty() || fill.has_subscribers() || (!over && fill.goes_on_unread()) {
+        if !fill.is_unread() || (!over && self.goes_on_unread(cx, id)) {
             return;
         }
+        self.forget(cx, id);
+    }
+
+    /// Removes a fill without readers; what has arrived may be kept as a part.
+    fn forget(&mut self, cx: &mut Context, id: FillId) {
         let mut fill = self.slab.remove(id.index as usize);
         let hash = fill.hash;
         if let Some(event) = fill.unsubscribe() {
@@ -265,11 +276,62 @@ impl Fills {
         self.collapses.end_fill(hash, id);
         self.release_filled(cx, fill.lock);
         if let Some(upstream) = fill.upstream {
+            self.unread.end(upstream);
             cx.send(Effect::CloseUpstream(upstream));
         }
         if !fill.has_ended() {
             keep_part(cx, fill);
         }
+    }
+
+    /// Whether a fill goes on that has no readers: it is worth finishing, and not one too many of those.
+    fn goes_on_unread(&mut self, cx: &mut Context, id: FillId) -> bool {
+        let fill = id.get_mut(&mut self.slab).filter(|fill| fill.goes_on_unread() && !cx.is_draining());
+        let Some((fill, upstream)) = fill.and_then(|fill| fill.upstream.map(|upstream| (fill, upstream)))
+        else {
+            return false;
+        };
+        if fill.unread_at.is_some() {
+            return true;
+        }
+        let key = fill.pending.key();
+        // A refresh had its place before.
+        let may = fill.refreshes || self.unread.may_begin(key);
+        if may {
+            self.unread.begin(upstream, key);
+            fill.unread_at = Some(fill.stream.len());
+            cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
+        }
+        may
+    }
+
+    /// The deadline of a fill without readers: it has another one if enough has arrived. So has one that has readers again.
+    fn prolong_unread(&mut self, cx: &mut Context, id: FillId) -> bool {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return false };
+        let (Some(before), Some(upstream)) = (fill.unread_at, fill.upstream) else { return false };
+        let is_read = !fill.is_unread();
+        let goes_on = is_read || fill.stream.len() >= before + UNREAD_BYTES;
+        if is_read {
+            fill.unread_at = None;
+            self.unread.end(upstream);
+        } else {
+            fill.unread_at = Some(fill.stream.len());
+        }
+        if goes_on {
+            cx.set_timer(upstream, cx.settings.timeouts.exchange_ms);
+        }
+        goes_on
+    }
+
+    /// Forgets the fills without readers: weir drains, or has no descriptors left. False if there were none.
+    pub fn shed_unread(&mut self, cx: &mut Context) -> bool {
+        let has_none = |fill: &Fill| fill.upstream.is_some() && fill.unread_at.is_some() && fill.is_unread();
+        let unread: Vec<FillId> = (self.slab.iter())
+            .filter(|(_, fill)| has_none(fill))
+            .map(|(index, fill)| FillId { index: index as u32, serial: fill.serial })
+            .collect();
+        unread.iter().for_each(|id| self.forget(cx, *id));
+        !unread.is_empty()
     }
 
     /// Ends all fills: weir stops now.

@@ -27,18 +27,26 @@ use crate::engine::keyed::Keyed;
 use crate::part;
 use collapse::{Collapses, InProgress};
 use fill::Fill;
+use refresh::Background;
 use slab::Slab;
 
 /// The cache's work under way in one loop: responses that are being stored, and requests that wait for them.
 pub(in crate::engine) struct Fills {
     pub slab: Slab<Fill>,
     pub collapses: Collapses,
+    /// The fills that continue without readers.
+    pub(super) unread: Background,
     serial: u32,
 }
 
 impl Fills {
     pub fn new(keyed: Keyed, loops: usize) -> Fills {
-        Fills { slab: Slab::new(), collapses: Collapses::new(keyed, loops), serial: 0 }
+        Fills {
+            slab: Slab::new(),
+            collapses: Collapses::new(keyed, loops),
+            unread: Background::default(),
+            serial: 0,
+        }
     }
 
     /// `self`, or `None` in a build without a cache, so that the compiler removes the code for fills.

@@ -1,7 +1,9 @@
-//! Requests of weir's own: fetching a response that was served stale (stale-while-revalidate, RFC 5861 section 3).
+//! What is fetched without a client that waits for it: a response that was served stale (stale-while-revalidate, RFC 5861
+//! section 3), and the rest of one whose readers have left.
 //!
-//! Such a request is a transaction like any other, with a client without a socket: it has the fields of the request that
-//! caused it, the same policy, and ends as soon as the head of the response has arrived. It leaves a log record, too.
+//! A refresh is a transaction like any other, with a client without a socket: it has the fields of the request that caused it,
+//! the same policy, and ends as soon as the head of the response has arrived. It leaves a log record, too. From there on it is
+//! a fill without readers.
 
 use crate::cache::store::stored::Stored;
 use crate::engine::ids::PeerId;
@@ -9,37 +11,49 @@ use crate::engine::listener::ListenerId;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Refreshes under way at once in one loop (chosen: each holds an upstream connection; a response that is not refreshed
-/// now is refreshed at its next request).
-const REFRESHES_MAX: usize = 64;
+/// Refreshes, or fills without readers, at once in one loop (chosen: each holds an upstream connection; a response that is not
+/// refreshed now is refreshed at its next request).
+const BACKGROUND_MAX: usize = 64;
 
-/// Refreshes of one origin under way at once in one loop (chosen: an origin that does not answer must leave room for others).
-const REFRESHES_OF_ORIGIN_MAX: usize = 8;
+/// Those of one origin (chosen: an origin that does not answer must leave room for others).
+const BACKGROUND_OF_ORIGIN_MAX: usize = 8;
 
-/// The refreshes under way in one loop: the client without a socket of each, and the origin.
+/// The refreshes under way in one loop, or its fills without readers: a connection of each, and the origin.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Refreshes(Vec<(PeerId, Box<[u8]>)>);
+pub(in crate::engine) struct Background(Vec<(PeerId, Box<[u8]>)>);
 
-impl Refreshes {
-    /// The number of refreshes.
+impl Background {
+    /// The number of them.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether one more may begin, for the response with that key.
     pub fn may_begin(&self, key: &[u8]) -> bool {
-        let of_origin = self.0.iter().filter(|(_, origin)| **origin == *origin_of(key)).count();
-        self.0.len() < REFRESHES_MAX && of_origin < REFRESHES_OF_ORIGIN_MAX
+        self.may_begin_beside(&Background::default(), key)
     }
 
-    /// A refresh begins.
-    pub fn begin(&mut self, client: PeerId, key: &[u8]) {
-        self.0.push((client, origin_of(key).into()));
+    /// The same if the others count as well.
+    pub fn may_begin_beside(&self, others: &Background, key: &[u8]) -> bool {
+        let origin = origin_of(key);
+        let of_origin = |all: &Background| all.0.iter().filter(|(_, other)| **other == *origin).count();
+        self.len() + others.len() < BACKGROUND_MAX
+            && of_origin(self) + of_origin(others) < BACKGROUND_OF_ORIGIN_MAX
     }
 
-    /// A refresh has ended.
-    pub fn end(&mut self, client: PeerId) {
-        self.0.retain(|(other, _)| *other != client);
+    /// One begins, with the client without a socket of a refresh, or the upstream connection of a fill.
+    pub fn begin(&mut self, connection: PeerId, key: &[u8]) {
+        self.0.push((connection, origin_of(key).into()));
+    }
+
+    /// The one with that connection has ended.
+    pub fn end(&mut self, connection: PeerId) {
+        self.0.retain(|(other, _)| *other != connection);
+    }
+
+    /// Their connections.
+    pub fn connections(&self) -> impl Iterator<Item = PeerId> {
+        self.0.iter().map(|(connection, _)| *connection)
     }
 }
 
@@ -68,7 +82,7 @@ mod tests {
 
     #[test]
     fn an_origin_that_does_not_answer_leaves_room_for_others() {
-        let mut refreshes = Refreshes::default();
+        let mut refreshes = Background::default();
         let key = |origin: usize, number: usize| format!("http://o{origin}.test/{number}").into_bytes();
         let mut begun = 0;
         for (origin, number) in (0..10).flat_map(|origin| (0..20).map(move |number| (origin, number))) {
@@ -77,7 +91,7 @@ mod tests {
                 begun += 1;
             }
         }
-        assert_eq!((begun, refreshes.len()), (REFRESHES_MAX, REFRESHES_MAX));
+        assert_eq!((begun, refreshes.len()), (BACKGROUND_MAX, BACKGROUND_MAX));
         assert!(!refreshes.may_begin(&key(9, 0)));
         refreshes.end(PeerId::from_token(0));
         assert!(refreshes.may_begin(&key(9, 0)) && refreshes.may_begin(&key(0, 99)));

@@ -12,7 +12,7 @@ pub(in crate::engine) mod guesses;
 pub(in crate::engine) mod minimum_rate;
 pub(in crate::engine) mod unread;
 
-use crate::engine::cache::refresh::Refreshes;
+use crate::engine::cache::refresh::Background;
 use crate::engine::callback::ConnectionVerdict;
 use crate::engine::connections::{Client, Parking, Past, Peer, Role};
 use crate::engine::context::Context;
@@ -50,7 +50,7 @@ pub(in crate::engine) struct Downstream {
     /// Clients of this loop.
     pub clients: usize,
     /// Clients without a socket: requests of weir's own.
-    pub background: Refreshes,
+    pub background: Background,
     /// The limits on the clients of all loops.
     pub limits: Arc<ClientLimits>,
     /// A client has closed, and there was no room before.
@@ -66,7 +66,7 @@ impl Downstream {
             head: Message::new(),
             head_of: None,
             clients: 0,
-            background: Refreshes::default(),
+            background: Background::default(),
             limits,
             capacity_freed: false,
             pipelined: VecDeque::new(),
