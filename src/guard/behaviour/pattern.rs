@@ -5,7 +5,9 @@
 //! a time, so no part of the body is stored for them. Only a document that ends within that length can match `json:`.
 
 use super::automaton::{Automaton, MISSING};
-use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// Bytes of a body that patterns test (guard semantics, section 10).
 pub const BODY_BYTES_MAX: usize = 262_144;
@@ -77,31 +79,78 @@ impl JsonPattern {
         Ok(JsonPattern { path, any_element, value: quoted.unwrap_or(value).to_lowercase().into() })
     }
 
-    /// Whether a document matches. A text that is no JSON does not.
+    /// Whether a document matches. A text that is no JSON does not. Only the value at the path is read: elsewhere a client whose
+    /// text the document repeats could put numbers of any size, any depth, and halves of characters.
     pub fn matches(&self, document: &[u8]) -> bool {
-        serde_json::from_slice(document).is_ok_and(|document: Value| self.matches_value(&document))
+        let text = String::from_utf8_lossy(document);
+        self.find(&whole_characters(&text)).is_some()
     }
 
-    fn matches_value(&self, document: &Value) -> bool {
-        // Indexes of arrays are no part of a path.
-        let found = self.path.iter().try_fold(document, |value, part| value.as_object()?.get(&**part));
-        match (found, self.any_element) {
-            (Some(Value::Array(elements)), true) => elements.iter().any(|element| self.is_value(element)),
-            (Some(_), true) | (None, _) => false,
-            (Some(value), false) => self.is_value(value),
+    fn find(&self, document: &str) -> Option<()> {
+        let mut value: &RawValue = serde_json::from_str(document).ok()?;
+        for part in &self.path {
+            // Indexes of arrays are no part of a path.
+            let members: HashMap<String, &RawValue> = serde_json::from_str(value.get()).ok()?;
+            value = members.get(&**part)?;
         }
+        let found = if self.any_element {
+            let elements: Vec<&RawValue> = serde_json::from_str(value.get()).ok()?;
+            elements.into_iter().any(|element| self.is_value(element.get()))
+        } else {
+            self.is_value(value.get())
+        };
+        found.then_some(())
     }
 
-    /// Compares the forms of text; objects and arrays have none.
-    fn is_value(&self, value: &Value) -> bool {
-        match value {
-            Value::Null => matches!(&*self.value, "none" | "null"),
-            Value::Bool(value) => *self.value == *value.to_string(),
-            Value::Number(number) => *self.value == *number.to_string().to_lowercase(),
-            Value::String(text) => *self.value == *text.to_lowercase(),
-            Value::Array(_) | Value::Object(_) => false,
+    /// Compares the value with one as it is written; objects and arrays are equal to none.
+    fn is_value(&self, written: &str) -> bool {
+        match written.as_bytes().first() {
+            Some(b'n') => matches!(&*self.value, "none" | "null"),
+            Some(b'"') => {
+                serde_json::from_str::<String>(written).is_ok_and(|text| *self.value == *text.to_lowercase())
+            }
+            Some(b'{' | b'[') | None => false,
+            Some(_) => *self.value == *written.to_lowercase(),
         }
     }
+}
+
+/// A document with U+FFFD in the place of each escaped half of a character: RFC 8259 section 8.2 allows them, and programs differ.
+fn whole_characters(document: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let (mut done, mut at) = (0, 0);
+    while let Some(escape) = memchr::memchr(b'\\', &document.as_bytes()[at..]).map(|found| found + at) {
+        let half = half_at(document, escape);
+        let is_pair = half.is_some_and(|half| half < 0xDC00)
+            && half_at(document, escape + 6).is_some_and(|second| second >= 0xDC00);
+        at = match half {
+            Some(_) if is_pair => escape + 12,
+            Some(_) => {
+                out.push_str(&document[done..escape]);
+                out.push_str("\\ufffd");
+                done = escape + 6;
+                done
+            }
+            // Behind a backslash is one ASCII character, or the document is none.
+            None => escape + 2,
+        };
+        if at > document.len() {
+            break;
+        }
+    }
+    if done == 0 {
+        return Cow::Borrowed(document);
+    }
+    out.push_str(&document[done..]);
+    Cow::Owned(out)
+}
+
+/// The half of a character that is escaped at this place: `\uD800` to `\uDFFF`.
+fn half_at(document: &str, at: usize) -> Option<u16> {
+    let digits = document.get(at..at + 6)?.strip_prefix("\\u")?;
+    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let unit = u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+    (0xD800..0xE000).contains(&unit).then_some(unit)
 }
 
 #[cfg(test)]
@@ -140,11 +189,55 @@ mod tests {
         assert_eq!(Pattern::parse("json:a.b==fail").is_ok(), cfg!(feature = "detection"));
         let compiled = JsonPattern::parse("a.b==fail").expect("a pattern");
         let deep = "[".repeat(100_000);
-        for broken in [&b""[..], b"{\"a\":{\"b\":\"fail\"}", b"\xff", b"1e999", deep.as_bytes()] {
-            assert!(!compiled.matches(broken));
+        for broken in [
+            &b""[..],
+            b"{\"a\":{\"b\":\"fail\"}",
+            b"\xff",
+            b"1e999",
+            b"\"\\",
+            b"{\"\\\xc3\xa9\":1}",
+            deep.as_bytes(),
+        ] {
+            assert!(!compiled.matches(broken), "{}", broken.escape_ascii());
         }
         for pattern in ["json:", "json:a", "json:==x", "json:a..b==x", "json:.a==x", "json:[]==x"] {
             assert!(Pattern::parse(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    /// A client chooses a text that the server repeats.
+    #[test]
+    fn guard_10_json_patterns_do_not_depend_on_the_rest_of_the_document() {
+        let deep = ["[".repeat(3000), "]".repeat(3000)].concat();
+        let digits = "9".repeat(400);
+        for repeated in [
+            &b"\"\\ud800\""[..],
+            b"\"\\udc00\\ud83d\"",
+            b"\"\\\\ud800\\\\\"",
+            b"\"\\ud83d\\ude00\\\\\\ud83d\"",
+            b"\"\xff\xc3\"",
+            b"1e999",
+            digits.as_bytes(),
+            deep.as_bytes(),
+            b"{\"\\udfff\":{\"b\":\"other\"}}",
+        ] {
+            for (pattern, matches) in
+                [("a.b==fail", true), ("a.n==1e400", true), ("a.l[]==x", true), ("a.b==fall", false)]
+            {
+                let compiled = JsonPattern::parse(pattern).expect(pattern);
+                let document = [
+                    b"{\"a\":{\"u\":",
+                    repeated,
+                    b",\"b\":\"FAIL\",\"n\":1E400,\"l\":[",
+                    repeated,
+                    b",\"\\u0058\"]}, \"v\":",
+                    repeated,
+                    b"}",
+                ]
+                .concat();
+                assert_eq!(compiled.matches(&document), matches, "{pattern}: {}", repeated.escape_ascii());
+                assert!(!compiled.matches(&document[..document.len() - 1]), "{pattern}: incomplete");
+            }
         }
     }
 
