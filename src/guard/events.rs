@@ -264,12 +264,12 @@ fn timestamp(unix_us: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
-/// Whether the value of a field or parameter with this name is a secret. The name may be percent-encoded.
+/// Whether the value of a field or parameter with this name is a secret. The name may be percent-encoded, and a path as in forms:
+/// `user[pwd]`, `user.pwd`.
 pub(super) fn is_secret(name: &str) -> bool {
     let name = unescaped(name).to_ascii_lowercase();
-    SECRET_FIELDS.contains(&name.as_str())
-        || SECRET_NAMES.contains(&name.as_str())
-        || SECRET_WORDS.iter().any(|word| name.contains(word))
+    let is_whole = |part: &str| SECRET_FIELDS.contains(&part) || SECRET_NAMES.contains(&part);
+    name.split(['[', ']', '.']).any(is_whole) || SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// A name of a parameter without percent-encoding, as an application reads it.
@@ -283,25 +283,42 @@ fn unescaped(name: &str) -> Cow<'_, str> {
 }
 
 /// A text without secrets: without values of fields and parameters with a telling name, and user info of URLs. Where a secret
-/// shows only when the text is percent-decoded (`next=https%3A%2F%2Fa%2F%3Ftoken%3Dx`), the result is the decoded text.
+/// shows only when a parameter is percent-decoded (`next=https%3A%2F%2Fa%2F%3Ftoken%3Dx`), the parameter is shown decoded, up to the
+/// secret: what follows may belong to it.
 pub fn redacted(text: &str) -> String {
-    let mut shown = redacted_as_written(shortened(text, TEXT_BYTES_MAX));
-    let mut bytes = shown.as_bytes().to_vec();
+    let shown = redacted_as_written(shortened(text, TEXT_BYTES_MAX), false);
+    if !shown.contains('%') {
+        return shown;
+    }
+    let mut out = String::with_capacity(shown.len());
+    for part in shown.split_inclusive(['&', ' ', '"', '\r', '\n']) {
+        let parameter = part.trim_end_matches(['&', ' ', '"', '\r', '\n']);
+        out.push_str(&redacted_when_decoded(parameter));
+        out.push_str(&part[parameter.len()..]);
+    }
+    out
+}
+
+fn redacted_when_decoded(parameter: &str) -> Cow<'_, str> {
+    let mut shown = Cow::Borrowed(parameter);
+    let mut bytes = parameter.as_bytes().to_vec();
     for _ in 0..path::ROUNDS_MAX {
         if !path::decode(&mut bytes) {
             break;
         }
         let decoded = String::from_utf8_lossy(&bytes).into_owned();
-        let hidden = redacted_as_written(&decoded);
+        let hidden = redacted_as_written(&decoded, true);
         if hidden != decoded {
             bytes = hidden.clone().into_bytes();
-            shown = hidden;
+            shown = Cow::Owned(hidden);
         }
     }
     shown
 }
 
-fn redacted_as_written(text: &str) -> String {
+/// The text without the secrets that it has as it is written; without all that follows one, if that goes on `to_the_end` unless it is
+/// quoted.
+fn redacted_as_written(text: &str, to_the_end: bool) -> String {
     let mut out = String::with_capacity(text.len());
     // The text before this position is in `out`.
     let mut done = 0;
@@ -319,10 +336,13 @@ fn redacted_as_written(text: &str) -> String {
             continue;
         }
         let name = name_before(&text[..at]);
-        if name.split(['[', ']', '.']).any(is_secret) {
+        if is_secret(name) {
             let value = rest.trim_start_matches([' ', '"', '\'', '\\']);
             let opening = &rest[..rest.len() - value.len()];
-            let end = value_end(value, opening, name, text.as_bytes()[at]);
+            let end = match to_the_end && !opening.ends_with(['"', '\'']) {
+                true => value.len(),
+                false => value_end(value, opening, name, text.as_bytes()[at]),
+            };
             out.push_str(opening);
             out.push_str(if end > 0 { REDACTED } else { "" });
             done = text.len() - value.len() + end;
@@ -493,6 +513,11 @@ mod tests {
             ("/a?next=http%253A%252F%252Fu%253Ab%2540h", "/a?next=http://[redacted]@h"),
             ("/a?q=%7B%22password%22%3A%22b%22%7D", "/a?q={\"password\":\"[redacted]\"}"),
             ("/a?q=100%25+x%3Dy", "/a?q=100%25+x%3Dy"),
+            ("/a?user%5Bpwd%5D=a%20b%26c&d=e", "/a?user%5Bpwd%5D=[redacted]&d=e"),
+            ("/a?user.sid=a%20b&form[auth]=c", "/a?user.sid=[redacted]&form[auth]=[redacted]"),
+            ("/a?next=%2Fa%3Fpassword%3Da%20b%26c&d=e", "/a?next=/a?password=[redacted]&d=e"),
+            ("/a?d=password%3Aa%20b;c%26d HTTP/1.1", "/a?d=password:[redacted] HTTP/1.1"),
+            ("/a?sidecar.x=b&auth.x=c", "/a?sidecar.x=b&auth.x=[redacted]"),
             ("{\"password\":\"a\\\"b\",\"c\":1}", "{\"password\":\"[redacted]\",\"c\":1}"),
             ("{\\\"password\\\":\\\"a\\\",1}", "{\\\"password\\\":\\\"[redacted]\",1}"),
             ("password='a', token: b, c", "password='[redacted]', token: [redacted], c"),

@@ -365,7 +365,7 @@ fn guard_12_previews_show_no_secrets() {
             assert!(!preview.contains("s3cr3t"), "{target} {field:?}: {preview}");
         }
     }
-    for name in ["password", "client_secret", "X_Token"] {
+    for name in ["password", "client_secret", "X_Token", "user[pwd]", "user.sid", "user%5Bauth%5D"] {
         let mut findings = detector.begin(Some(b"/a"), &mut scratch).unwrap();
         detector.scan(Context::Body, name.as_bytes(), secret.as_bytes(), &mut scratch, &mut findings);
         assert_eq!(&*findings.found()[0].preview, "[redacted]", "{name}");
