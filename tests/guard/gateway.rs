@@ -204,6 +204,34 @@ fn guard_9_reports_of_browsers() {
     assert_eq!(raw.read_response().status(), 204);
 }
 
+/// Answers of weir itself to a page of another origin, and to a client that is counted.
+#[test]
+fn guard_9_answers_of_weir_are_for_other_origins_too_and_tell_the_quota() {
+    let gate = Gate::start(
+        "rate-limit-fields\nlimit 90/10m per client\ncsp-report /csp-report\ncors origins https://a.example",
+    );
+    let (of_type, origin) = ("Content-Type: application/csp-report\r\n", "Origin: https://a.example\r\n");
+    let preflight = "Access-Control-Request-Method: POST\r\n";
+    for (line, fields, status, allows) in [
+        ("POST /csp-report", [of_type, origin, ""], 400, true),
+        ("POST /csp-report", [of_type, "", ""], 400, false),
+        ("POST /csp-report", ["", origin, ""], 415, true),
+        ("GET /csp-report", [origin, "", ""], 405, true),
+        ("OPTIONS /csp-report", [origin, preflight, ""], 200, true),
+        ("OPTIONS *", [origin, "", ""], 200, true),
+        ("TRACE /", ["Max-Forwards: 0\r\n", origin, ""], 200, true),
+    ] {
+        let answer = gate.ask(line, &fields.concat(), if line.starts_with("POST") { "{}" } else { "" });
+        let head = head(&answer);
+        assert_eq!(answer.status(), status, "{line}: {head}");
+        let count = |text: &str| head.matches(text).count();
+        let (allowed, varies) =
+            (count("Access-Control-Allow-Origin: https://a.example\r\n"), count("Vary: Origin"));
+        assert_eq!((allowed, varies), (usize::from(allows), 1), "{line}: {head}");
+        assert_eq!((count("\r\nRateLimit: "), count("\r\nRateLimit-Policy: ")), (1, 1), "{line}: {head}");
+    }
+}
+
 /// A request for weir itself is counted as any other, and a gateway has no tunnels.
 #[test]
 fn ours_5_a_request_for_the_gateway_itself_is_counted() {

@@ -1,12 +1,12 @@
 //! Answers that need no origin and are no refusals.
 
 use crate::engine::settings::Settings;
-use crate::engine::transaction::response_fields::ResponseFields;
+use crate::engine::transaction::request::{Method, RequestInfo};
+use crate::engine::transaction::response_fields::{ResponseFields, write_quota};
 use crate::guard::headers::Author;
 use crate::http::block::{FieldBlock, FieldLines as _};
 use crate::http::fields;
 use crate::http::forwarding::{self, Edits as _};
-use crate::http::head::Version;
 use crate::http::reply;
 
 /// Answers that weir gives in place of an origin (RFC 9110 sections 9.3.7 and 9.3.8), or a callback.
@@ -34,15 +34,21 @@ pub(in crate::engine) enum Answer {
         status: u16,
         fields_bytes: usize,
     },
+    /// The answer to a preflight, in the same form. It has all fields for other origins.
+    Preflight {
+        status: u16,
+        fields_bytes: usize,
+    },
 }
 
 impl Answer {
     pub fn status(self) -> u16 {
         match self {
             Answer::Options { .. } | Answer::Trace | Answer::Purged => 200,
-            Answer::Callback { status, .. } | Answer::Page { status, .. } | Answer::Guard { status, .. } => {
-                status
-            }
+            Answer::Callback { status, .. }
+            | Answer::Page { status, .. }
+            | Answer::Guard { status, .. }
+            | Answer::Preflight { status, .. } => status,
         }
     }
 
@@ -51,7 +57,7 @@ impl Answer {
         match self {
             Answer::Trace => b"message/http",
             Answer::Purged => b"text/plain",
-            Answer::Guard { .. } => b"text/plain; charset=utf-8",
+            Answer::Guard { .. } | Answer::Preflight { .. } => b"text/plain; charset=utf-8",
             Answer::Options { .. } | Answer::Callback { .. } | Answer::Page { .. } => b"",
         }
     }
@@ -62,7 +68,7 @@ impl Answer {
         out: &mut Vec<u8>,
         written: &[u8],
         date: &str,
-        (version, keep_alive, head_only): (Version, bool, bool),
+        (info, keep_alive): (&RequestInfo, bool),
         response_fields: Option<(&ResponseFields, &Settings)>,
     ) {
         let (fields, content): (&[u8], &[u8]) = match self {
@@ -76,7 +82,8 @@ impl Answer {
             }
             Answer::Callback { fields_bytes, .. }
             | Answer::Page { fields_bytes, .. }
-            | Answer::Guard { fields_bytes, .. } => written.split_at(fields_bytes),
+            | Answer::Guard { fields_bytes, .. }
+            | Answer::Preflight { fields_bytes, .. } => written.split_at(fields_bytes),
         };
         let status = self.status();
         out.clear();
@@ -94,8 +101,8 @@ impl Answer {
         {
             out.extend_from_slice(b"Cache-Control: no-store\r\n");
         }
-        // The guard's own responses contain the fields for other origins already.
-        let is_complete = matches!(self, Answer::Guard { .. });
+        write_quota(info.quota, out);
+        let is_complete = matches!(self, Answer::Preflight { .. });
         if let Some((response_fields, settings)) = response_fields {
             let has = FieldBlock::new(fields).lines();
             let additions = response_fields.additions(settings, Author::Own, has);
@@ -112,9 +119,9 @@ impl Answer {
             fields::write_decimal(out, content.len() as u64);
             out.extend_from_slice(b"\r\n");
         }
-        forwarding::write_persistence(out, version, keep_alive);
+        forwarding::write_persistence(out, info.version, keep_alive);
         out.extend_from_slice(b"\r\n");
-        if has_content && !head_only {
+        if has_content && info.method != Method::Head {
             out.extend_from_slice(content);
         }
     }

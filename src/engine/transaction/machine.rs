@@ -443,8 +443,7 @@ impl Transactions {
             transaction.record.set_content_type(answer.content_type());
         }
         let content = std::mem::take(&mut cx.scratch);
-        let info = &transaction.info;
-        let form = (info.version, !transaction.closes, info.method == Method::Head);
+        let form = (&transaction.info, !transaction.closes);
         let (date, out) = cx.date_and_scratch();
         let response_fields = transaction
             .guarded

@@ -82,7 +82,7 @@ impl Examiner<'_> {
         out.extend_from_slice(&preflight.fields);
         let fields_bytes = out.len();
         out.extend_from_slice(preflight.body.as_bytes());
-        Some(Step::Decide(Decision::Answer(Answer::Guard { status: preflight.status, fields_bytes })))
+        Some(Step::Decide(Decision::Answer(Answer::Preflight { status: preflight.status, fields_bytes })))
     }
 
     /// Handles preflights, reports of browsers, and tokens. May wait for the body.
