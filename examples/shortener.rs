@@ -20,7 +20,10 @@ use weir::{Configuration, Proxy};
 /// Making links is for people: 50 a minute, and a client that goes on is blocked for 15 minutes the third time, and for ever
 /// after the tenth in a day.
 const LIMIT: &str =
-    "escalate 50/1m block 15m after 3 forever after 10 in 24h per client path /links methods POST\n";
+    "escalate 50/1m block 15m after 3 forever after 10 in 24h per client path /links methods POST host";
+
+/// It listens here.
+const ADDRESS: &str = "127.0.0.1";
 
 /// Longest name of a link, in bytes (chosen: what can be said over a desk).
 const NAME_BYTES_MAX: usize = 64;
@@ -52,7 +55,8 @@ fn main() -> ExitCode {
 /// Serves until it is killed.
 pub fn run(words: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let options = Options::read(words)?;
-    let mut guard = LIMIT.to_owned();
+    // By its name, and by the address that it listens on. Forms of other sites are not counted.
+    let mut guard = format!("{LIMIT} {}\n{LIMIT} {ADDRESS}\n", options.host);
     let mut values_file = None;
     match options.store.split_once(':') {
         None if options.store == "memory" => {}
@@ -61,7 +65,7 @@ pub fn run(words: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
         _ => guard.push_str(&format!("store {} deadline 2s\n", options.store)),
     }
     let configuration = Configuration::new()
-        .text(&format!("host 127.0.0.1\nport {}\nguard guard.conf\n", options.port))
+        .text(&format!("host {ADDRESS}\nport {}\nguard guard.conf\n", options.port))
         .file("guard.conf", guard);
     let host = options.host.clone();
     let pages = Pages::new(move |request| page(request, &host)).host(&options.host);

@@ -324,6 +324,10 @@ fn guard_6_the_51st_link_of_a_minute_is_refused_and_the_third_time_blocks() {
     assert!((600..=900).contains(&wait), "{blocked:?}");
     leads(&shortener, "n50", "http://example.com/50");
     assert_eq!(browser.curl(&[&shortener.url("/n51")]).status, 404);
+    // Forms of other sites, which go through it as through any proxy, are not counted.
+    let mut client = Raw::connect(shortener.at);
+    client.send("POST http://127.1.2.3:1/links HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.read_head().status(), 403);
 }
 
 #[test]

@@ -79,7 +79,11 @@ impl GuardFile {
         let read = load_directives(file, read_file, bans_max, &mut problems);
         let Some(mut directives) = read else { return Err(problems) };
         warn_of_unknown_clouds(&file.value, &directives, &cloud_sets);
-        let idle = directives::without_effect(&directives, settings.gateway.is_some());
+        // A line with a mistake may be the one that the others need.
+        let idle = match problems.is_empty() {
+            true => directives::without_effect(&directives, settings.gateway.is_some()),
+            false => Vec::new(),
+        };
         for warning in directives.warnings.iter().chain(&idle) {
             log::warn!("{}: {}", at(&file.value, warning.line), warning.message);
         }

@@ -553,7 +553,11 @@ fn the_statistics_tell_what_is_stored_and_how_much_it_is_worth() {
 fn rules_for_hosts_switch_it_off_or_set_a_bound_and_are_read_again() {
     let scratch = Scratch::new();
     let file = scratch.file("rules", "# all of it\n127.0.0.0/8 off\n");
-    let scene = Scene::with(&["--cache-rules", &file], |_, _| ok("Cache-Control: max-age=60", "x"));
+    let scene = Scene::with(&["--cache-rules", &file], |head, _| match head.target() {
+        "/aged" => ok("Cache-Control: max-age=100|Age: 50", "x"),
+        "/old" => ok("Cache-Control: max-age=100|Age: 98", "x"),
+        _ => ok("Cache-Control: max-age=60", "x"),
+    });
     let is_ttl = |answer: &common::Response, ttl: &str| status(answer).ends_with(ttl);
     for _ in 0..2 {
         assert!(status(&scene.get("/a")).contains("fwd=bypass"));
@@ -567,6 +571,12 @@ fn rules_for_hosts_switch_it_off_or_set_a_bound_and_are_read_again() {
     scratch.file("rules", "127.0.0.1:1 off\n127.0.0.1 5s\n");
     scene.weir.signal(Signal::HUP);
     common::eventually("a shorter one", || is_ttl(&scene.get("/new"), "ttl=5").then_some(()));
+    // From the receipt, and never longer than the origin says.
+    for (path, most) in [("/aged", 5), ("/old", 2)] {
+        let answer = scene.get(path);
+        let ttl = status(&answer).split_once("ttl=").and_then(|(_, ttl)| ttl.split(';').next()?.parse().ok());
+        assert!(ttl.is_some_and(|ttl: u32| (1..=most).contains(&ttl)), "{path} {answer:?}");
+    }
     scratch.file("rules", "127.0.0.1 0\n");
     scene.weir.signal(Signal::HUP);
     common::eventually("none", || (!is_hit(&scene.get("/a")) && !is_hit(&scene.get("/a"))).then_some(()));

@@ -374,7 +374,8 @@ fn write_head(
         let status = CacheStatus {
             forward: hit.forward,
             forward_status: hit.forward_status,
-            stored: false,
+            // The bytes that complete a part.
+            stored: hit.forward == Some(Forward::Partial),
             // A request that asked the origin itself was not collapsed, although it had waited before.
             collapsed: hit.log == CacheUse::Collapsed,
             ttl_s: Some(hit.ttl_s),

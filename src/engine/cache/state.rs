@@ -129,7 +129,7 @@ pub(in crate::engine) struct Caching {
     pub background: bool,
     /// The connection belongs to one client, or its origin offers that: the response is for no other client.
     pub pinned: bool,
-    /// Seconds for which a rule lets its response be fresh at most.
+    /// Seconds from the receipt for which a rule lets its response be fresh at most.
     pub lifetime_max_s: Option<u32>,
     /// The reason why the response was not stored.
     pub not_stored: Option<NotStored>,
@@ -140,8 +140,10 @@ pub(in crate::engine) struct Caching {
 impl Caching {
     /// The terms of a stored response, within the limit of its host's rules.
     pub fn terms(&self, stored: &Stored) -> Terms {
-        let lifetime_s = stored.terms.lifetime_s.min(self.lifetime_max_s.unwrap_or(u32::MAX));
-        Terms { lifetime_s, ..stored.terms }
+        let terms = stored.terms;
+        let rule_s =
+            self.lifetime_max_s.map_or(u32::MAX, |most_s| most_s.saturating_add(terms.initial_age_s));
+        Terms { lifetime_s: terms.lifetime_s.min(rule_s), ..terms }
     }
 
     /// Resets the state for another transaction.

@@ -10,6 +10,7 @@ const OF_GATEWAY: [&str; 7] = ["headers", "header", "csp", "hsts", "cors", "csp-
 const NO_DETECTION: &str = "has no effect: expected a line with detect block or detect observe, too";
 const NO_CLOUDS: &str = "has no effect: expected a line with cloud deny, too";
 const NO_COUNTERS: &str = "has no effect: expected a line with limit or escalate, too";
+const NO_LIMITS: &str = "has no effect: expected a line with limit, too";
 const NO_GATEWAY: &str = "has no effect on forwarded requests: expected --gateway";
 
 /// A warning for each line, or for the first of its kind. `gateway` if there is one.
@@ -31,7 +32,7 @@ pub fn without_effect(directives: &Directives, gateway: bool) -> Vec<Problem> {
         match *name {
             "detect" | "exclude" if is_off => warn(*line, name, NO_DETECTION),
             "cloud" if directives.clouds.is_empty() => warn(*line, name, NO_CLOUDS),
-            "rate-limit-fields" if !counts => warn(*line, name, NO_COUNTERS),
+            "rate-limit-fields" if directives.limits.is_empty() => warn(*line, name, NO_LIMITS),
             name if !gateway && OF_GATEWAY.contains(&name) => warn(*line, name, NO_GATEWAY),
             _ => {}
         }
@@ -59,6 +60,11 @@ mod tests {
             ),
             ("cloud refresh 1h\n", true, &[1]),
             ("cloud deny client aws\ncloud refresh 1h\nrate-limit-fields\n", true, &[3]),
+            (
+                "escalate 9/1m block 1m after 3\nban-after limit 2 in 1m for 1h\nrate-limit-fields\n",
+                true,
+                &[3],
+            ),
             (
                 "headers on\nheader X-A b\nheader X-B c\nhsts max-age=1\ncsrf protect path /\n",
                 false,
