@@ -83,7 +83,7 @@ impl JsonPattern {
     /// text the document repeats could put numbers of any size, any depth, and halves of characters.
     pub fn matches(&self, document: &[u8]) -> bool {
         let text = String::from_utf8_lossy(document);
-        self.find(&whole_characters(&text)).is_some()
+        self.find(&readable(&text)).is_some()
     }
 
     fn find(&self, document: &str) -> Option<()> {
@@ -115,28 +115,33 @@ impl JsonPattern {
     }
 }
 
-/// A document with U+FFFD in the place of each escaped half of a character: RFC 8259 section 8.2 allows them, and programs differ.
-fn whole_characters(document: &str) -> Cow<'_, str> {
+/// A document as the reader of JSON takes it. Programs write two things that it refuses: an escaped half of a character (RFC 8259
+/// section 8.2), which becomes U+FFFD, and NaN and Infinity, as Python does.
+fn readable(document: &str) -> Cow<'_, str> {
+    let bytes = document.as_bytes();
     let mut out = String::new();
-    let (mut done, mut at) = (0, 0);
-    while let Some(escape) = memchr::memchr(b'\\', &document.as_bytes()[at..]).map(|found| found + at) {
-        let half = half_at(document, escape);
-        let is_pair = half.is_some_and(|half| half < 0xDC00)
-            && half_at(document, escape + 6).is_some_and(|second| second >= 0xDC00);
-        at = match half {
-            Some(_) if is_pair => escape + 12,
-            Some(_) => {
-                out.push_str(&document[done..escape]);
-                out.push_str("\\ufffd");
-                done = escape + 6;
-                done
+    let (mut done, mut at, mut quoted) = (0, 0, false);
+    while at < bytes.len() {
+        let (length, instead) = match bytes[at] {
+            b'"' => {
+                quoted = !quoted;
+                (1, None)
             }
-            // Behind a backslash is one ASCII character, or the document is none.
-            None => escape + 2,
+            b'\\' if quoted => match (half_at(document, at), half_at(document, at + 6)) {
+                (Some(..0xDC00), Some(0xDC00..)) => (12, None),
+                (Some(_), _) => (6, Some("\\ufffd")),
+                (None, _) => (2, None),
+            },
+            b'N' if !quoted && bytes[at..].starts_with(b"NaN") => (3, Some("\"NaN\"")),
+            b'I' if !quoted && bytes[at..].starts_with(b"Infinity") => (8, Some("1e999")),
+            _ => (1, None),
         };
-        if at > document.len() {
-            break;
+        if let Some(instead) = instead {
+            out.push_str(&document[done..at]);
+            out.push_str(instead);
+            done = at + length;
         }
+        at += length;
     }
     if done == 0 {
         return Cow::Borrowed(document);
@@ -217,6 +222,8 @@ mod tests {
             b"\"\\ud83d\\ude00\\\\\\ud83d\"",
             b"\"\xff\xc3\"",
             b"1e999",
+            b"[NaN,Infinity,-Infinity]",
+            b"\"NaN \\\"Infinity\"",
             digits.as_bytes(),
             deep.as_bytes(),
             b"{\"\\udfff\":{\"b\":\"other\"}}",
