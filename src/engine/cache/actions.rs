@@ -254,7 +254,7 @@ impl Transactions {
             epoch,
             body: Body::Length(missing.len),
             stream: completed.stream,
-            refreshes: false,
+            is_refresh: false,
             keeps_part: true,
             beside: Some(beside),
         };
@@ -314,8 +314,16 @@ impl Transactions {
             return cx.send(Effect::Refuse(id, Refusal::NoMemory));
         }
         let keeps_part = transaction.info.method == Method::Get;
-        let beginning =
-            Beginning { pending, hash, epoch, body, stream, refreshes: background, keeps_part, beside: None };
+        let beginning = Beginning {
+            pending,
+            hash,
+            epoch,
+            body,
+            stream,
+            is_refresh: background,
+            keeps_part,
+            beside: None,
+        };
         let fills = &mut services.fills;
         let Some(source) = transaction.take_fill_source(head_bytes) else { return };
         let fill = fills.begin_fill(cx, source, beginning);

@@ -88,7 +88,7 @@ pub(in crate::engine) struct Fill {
     /// The body will be stored; otherwise its beginning may have been dropped.
     pub storable: bool,
     /// A refresh: the fill continues without readers, whatever is missing.
-    pub refreshes: bool,
+    pub is_refresh: bool,
     /// While it has no readers, the received bytes when its deadline was set: others do not move that.
     pub(super) unread_at: Option<u64>,
     /// An incomplete body may be stored as a part: it answers a GET (RFC 9111 section 3.3).
@@ -178,7 +178,7 @@ impl Fill {
     pub(super) fn goes_on_unread(&self) -> bool {
         let left = self.intake.as_ref().and_then(Intake::left);
         let nearly = left.is_some_and(|left| left <= UNREAD_BYTES || left <= self.stream.len() / 3);
-        self.storable && !self.is_subscribed() && (self.refreshes || nearly)
+        self.storable && !self.is_subscribed() && (self.is_refresh || nearly)
     }
 
     /// A fill that another loop receives, with that place among its subscribers.
@@ -209,7 +209,7 @@ impl Fill {
             broken: false,
             opened_ms: 0,
             storable: true,
-            refreshes: false,
+            is_refresh: false,
             unread_at: None,
             keeps_part: false,
             beside: shared.beside.clone(),
@@ -281,7 +281,7 @@ pub(in crate::engine) struct Beginning {
     /// An empty body, with room for the bytes received so far.
     pub stream: StreamingBody,
     /// Whether it is a refresh, and continues without readers.
-    pub refreshes: bool,
+    pub is_refresh: bool,
     /// Whether an incomplete body may be stored as a part.
     pub keeps_part: bool,
     /// The stored part that it completes.

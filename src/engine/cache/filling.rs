@@ -48,7 +48,7 @@ impl Fills {
             broken,
             opened_ms,
             storable: true,
-            refreshes: beginning.refreshes,
+            is_refresh: beginning.is_refresh,
             unread_at: None,
             keeps_part: beginning.keeps_part,
             beside: beginning.beside,
@@ -296,7 +296,7 @@ impl Fills {
         }
         let key = fill.pending.key();
         // A refresh had its place before.
-        let may = fill.refreshes || self.unread.may_begin(key);
+        let may = fill.is_refresh || self.unread.may_begin(key);
         if may {
             self.unread.begin(upstream, key);
             fill.unread_at = Some(fill.stream.len());
@@ -325,23 +325,22 @@ impl Fills {
 
     /// Forgets the fills without readers: weir drains, or has no descriptors left. False if there were none.
     pub fn shed_unread(&mut self, cx: &mut Context) -> bool {
-        let has_none = |fill: &Fill| fill.upstream.is_some() && fill.unread_at.is_some() && fill.is_unread();
-        let unread: Vec<FillId> = (self.slab.iter())
-            .filter(|(_, fill)| has_none(fill))
-            .map(|(index, fill)| FillId { index: index as u32, serial: fill.serial })
-            .collect();
+        let unread = self.ids(|fill| fill.upstream.is_some() && fill.unread_at.is_some() && fill.is_unread());
         unread.iter().for_each(|id| self.forget(cx, *id));
         !unread.is_empty()
     }
 
     /// Ends all fills: weir stops now.
     pub fn cut(&mut self, cx: &mut Context) {
-        let ids: Vec<FillId> = self
-            .slab
-            .iter()
+        self.ids(|_| true).into_iter().for_each(|id| self.fail_fill(cx, id));
+    }
+
+    /// The fills for which that holds.
+    fn ids(&self, holds: impl Fn(&Fill) -> bool) -> Vec<FillId> {
+        (self.slab.iter())
+            .filter(|(_, fill)| holds(fill))
             .map(|(index, fill)| FillId { index: index as u32, serial: fill.serial })
-            .collect();
-        ids.into_iter().for_each(|id| self.fail_fill(cx, id));
+            .collect()
     }
 
     /// Aborts the readers of a fill that have not read as far.

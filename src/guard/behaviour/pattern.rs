@@ -83,23 +83,22 @@ impl JsonPattern {
     /// text the document repeats could put numbers of any size, any depth, and halves of characters.
     pub fn matches(&self, document: &[u8]) -> bool {
         let text = String::from_utf8_lossy(document);
-        self.find(&readable(&text)).is_some()
+        self.compare(&readable(&text)).unwrap_or(false)
     }
 
-    fn find(&self, document: &str) -> Option<()> {
+    /// Whether the value at the path is the one of the pattern; none if there is no such path, or no document.
+    fn compare(&self, document: &str) -> Option<bool> {
         let mut value: &RawValue = serde_json::from_str(document).ok()?;
         for part in &self.path {
             // Indexes of arrays are no part of a path.
             let members: HashMap<String, &RawValue> = serde_json::from_str(value.get()).ok()?;
             value = members.get(&**part)?;
         }
-        let found = if self.any_element {
-            let elements: Vec<&RawValue> = serde_json::from_str(value.get()).ok()?;
-            elements.into_iter().any(|element| self.is_value(element.get()))
-        } else {
-            self.is_value(value.get())
-        };
-        found.then_some(())
+        if !self.any_element {
+            return Some(self.is_value(value.get()));
+        }
+        let elements: Vec<&RawValue> = serde_json::from_str(value.get()).ok()?;
+        Some(elements.into_iter().any(|element| self.is_value(element.get())))
     }
 
     /// Compares the value with one as it is written; objects and arrays are equal to none.
