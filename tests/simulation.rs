@@ -122,6 +122,7 @@ fn holds_whatever_happens() {
         "clients of several loops hardly read anything together: {tally:?}"
     );
     assert!(runs < 50 || tally.pinned > runs, "hardly any connection was one client's alone: {tally:?}");
+    assert!(runs < 50 || tally.busy * 10 > runs, "hardly any origin was busy: {tally:?}");
     assert!(runs < 50 || tally.failed_over > 0, "no upstream failed in place of another: {tally:?}");
     let filtered = tally.filtered_up.min(tally.filtered_down);
     assert!(

@@ -63,6 +63,8 @@ pub struct Tally {
     pub owed: u64,
     pub tunnels: u64,
     pub retried: u64,
+    /// Answers that came together with the connection, before the request.
+    pub busy: u64,
     pub interims: u64,
     pub steps: u64,
     pub connections: u64,
@@ -123,6 +125,7 @@ impl Tally {
         self.owed += other.owed;
         self.tunnels += other.tunnels;
         self.retried += other.retried;
+        self.busy += other.busy;
         self.interims += other.interims;
         self.steps += other.steps;
         self.connections += other.connections;
@@ -173,6 +176,9 @@ pub struct Book {
     pub draining: bool,
     /// Requests that were sent while something unasked was on its way, and have not met it yet.
     pub races: u64,
+    /// The upstream connections on which a busy origin answers before it is asked, and whose answer no client has: whether weir
+    /// learns of the answer together with the connection.
+    pub busy: HashMap<u32, bool>,
     pub sayings: Sayings,
     /// Clients that held others up who read the same.
     pub held_up: HashSet<SocketAddr>,
@@ -198,6 +204,7 @@ impl Book {
             tunnels: HashMap::new(),
             draining: false,
             races: 0,
+            busy: HashMap::new(),
             sayings: Sayings::default(),
             held_up: HashSet::new(),
             filtered: HashMap::new(),
@@ -434,6 +441,20 @@ impl Book {
 
     pub fn said(&self, key: Key, serial: u32) -> Option<&Said> {
         self.record(key).said.iter().find(|said| said.serial == serial)
+    }
+
+    /// The answer of a busy origin to a request that it did not wait for: it is given once.
+    pub fn check_busy(&mut self, key: Key, status: u16, head: &Head) -> Checked<()> {
+        let serial: Option<u32> = head.get("x-busy").and_then(|serial| serial.parse().ok());
+        let given = serial.and_then(|serial| self.busy.remove(&serial));
+        let Some(at_once) = given.filter(|_| status == 503 && head.get("via").is_some()) else {
+            return Err(format!("{key}: no answer of a busy origin, or another client's: {head:?}"));
+        };
+        if !self.is_allowed(key) {
+            return Err(format!("{key}: an origin's answer in spite of the policy"));
+        }
+        self.tally.busy += u64::from(at_once);
+        Ok(())
     }
 
     /// The client has a complete answer.

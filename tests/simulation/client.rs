@@ -416,7 +416,7 @@ impl Client {
         net.trace(|| format!("client {}: {}", self.number, head.line));
         let status = head.line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse::<u16>().ok());
         let status = status.ok_or_else(|| self.blame(&head.line))?;
-        let own = head.get("x-answer").is_none() && head.get("x-stray").is_none();
+        let own = ["x-answer", "x-stray", "x-busy"].iter().all(|name| head.get(name).is_none());
         let begun = self.asks.get(self.answering).filter(|key| book.record(**key).began_us.is_some());
         let Some(&key) = begun.filter(|_| !self.told_to_go) else {
             // Too many connections: weir says so before it was asked.
@@ -449,6 +449,10 @@ impl Client {
             let bodiless = book.record(key).ask.method == "HEAD";
             let framing = head.framing()?.unwrap_or(Framing::UntilClose);
             (if bodiless { Framing::None } else { framing }, None)
+        } else if head.get("x-busy").is_some() {
+            book.check_busy(key, status, head)?;
+            let bodiless = book.record(key).ask.method == "HEAD";
+            (if bodiless { Framing::None } else { head.framing()?.unwrap_or(Framing::UntilClose) }, None)
         } else if kind == Kind::Shared && head.get("proxy-status").is_none() {
             let (framing, its) = book.check_shared(key, status, head, net.now_us)?;
             book.note_reader(&its, self.at, false);

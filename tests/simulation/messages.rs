@@ -598,3 +598,9 @@ impl Answer {
 
 /// A whole response without a request.
 pub const STRAY: &[u8] = b"HTTP/1.1 200 Stray\r\nX-Stray: 1\r\nContent-Length: 5\r\n\r\nstray";
+
+/// What a server that is busy says on a new connection.
+pub fn busy_answer(serial: u32) -> Vec<u8> {
+    format!("HTTP/1.1 503 Busy\r\nX-Busy: {serial}\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbusy")
+        .into_bytes()
+}

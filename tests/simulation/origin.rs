@@ -7,7 +7,7 @@ use super::dice::Dice;
 use super::filters;
 use super::http::{Framing, Head, Item, Reader};
 use super::identity::Identity;
-use super::messages::{Answer, Ending, Key, Kind, STRAY};
+use super::messages::{Answer, Ending, Key, Kind, STRAY, busy_answer};
 use super::network::{LinkId, Network};
 use super::scenario::Scenario;
 use super::tunnel::{TunnelEnd, maybe_bulk};
@@ -84,11 +84,19 @@ pub struct OriginEnd {
     pauses: bool,
     mishap: Mishap,
     received: u64,
+    /// It has no time for this connection, and said so without being asked (rule 35).
+    busy: bool,
     pub gone: bool,
 }
 
 impl OriginEnd {
-    pub fn new(net: &mut Network, book: &Book, serial: u32, link: LinkId, address: SocketAddr) -> OriginEnd {
+    pub fn new(
+        net: &mut Network,
+        book: &mut Book,
+        serial: u32,
+        link: LinkId,
+        address: SocketAddr,
+    ) -> OriginEnd {
         let mut end = OriginEnd {
             serial,
             link,
@@ -106,10 +114,13 @@ impl OriginEnd {
             pauses: book.scenario.together && net.dice.percent(85),
             mishap: Mishap::draw(&mut net.dice, &book.scenario),
             received: 0,
+            busy: false,
             gone: false,
         };
         if address.port() == 443 {
             end.open_tunnel(net, book);
+        } else if book.scenario.is_sloppy(address.ip()) && net.dice.percent(8) {
+            end.answer_unasked(net, book);
         }
         end
     }
@@ -119,6 +130,18 @@ impl OriginEnd {
         self.tunnel = Some(TunnelEnd::new(name));
         self.reader.open_tunnel();
         net.plan_send(self.link, 5);
+    }
+
+    /// Answers the request before it comes, and ends.
+    fn answer_unasked(&mut self, net: &mut Network, book: &mut Book) {
+        (self.busy, self.out, self.next) = (true, busy_answer(self.serial), Next::Close);
+        let at_once = net.dice.percent(50);
+        book.busy.insert(self.serial, at_once);
+        if at_once {
+            self.send_more(net, book);
+        }
+        let after_us = net.dice.pick(&[1, 100, 10_000]);
+        net.plan_send(self.link, after_us);
     }
 
     /// Nothing is being asked or answered here.
@@ -149,7 +172,9 @@ impl OriginEnd {
                 return Err(format!("origin {}: used again in spite of {why}", self.serial));
             }
         }
-        self.reader.sender(&bytes);
+        if !self.busy {
+            self.reader.sender(&bytes);
+        }
         while let Some(item) = self.reader.next().map_err(|error| self.blame(&error))? {
             match item {
                 Item::Head(head) => self.take_head(net, book, &head)?,

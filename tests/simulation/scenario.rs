@@ -63,7 +63,7 @@ pub struct Host {
     pub http10: bool,
     /// It does what it should, always: a request to it must succeed.
     pub steady: bool,
-    /// It ends idle connections, or speaks on them, or says more than it was asked.
+    /// It ends idle connections, or speaks on them, or on new ones, or says more than it was asked.
     pub sloppy: bool,
     /// It authenticates connections.
     pub authenticates: bool,
@@ -295,6 +295,12 @@ impl Scenario {
     /// Requests go to configured servers: there are no tunnels, and no users.
     pub fn is_gateway(&self) -> bool {
         self.settings.gateway.is_some()
+    }
+
+    /// Whether an origin with that address is sloppy.
+    pub fn is_sloppy(&self, origin: IpAddr) -> bool {
+        let has_it = |host: &&Host| host.addresses.iter().any(|(address, _)| *address == origin);
+        self.hosts.iter().find(has_it).is_some_and(|host| host.sloppy)
     }
 
     fn add_cache(&mut self, dice: &mut Dice) {

@@ -99,7 +99,7 @@ impl Surroundings {
         self.net.links[link].peer = Peer::Origin(serial);
         self.net.links[link].established = true;
         self.net.raise_edge(link);
-        self.origins.push(OriginEnd::new(&mut self.net, &self.book, serial, link, address));
+        self.origins.push(OriginEnd::new(&mut self.net, &mut self.book, serial, link, address));
         self.book.tally.connections += 1;
         if dialling == Dialling::Resets {
             self.net.reset(link);
