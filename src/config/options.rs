@@ -91,7 +91,7 @@ const ASKED: Apply = |_, v| one(&mut false, v, values::flag);
 
 use crate::policy::port_set::{DEFAULT_CONNECT_PORTS, DEFAULT_PLAIN_PORTS};
 use Repeat::{List, Many};
-use Section::{Access, Cache, Control, Explain, General, Limits, Log, Messages, Timeouts};
+use Section::{Access, Cache, Control, Detect, Explain, General, Limits, Log, Messages, Timeouts};
 
 /// All options, in the order of `--help` and `--print-config`.
 pub static TABLE: &[Spec] = &[
@@ -667,7 +667,7 @@ pub static TABLE: &[Spec] = &[
         one(&mut s.explain_client, v, |text| values::address(text).map(Some))
     })
     .scope(Scope::CommandLine),
-    Spec::value(Explain, "context", "PLACE", "", "detect as in this place: query, path, header or body", |s, v| {
+    Spec::value(Detect, "context", "PLACE", "", "detect as in this place: query, path, header or body", |s, v| {
         one(&mut s.detect_context, v, |text| values::context(text).map(Some))
     })
     .scope(Scope::CommandLine)

@@ -73,8 +73,10 @@ pub enum Section {
     Cache,
     /// Commands to a running daemon; shown in their topic only.
     Control,
-    /// Shown in the usage line only.
+    /// Of `weir explain`; shown in its topic only.
     Explain,
+    /// Of `weir detect`; shown in its topic only.
+    Detect,
 }
 
 /// Stores the values of one layer in the settings (the last one, if the option has one value), and returns the problems.

@@ -529,8 +529,8 @@ fn kind_27_help_fits_one_screen_names_every_option_and_explains_what_many_need()
     for line in help.lines() {
         assert!(line.chars().count() <= 80 && line.trim_end() == line, "{line:?}");
     }
-    // The options of explain are in its topic.
-    for spec in TABLE.iter().filter(|spec| !matches!(spec.section, Section::Control | Section::Explain)) {
+    let of_commands = [Section::Control, Section::Explain, Section::Detect];
+    for spec in TABLE.iter().filter(|spec| !of_commands.contains(&spec.section)) {
         assert!(help.contains(&format!("--{}", spec.name)), "{}", spec.name);
         assert!(help.contains(spec.help) == spec.common || spec.missing.is_some(), "{}", spec.name);
     }

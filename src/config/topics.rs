@@ -460,8 +460,8 @@ by a line of the guard file: detect allow sqli path /search param q. Exit code
 0: no attack; 1: an attack, or more than is looked at. See docs/detection.md.
 ",
         ),
-        section: None,
-        others: &["context"],
+        section: Some(Section::Detect),
+        others: &[],
     },
     Topic {
         name: "explain",

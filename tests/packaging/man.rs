@@ -9,7 +9,7 @@ use weir::config::topics::TOPICS;
 const DATE: &str = "2026-11-29";
 
 /// Sections of which a command has the options, and the text.
-const OF_COMMANDS: [Section; 2] = [Section::Control, Section::Explain];
+const OF_COMMANDS: [Section; 3] = [Section::Control, Section::Explain, Section::Detect];
 
 /// weir(1).
 pub fn weir() -> String {
@@ -45,7 +45,7 @@ pub fn weir() -> String {
     }
     for (heading, name, section) in [
         ("EXPLAIN", "explain", Some(Section::Explain)),
-        ("DETECT", "detect", None),
+        ("DETECT", "detect", Some(Section::Detect)),
         ("RELOAD", "reload", None),
         ("UPGRADE", "upgrade", None),
         ("CTL", "ctl", Some(Section::Control)),

@@ -112,6 +112,10 @@ fn faults_say_what_was_expected() {
         ("app.example/ -> a weight 2 bakup", "did you mean the option backup?"),
         ("app.example/ -> a health GET /x 5s", "expected every"),
         ("app.example/ -> a health GET /x every 5s timeout 6s", "no longer than"),
+        (
+            "app.example/ -> a health GET /x every 5s rise 2 fall 3 rise 2",
+            "health: rise again: expected once",
+        ),
         ("app.example/ -> a health GET /x every 5s status 99", "expected statuses"),
         ("app.example/ -> a health GET /x every 5s status 300-200", "expected statuses"),
         ("app.example/ -> a down-after 3", "expected in"),

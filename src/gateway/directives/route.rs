@@ -249,17 +249,18 @@ fn health(route: &mut RouteLine, words: &mut Words) -> Result<(), String> {
     let statuses = vec![WELL];
     let mut check =
         Check { method: method.into(), path: path.into(), every_ms, timeout_ms, rise, fall, statuses };
-    loop {
-        if words.accept("timeout") {
-            check.timeout_ms = duration(&words.value("a time such as timeout 2s")?)?;
-        } else if words.accept("rise") {
-            check.rise = number(&words.value("a number such as rise 2")?, 1, IN_A_ROW_MAX)? as u32;
-        } else if words.accept("fall") {
-            check.fall = number(&words.value("a number such as fall 3")?, 1, IN_A_ROW_MAX)? as u32;
-        } else if words.accept("status") {
-            check.statuses = statuses_of(words)?;
-        } else {
-            break;
+    let mut given = Vec::new();
+    while let Some(option) = ["timeout", "rise", "fall", "status"].into_iter().find(|name| words.accept(name))
+    {
+        if given.contains(&option) {
+            return Err(format!("health: {option} again: expected once"));
+        }
+        given.push(option);
+        match option {
+            "timeout" => check.timeout_ms = duration(&words.value("a time such as timeout 2s")?)?,
+            "rise" => check.rise = number(&words.value("a number such as rise 2")?, 1, IN_A_ROW_MAX)? as u32,
+            "fall" => check.fall = number(&words.value("a number such as fall 3")?, 1, IN_A_ROW_MAX)? as u32,
+            _ => check.statuses = statuses_of(words)?,
         }
     }
     if check.timeout_ms > check.every_ms {
