@@ -4,17 +4,19 @@
 //! The daemon holds a lock on the pid file as long as it lives, so that the file of an earlier daemon names no process. Both files are
 //! written through descriptors that are open since the start: the sandbox need not open them.
 
-use rustix::fs::{Access, FlockOperation, access, flock};
+use rustix::fs::{Access, FlockOperation, Mode, access, fchmod, flock};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 use weir::embed::parent;
 
-/// The mode of both files (chosen): every user may read them; there is no secret in them.
-const MODE: u32 = 0o644;
+/// The mode of both files: a user who could read the pid file could lock it, and so pretend that a weir runs.
+const MODE: u32 = 0o600;
 
 /// Most bytes of a pid file: a number of 64 bits and the end of its line.
 const PID_BYTES_MAX: usize = 21;
@@ -32,7 +34,7 @@ const VERDICT_WITHIN: Duration = Duration::from_secs(60);
 /// How often to look for the verdict.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Most looks for the last outcome, which may be being written (chosen: a fifth of a second).
+/// Most looks for the last outcome, which may be being written, and for the end of another lock (chosen: a fifth of a second).
 const LOOKS_MAX: u32 = 10;
 
 /// The two files of a running daemon.
@@ -49,10 +51,12 @@ impl PidFile {
     pub fn create(path: &Path) -> io::Result<PidFile> {
         let pid = open(path)?;
         judge(&pid, is_pid, A_PID)?;
-        flock(&pid, FlockOperation::NonBlockingLockExclusive)?;
+        keep_private(&pid);
+        lock(&pid)?;
         let beside = beside(path);
         let verdict = open(&beside)?;
         judge(&verdict, is_result, A_RESULT).map_err(|error| about(&beside, &error))?;
+        keep_private(&verdict);
         replace(&pid, &format!("{}\n", std::process::id()))?;
         let file = PidFile { pid, verdict, begun: 0 };
         replace(
@@ -148,7 +152,7 @@ pub fn ask(path: &Path) -> Result<(Outcome, String), NoAnswer> {
     // Without the outcome of the last reload, which could not be written or was removed, the next complete one is new.
     let begun = (0..LOOKS_MAX).find_map(|_| {
         look(path).or_else(|| {
-            std::thread::sleep(LOOK_EVERY);
+            thread::sleep(LOOK_EVERY);
             None
         })
     });
@@ -169,7 +173,7 @@ pub fn ask(path: &Path) -> Result<(Outcome, String), NoAnswer> {
                 "{file}: there is no such file: the process was told, and its log says what came of it"
             )));
         }
-        std::thread::sleep(LOOK_EVERY);
+        thread::sleep(LOOK_EVERY);
     }
     Err(NoAnswer::Unable(format!(
         "{place}: the process has not said within {VERDICT_WITHIN:?} what came of it"
@@ -237,6 +241,19 @@ impl ReloadResult {
     }
 }
 
+/// Locks the pid file. A `weir reload` that looks for the daemon holds a lock for a moment.
+fn lock(pid: &File) -> io::Result<()> {
+    let mut outcome = flock(pid, FlockOperation::NonBlockingLockExclusive);
+    for _ in 0..LOOKS_MAX {
+        if outcome != Err(Errno::WOULDBLOCK) {
+            break;
+        }
+        thread::sleep(LOOK_EVERY);
+        outcome = flock(pid, FlockOperation::NonBlockingLockExclusive);
+    }
+    Ok(outcome?)
+}
+
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".reload");
@@ -290,14 +307,13 @@ fn is_result(content: &[u8]) -> bool {
 fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(MODE)
-        .custom_flags(flags.bits() as i32)
-        .open(path)
+    options.read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(flags.bits() as i32);
+    options.open(path)
+}
+
+/// Gives a file that was there already the mode of a new one. If it is another user's, it keeps its own.
+fn keep_private(file: &File) {
+    let _ = fchmod(file, Mode::from_raw_mode(MODE as _));
 }
 
 fn replace(file: &File, text: &str) -> io::Result<()> {
@@ -308,6 +324,8 @@ fn replace(file: &File, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn what_is_written_is_read() {
@@ -342,6 +360,24 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&beside).unwrap(), other);
         }
         for path in [&path, &beside] {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn other_users_cannot_lock_the_file_and_a_short_lock_is_waited_for() {
+        let path = std::env::temp_dir().join(format!("weir-pid-file-locked-{}", std::process::id()));
+        for path in [&path, &beside(&path)] {
+            std::fs::write(path, "").unwrap();
+            std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+        }
+        let reload = File::open(&path).unwrap();
+        flock(&reload, FlockOperation::NonBlockingLockShared).unwrap();
+        assert_eq!(PidFile::create(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+        drop(reload);
+        let _file = PidFile::create(&path).unwrap();
+        for path in [&path, &beside(&path)] {
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
             std::fs::remove_file(path).unwrap();
         }
     }
