@@ -14,6 +14,7 @@ fn main() {
 /// An exchange as most are.
 pub fn plain() -> LogRecord {
     let mut record = LogRecord::new(([192, 0, 2, 1], 50123).into());
+    record.minor_version = Some(1);
     record.started_unix_us = 1_763_766_541_123_456;
     record.duration_us = 12_345;
     record.status = 200;

@@ -166,7 +166,9 @@ fn write_combined(out: &mut Vec<u8>, record: &LogRecord) {
         write_escaped(out, method, Blank::Escaped);
         out.push(b' ');
         write_word(out, record.text(Text::Target));
-        out.extend_from_slice(if record.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+        if let Some(minor) = record.minor_version {
+            out.extend_from_slice(if minor == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+        }
     }
     out.extend_from_slice(b"\" ");
     write_decimal(out, u64::from(record.status), 3);
@@ -289,9 +291,9 @@ fn write_json(out: &mut Vec<u8>, record: &LogRecord) {
     }
     write_json_text(out, b"method", record.text(Text::Method));
     write_json_text(out, b"target", record.text(Text::Target));
-    out.extend_from_slice(b",\"version\":\"1.");
-    out.push(if record.minor_version == 0 { b'0' } else { b'1' });
-    out.extend_from_slice(b"\",\"client\":\"");
+    let version: &[u8] = record.minor_version.map_or(b"", |minor| if minor == 0 { b"1.0" } else { b"1.1" });
+    write_json_text(out, b"version", version);
+    out.extend_from_slice(b",\"client\":\"");
     write_socket_address(out, record.client);
     out.push(b'"');
     write_json_text(out, b"user", record.text(Text::User));

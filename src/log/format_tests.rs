@@ -6,6 +6,7 @@ fn sample() -> LogRecord {
     let mut record = LogRecord::new("127.0.0.1:50123".parse().unwrap());
     record.started_unix_us = 1_763_766_541_123_456;
     record.duration_us = 12_345;
+    record.minor_version = Some(1);
     record.status = 200;
     record.client_bytes = 210;
     record.sent_bytes = 1450;
@@ -27,7 +28,7 @@ fn refused() -> LogRecord {
     record.verdict = Verdict::Refused;
     record.status = 403;
     record.sent_bytes = 99;
-    record.minor_version = 0;
+    record.minor_version = Some(0);
     record.set(Text::Method, b"CONNECT");
     record.set(Text::Target, b"b.example:443");
     record.set(Text::Reason, b"block list.txt:12");
@@ -127,7 +128,7 @@ fn whole_lines() {
             Format::Json,
             bare,
             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"kind\":\"exchange\",\"verdict\":\"allowed\",\"status\":null,\
-             \"method\":null,\"target\":null,\"version\":\"1.1\",\"client\":\"192.0.2.1:9\",\"user\":null,\"received\":0,\
+             \"method\":null,\"target\":null,\"version\":null,\"client\":\"192.0.2.1:9\",\"user\":null,\"received\":0,\
              \"sent\":0,\"duration_us\":0,\"dns_ms\":null,\"connect_ms\":null,\"ttfb_ms\":null,\"upstream\":null,\"client_reused\":false,\"origin_reused\":false,\
              \"reason\":null,\"cache\":null,\"cache_reason\":null,\"referrer\":null,\"agent\":null,\"content_type\":null}\n",
         ),

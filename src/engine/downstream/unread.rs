@@ -18,13 +18,13 @@ const METHOD_BYTES_MAX: usize = 32;
 struct Line<'a> {
     method: &'a str,
     target: &'a [u8],
-    /// The target is complete.
-    is_whole: bool,
+    /// Behind a complete target: the minor version.
+    minor_version: Option<u8>,
 }
 
-/// Records method and target of the received bytes.
+/// Records method, target and version of the received bytes.
 pub(in crate::engine) fn note_request_line(received: &[u8], info: &mut RequestInfo, record: &mut LogRecord) {
-    let Some(Line { method, target, is_whole }) = read_line(received) else { return };
+    let Some(Line { method, target, minor_version }) = read_line(received) else { return };
     // Without its path, which may be incomplete.
     let begin = target.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
     let path = target[begin..].iter().position(|byte| matches!(byte, b'/' | b'?')).map(|at| begin + at);
@@ -35,11 +35,12 @@ pub(in crate::engine) fn note_request_line(received: &[u8], info: &mut RequestIn
     };
     // A password is before an @, which may not have arrived yet (rule 7).
     let may_be_password = target.contains(&b'@') || target.windows(3).any(|three| three == b"%40");
-    if !is_whole && (path.is_none() || authority.is_none()) {
+    if minor_version.is_none() && (path.is_none() || authority.is_none()) {
         return;
     }
     info.method = Method::of(method);
     record.set(Text::Method, method.as_bytes());
+    record.minor_version = minor_version;
     if may_be_password {
         record.set(Text::Target, b"(malformed, withheld)");
         return;
@@ -62,10 +63,10 @@ fn read_line(received: &[u8]) -> Option<Line<'_>> {
     let target_end = rest.iter().position(|&byte| byte == b' ');
     let (target, version) = rest.split_at(target_end.unwrap_or(rest.len()));
     let plain = !target.is_empty() && target.iter().all(|byte| *byte > b' ' && *byte != 0x7F);
-    let is_whole = version.starts_with(b" HTTP/1.");
+    let minor_version = version.strip_prefix(b" HTTP/1.").map(|minor| u8::from(minor != b"0"));
     let is_url = target_end.is_none() && line_end.is_none() && target.starts_with(b"http://");
     let method = std::str::from_utf8(method).ok()?;
-    (plain && (is_whole || is_url)).then_some(Line { method, target, is_whole })
+    (plain && (minor_version.is_some() || is_url)).then_some(Line { method, target, minor_version })
 }
 
 #[cfg(test)]
@@ -122,6 +123,13 @@ mod tests {
                 (method, target, host),
                 "{received:?}"
             );
+            let version = match received {
+                _ if method.is_empty() => None,
+                line if line.contains("HTTP/1.0") => Some(0),
+                line if line.contains("HTTP/1.1") => Some(1),
+                _ => None,
+            };
+            assert_eq!(record.minor_version, version, "{received:?}");
         }
     }
 }

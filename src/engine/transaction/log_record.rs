@@ -125,8 +125,8 @@ pub struct LogRecord {
     pub forward: Option<Forward>,
     /// The reason why the cache did not do more: a word, or empty.
     pub cache_reason: &'static str,
-    /// Minor version of the request: 0 for HTTP/1.0, 1 for HTTP/1.1.
-    pub minor_version: u8,
+    /// Minor version of the request: 0 for HTTP/1.0, 1 for HTTP/1.1. None if it has not been read.
+    pub minor_version: Option<u8>,
     text: Vec<u8>,
     /// The position of each text in `text`, in the order of [`Text::ALL`].
     spans: [Span; Text::ALL.len()],
@@ -231,7 +231,7 @@ impl LogRecord {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let flags = flag(self.client_reused, CLIENT_REUSED)
             | flag(self.origin_reused, ORIGIN_REUSED)
-            | flag(self.minor_version > 0, MINOR_VERSION)
+            | flag(self.minor_version == Some(1), MINOR_VERSION)
             | flag(connect, CONNECT);
         let waits = [self.waits.dns_us, self.waits.connect_us, self.waits.ttfb_us.filter(|_| !connect)];
         let kept = waits.iter().zip([DNS, DIALLED, ANSWERED]);
@@ -265,7 +265,7 @@ impl LogRecord {
         let Some((&flags, mut rest)) = packed.0.split_first() else { return };
         (self.kind, self.status) = (Kind::Tunnel, if flags & CONNECT != 0 { 200 } else { 101 });
         (self.client_reused, self.origin_reused) = (flags & CLIENT_REUSED != 0, flags & ORIGIN_REUSED != 0);
-        self.minor_version = u8::from(flags & MINOR_VERSION != 0);
+        self.minor_version = Some(u8::from(flags & MINOR_VERSION != 0));
         let mut wait = |kept: u8| (flags & kept != 0).then(|| take_number(&mut rest));
         self.waits = Waits { dns_us: wait(DNS), connect_us: wait(DIALLED), ttfb_us: wait(ANSWERED) };
         if flags & CONNECT != 0 {
@@ -304,7 +304,7 @@ impl LogRecord {
             cache: CacheUse::None,
             forward: None,
             cache_reason: "",
-            minor_version: 1,
+            minor_version: None,
             text: Vec::new(),
             spans: [Span::default(); Text::ALL.len()],
         }
@@ -393,7 +393,7 @@ mod tests {
             record.status = if case == 0 { 200 } else { 101 };
             record.client_reused = case & 1 != 0;
             record.origin_reused = case & 2 != 0;
-            record.minor_version = u8::from(case != 1);
+            record.minor_version = Some(u8::from(case != 1));
             record.waits = match case {
                 0 => Waits { dns_us: Some(0), connect_us: Some(127), ttfb_us: Some(0) },
                 1 => Waits { dns_us: Some(u64::MAX), connect_us: None, ttfb_us: Some(128) },

@@ -16,10 +16,10 @@ pub(super) const AGENT_FIELD: &str = "user-agent";
 impl Examiner<'_> {
     pub(super) fn note_head(&self, head: &RequestHead<'_, '_>, record: &mut LogRecord) {
         record.set(Text::Method, head.method.as_bytes());
-        record.minor_version = match head.version {
+        record.minor_version = Some(match head.version {
             Version::Http10 => 0,
             Version::Http11 => 1,
-        };
+        });
         for (text, name) in [(Text::Agent, AGENT_FIELD), (Text::Referrer, "referer")] {
             if self.is_noted(text) {
                 record.set(text, head.fields.get(name).unwrap_or_default());

@@ -49,7 +49,7 @@ pub fn log_entry(bytes: &[u8]) {
         [usize::from(options >> 2 & 3)];
     record.client_reused = options & 16 != 0;
     record.origin_reused = options & 32 != 0;
-    record.minor_version = options >> 6 & 1;
+    record.minor_version = (options & 4 == 0).then_some(options >> 6 & 1);
     if options & 128 != 0 {
         record.upstream = Some(input.address());
         record.status = input.number() as u16;
