@@ -10,9 +10,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// The name of the file in its directory.
 pub const FILE_NAME: &str = "access.log";
+
+/// How long a line may take that another process is writing (chosen: many times what the system takes for one write).
+const LINE_WITHIN: Duration = Duration::from_millis(20);
 
 /// Permissions (chosen): owner and group; URLs are private.
 const FILE_MODE: u32 = 0o640;
@@ -164,17 +169,27 @@ fn open_file(directory: &Path) -> io::Result<File> {
     fs::create_dir_all(directory)?;
     let path = directory.join(FILE_NAME);
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() && metadata.len() > 0 {
-        // A crash of the machine may have left an incomplete line, which the next line must not continue.
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
+    // A crash of the machine may have left an incomplete line, which the next line must not continue. Another weir may be
+    // writing one: it goes on.
+    if let Some(length) = length_within_line(&mut file)? {
+        thread::sleep(LINE_WITHIN);
+        if length_within_line(&mut file)? == Some(length) {
             file.write_all(b"\n")?;
         }
     }
     Ok(file)
+}
+
+/// The length of a file whose last line is incomplete.
+fn length_within_line(file: &mut File) -> io::Result<Option<u64>> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Ok(None);
+    }
+    let mut last = [0];
+    let length = file.seek(SeekFrom::End(-1))? + 1;
+    file.read_exact(&mut last)?;
+    Ok((last != *b"\n").then_some(length))
 }
 
 /// The length of the first line, with its end.
