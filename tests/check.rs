@@ -374,6 +374,16 @@ fn kind_23_places_that_are_taken_are_told() {
     let path = scratch.join("one");
     let (code, _, err) = raw(&["--pid-file", &path, "--control", &path, "--check"]);
     assert!(code == 64 && err.contains("another option names it"), "{code}: {err}");
+    for name in ["access.log", "access.log.1"] {
+        let path = scratch.join(name);
+        let (code, _, err) = raw(&["--pid-file", &path, "--log-dir", &scratch.join(""), "--check"]);
+        assert!(code == 64 && err.contains("the access log has it"), "{code}: {err}");
+    }
+    let hosts: Vec<String> =
+        (0..257).map(|host| format!("--host=127.0.{}.{}", host / 200, host % 200 + 1)).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let (code, _, err) = raw(&[&hosts[..], &["--port", "8888", "--check"]].concat());
+    assert!(code == 64 && err.contains("--host: expected at most 256 addresses, found 257"), "{code}: {err}");
 }
 
 /// What stands beside a file of weir's, and what a name leads to, is checked as the start would find it.

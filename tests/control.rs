@@ -128,6 +128,31 @@ fn a_drain_ends_the_daemon_and_its_socket() {
     assert_eq!(gone.code, 69, "{gone:?}");
 }
 
+/// An order to drain is no TERM: the first TERM behind it, of a service manager for instance, cuts nothing.
+#[test]
+fn a_term_behind_an_ordered_drain_means_a_drain_too() {
+    for stops_at_once in [false, true] {
+        let scratch = Scratch::new();
+        let (mut weir, socket) = start(&scratch, &["--allow", "127.0.0.0/8"]);
+        let origin = TcpListener::bind("127.0.0.1:0").expect("an origin");
+        let (mut client, host) = (weir.connect(), origin.local_addr().expect("an address"));
+        client.send(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let (mut response, _) = origin.accept().expect("a connection");
+        assert_eq!(ctl(&socket, &["drain"]).code, 0);
+        weir.wait_for_error(|line| line.contains("stopping: finishing"));
+        weir.signal(Signal::TERM);
+        weir.wait_for_error(|line| line.contains("stopping already: another TERM stops at once"));
+        if stops_at_once {
+            weir.signal(Signal::TERM);
+            assert_eq!(weir.wait_exit().code(), Some(143));
+            continue;
+        }
+        write!(response, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole").expect("a response");
+        client.read_until(b"whole");
+        assert_eq!(weir.wait_exit().code(), Some(0));
+    }
+}
+
 /// While a weir drains, its numbers are those of the moment, and it reads no configuration again. With two loops, one of them has ended.
 #[test]
 fn a_drain_is_told_as_it_is_and_takes_no_reload() {

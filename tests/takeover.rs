@@ -353,6 +353,12 @@ fn a_weir_that_stood_still_during_a_take_over_drains() {
     let mut answer = [0; 16];
     let length = successor.read(&mut answer).expect("an answer");
     assert_eq!(&answer[..length], b"0\n");
+    // Two successors would both stay.
+    let mut second = UnixStream::connect(&control).expect("a connection");
+    second.write_all(b"take-over\n").expect("a request");
+    let mut refused = String::new();
+    second.read_to_string(&mut refused).expect("an answer");
+    assert_eq!(refused, "71 another weir takes over already\n");
     interrupt(&weir);
     successor.write_all(b"taken\n").expect("a message");
     let mut answer = String::new();

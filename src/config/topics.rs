@@ -358,7 +358,7 @@ command line and variables still override them. Everything is checked first: if
 there is an error, nothing changes, and the log has every error with file and
 line. Requests under way keep the old settings; new connections and requests get
 the new ones. Some options need a restart; the log then says `needs a restart`
-and names them:
+and names them (and --memory, if what it divides cannot shrink):
 ",
         section: None,
         others: &["pid-file"],

@@ -13,6 +13,7 @@ use log::warn;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::geteuid;
+use std::ffi::OsStr;
 use std::fs::metadata;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -201,9 +202,10 @@ fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut 
     let written = [&settings.pid_file, &settings.cache_file, &settings.control];
     let written: Vec<_> = written.into_iter().flatten().collect();
     for (index, file) in written.iter().enumerate() {
-        if written[..index].iter().any(|other| other.value == file.value) {
-            let message =
-                format!("{}: expected a path of its own; another option names it", file.value.display());
+        let is_log = settings.log_dir.as_ref().is_some_and(|directory| is_log_file(directory, &file.value));
+        if is_log || written[..index].iter().any(|other| other.value == file.value) {
+            let owner = if is_log { "the access log has it" } else { "another option names it" };
+            let message = format!("{}: expected a path of its own; {owner}", file.value.display());
             problems.add(file.origin.clone(), message);
         }
     }
@@ -228,6 +230,16 @@ fn warn_if_unreadable(settings: &Settings) {
         let place = path.display();
         warn!("{place}: cannot be read with the rights that are left ({error}): a reload would fail");
     }
+}
+
+/// Whether the access log in that directory uses the path: `access.log`, and old ones with a number behind it.
+fn is_log_file(directory: &Path, path: &Path) -> bool {
+    let is_same = |one: &Path, other: &Path| match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => std::path::absolute(one).ok() == std::path::absolute(other).ok(),
+    };
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    name.starts_with(FILE_NAME) && is_same(directory, parent(path))
 }
 
 /// Checks a log directory: an existing one with a log that can be appended to, or one that can be created with all its parents.

@@ -9,6 +9,7 @@ use signal_hook::low_level::raise;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,18 +43,31 @@ const WAITING_MAX: usize = 16;
 /// Receives the outcome of a reload: whether it failed, and the text for the operator. Dropped if weir is stopping and reloads no more.
 pub type Asker = SyncSender<(bool, String)>;
 
-/// The connection that waits for the outcome of a reload.
+/// What the main thread does for operators: a signal, as from outside, asks it to look.
 #[derive(Clone, Debug, Default)]
-pub struct Waiting(Arc<Mutex<Vec<Asker>>>);
+pub struct Orders(Arc<Ordered>);
 
-impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, Vec<Asker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+#[derive(Debug, Default)]
+struct Ordered {
+    /// The connections that wait for the outcome of a reload.
+    waiting: Mutex<Vec<Asker>>,
+    /// TERM comes from here, and not from outside.
+    drain: AtomicBool,
+}
+
+impl Orders {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Asker>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All clients that wait now.
-    pub fn take(&self) -> Vec<Asker> {
-        std::mem::take(&mut self.lock())
+    /// All clients that wait for a reload now.
+    pub fn take_waiting(&self) -> Vec<Asker> {
+        std::mem::take(&mut self.waiting())
+    }
+
+    /// Whether an operator or a successor has ordered to drain, since the last call.
+    pub fn take_drain(&self) -> bool {
+        self.0.drain.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -73,15 +87,15 @@ pub fn bind(settings: &Settings) -> Result<Option<ControlSocket>, u8> {
 pub fn serve(
     socket: ControlSocket,
     control: &Control,
-    waiting: &Waiting,
+    orders: &Orders,
     sockets: &Sockets,
 ) -> io::Result<SocketFile> {
-    let (control, waiting, sockets) = (control.clone(), waiting.clone(), sockets.clone());
-    socket.serve(move |line: &str, user| answer(&control, &waiting, line, user), move || sockets.try_clone())
+    let (control, orders, sockets) = (control.clone(), orders.clone(), sockets.clone());
+    socket.serve(move |line: &str, user| answer(&control, &orders, line, user), move || sockets.try_clone())
 }
 
 /// Answers one line of words.
-fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32>) -> Reply {
+fn answer(control: &Control, orders: &Orders, line: &str, user: Option<u32>) -> Reply {
     let mut words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     let json = words.first() == Some(&"json");
     words.drain(..usize::from(json));
@@ -120,12 +134,13 @@ fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32>) -
         ["reload" | "drain"] if control.is_ending() => stopping_already(),
         ["reload"] => {
             info!("control: reload (by {by})");
-            reload(waiting, json)
+            reload(orders, json)
         }
         ["drain"] => {
             info!("control: drain (by {by})");
             let within = control.settings().drain_timeout;
             let text = format!("finishing what is under way, for at most {within:?}");
+            orders.0.drain.store(true, Ordering::SeqCst);
             match raise(SIGTERM) {
                 Ok(()) => said(text, json),
                 Err(error) => refusal(exit::OS_ERROR, error.to_string()),
@@ -182,10 +197,10 @@ fn stats(control: &Control, json: bool) -> Reply {
     }))
 }
 
-fn reload(waiting: &Waiting, json: bool) -> Reply {
+fn reload(orders: &Orders, json: bool) -> Reply {
     let (sender, outcome) = sync_channel(1);
     {
-        let mut waiting = waiting.lock();
+        let mut waiting = orders.waiting();
         if waiting.len() >= WAITING_MAX {
             return refusal(exit::REFUSED, "too many wait for a reload already".to_owned());
         }

@@ -20,7 +20,7 @@ mod takeover;
 
 pub use reload::Launch;
 
-use control::{SocketFile, Waiting};
+use control::{Orders, SocketFile};
 use files::reader;
 use log::{info, warn};
 use manager::Manager;
@@ -62,8 +62,7 @@ pub struct Daemon {
     writer: Writer,
     manager: Manager,
     pid_file: Option<PidFile>,
-    /// Operators who wait for the outcome of a reload.
-    waiting: Waiting,
+    orders: Orders,
     /// The listening sockets, for a successor.
     sockets: Sockets,
 }
@@ -143,8 +142,8 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let control = proxy.control().clone();
     writer.set_queue(control.log_bytes_max().unwrap_or(u64::MAX));
     monitored.begin(&control);
-    let waiting = Waiting::default();
-    let serve = |socket| control::serve(socket, &control, &waiting, &sockets);
+    let orders = Orders::default();
+    let serve = |socket| control::serve(socket, &control, &orders, &sockets);
     let socket_file = control_socket.map(serve).transpose().map_err(os_error)?;
     let end = End::default();
     let at_end = AtEnd { end: end.clone(), socket_file, signals: signals.handle() };
@@ -155,7 +154,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     for address in control.addresses() {
         say(&format!("weir: listening on {address}"));
     }
-    let daemon = Daemon { launch, control, thread, end, writer, manager, pid_file, waiting, sockets };
+    let daemon = Daemon { launch, control, thread, end, writer, manager, pid_file, orders, sockets };
     daemon.manager.ready(&daemon.status());
     let watched = daemon.control.clone();
     let all_turn = move |within| watched.wait_until_applied(within);
@@ -278,7 +277,7 @@ fn warn_if_unreadable(settings: &Settings) {
 impl Daemon {
     /// Obeys signals until the proxy has ended. Returns the exit code.
     pub fn serve(mut self, mut signals: Signals) -> u8 {
-        let mut draining = false;
+        let (mut draining, mut terminated) = (false, false);
         let mut code = exit::OK;
         let mut saving = false;
         for signal in signals.forever() {
@@ -287,12 +286,19 @@ impl Daemon {
                 SIGUSR1 => self.writer.reopen(),
                 SIGUSR2 => self.control.log_statistics(),
                 SIGTERM if !draining => {
+                    terminated = !self.orders.take_drain();
                     let within = self.control.settings().drain_timeout;
                     info!("stopping: finishing what is under way, for at most {within:?}");
                     draining = true;
                     self.manager.stopping("finishing what is under way");
                     self.sockets.close();
                     self.control.drain();
+                }
+                SIGTERM if self.orders.take_drain() => {}
+                // The drain was ordered: this is the first signal from outside, which means a drain, too.
+                SIGTERM if !terminated => {
+                    info!("stopping already: another TERM stops at once");
+                    terminated = true;
                 }
                 other => {
                     info!("stopping at once");

@@ -22,14 +22,19 @@ pub mod control {
         }
     }
 
-    /// The empty list of operators who wait.
+    /// Stands in for the orders of operators.
     #[derive(Clone, Debug, Default)]
-    pub struct Waiting(());
+    pub struct Orders(());
 
-    impl Waiting {
+    impl Orders {
         /// An empty list.
-        pub fn take(&self) -> [SyncSender<(bool, String)>; 0] {
+        pub fn take_waiting(&self) -> [SyncSender<(bool, String)>; 0] {
             []
+        }
+
+        /// False: TERM comes from outside.
+        pub fn take_drain(&self) -> bool {
+            false
         }
     }
 
@@ -42,7 +47,7 @@ pub mod control {
     pub fn serve(
         socket: ControlSocket,
         _control: &Control,
-        _waiting: &Waiting,
+        _orders: &Orders,
         _sockets: &Sockets,
     ) -> io::Result<SocketFile> {
         match socket {}

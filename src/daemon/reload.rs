@@ -75,7 +75,7 @@ impl Daemon {
     /// Reads everything again and applies it, or reports the problems and keeps the old configuration. The outcome goes to the log, the
     /// service manager, and operators who asked by `weir ctl` or `weir reload`. A weir that is stopping reloads no more.
     pub(super) fn reload(&mut self) {
-        let waiting = self.waiting.take();
+        let waiting = self.orders.take_waiting();
         if self.control.is_ending() {
             warn!("not reloaded: {STOPPING_ALREADY}");
             if let Some(file) = &mut self.pid_file {

@@ -23,7 +23,7 @@ use crate::engine::callback::{ConnectionVerdict, NameVerdict, RequestVerdict, Re
 #[cfg(feature = "pages")]
 use crate::engine::pages::PageReply;
 use crate::engine::pages::{OwnPages, Pages};
-use crate::engine::{self, Callbacks, ClientLimits, Engine, LISTENERS_MAX};
+use crate::engine::{self, Callbacks, ClientLimits, Engine};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
 use crate::part::{self, guard::built};
@@ -265,8 +265,9 @@ impl Builder {
         let seed = self.draw(0)?;
         let (listeners, of_options) = self.listen(&settings)?;
         let (loops, addresses) = (listeners.loops(), listeners.addresses());
-        let Compiled { policy, guard, gateway, content_bytes } =
-            self.compile_files(&settings, &addresses, seed).map_err(BuildError::Configuration)?;
+        let compiled = compile_here(&settings, &addresses, seed, &self.configuration);
+        let compiled = compiled.map_err(BuildError::Configuration)?;
+        let Compiled { policy, guard, gateway, content_bytes } = compiled;
         // In a build without these parts the compiler knows that both are `None`.
         let (mut guard, routes) = (built().and(guard), built().and(gateway));
         let shares = self.divide(&mut settings, loops, content_bytes, guard.as_mut())?;
@@ -290,7 +291,6 @@ impl Builder {
         let workers = self.make_workers((&settings, shares.as_ref()), listeners, whole, &policy)?;
         let store = workers.first().and_then(|worker| worker.engine.store());
         let persister = self.start_persister(&settings, store.as_ref())?;
-        let logs = self.log.is_some();
         let (event_loop, workers) = self.start_workers(&settings, workers, &guard_link)?;
         if let (Some(gauge), Some(_)) = (&self.gauge, &shares) {
             gauge.set_limit(settings.memory_bytes);
@@ -318,7 +318,7 @@ impl Builder {
             listeners: addresses,
             store,
             seed,
-            logs,
+            logs: self.log.is_some(),
             present: Mutex::new(Present { settings, shares, policy, store_settings, guard, directives }),
             changing: Mutex::new(()),
             ending: AtomicBool::new(false),
@@ -357,21 +357,6 @@ impl Builder {
         }
         shares.iter().for_each(|shares| tell(settings, shares));
         Ok(shares)
-    }
-
-    /// Reads and compiles the files that the settings name.
-    fn compile_files(
-        &self,
-        settings: &Settings,
-        addresses: &[SocketAddr],
-        seed: [u64; 2],
-    ) -> Result<Compiled, Problems> {
-        if addresses.len() > LISTENERS_MAX {
-            let mut problems = Problems::new();
-            problems.add(settings.origin("host"), format!("expected at most {LISTENERS_MAX} addresses"));
-            return Err(problems);
-        }
-        compile_here(settings, addresses, seed, &self.configuration)
     }
 
     /// Warns of what is open to all, was skipped, or cannot be read.

@@ -11,6 +11,7 @@ use crate::config::memory::{Content, Shares};
 use crate::config::options::{self, Scope, Spec, TABLE};
 use crate::config::policy::{self, LocalAddresses};
 use crate::config::{Command, Origin, Problems, Settings, unknown_option};
+use crate::engine::LISTENERS_MAX;
 use crate::gateway::directives::Directives;
 use crate::gateway::rules::Gateway;
 use crate::guard::rules::Guard;
@@ -332,8 +333,8 @@ pub(super) fn compile_for(
         if wrong.is_empty() { Ok(file) } else { Err(wrong) }
     });
     let gateway = gateway::load(settings, read_file);
-    match (policy, guard, gateway) {
-        (Ok(policy), Ok(guard), Ok(gateway)) => {
+    match (policy, guard, gateway, count(&own.listeners, settings)) {
+        (Ok(policy), Ok(guard), Ok(gateway), Ok(())) => {
             let lines = gateway.iter().flat_map(|gateway| &gateway.routes);
             let upstreams = lines.map(|route| route.upstreams.len()).sum();
             let [_, users] = loaded(&policy);
@@ -344,13 +345,24 @@ pub(super) fn compile_for(
             let content_bytes = content.memory();
             Ok(Compiled { policy, guard, gateway, content_bytes })
         }
-        (policy, guard, gateway) => {
+        (policy, guard, gateway, listeners) => {
             let mut problems = Problems::new();
-            let wrong = [policy.err(), guard.err(), gateway.err()];
+            let wrong = [policy.err(), guard.err(), gateway.err(), listeners.err()];
             wrong.into_iter().flatten().for_each(|others| problems.append(others));
             Err(problems)
         }
     }
+}
+
+/// Fails if there are more listeners than the engine takes.
+fn count(listeners: &[SocketAddr], settings: &Settings) -> Result<(), Problems> {
+    if listeners.len() <= LISTENERS_MAX {
+        return Ok(());
+    }
+    let mut problems = Problems::new();
+    let message = format!("expected at most {LISTENERS_MAX} addresses, found {}", listeners.len());
+    problems.add(settings.origin("host"), message);
+    Err(problems)
 }
 
 /// The resolver's settings for one of so many loops.

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a client may take for its line, and for reading the answer (chosen).
@@ -92,7 +93,15 @@ impl ControlSocket {
         answer: impl Fn(&str, Option<u32>) -> Reply + Send + Sync + 'static,
         sockets: impl Fn() -> io::Result<Vec<OwnedFd>> + Send + Sync + 'static,
     ) -> io::Result<SocketFile> {
-        visits::serve("weir-control", self.socket, move |socket| visit(socket, &answer, &sockets))?;
+        let has_successor = AtomicBool::new(false);
+        let give = move |socket: &Socket| {
+            // Two that serve the same sockets would stay beside each other for good.
+            if has_successor.swap(true, Ordering::SeqCst) {
+                return Err(io::Error::other("another weir takes over already"));
+            }
+            hand_over(socket, &sockets).inspect_err(|_| has_successor.store(false, Ordering::SeqCst))
+        };
+        visits::serve("weir-control", self.socket, move |socket| visit(socket, &answer, &give))?;
         Ok(self.file)
     }
 }
@@ -129,12 +138,12 @@ impl Drop for SocketFile {
 fn visit(
     socket: &Socket,
     answer: &dyn Fn(&str, Option<u32>) -> Reply,
-    sockets: &dyn Fn() -> io::Result<Vec<OwnedFd>>,
+    give: &dyn Fn(&Socket) -> io::Result<()>,
 ) {
     let mut timed = Timed::new(socket, VISIT_WITHIN);
     let Ok(line) = timed.read_until(LINE_BYTES_MAX, |bytes| bytes.contains(&b'\n')) else { return };
     let reply = match line.as_deref().map(line_of) {
-        Some(Some(TAKE_OVER)) => match hand_over(socket, sockets) {
+        Some(Some(TAKE_OVER)) => match give(socket) {
             Ok(()) => answer(DRAIN, user_of(socket)),
             Err(error) => Reply { code: 71, text: error.to_string(), ..Reply::default() },
         },
