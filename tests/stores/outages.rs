@@ -4,8 +4,11 @@ use crate::common::eventually;
 use crate::node::{Node, patient, sessions_keep_the_contract, values_are_added_once, window};
 use crate::redis_server::RedisServer;
 use rustix::process::Signal;
-use std::time::Duration;
-use weir::guard::store::{StoreFailure, StoreNews, StoreOrder};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+use weir::guard::store::{Answer, StoreFailure, StoreNews, StoreOrder};
 use weir::guard::values::ValueRequest;
 use weir::shell::stores::{StoreClient, StoreSettings};
 
@@ -48,6 +51,67 @@ fn a_server_that_stands_still_costs_its_questions_and_no_connection() {
     assert_eq!(node.client.counters().connections, before);
     // Questions whose deadline was over were not sent: one pipeline at most was on its way.
     assert!(node.client.counters().expired >= 44, "{:?}", node.client.counters());
+}
+
+/// The deadline is less than two round trips: a question that waited for the answers to those before it would be late.
+#[test]
+fn questions_to_a_store_far_away_do_not_wait_for_each_other() {
+    let Some(server) = RedisServer::start() else { return };
+    let mut settings = patient(&far_away(&server, Duration::from_millis(300)));
+    settings.deadline = Duration::from_millis(1000);
+    let node = Node::reaching(settings);
+    eventually("all are connected", || (node.client.counters().connections >= 7).then_some(()));
+    node.answered(&mut (1000..), &window("other", 1, HOUR_MS));
+    let _ = node.news();
+    // Of one loop: three failures in a row are told.
+    let jobs: Vec<u64> = (1..=60).map(|number| number * 7).collect();
+    for job in &jobs {
+        node.client.ask(0, std::iter::once((*job, vec![window("w", 40, HOUR_MS)])));
+        // Orders are no obstacle, either.
+        node.client.order(StoreOrder::Forget("other".into()));
+        std::thread::sleep(Duration::from_millis(15));
+    }
+    let within = |job: &u64| match node.reply(*job).as_deref() {
+        Ok([Answer::Window { within, .. }]) => *within,
+        other => panic!("{job}: {other:?}"),
+    };
+    assert_eq!(jobs.iter().filter(|job| within(job)).count(), 40);
+    // Answers behind the deadline would count as failures of the store.
+    assert_eq!(node.news(), []);
+}
+
+/// The URL of a relay that delivers everything so much later, in both directions.
+fn far_away(server: &RedisServer, delay: Duration) -> String {
+    let relay = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("redis://{}", relay.local_addr().expect("an address"));
+    let address = server.url().replace("redis://", "");
+    std::thread::spawn(move || {
+        for client in relay.incoming().map_while(Result::ok) {
+            let Ok(server) = TcpStream::connect(&address) else { return };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
+                deliver_later(from, to, delay);
+            }
+        }
+    });
+    url
+}
+
+fn deliver_later(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+    let (sender, pieces) = channel::<(Instant, Vec<u8>)>();
+    std::thread::spawn(move || {
+        let mut piece = vec![0; 65_536];
+        while let Ok(count @ 1..) = from.read(&mut piece) {
+            let _ = sender.send((Instant::now() + delay, piece[..count].to_vec()));
+        }
+    });
+    std::thread::spawn(move || {
+        for (due, piece) in pieces {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let _ = to.write_all(&piece);
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    });
 }
 
 #[test]
@@ -105,8 +169,8 @@ fn the_threads_end_with_the_last_client() {
     let clients = || server.query::<String>(&["CLIENT", "LIST"]).lines().count();
     assert_eq!(
         clients(),
-        4,
-        "one for questions, one for the channel, one to load bans, and the one that asks here"
+        8,
+        "four for questions, one for orders, one for the channel, one to load bans, and the one that asks here"
     );
     drop(another);
     eventually("only the question here is connected", || (clients() == 1).then_some(()));

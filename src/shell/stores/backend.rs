@@ -1,4 +1,5 @@
-//! The thread of a store: takes work from the queue and hands it to the client in batches.
+//! The thread of a store for values and orders: takes them from the queue and hands them to the client in batches. One thread keeps
+//! them in their order. Other threads ask the questions: see `asking`.
 
 use super::store_state::{Question, StoreState};
 use crate::guard::store::{StoreFailure, StoreOrder};
@@ -7,20 +8,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// Questions of one pipeline (chosen: 30 kB of commands, which fit into the buffers of a socket, and 2 ms of a script).
-const PIPELINE_MAX: usize = 256;
-
 /// Most pieces of work that are taken from the queue at once (chosen).
 const TAKEN_MAX: usize = 256;
 
-/// Orders that are carried out between two batches of questions (chosen).
+/// Orders that are carried out between two batches of values (chosen).
 const ORDERS_AT_ONCE: usize = 64;
 
 /// Orders that could not be carried out are tried again after so long (chosen).
 const ORDERS_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// A client without work looks after its connections so often (guard semantics, section 3: health check after 30).
-const IDLE_AFTER: Duration = Duration::from_secs(30);
+pub(super) const IDLE_AFTER: Duration = Duration::from_secs(30);
 
 /// A request for a value, and the function that gets the answer.
 pub(super) struct ValueQuestion {
@@ -29,35 +27,11 @@ pub(super) struct ValueQuestion {
     pub done: Box<dyn FnOnce(ValueAnswer) + Send>,
 }
 
-/// A piece of work in the queue of a thread.
+/// A piece of work in the queue of the thread.
 pub(super) enum Work {
-    Ask(Vec<Question>),
     Value(ValueQuestion),
     /// There are orders.
     Order,
-}
-
-impl Work {
-    /// The number of questions.
-    pub fn len(&self) -> usize {
-        match self {
-            Work::Ask(questions) => questions.len(),
-            Work::Value(_) => 1,
-            Work::Order => 0,
-        }
-    }
-
-    /// Answers questions without the store.
-    pub fn fail(self, state: &StoreState, failure: StoreFailure) {
-        match self {
-            Work::Ask(questions) => {
-                state.release(questions.len());
-                state.fail(&questions, failure);
-            }
-            Work::Value(question) => (question.done)(ValueAnswer::Failed(failure)),
-            Work::Order => {}
-        }
-    }
 }
 
 /// A client of one kind of store.
@@ -84,18 +58,13 @@ pub(super) fn run(
     backend.look_after_connections();
     state.announce();
     let mut orders_again_at = Instant::now();
-    let mut batch = Vec::with_capacity(TAKEN_MAX);
     let mut values = Vec::new();
-    // Questions that are in the queue when the client is dropped are still answered.
+    // Requests that are in the queue when the client is dropped are still answered.
     loop {
         match queue.recv_timeout(patience(state, orders_again_at, Instant::now())) {
             Ok(first) => {
                 for work in std::iter::once(first).chain(queue.try_iter()).take(TAKEN_MAX) {
                     match work {
-                        Work::Ask(questions) => {
-                            state.release(questions.len());
-                            batch.extend(questions);
-                        }
                         Work::Value(question) => values.push(question),
                         Work::Order => {}
                     }
@@ -104,15 +73,6 @@ pub(super) fn run(
             Err(RecvTimeoutError::Timeout) if state.has_orders() => {}
             Err(RecvTimeoutError::Timeout) => backend.look_after_connections(),
             Err(RecvTimeoutError::Disconnected) => break,
-        }
-        // A server that stands still costs one pipeline: questions behind it may have expired by then.
-        while !batch.is_empty() {
-            state.answer_expired(&mut batch, deadline);
-            let pipeline = batch.len().min(PIPELINE_MAX);
-            if pipeline > 0 {
-                backend.ask(&batch[..pipeline]);
-                batch.drain(..pipeline);
-            }
         }
         serve(backend, std::mem::take(&mut values), state, deadline);
         if state.has_orders() && Instant::now() >= orders_again_at {

@@ -1,5 +1,5 @@
-//! Clients of stores that several processes share. Each client has its own threads: no loop waits for a store. A question or
-//! an order goes into a bounded queue; the thread takes the whole queue, sends it as one pipeline, and hands the answers
+//! Clients of stores that several processes share. Each client has its own threads: no loop waits for a store. Questions, and
+//! values and orders, go into two bounded queues; a thread takes a whole queue, sends it as one pipeline, and hands the answers
 //! back: many requests share one round trip.
 
 #![cfg_attr(
@@ -11,6 +11,7 @@
     )
 )]
 
+mod asking;
 mod backend;
 // Only Redis needs the sweeps in the background.
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
@@ -35,6 +36,7 @@ pub use store_state::{Ready, StoreCounters, StoreReplies};
 use crate::guard::store::{Check, StoreFailure, StoreNews, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::shell::threads;
+use asking::Queue;
 use backend::{ValueQuestion, Work};
 use ipnet::IpNet;
 use local::LocalBackend;
@@ -63,6 +65,7 @@ pub struct StoreClient {
 }
 
 struct Shared {
+    questions: SyncSender<Vec<Question>>,
     queue: SyncSender<Work>,
     state: Arc<StoreState>,
     /// Whether the store carries messages between processes.
@@ -110,11 +113,12 @@ impl StoreClient {
         ready: Ready,
     ) -> io::Result<StoreClient> {
         let state = Arc::new(StoreState::new(deliver, news, settings.deadline).announcing(ready));
+        let (questions, asked) = sync_channel(QUEUE_MAX);
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let has_messages = !settings.url.starts_with("mongodb");
         let place = (settings.url.clone(), settings.prefix.clone());
-        start_threads(settings, &state, receiver).inspect_err(|_| state.stop())?;
-        let shared = Arc::new(Shared { queue: sender, state, has_messages, place, _local: None });
+        start_threads(settings, &state, Queue::new(asked), receiver).inspect_err(|_| state.stop())?;
+        let shared = Arc::new(Shared { questions, queue: sender, state, has_messages, place, _local: None });
         let client = Arc::downgrade(&shared);
         shared.state.set_waker(move || {
             if let Some(client) = client.upgrade() {
@@ -135,13 +139,15 @@ impl StoreClient {
         let state = Arc::new(StoreState::new(|_, _| {}, |_| {}, LOCAL_DEADLINE));
         let mut backend = LocalBackend::open(file, bytes_max, seed, Arc::clone(&state))?;
         let counting = Arc::clone(backend.counting());
+        // Limits are counted by the guard's own state.
+        let (questions, _) = sync_channel(QUEUE_MAX);
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let (state_of_thread, place) = (Arc::clone(&state), Default::default());
         let thread = threads::spawn("weir-values", move || {
             backend::run(&mut backend, &receiver, &state_of_thread, LOCAL_DEADLINE);
         })?;
         let thread = Some(LocalThread(Some(thread)));
-        let shared = Shared { queue: sender, state, has_messages: false, place, _local: thread };
+        let shared = Shared { questions, queue: sender, state, has_messages: false, place, _local: thread };
         Ok((StoreClient { shared: Arc::new(shared) }, counting))
     }
 
@@ -154,7 +160,18 @@ impl StoreClient {
         count(&state.counting.questions, questions.len());
         let beyond = questions.split_off(state.admit(questions.len()));
         if !questions.is_empty() {
-            self.enqueue(Work::Ask(questions));
+            match self.shared.questions.try_send(questions) {
+                Ok(()) => {}
+                Err(TrySendError::Full(questions)) => {
+                    count(&state.counting.queue_full, questions.len());
+                    state.release(questions.len());
+                    state.fail(&questions, StoreFailure::Late);
+                }
+                Err(TrySendError::Disconnected(questions)) => {
+                    state.release(questions.len());
+                    state.fail(&questions, StoreFailure::Unreachable);
+                }
+            }
         }
         count(&state.counting.queue_full, beyond.len());
         state.fail(&beyond, StoreFailure::Late);
@@ -163,7 +180,19 @@ impl StoreClient {
     /// Requests a value; a thread of the store calls `done` with the answer. Beyond the limit of questions `done` is
     /// called at once.
     pub fn value(&self, request: ValueRequest, done: impl FnOnce(ValueAnswer) + Send + 'static) {
-        self.enqueue(Work::Value(ValueQuestion { request, asked_at: Instant::now(), done: Box::new(done) }));
+        let Shared { queue, state, .. } = &*self.shared;
+        let question = ValueQuestion { request, asked_at: Instant::now(), done: Box::new(done) };
+        let (work, failure) = match queue.try_send(Work::Value(question)) {
+            Ok(()) => return,
+            Err(TrySendError::Full(work)) => {
+                count(&state.counting.queue_full, 1);
+                (work, StoreFailure::Late)
+            }
+            Err(TrySendError::Disconnected(work)) => (work, StoreFailure::Unreachable),
+        };
+        if let Work::Value(question) = work {
+            (question.done)(ValueAnswer::Failed(failure));
+        }
     }
 
     /// Queues an order. An order that fails waits until the store is reachable; beyond the limit the oldest is dropped.
@@ -197,18 +226,6 @@ impl StoreClient {
         let _ = self.shared.queue.try_send(Work::Order);
     }
 
-    fn enqueue(&self, work: Work) {
-        let Shared { queue, state, .. } = &*self.shared;
-        match queue.try_send(work) {
-            Ok(()) => {}
-            Err(TrySendError::Full(work)) => {
-                count(&state.counting.queue_full, work.len());
-                work.fail(state, StoreFailure::Late);
-            }
-            Err(TrySendError::Disconnected(work)) => work.fail(state, StoreFailure::Unreachable),
-        }
-    }
-
     /// The counters since the start.
     pub fn counters(&self) -> StoreCounters {
         self.shared.state.counters()
@@ -227,14 +244,19 @@ pub fn check(settings: &StoreSettings) -> io::Result<()> {
     }
 }
 
-fn start_threads(settings: StoreSettings, state: &Arc<StoreState>, queue: Receiver<Work>) -> io::Result<()> {
+fn start_threads(
+    settings: StoreSettings,
+    state: &Arc<StoreState>,
+    questions: Queue,
+    queue: Receiver<Work>,
+) -> io::Result<()> {
     let scheme = settings.url.split("://").next().unwrap_or_default();
     match scheme {
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "valkey" | "valkeys" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
-        | "rediss-sentinel" => redis::start(settings, state, queue),
+        | "rediss-sentinel" => redis::start(settings, state, questions, queue),
         #[cfg(feature = "mongodb")]
-        "mongodb" | "mongodb+srv" => mongodb::start(settings, state, queue),
+        "mongodb" | "mongodb+srv" => mongodb::start(settings, state, questions, queue),
         other => {
             let text = format!("no store is known, or compiled in, for URLs that begin with {other}://");
             Err(io::Error::new(io::ErrorKind::InvalidInput, text))

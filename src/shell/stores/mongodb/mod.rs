@@ -7,7 +7,8 @@
 mod address;
 pub mod pipeline;
 
-use super::backend::{Backend, Work, run};
+use super::asking::{self, ASKERS, Queue};
+use super::backend::{self, Backend, Work};
 use super::settings::StoreSettings;
 use super::store_state::{Question, StoreState, count};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreOrder};
@@ -62,10 +63,11 @@ fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Starts the thread that asks, and the driver's threads.
+/// Starts the threads that ask, the one for values and orders, and the driver's threads.
 pub(super) fn start(
     settings: StoreSettings,
     state: &Arc<StoreState>,
+    questions: Queue,
     queue: Receiver<Work>,
 ) -> io::Result<()> {
     install_provider();
@@ -74,22 +76,31 @@ pub(super) fn start(
     let runtime = build(Builder::new_multi_thread().worker_threads(1).thread_name("weir-mongodb"))?;
     let client = runtime.block_on(connect(&url, &settings))?;
     let database = client.database(&places.database);
-    let mut backend = MongoBackend {
-        runtime,
+    let (runtime, deadline) = (Arc::new(runtime), settings.deadline);
+    let backend = || MongoBackend {
+        runtime: runtime.clone(),
         database: database.clone(),
         escalations: database.collection(&places.escalations),
         windows: database.collection(&places.windows),
         sessions: database.collection(&places.sessions),
-        deadline: settings.deadline,
+        deadline,
         is_indexed: false,
         refusal: RefCell::default(),
         state: state.clone(),
     };
-    let state = state.clone();
+    let questions = Arc::new(questions);
+    for _ in 0..ASKERS {
+        let (mut asker, questions, state) = (backend(), questions.clone(), state.clone());
+        threads::spawn("weir-asker", move || {
+            asking::run(&mut asker, &questions, &state, deadline);
+            asker.end();
+        })?;
+    }
+    let (mut first, state) = (backend(), state.clone());
+    drop(runtime);
     threads::spawn("weir-store", move || {
-        run(&mut backend, &queue, &state, settings.deadline);
-        // A server that does not answer must not hold the thread.
-        backend.runtime.shutdown_background();
+        backend::run(&mut first, &queue, &state, deadline);
+        first.end();
     })?;
     Ok(())
 }
@@ -115,7 +126,7 @@ async fn options(url: &str) -> io::Result<ClientOptions> {
 }
 
 struct MongoBackend {
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
     database: Database,
     escalations: Collection<Document>,
     windows: Collection<Document>,
@@ -132,6 +143,13 @@ fn now_ms() -> i64 {
 }
 
 impl MongoBackend {
+    /// The last one ends the runtime. A server that does not answer must not hold the thread.
+    fn end(self) {
+        if let Some(runtime) = Arc::into_inner(self.runtime) {
+            runtime.shutdown_background();
+        }
+    }
+
     async fn check(&self, check: &Check) -> Result<Answer, StoreFailure> {
         let now_ms = now_ms();
         match check {

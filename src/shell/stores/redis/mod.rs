@@ -8,7 +8,8 @@ mod command;
 mod server;
 mod servers;
 
-use super::backend::{Backend, Work, run};
+use super::asking::{self, ASKERS, Queue};
+use super::backend::{self, Backend, Work};
 use super::settings::StoreSettings;
 use super::store_state::{Question, StoreState, count};
 use crate::guard::escalation::PERMANENT_AFTER_MAX;
@@ -28,6 +29,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+/// The hits of a thread have their numbers in these bits, and its own number is above (chosen: no thread records so many).
+const HITS_BITS: u32 = 48;
+
 /// Checks the URL of the settings, and the certificates.
 pub(super) fn check(settings: &StoreSettings) -> io::Result<()> {
     target(settings).map(drop)
@@ -41,10 +45,11 @@ fn target(settings: &StoreSettings) -> io::Result<Target> {
     Target::parse(settings)
 }
 
-/// Starts the thread for questions and orders, and the thread for bans.
+/// Starts the threads for questions, the thread for values and orders, and the thread for bans.
 pub(super) fn start(
     settings: StoreSettings,
     state: &Arc<StoreState>,
+    questions: Queue,
     queue: Receiver<Work>,
 ) -> io::Result<()> {
     let target = target(&settings)?;
@@ -52,30 +57,18 @@ pub(super) fn start(
     random::fill(&mut node)?;
     let keys =
         BanKeys::new(&settings.prefix, format!("{:016x}", u64::from_ne_bytes(node)), target.database());
-    let (for_bans, state) = (Target::parse(&settings)?, state.clone());
-    let (bans_state, bans_keys, bans_settings) = (state.clone(), keys.clone(), settings.clone());
-    threads::spawn("weir-bans", move || {
-        bans::run(for_bans, bans_settings, bans_keys, &bans_state);
-    })?;
-    threads::spawn("weir-store", move || {
-        let timeouts = Timeouts {
-            reply: settings.deadline,
-            connect: settings.connect_timeout,
-            give_up: settings.read_timeout,
-        };
-        let servers = Servers::new(target, timeouts, true);
-        let mut client = RedisBackend {
-            servers,
-            prefix: settings.prefix,
-            keys,
-            hits: 0,
-            messages_sent: 0,
-            is_refused_for_now: false,
-            state: state.clone(),
-            deadline: settings.deadline,
-        };
-        run(&mut client, &queue, &state, settings.deadline);
-    })?;
+    let backend = |number| RedisBackend::new(number, &settings, &keys, state);
+    let mut first = backend(0)?;
+    let askers: Vec<RedisBackend> = (1..=ASKERS.into()).map(backend).collect::<io::Result<_>>()?;
+    let (deadline, questions) = (settings.deadline, Arc::new(questions));
+    for mut asker in askers {
+        let (questions, state) = (questions.clone(), state.clone());
+        threads::spawn("weir-asker", move || asking::run(&mut asker, &questions, &state, deadline))?;
+    }
+    let state_of_bans = state.clone();
+    threads::spawn("weir-bans", move || bans::run(target, settings, keys, &state_of_bans))?;
+    let state = state.clone();
+    threads::spawn("weir-store", move || backend::run(&mut first, &queue, &state, deadline))?;
     Ok(())
 }
 
@@ -83,7 +76,7 @@ struct RedisBackend {
     servers: Servers,
     prefix: Box<str>,
     keys: BanKeys,
-    /// Recorded hits: together with the node's name the number distinguishes two hits at the same time.
+    /// The number of the last recorded hit: together with the node's name it distinguishes two hits at the same time.
     hits: u64,
     /// Orders at the head of the queue whose messages were sent before they are written.
     messages_sent: usize,
@@ -94,6 +87,30 @@ struct RedisBackend {
 }
 
 impl RedisBackend {
+    /// The client of the thread with that number.
+    fn new(
+        number: u64,
+        settings: &StoreSettings,
+        keys: &BanKeys,
+        state: &Arc<StoreState>,
+    ) -> io::Result<RedisBackend> {
+        let timeouts = Timeouts {
+            reply: settings.deadline,
+            connect: settings.connect_timeout,
+            give_up: settings.read_timeout,
+        };
+        Ok(RedisBackend {
+            servers: Servers::new(Target::parse(settings)?, timeouts, true),
+            prefix: settings.prefix.clone(),
+            keys: keys.clone(),
+            hits: number << HITS_BITS,
+            messages_sent: 0,
+            is_refused_for_now: false,
+            state: state.clone(),
+            deadline: settings.deadline,
+        })
+    }
+
     /// The calls of scripts that answer these checks, and for each check the index of its call.
     fn calls<'a>(&mut self, checks: impl Iterator<Item = &'a Check>) -> (Vec<Command>, Vec<usize>) {
         // The keys of a cluster belong to different servers. Elsewhere one call of each script answers all: Redis takes half the time.
