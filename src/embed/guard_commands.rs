@@ -173,14 +173,12 @@ fn limits(guard: &Guard, client: IpAddr, now: Now) -> Rows {
             Some(store::Answer::Window { within, left, retry_after_ms }) => {
                 (if within { "open" } else { "limited" }, Some(left), retry_after_ms)
             }
-            Some(store::Answer::Escalation(EscalationVerdict::Pass)) => ("open", None, 0),
-            Some(store::Answer::Escalation(EscalationVerdict::Over { retry_after_ms })) => {
-                ("limited", None, retry_after_ms)
-            }
-            Some(store::Answer::Escalation(EscalationVerdict::Blocked { retry_after_ms })) => {
-                ("blocked", None, retry_after_ms)
-            }
-            Some(store::Answer::Escalation(EscalationVerdict::Permanent)) => ("blocked for ever", None, 0),
+            Some(store::Answer::Escalation(step)) => match step.verdict {
+                EscalationVerdict::Pass => ("open", None, 0),
+                EscalationVerdict::Over { retry_after_ms } => ("limited", None, retry_after_ms),
+                EscalationVerdict::Blocked { retry_after_ms } => ("blocked", None, retry_after_ms),
+                EscalationVerdict::Permanent => ("blocked for ever", None, 0),
+            },
         };
         let left = left.map_or(String::new(), |left| left.to_string());
         let again =

@@ -13,7 +13,7 @@
 
 use super::recent::Recent;
 use super::shards::Shards;
-use super::store::{EscalationConstants, EscalationVerdict};
+use super::store::{EscalationConstants, EscalationStep, EscalationVerdict};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -76,39 +76,57 @@ impl EscalationState {
         self.offences.as_ref().map_or(0, |offences| offences.events_ms.capacity())
     }
 
+    /// What the last request has done, if it was a violation or not.
+    pub fn outcome(
+        &self,
+        is_violation: bool,
+        now_ms: u64,
+        constants: &EscalationConstants,
+    ) -> EscalationStep {
+        let is_used_up = self.count >= constants.requests_max;
+        let next_after_ms = if is_used_up { self.window_left_ms(now_ms, constants) } else { 0 };
+        EscalationStep { verdict: self.verdict(now_ms, constants), is_violation, next_after_ms }
+    }
+
+    /// The rest of the window, at least 1.
+    fn window_left_ms(&self, now_ms: u64, constants: &EscalationConstants) -> u64 {
+        self.window_start_ms.saturating_add(constants.window_ms).saturating_sub(now_ms).max(1)
+    }
+
     /// The verdict on the last request.
-    pub fn verdict(&self, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
+    fn verdict(&self, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
         if self.is_permanent() {
             EscalationVerdict::Permanent
         } else if let Some(until) = self.blocked_until(now_ms) {
             EscalationVerdict::Blocked { retry_after_ms: until - now_ms }
         } else if self.count > constants.requests_max {
-            let end = self.window_start_ms.saturating_add(constants.window_ms);
-            EscalationVerdict::Over { retry_after_ms: end.saturating_sub(now_ms).max(1) }
+            EscalationVerdict::Over { retry_after_ms: self.window_left_ms(now_ms, constants) }
         } else {
             EscalationVerdict::Pass
         }
     }
 }
 
-/// Handles one request: the state after it, and the verdict on it. `now_ms` is milliseconds since 1970, as in the stores.
+/// Handles one request: the state after it, and what it has done. `now_ms` is milliseconds since 1970, as in the stores.
 pub fn step(
     mut state: EscalationState,
     now_ms: u64,
     constants: &EscalationConstants,
-) -> (EscalationState, EscalationVerdict) {
+) -> (EscalationState, EscalationStep) {
     if let Some(offences) = &mut state.offences {
         let oldest = now_ms.saturating_sub(constants.permanent_window_ms);
         offences.events_ms.retain(|event| *event >= oldest);
     }
+    let mut is_violation = false;
     if !state.is_permanent() && state.blocked_until(now_ms).is_none() {
         count(&mut state, now_ms, constants);
-        if state.count > constants.requests_max {
+        is_violation = state.count > constants.requests_max;
+        if is_violation {
             violate(state.offences.get_or_insert_default(), now_ms, constants);
         }
     }
-    let verdict = state.verdict(now_ms, constants);
-    (state, verdict)
+    let outcome = state.outcome(is_violation, now_ms, constants);
+    (state, outcome)
 }
 
 fn count(state: &mut EscalationState, now_ms: u64, constants: &EscalationConstants) {
@@ -161,10 +179,11 @@ impl Escalations {
     }
 
     /// Handles one request. `key` is a keyed hash of everything that distinguishes keys; `now_ms` is milliseconds since 1970.
-    pub fn step(&mut self, key: u64, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
+    pub fn step(&mut self, key: u64, now_ms: u64, constants: &EscalationConstants) -> EscalationStep {
         if self.permanent.len() > 0 && self.permanent.peek(key).is_some() {
             self.permanent.use_or_add(key);
-            return EscalationVerdict::Permanent;
+            let verdict = EscalationVerdict::Permanent;
+            return EscalationStep { verdict, is_violation: false, next_after_ms: 0 };
         }
         let (place, evicted) = self.states.use_or_add(key);
         if let Some(evicted) = evicted {
@@ -172,16 +191,16 @@ impl Escalations {
             self.times -= evicted.room();
         }
         self.times -= place.room();
-        let (state, verdict) = step(std::mem::take(place), now_ms, constants);
+        let (state, outcome) = step(std::mem::take(place), now_ms, constants);
         let grown = state.room();
         *place = state;
         self.times += grown;
-        if matches!(verdict, EscalationVerdict::Permanent) {
+        if outcome.verdict == EscalationVerdict::Permanent {
             self.block_for_ever(key);
         } else if grown > 0 {
             self.bound_times(key);
         }
-        verdict
+        outcome
     }
 
     /// Moves a key to those that are blocked for ever. The times of its violations decide nothing any more.
@@ -289,7 +308,7 @@ impl SharedEscalations {
     }
 
     /// As [`Escalations::step`].
-    pub fn step(&self, key: u64, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
+    pub fn step(&self, key: u64, now_ms: u64, constants: &EscalationConstants) -> EscalationStep {
         self.shards.of(key).step(key, now_ms, constants)
     }
 

@@ -23,9 +23,9 @@ impl Key {
     }
 
     fn ask(&mut self, now: u64) -> EscalationVerdict {
-        let (state, verdict) = step(std::mem::take(&mut self.0), now, &REFERENCE);
+        let (state, outcome) = step(std::mem::take(&mut self.0), now, &REFERENCE);
         self.0 = state;
-        verdict
+        outcome.verdict
     }
 
     /// So many requests at once, the last of which has this verdict.
@@ -179,9 +179,9 @@ fn ours_6_numbers_at_the_edges_neither_panic_nor_grow() {
     };
     let mut state = EscalationState::default();
     for now in 0..5000 {
-        let (after, verdict) = step(state, now, &constants);
+        let (after, outcome) = step(state, now, &constants);
         assert_eq!(
-            verdict == EscalationVerdict::Permanent,
+            outcome.verdict == EscalationVerdict::Permanent,
             now + 1 >= u64::from(PERMANENT_AFTER_MAX),
             "{now}"
         );
@@ -255,11 +255,24 @@ fn ours_6_memory_agrees_step_for_step_with_the_reference_model() {
             now += gap;
             let place = &mut documents[key as usize];
             let (after, expected) = model::update(place, now as i64, &model_constants(&constants));
+            let violated = place.violations.unwrap_or(0) != after.violations.unwrap_or(0);
             *place = after;
             let expected = verdict(expected);
             let hash = key << 40;
-            assert_eq!(alone.step(hash, now, &constants), expected, "seed {seed}, step {at}, {constants:?}");
-            assert_eq!(shared.step(hash, now, &constants), expected, "seed {seed}, step {at}");
+            let outcome = alone.step(hash, now, &constants);
+            assert_eq!(outcome.verdict, expected, "seed {seed}, step {at}, {constants:?}");
+            assert_eq!(outcome.is_violation, violated, "seed {seed}, step {at}, {constants:?}");
+            assert_eq!(shared.step(hash, now, &constants), outcome, "seed {seed}, step {at}");
+            if expected == EscalationVerdict::Pass {
+                // It tells when the next request passes: then, and not before.
+                let left = place.window_start.unwrap_or(0) as u64 + constants.window_ms - now;
+                let is_last = place.count == Some(i64::from(constants.requests_max));
+                assert_eq!(
+                    outcome.next_after_ms,
+                    if is_last { left.max(1) } else { 0 },
+                    "seed {seed}, step {at}"
+                );
+            }
             let mut expected_state = place.clone();
             if constants.permanent_after.is_none() {
                 expected_state.violation_events = Some(Vec::new());
@@ -284,7 +297,7 @@ fn ours_6_memory_agrees_step_for_step_with_the_reference_model() {
 fn ours_6_permanent_blocks_are_not_evicted_by_ordinary_keys() {
     let mut store = Escalations::new(10);
     let constants = EscalationConstants { requests_max: 1, permanent_after: Some(2), ..REFERENCE };
-    let ask = |store: &mut Escalations, key: u64| store.step(key, NOW, &constants);
+    let ask = |store: &mut Escalations, key: u64| store.step(key, NOW, &constants).verdict;
     (0..3).for_each(|_| {
         ask(&mut store, 1);
     });
@@ -319,7 +332,7 @@ fn ours_6_times_of_violations_of_all_keys_together_are_bounded() {
     };
     let mut keys = Escalations::new(100);
     let offend = |keys: &mut Escalations, key: u64, times: u64| {
-        (0..times).map(|now| keys.step(key, 1000 + now, &constants)).last()
+        (0..times).map(|now| keys.step(key, 1000 + now, &constants).verdict).last()
     };
     for key in 0..100 {
         offend(&mut keys, key, 50);
@@ -345,11 +358,11 @@ fn ours_6_a_permanent_block_can_be_lifted() {
     let store = SharedEscalations::new(100);
     let constants = EscalationConstants { requests_max: 1, permanent_after: Some(1), ..REFERENCE };
     store.step(7, NOW, &constants);
-    assert_eq!(store.step(7, NOW, &constants), EscalationVerdict::Permanent);
+    assert_eq!(store.step(7, NOW, &constants).verdict, EscalationVerdict::Permanent);
     assert!(store.state(7).unwrap().is_permanent() && store.permanent_len() == 1);
     assert!(store.lift(7) && !store.lift(7));
     assert!(store.is_empty());
-    assert_eq!(store.step(7, NOW, &constants), EscalationVerdict::Pass);
+    assert_eq!(store.step(7, NOW, &constants).verdict, EscalationVerdict::Pass);
 }
 
 #[test]
@@ -357,8 +370,8 @@ fn fault_13_7_two_stores_share_nothing() {
     let (one, other) = (SharedEscalations::new(10), SharedEscalations::new(10));
     let constants = EscalationConstants { requests_max: 1, ..REFERENCE };
     one.step(7, NOW, &constants);
-    assert_eq!(one.step(7, NOW, &constants), over(MINUTE));
-    assert_eq!(other.step(7, NOW, &constants), EscalationVerdict::Pass);
+    assert_eq!(one.step(7, NOW, &constants).verdict, over(MINUTE));
+    assert_eq!(other.step(7, NOW, &constants).verdict, EscalationVerdict::Pass);
 }
 
 #[test]

@@ -40,6 +40,17 @@ pub enum EscalationVerdict {
     Permanent,
 }
 
+/// What a request has done to a fixed window with escalation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EscalationStep {
+    /// The verdict on the request.
+    pub verdict: EscalationVerdict,
+    /// Whether the request itself is a violation. One of a key that was blocked before is none.
+    pub is_violation: bool,
+    /// If it passes: milliseconds until the next request would pass, too; 0 if it would pass now.
+    pub next_after_ms: u64,
+}
+
 /// One question of a request. All questions of one request are sent together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
@@ -83,7 +94,17 @@ pub enum Answer {
         retry_after_ms: u64,
     },
     /// To [`Check::Escalation`].
-    Escalation(EscalationVerdict),
+    Escalation(EscalationStep),
+}
+
+impl Answer {
+    /// The verdict of a fixed window with escalation.
+    pub fn verdict(self) -> Option<EscalationVerdict> {
+        match self {
+            Answer::Escalation(step) => Some(step.verdict),
+            Answer::Window { .. } => None,
+        }
+    }
 }
 
 /// A store that has not answered.

@@ -357,3 +357,42 @@ fn explain_says_which_directive_decides() {
         "{exempt:?}"
     );
 }
+
+/// `ban-after limit` counts requests: each once, whatever number of lines it violates, with the violation that blocks its client, and
+/// none of a client that was blocked before.
+#[test]
+fn guard_6_violations_are_requests_that_their_client_was_not_blocked_for() {
+    for (lines, statuses) in [
+        // One line, and two: the third violation bans.
+        ("limit 1/10m per client\nban-after limit 3 in 10m for 1h", &[200, 429, 429, 429, 403][..]),
+        (
+            "limit 1/10m per client\nlimit 1/20m per client\nban-after limit 3 in 10m for 1h",
+            &[200, 429, 429, 429, 403],
+        ),
+        // A violation that blocks counts. So a client of which each one blocks is banned at all.
+        ("escalate 1/10m block 1h after 1\nban-after limit 1 in 10m for 1h", &[200, 429, 403]),
+        ("escalate 1/10m block 1h after 2\nban-after limit 2 in 10m for 1h", &[200, 429, 429, 403]),
+        (
+            "escalate 1/10m block 1h after 9 forever after 1 in 1h\nban-after limit 1 in 10m for 1h",
+            &[200, 403, 403],
+        ),
+        // What is asked while blocked does not count, by no line.
+        (
+            "escalate 1/10m block 1h after 1\nlimit 1/10m per client\nban-after limit 2 in 10m for 1h",
+            &[200, 429, 429, 429, 429],
+        ),
+    ] {
+        let guarded = Guarded::start(lines);
+        let found: Vec<u16> = statuses.iter().map(|_| guarded.get("192.0.2.1", "/").0).collect();
+        assert_eq!(found, statuses, "{lines}");
+    }
+}
+
+/// Retry-After is the time until all lines let a request pass, also for one whose window is used up by what passed.
+#[test]
+fn guard_6_retry_after_allows_for_a_window_that_is_used_up() {
+    let guarded = Guarded::start("limit 2/1m per client\nescalate 3/20m block 1h after 9");
+    let answers = [(); 3].map(|()| guarded.get("192.0.2.1", "/"));
+    assert_eq!(answers.each_ref().map(|(status, _)| *status), [200, 200, 429]);
+    assert!((1190..=1200).contains(&retry_after(&answers[2].1)), "{}", answers[2].1);
+}

@@ -133,6 +133,17 @@ fn a_ban_of_one_daemon_stops_the_client_in_the_other() {
     assert!(until.parse::<f64>().is_ok_and(|until| until > 1.7e9), "{until}");
 }
 
+/// The store tells which requests are violations, and when the next one passes.
+#[test]
+fn guard_6_the_violation_that_blocks_counts_towards_a_ban() {
+    let lines = "escalate 1/10m block 1h after 1\nlimit 1/5m per client\nban-after limit 2 in 10m for 1h";
+    let Some(fleet) = Fleet::start(lines, "on-failure closed deadline 5s") else { return };
+    assert_eq!([0, 1, 0, 1, 0].map(|daemon| fleet.get(daemon, "192.0.2.1")), [200, 429, 429, 429, 429]);
+    let lines = "escalate 1/10m block 1h after 1\nban-after limit 1 in 10m for 1h";
+    let Some(fleet) = Fleet::start(lines, "on-failure closed deadline 5s") else { return };
+    assert_eq!([0, 1, 1].map(|daemon| fleet.get(daemon, "192.0.2.1")), [200, 429, 403]);
+}
+
 #[test]
 fn ours_4_a_ban_of_the_store_that_does_not_count_is_logged() {
     let Some(fleet) = Fleet::start("limit 9/10m per client", "deadline 5s") else { return };

@@ -19,7 +19,7 @@ use weir::guard::clouds::Clouds;
 use weir::guard::directives::{OnFailure, parse};
 use weir::guard::rules::{Counted, Guard, Subject};
 use weir::guard::state::{Change, State};
-use weir::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreOrder};
+use weir::guard::store::{Answer, Check, EscalationStep, EscalationVerdict, StoreFailure, StoreOrder};
 use weir::guard::told::Asker;
 use weir::http::target::Host;
 use weir::time::Now;
@@ -426,7 +426,11 @@ impl Guarding {
                 15 | 16 => (Err(StoreFailure::Unreachable), false, 1),
                 17 => (Ok([honest, vec![within]].concat()), false, 500),
                 18 => (Ok(Vec::new()), false, 500),
-                _ => (Ok(vec![Answer::Escalation(EscalationVerdict::Permanent); checks.len()]), false, 500),
+                _ => {
+                    let verdict = EscalationVerdict::Permanent;
+                    let step = EscalationStep { verdict, is_violation: true, next_after_ms: 0 };
+                    (Ok(vec![Answer::Escalation(step); checks.len()]), false, 500)
+                }
             };
         let times = dice.pick(&[1, 1, 1, 2]);
         Ok((0..times).map(|_| (after_us, answer.clone(), is_one)).collect())

@@ -125,10 +125,11 @@ fn own_question_only(url: &str, servers: &[&RedisServer]) {
     write(&["SET", "guard_core:text", "no set"]);
     write(&["LPUSH", "guard_core:sess:list", "no text"]);
     write(&["HSET", "guard_core:hash", "count", "no number"]);
+    write(&["HSET", "guard_core:endless", "blocked_until", "inf"]);
+    write(&["HSET", "guard_core:never", "violations", "nan"]);
     let node = Node::reaching(patient(url));
-    for (number, check) in
-        [window("text", 9, HOUR_MS), escalation("text"), escalation("hash")].iter().enumerate()
-    {
+    let others = ["text", "hash", "endless", "never"].map(escalation);
+    for (number, check) in [window("text", 9, HOUR_MS)].iter().chain(&others).enumerate() {
         let jobs = [1, 2].map(|job| (2 * number + job) as u64 * 7);
         // Both go together.
         let asked = [(jobs[0], vec![check.clone()]), (jobs[1], vec![window("w", 9, HOUR_MS)])];

@@ -5,7 +5,7 @@ use crate::node::{Node, exactly_the_limit, patient, window};
 use crate::redis_server::RedisServer;
 use std::thread;
 use std::time::{Duration, Instant};
-use weir::guard::store::{Answer, Check, EscalationConstants, EscalationVerdict, StoreNews};
+use weir::guard::store::{Answer, Check, EscalationConstants, EscalationStep, EscalationVerdict, StoreNews};
 use weir::{Configuration, Proxy, Time};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -109,25 +109,33 @@ fn ours_3_all_checks_of_a_request_are_answered_together_and_in_order() {
             first[..],
             [
                 Answer::Window { within: true, left: 0, .. },
-                Answer::Escalation(EscalationVerdict::Pass),
+                Answer::Escalation(EscalationStep {
+                    verdict: EscalationVerdict::Pass,
+                    is_violation: false,
+                    next_after_ms: 1..
+                }),
                 Answer::Window { within: false, left: 0, retry_after_ms: HOUR_MS },
             ]
         ),
         "{first:?}"
     );
     let second = node.ask(2, checks()).expect("answers");
-    assert!(matches!(second[1], Answer::Escalation(EscalationVerdict::Over { retry_after_ms: 1..=HOUR_MS })));
+    assert!(matches!(second[1].verdict(), Some(EscalationVerdict::Over { retry_after_ms: 1..=HOUR_MS })));
     let third = node.ask(3, checks()).expect("answers");
     assert!(matches!(
         third[1],
-        Answer::Escalation(EscalationVerdict::Blocked { retry_after_ms: 3_600_001..=7_200_000 })
+        Answer::Escalation(EscalationStep {
+            verdict: EscalationVerdict::Blocked { retry_after_ms: 3_600_001..=7_200_000 },
+            is_violation: true,
+            ..
+        })
     ));
     // What is forgotten begins anew.
     node.client.order(weir::guard::store::StoreOrder::Forget("e".into()));
     crate::common::eventually("the key is gone", || {
         (!server.query::<bool>(&["EXISTS", "guard_core:e"])).then_some(())
     });
-    assert_eq!(node.ask(4, checks()).expect("answers")[1], Answer::Escalation(EscalationVerdict::Pass));
+    assert_eq!(node.ask(4, checks()).expect("answers")[1].verdict(), Some(EscalationVerdict::Pass));
     assert_eq!(node.ask(5, Vec::new()), Ok(Vec::new()));
 }
 

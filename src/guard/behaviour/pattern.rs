@@ -74,6 +74,9 @@ impl JsonPattern {
         if path.iter().any(|part| part.is_empty()) {
             return Err(wrong());
         }
+        if path.iter().any(|part| part.contains("[]")) {
+            return Err("expected [] at the end of the path only, as in json:items[]==fail".to_owned());
+        }
         let value = value.trim();
         let quoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
         Ok(JsonPattern { path, any_element, value: quoted.unwrap_or(value).to_lowercase().into() })
@@ -204,7 +207,9 @@ mod tests {
         ] {
             assert!(!compiled.matches(broken), "{}", broken.escape_ascii());
         }
-        for pattern in ["json:", "json:a", "json:==x", "json:a..b==x", "json:.a==x", "json:[]==x"] {
+        for pattern in
+            ["json:", "json:a", "json:==x", "json:a..b==x", "json:.a==x", "json:[]==x", "json:a[].b==x"]
+        {
             assert!(Pattern::parse(pattern).is_err(), "{pattern}");
         }
     }

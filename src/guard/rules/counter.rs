@@ -163,7 +163,7 @@ impl Counter {
     ) -> Answer {
         let key = self.key(state, subject, path);
         let answer = self.record_key(state, key, now);
-        if self.notes_owners() && answer != Answer::Escalation(EscalationVerdict::Pass) {
+        if self.notes_owners() && answer.verdict() != Some(EscalationVerdict::Pass) {
             state.escalations.note_owner(key, || self.owner(subject, path));
         }
         answer

@@ -5,7 +5,7 @@ use super::counter::{Counter, Kind};
 use super::subject::Subject;
 use crate::guard::breaker::Breaker;
 use crate::guard::detection::Categories;
-use crate::guard::directives::{Directives, OnFailure, Violation, per_text};
+use crate::guard::directives::{Directives, OnFailure, Per, Violation, per_text};
 use crate::guard::path::EitherPath;
 use crate::guard::state::State;
 use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreOrder};
@@ -128,12 +128,8 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
-        let mut tally = Decided::default();
-        for counter in &self.counters {
-            let answer = counter.record_client(&consequences.state, client, now);
-            self.add(&mut tally, counter, answer, &asked, consequences, now);
-        }
-        tally
+        let record = |counter| (counter, Counter::record_client(counter, &consequences.state, client, now));
+        self.tally(self.counters.iter().map(record), &asked, consequences, now)
     }
 
     /// Records a request with every counter that covers it. The breaker decides whether the store may be asked, and is called
@@ -192,12 +188,9 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
-        let mut tally = Decided::default();
-        for counter in self.counters.iter().filter(|counter| counter.covers(subject, path)) {
-            let answer = counter.record(&consequences.state, subject, path, now);
-            self.add(&mut tally, counter, answer, asked, consequences, now);
-        }
-        tally
+        let covering = self.counters.iter().filter(|counter| counter.covers(subject, path));
+        let record = |counter| (counter, Counter::record(counter, &consequences.state, subject, path, now));
+        self.tally(covering.map(record), asked, consequences, now)
     }
 
     /// The question to the store, with the answers of this process, whose counters count in parallel.
@@ -231,10 +224,10 @@ impl Counting {
         match (answers, self.store) {
             (Ok(answers), _) => {
                 let places = question.own.iter().map(|(place, _)| *place);
-                self.tally(places.zip(answers.iter().copied()), asked, consequences, now)
+                self.tally_of(places.zip(answers.iter().copied()), asked, consequences, now)
             }
             (Err(_), Some(rules)) => self.without_store(rules, &question.own, asked, consequences, now),
-            (Err(_), None) => self.tally(question.own.iter().copied(), asked, consequences, now),
+            (Err(_), None) => self.tally_of(question.own.iter().copied(), asked, consequences, now),
         }
     }
 
@@ -260,7 +253,7 @@ impl Counting {
         let observes =
             |(place, _): &(usize, Answer)| self.counters.get(*place).is_some_and(|own| own.observe);
         match rules.on_failure {
-            OnFailure::Local => self.tally(own.iter().copied(), asked, consequences, now),
+            OnFailure::Local => self.tally_of(own.iter().copied(), asked, consequences, now),
             OnFailure::Open => Decided::default(),
             OnFailure::Closed if consequences.passive || own.iter().all(observes) => Decided::default(),
             OnFailure::Closed => {
@@ -271,44 +264,40 @@ impl Counting {
     }
 
     /// The decision by the answers of counters, each with the index of its counter.
-    fn tally<'a>(
+    fn tally_of<'a>(
         &self,
         answers: impl Iterator<Item = (usize, Answer)>,
         asked: &impl Fn() -> Asker<'a>,
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
-        let mut tally = Decided::default();
-        for (place, answer) in answers {
-            if let Some(counter) = self.counters.get(place) {
-                self.add(&mut tally, counter, answer, asked, consequences, now);
-            }
-        }
-        tally
+        let known = |(place, answer)| Some((self.counters.get::<usize>(place)?, answer));
+        self.tally(answers.filter_map(known), asked, consequences, now)
     }
 
-    /// Adds the answer of a counter: the first refusal decides, and the tightest quota is reported.
+    /// The decision by the answers of counters: the first refusal decides, and the tightest quota is reported.
     #[inline]
-    fn add<'a>(
+    fn tally<'a, 'c>(
         &self,
-        tally: &mut Decided,
-        counter: &Counter,
-        answer: Answer,
+        answers: impl Iterator<Item = (&'c Counter, Answer)>,
         asked: &impl Fn() -> Asker<'a>,
         consequences: &Consequences,
         now: Now,
-    ) {
-        // A limit that refuses nothing tells clients nothing.
-        if self.quotas && !counter.observe && !consequences.passive {
-            add_quota(tally, counter, answer);
+    ) -> Decided {
+        let mut tally = Tally::default();
+        for (counter, answer) in answers {
+            // A limit that refuses nothing tells clients nothing.
+            if self.quotas && !counter.observe && !consequences.passive {
+                add_quota(&mut tally.decided, counter, answer);
+            }
+            if !is_usual(answer) {
+                add_denial(&mut tally, counter, answer, &asked(), consequences, now);
+            }
         }
-        // The usual answer, after which the next request would pass, too.
-        if !matches!(
-            answer,
-            Answer::Window { within: true, left: 1.., .. } | Answer::Escalation(EscalationVerdict::Pass)
-        ) {
-            add_denial(tally, counter, answer, &asked(), consequences, now);
+        if !tally.violated.is_empty() {
+            tally.violate(&asked(), consequences, now);
         }
+        tally.decided
     }
 
     /// The counters that record a request: line and directive of each.
@@ -344,7 +333,7 @@ impl Counting {
                     }
                     Kind::Escalation(constants) => {
                         let state = state.escalations.state(key).unwrap_or_default();
-                        Answer::Escalation(state.verdict(now.unix_ms(), &constants))
+                        Answer::Escalation(state.outcome(false, now.unix_ms(), &constants))
                     }
                 };
                 add("", Some(answer));
@@ -354,7 +343,10 @@ impl Counting {
                 for (_, state) in &owned {
                     let owner = state.offences.as_ref().and_then(|offences| offences.owner.as_ref());
                     if let Some(owner) = owner.filter(|owner| owner.identity == counter.identity) {
-                        add(&owner.of, Some(Answer::Escalation(state.verdict(now.unix_ms(), &constants))));
+                        add(
+                            &owner.of,
+                            Some(Answer::Escalation(state.outcome(false, now.unix_ms(), &constants))),
+                        );
                     }
                 }
             }
@@ -405,6 +397,39 @@ impl Counting {
     }
 }
 
+/// What the counters of one request have come to.
+#[derive(Default)]
+struct Tally {
+    decided: Decided,
+    /// How the counters that the request violates distinguish clients.
+    violated: Vec<Per>,
+    /// The client was blocked before this request, which is no violation then.
+    was_blocked: bool,
+}
+
+impl Tally {
+    /// Counts the request towards bans: once for each network that counts as one client.
+    fn violate(&self, asked: &Asker<'_>, consequences: &Consequences, now: Now) {
+        if self.was_blocked {
+            return;
+        }
+        for (place, per) in self.violated.iter().enumerate() {
+            let network = |per: &Per| per.network(asked.client);
+            if !self.violated[..place].iter().any(|other| network(other) == network(per)) {
+                consequences.violate((Violation::Limit, Categories::ALL), asked, *per, now);
+            }
+        }
+    }
+}
+
+/// Whether the next request would pass, too.
+fn is_usual(answer: Answer) -> bool {
+    match answer {
+        Answer::Window { within, left, .. } => within && left > 0,
+        Answer::Escalation(step) => step.verdict == EscalationVerdict::Pass && step.next_after_ms == 0,
+    }
+}
+
 fn add_quota(decided: &mut Decided, counter: &Counter, answer: Answer) {
     let (Answer::Window { left, retry_after_ms, .. }, Kind::Window { limit, window_ms, .. }) =
         (answer, counter.kind)
@@ -420,12 +445,14 @@ fn add_quota(decided: &mut Decided, counter: &Counter, answer: Answer) {
 /// Milliseconds until the counter with this answer lets a request pass.
 fn wait_ms(answer: Answer) -> u64 {
     match answer {
-        Answer::Window { retry_after_ms, .. }
-        | Answer::Escalation(
-            EscalationVerdict::Over { retry_after_ms } | EscalationVerdict::Blocked { retry_after_ms },
-        ) => retry_after_ms,
-        Answer::Escalation(EscalationVerdict::Pass) => 0,
-        Answer::Escalation(EscalationVerdict::Permanent) => FOR_EVER,
+        Answer::Window { retry_after_ms, .. } => retry_after_ms,
+        Answer::Escalation(step) => match step.verdict {
+            EscalationVerdict::Pass => step.next_after_ms,
+            EscalationVerdict::Over { retry_after_ms } | EscalationVerdict::Blocked { retry_after_ms } => {
+                retry_after_ms
+            }
+            EscalationVerdict::Permanent => FOR_EVER,
+        },
     }
 }
 
@@ -433,13 +460,14 @@ fn wait_ms(answer: Answer) -> u64 {
 /// more.
 #[inline(never)]
 fn add_denial(
-    decided: &mut Decided,
+    tally: &mut Tally,
     counter: &Counter,
     answer: Answer,
     asked: &Asker<'_>,
     consequences: &Consequences,
     now: Now,
 ) {
+    let decided = &mut tally.decided;
     if !counter.observe {
         decided.wait_ms = decided.wait_ms.max(wait_ms(answer));
     }
@@ -452,9 +480,11 @@ fn add_denial(
                 _ => _ = decided.denial.get_or_insert(denial),
             }
         }
-        // The requests of a blocked client are no further violations.
-        if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
-            consequences.violate((Violation::Limit, Categories::ALL), asked, counter.per, now);
+        if !counter.observe {
+            match answer {
+                Answer::Escalation(step) if !step.is_violation => tally.was_blocked = true,
+                Answer::Escalation(_) | Answer::Window { .. } => tally.violated.push(counter.per),
+            }
         }
     }
     if let Some(denial) = &mut decided.denial {
@@ -465,13 +495,15 @@ fn add_denial(
 /// The reason why a request with this answer does not pass; `None` if it passes.
 fn cause_of(answer: Answer, kind: Kind) -> Option<Cause> {
     match (answer, kind) {
-        (Answer::Window { within: true, .. } | Answer::Escalation(EscalationVerdict::Pass), _) => None,
-        (Answer::Window { .. }, Kind::Window { .. }) => Some(Cause::Limit),
-        (Answer::Escalation(EscalationVerdict::Over { .. }), _) => Some(Cause::Over),
-        (Answer::Escalation(EscalationVerdict::Blocked { .. }), _) => Some(Cause::Blocked),
-        (Answer::Escalation(EscalationVerdict::Permanent), _) => Some(Cause::Permanent),
+        (Answer::Window { within: false, .. }, Kind::Window { .. }) => Some(Cause::Limit),
         // The store has answered another question: the answer is ignored.
-        (Answer::Window { .. }, Kind::Escalation(_)) => None,
+        (Answer::Window { .. }, _) => None,
+        (Answer::Escalation(step), _) => match step.verdict {
+            EscalationVerdict::Pass => None,
+            EscalationVerdict::Over { .. } => Some(Cause::Over),
+            EscalationVerdict::Blocked { .. } => Some(Cause::Blocked),
+            EscalationVerdict::Permanent => Some(Cause::Permanent),
+        },
     }
 }
 

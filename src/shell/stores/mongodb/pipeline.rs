@@ -2,7 +2,7 @@
 //! pipeline, which the server carries out atomically. Times are dates of BSON: milliseconds since 1970, UTC.
 
 use crate::guard::escalation::PERMANENT_AFTER_MAX;
-use crate::guard::store::{Answer, EscalationConstants, EscalationVerdict, StoreFailure};
+use crate::guard::store::{Answer, EscalationConstants, EscalationStep, EscalationVerdict, StoreFailure};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 
 /// Digits of the hash behind the address in keys of counters that are kept for more than an address.
@@ -111,18 +111,34 @@ pub fn escalation_answer(
         Some(Bson::Null) | None => None,
         Some(_) => return Err(StoreFailure::WrongType),
     };
+    let left_ms = || -> Result<u64, StoreFailure> {
+        let start = document.get_datetime("window_start").map_err(wrong)?.timestamp_millis();
+        let end = start.saturating_add(signed(constants.window_ms));
+        Ok(span(end.saturating_sub(now_ms)).max(1))
+    };
+    let (count, most) = (number(document, "count"), i64::from(constants.requests_max));
+    let mut next_after_ms = 0;
     let verdict = if document.get_bool("permanent_blocked").map_err(wrong)? {
         EscalationVerdict::Permanent
     } else if let Some(until) = blocked_until.filter(|until| *until > now_ms) {
         EscalationVerdict::Blocked { retry_after_ms: span(until.saturating_sub(now_ms)) }
-    } else if number(document, "count")? > i64::from(constants.requests_max) {
-        let start = document.get_datetime("window_start").map_err(wrong)?.timestamp_millis();
-        let end = start.saturating_add(signed(constants.window_ms));
-        EscalationVerdict::Over { retry_after_ms: span(end.saturating_sub(now_ms)).max(1) }
+    } else if count? > most {
+        EscalationVerdict::Over { retry_after_ms: left_ms()? }
     } else {
+        next_after_ms = if count? == most { left_ms()? } else { 0 };
         EscalationVerdict::Pass
     };
-    Ok(Answer::Escalation(verdict))
+    // A request at the very time of the block, of another process, counts as one that causes it.
+    let is_violation = match verdict {
+        EscalationVerdict::Pass => false,
+        EscalationVerdict::Over { .. } => true,
+        EscalationVerdict::Blocked { retry_after_ms } => retry_after_ms == constants.block_ms,
+        EscalationVerdict::Permanent => match document.get("permanent_blocked_at") {
+            Some(Bson::DateTime(at)) => at.timestamp_millis() == now_ms,
+            Some(_) | None => false,
+        },
+    };
+    Ok(Answer::Escalation(EscalationStep { verdict, is_violation, next_after_ms }))
 }
 
 /// A number of either width: another program may have written the document.

@@ -1,8 +1,9 @@
 -- One step of each of some fixed windows with escalation (guard semantics, section 6). The violations' times stand in the hash as
 -- text, so that all that is known of a client is one key, in one slot of a cluster. KEYS: the hashes; ARGV: for each key requests_max,
 -- window_ms, block_after, block_ms, permanent_after (0: never), permanent_window_ms; and for tests, behind them, the time in ms.
--- Answers a text with one word for each key. A number: four times the milliseconds to wait, and 0 passes, 1 over, 2 blocked, 3 for
--- ever. `-` for a key that holds something else, or a hash whose fields are no numbers.
+-- Answers a text with one word for each key. A number: eight times the milliseconds to wait (if it passes: until the next one would), 4
+-- if the request is a violation, and 0 passes, 1 over, 2 blocked, 3 for ever. `-` for a key that holds something else, or a hash whose
+-- fields are no numbers that a time can be.
 local now = tonumber(ARGV[6 * #KEYS + 1])
 local is_test = now ~= nil
 if not is_test then
@@ -19,11 +20,13 @@ local function step(key, stored, requests_max, window, block_after, block, perma
   end
   local count, start = tonumber(stored[1] or 0), tonumber(stored[2] or now)
   local violations, blocked_until = tonumber(stored[3] or 0), tonumber(stored[4] or 0)
-  if not (count and start and violations and blocked_until) then
-    return nil
+  for _, number in ipairs({count or 0 / 0, start or 0 / 0, violations or 0 / 0, blocked_until or 0 / 0}) do
+    if not (math.abs(number) < 2 ^ 46) then
+      return nil
+    end
   end
   if blocked_until > now then
-    return 4 * (blocked_until - now) + 2
+    return 8 * (blocked_until - now) + 2
   end
   local events = {}
   for event in string.gmatch(stored[6] or '', '%d+') do
@@ -37,9 +40,13 @@ local function step(key, stored, requests_max, window, block_after, block, perma
     count = count + 1
   end
   local verdict, wait = 0, 0
-  if count > requests_max then
+  if count >= requests_max then
+    wait = math.max(start + window - now, 1)
+  end
+  local is_violation = count > requests_max
+  if is_violation then
     violations = violations + 1
-    verdict, wait = 1, math.max(start + window - now, 1)
+    verdict = 1
     if permanent_after > 0 then
       events[#events + 1] = whole(now)
     end
@@ -62,7 +69,7 @@ local function step(key, stored, requests_max, window, block_after, block, perma
   elseif not is_test then
     redis.call('PEXPIRE', key, window + 1000)
   end
-  return 4 * wait + verdict
+  return 8 * wait + (is_violation and 4 or 0) + verdict
 end
 local answers = {}
 for index, key in ipairs(KEYS) do

@@ -13,7 +13,9 @@ use super::backend::{self, Backend, Work};
 use super::settings::StoreSettings;
 use super::store_state::{Question, StoreState, count};
 use crate::guard::escalation::PERMANENT_AFTER_MAX;
-use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreNews, StoreOrder};
+use crate::guard::store::{
+    Answer, Check, EscalationStep, EscalationVerdict, StoreFailure, StoreNews, StoreOrder,
+};
 use crate::guard::values::{self, ValueAnswer, ValueRequest};
 use crate::random;
 use crate::shell::clock::unix_now_ms;
@@ -289,7 +291,7 @@ impl Backend for RedisBackend {
         let valid = self.state.valid(orders);
         let writes: Vec<Command> =
             valid.iter().flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
-        let mut refused = match self.exchange_orders(&writes) {
+        let refused = match self.exchange_orders(&writes) {
             Carried::Done => 0,
             Carried::Lost => {
                 // One server of a cluster may be away, and the others carry messages.
@@ -310,7 +312,13 @@ impl Backend for RedisBackend {
         match self.send_messages(&valid) {
             Carried::Done => {}
             Carried::Lost | Carried::RefusedForNow => return false,
-            Carried::Refused(count) => refused += count,
+            // What is written reaches the other processes with their next load.
+            Carried::Refused(count) => {
+                let reason = self.servers.last_error().unwrap_or("no reason");
+                log::warn!(
+                    "the store has refused {count} messages, which others hear of with their next load: {reason}"
+                );
+            }
         }
         self.messages_sent = self.messages_sent.saturating_sub(orders.len());
         self.note_refused_for_now(false);
@@ -370,13 +378,17 @@ fn answer(check: &Check, number: i64) -> Result<Answer, StoreFailure> {
         },
         Check::Escalation { .. } => {
             let number = u64::try_from(number).map_err(|_| StoreFailure::Refused)?;
-            let retry_after_ms = number / 4;
-            Ok(Answer::Escalation(match number % 4 {
-                0 => EscalationVerdict::Pass,
+            let (retry_after_ms, mut next_after_ms) = (number / 8, 0);
+            let verdict = match number % 4 {
+                0 => {
+                    next_after_ms = retry_after_ms;
+                    EscalationVerdict::Pass
+                }
                 1 => EscalationVerdict::Over { retry_after_ms },
                 2 => EscalationVerdict::Blocked { retry_after_ms },
                 _ => EscalationVerdict::Permanent,
-            }))
+            };
+            Ok(Answer::Escalation(EscalationStep { verdict, is_violation: number & 4 != 0, next_after_ms }))
         }
     }
 }
@@ -412,13 +424,21 @@ mod tests {
             assert_eq!(answer(&window, number), expected, "{number}");
         }
         for (number, expected) in [
-            (0, Ok(EscalationVerdict::Pass)),
-            (29, Ok(EscalationVerdict::Over { retry_after_ms: 7 })),
-            (30, Ok(EscalationVerdict::Blocked { retry_after_ms: 7 })),
-            (3, Ok(EscalationVerdict::Permanent)),
+            (0, Ok((EscalationVerdict::Pass, false, 0))),
+            (56, Ok((EscalationVerdict::Pass, false, 7))),
+            (61, Ok((EscalationVerdict::Over { retry_after_ms: 7 }, true, 0))),
+            (58, Ok((EscalationVerdict::Blocked { retry_after_ms: 7 }, false, 0))),
+            (62, Ok((EscalationVerdict::Blocked { retry_after_ms: 7 }, true, 0))),
+            (3, Ok((EscalationVerdict::Permanent, false, 0))),
+            (7, Ok((EscalationVerdict::Permanent, true, 0))),
             (-1, Err(StoreFailure::Refused)),
         ] {
-            assert_eq!(answer(&escalation, number), expected.map(Answer::Escalation), "{number}");
+            let step = |(verdict, is_violation, next_after_ms)| EscalationStep {
+                verdict,
+                is_violation,
+                next_after_ms,
+            };
+            assert_eq!(answer(&escalation, number), expected.map(step).map(Answer::Escalation), "{number}");
         }
         let text = |text: &str| Ok(Value::BulkString(text.into()));
         let found = numbers(3, text("1 - -5")).map(Iterator::collect::<Vec<_>>);
