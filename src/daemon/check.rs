@@ -13,10 +13,10 @@ use log::warn;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::geteuid;
-use std::ffi::OsStr;
 use std::fs::metadata;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::SocketAddr as UnixAddress;
 use std::path::Path;
@@ -234,12 +234,9 @@ fn warn_if_unreadable(settings: &Settings) {
 
 /// Whether the access log in that directory uses the path: `access.log`, and old ones with a number behind it.
 fn is_log_file(directory: &Path, path: &Path) -> bool {
-    let is_same = |one: &Path, other: &Path| match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => std::path::absolute(one).ok() == std::path::absolute(other).ok(),
-    };
-    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    name.starts_with(FILE_NAME) && is_same(directory, parent(path))
+    let name = path.file_name().unwrap_or_default();
+    let is_there = || std::path::absolute(parent(path)).ok() == std::path::absolute(directory).ok();
+    name.as_bytes().starts_with(FILE_NAME.as_bytes()) && is_there()
 }
 
 /// Checks a log directory: an existing one with a log that can be appended to, or one that can be created with all its parents.

@@ -13,6 +13,7 @@ use crate::guard::state::{Change, State};
 use crate::guard::store::{Check, StoreFailure, StoreNews};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::http::target::Name;
+use crate::part::guard::built;
 use crate::resolver::Addresses;
 use crate::time::Now;
 use ipnet::IpNet;
@@ -226,7 +227,7 @@ impl StoreQuestions {
 
     /// Sends the questions for the loop of this index. Returns the jobs that get no answer, because there is no store.
     pub fn send(&mut self, index: usize) -> Vec<StoreJob> {
-        if self.asked.is_empty() {
+        if built().is_none() || self.asked.is_empty() {
             return Vec::new();
         }
         match self.link.store.read().as_ref() {
