@@ -290,7 +290,7 @@ impl Builder {
         let whole = engine_settings(&settings, &addresses, seed, cache, guard.clone(), of_gateway);
         let workers = self.make_workers((&settings, shares.as_ref()), listeners, whole, &policy)?;
         let store = workers.first().and_then(|worker| worker.engine.store());
-        let persister = self.start_persister(&settings, store.as_ref())?;
+        let (persister, logs) = (self.start_persister(&settings, store.as_ref())?, self.log.is_some());
         let (event_loop, workers) = self.start_workers(&settings, workers, &guard_link)?;
         if let (Some(gauge), Some(_)) = (&self.gauge, &shares) {
             gauge.set_limit(settings.memory_bytes);
@@ -318,7 +318,7 @@ impl Builder {
             listeners: addresses,
             store,
             seed,
-            logs: self.log.is_some(),
+            logs,
             present: Mutex::new(Present { settings, shares, policy, store_settings, guard, directives }),
             changing: Mutex::new(()),
             ending: AtomicBool::new(false),
