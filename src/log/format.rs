@@ -166,9 +166,9 @@ fn write_combined(out: &mut Vec<u8>, record: &LogRecord) {
         write_escaped(out, method, Blank::Escaped);
         out.push(b' ');
         write_word(out, record.text(Text::Target));
-        if let Some(minor) = record.minor_version {
-            out.extend_from_slice(if minor == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
-        }
+        let version: &[u8] =
+            record.minor_version.map_or(b" -", |minor| if minor == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+        out.extend_from_slice(version);
     }
     out.extend_from_slice(b"\" ");
     write_decimal(out, u64::from(record.status), 3);

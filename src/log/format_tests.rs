@@ -67,6 +67,9 @@ fn a_line_needs_the_texts_that_are_named() {
 #[test]
 fn whole_lines() {
     let bare = LogRecord::new("[::ffff:192.0.2.1]:9".parse().unwrap());
+    let mut unread_version = bare.clone();
+    unread_version.set(Text::Method, b"GET");
+    unread_version.set(Text::Target, b"http://a.example/");
     let cases = [
         (
             Format::Weir,
@@ -103,6 +106,11 @@ fn whole_lines() {
             Format::Combined,
             bare.clone(),
             "192.0.2.1 - - [01/Jan/1970:00:00:00 +0000] \"-\" 000 - \"-\" \"-\"\n",
+        ),
+        (
+            Format::Combined,
+            unread_version,
+            "192.0.2.1 - - [01/Jan/1970:00:00:00 +0000] \"GET http://a.example/ -\" 000 - \"-\" \"-\"\n",
         ),
         (
             Format::Squid,

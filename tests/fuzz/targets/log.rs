@@ -187,6 +187,8 @@ fn combined(record: &LogRecord, line: &str) {
         assert_eq!(request.len(), 3, "{line}");
         assert_eq!(unescaped_in_quotes(request[0]), record.text(Text::Method), "{line}");
         expect(record, Text::Target, request[1]);
+        let version = record.minor_version.map(|minor| format!("HTTP/1.{minor}"));
+        assert_eq!(request[2], version.as_deref().unwrap_or("-"), "{line}");
     }
     expect(record, Text::Referrer, &parts[3]);
     expect(record, Text::Agent, &parts[5]);
