@@ -27,7 +27,7 @@
 //!
 //! ```text
 //! main, daemon, ffi -> embed -> shell -> engine -> { policy, guard, gateway, cache, resolver, metrics } -> http -> net
-//!            config, log, sandbox, random                                     time, part, nearest, words: for all
+//!            config, log, sandbox, random                                     time, part, text, nearest, words: for all
 //! ```
 //!
 //! Imports point to the right only, and the rooms in braces do not import each other; `tests/tidy.rs` reads the sources
@@ -35,6 +35,7 @@
 //!
 //! - `time`: the time of a call, as a value
 //! - `part`: types for values of parts that a build may lack (Cargo features)
+//! - `text`: texts from the network: bounded, escaped, as JSON
 //! - `nearest`, `words`: the name that was probably meant; the words of a line of a file
 //! - `net`: the pool that lends 4 KB blocks; rings and linear buffers over them
 //! - `http`: the HTTP/1.1 grammar, and what a proxy rewrites
@@ -100,6 +101,7 @@ pub mod resolver;
 pub mod sandbox;
 #[doc(hidden)]
 pub mod shell;
+pub(crate) mod text;
 #[doc(hidden)]
 pub mod time;
 pub(crate) mod words;

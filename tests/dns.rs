@@ -503,9 +503,11 @@ fn kind_01_an_authenticated_connection_is_judged_by_all_its_names() {
         ("edge.tracker.test", Answer::addresses(&["127.0.0.1"])),
     ]);
     let list = |name: &str| format!("allow {name}\njudge-cnames yes\n");
+    // The rule that refuses a name or an address is told. Which aliases led to the connection is not known any more.
     for (name, allowed, forbidden) in [
-        ("host", "host.corp.test", Some("block host.corp.test\n")),
-        ("www.test", "www.test", Some("block .tracker.test\n")),
+        ("host", "host.corp.test", Some(("block host.corp.test\n", 403))),
+        ("host", "host.corp.test", Some(("block 127.0.0.1\n", 403))),
+        ("www.test", "www.test", Some(("block .tracker.test\n", 502))),
         ("host.corp.test", "host.corp.test", None),
     ] {
         let scratch = Scratch::new();
@@ -519,12 +521,16 @@ fn kind_01_an_authenticated_connection_is_judged_by_all_its_names() {
             assert_eq!(client.ask(request(fields)).status(), 200, "{name}");
         }
         assert_eq!(origin.connections(), before + 1, "{name}");
-        let Some(rule) = forbidden else { continue };
+        let Some((rule, status)) = forbidden else { continue };
         scratch.file("weir.conf", list(allowed) + rule);
         weir.signal(rustix::process::Signal::HUP);
         weir.wait_for_error(|line| line.contains("reloaded: "));
         let answer = client.ask(request(""));
-        assert_eq!(answer.status(), 502, "{name}: {answer:?}");
+        assert_eq!(answer.status(), status, "{name}: {answer:?}");
+        assert_eq!(
+            status == 403,
+            answer.head.get("proxy-status").is_some_and(|said| said.contains("weir.conf:3"))
+        );
         client.expect_closed();
         assert_eq!(weir.connect().ask(request("")).status(), 403, "{name}");
         assert_eq!(origin.connections(), before + 1, "{name}");

@@ -8,30 +8,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may import: `main, daemon, ffi -> embed -> shell -> engine -> { policy, guard, gateway, cache,
-/// resolver, metrics } -> http -> net`; `time`, `part`, `nearest`, `words` are for all, `config`, `log` the shell's, `sandbox` the
+/// resolver, metrics } -> http -> net`; `time`, `part`, `text`, `nearest`, `words` are for all, `config`, `log` the shell's, `sandbox` the
 /// daemon's, `random` for rooms from `config` and the shell on.
-const IMPORTS: [(&str, &str); 22] = [
+const IMPORTS: [(&str, &str); 23] = [
     ("random", ""),
     ("time", ""),
     ("part", ""),
+    ("text", ""),
     ("nearest", ""),
     ("words", "nearest"),
     ("sandbox", ""),
     ("net", "time"),
     ("http", "time net"),
     ("policy", "time part words http net"),
-    ("guard", "time part nearest words http net"),
+    ("guard", "time part text nearest words http net"),
     ("cache", "time part http net"),
     ("resolver", "time http net"),
     ("gateway", "time part nearest words http net"),
     ("metrics", "time http net"),
-    ("engine", "time part net http policy guard gateway cache resolver metrics"),
-    ("log", "time net http engine"),
-    ("config", "time part random nearest words net http policy guard gateway cache resolver engine log"),
-    ("shell", "time part random net http policy guard gateway cache resolver metrics engine log config"),
+    ("engine", "time part text net http policy guard gateway cache resolver metrics"),
+    ("log", "time text net http engine"),
+    ("config", "time part text random nearest words net http policy guard gateway cache resolver engine log"),
+    ("shell", "time part text random net http policy guard gateway cache resolver metrics engine log config"),
     (
         "embed",
-        "time part random net http policy guard gateway cache resolver metrics engine log config shell",
+        "time part text random net http policy guard gateway cache resolver metrics engine log config shell",
     ),
     ("ffi", "embed metrics"),
     ("daemon", "embed config log sandbox"),
@@ -39,9 +40,9 @@ const IMPORTS: [(&str, &str); 22] = [
 ];
 
 /// The rooms that touch no socket, file, clock, thread or randomness.
-const CORE: [&str; 13] = [
-    "time", "part", "nearest", "words", "net", "http", "policy", "guard", "gateway", "cache", "resolver",
-    "metrics", "engine",
+const CORE: [&str; 14] = [
+    "time", "part", "text", "nearest", "words", "net", "http", "policy", "guard", "gateway", "cache",
+    "resolver", "metrics", "engine",
 ];
 
 /// Names that the core must not use.

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// Longest wait for one reply; the resolver has its own deadlines within it.
 const REPLY_WITHIN: Duration = Duration::from_millis(50);
 
-/// Longest wait for a name server over TCP (chosen).
+/// Longest time for a name server over TCP, from the connect to the end of the reply (chosen).
 const TCP_WITHIN: Duration = Duration::from_secs(2);
 
 /// Longest trial (chosen): the resolver ends before that.
@@ -236,12 +236,29 @@ fn ask_over_udp(server: SocketAddr, message: &[u8]) -> io::Result<UdpSocket> {
 }
 
 fn ask_over_tcp(server: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + TCP_WITHIN;
     let mut stream = TcpStream::connect_timeout(&server, TCP_WITHIN)?;
-    stream.set_read_timeout(Some(TCP_WITHIN))?;
+    stream.set_write_timeout(Some(TCP_WITHIN))?;
     stream.write_all(&[&(message.len() as u16).to_be_bytes(), message].concat())?;
     let mut len = [0; 2];
-    stream.read_exact(&mut len)?;
+    read_exact_until(&mut stream, &mut len, deadline)?;
     let mut reply = vec![0; usize::from(u16::from_be_bytes(len))];
-    stream.read_exact(&mut reply)?;
+    read_exact_until(&mut stream, &mut reply, deadline)?;
     Ok(reply)
+}
+
+/// Fills a buffer. The deadline counts for all of it: a name server may send a byte at a time.
+fn read_exact_until(stream: &mut TcpStream, mut buffer: &mut [u8], deadline: Instant) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => buffer = &mut buffer[count..],
+        }
+    }
+    Ok(())
 }

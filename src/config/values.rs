@@ -199,13 +199,18 @@ pub fn address(text: &str) -> Result<IpAddr, Expected> {
     })
 }
 
-/// An address, or a network in CIDR notation.
+/// An address, or a network in CIDR notation without bits behind its prefix.
 pub fn network(text: &str) -> Result<IpNet, Expected> {
     let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
-    bare.parse::<IpNet>()
-        .or_else(|_| bare.parse::<IpAddr>().map(IpNet::from))
-        .map(|network| canonical(network.trunc()))
-        .map_err(|_| "an address or a network such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32".into())
+    let network =
+        bare.parse::<IpNet>().or_else(|_| bare.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+            Expected::from("an address or a network such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32")
+        })?;
+    let (address, begin) = (network.addr(), network.trunc());
+    if network != begin {
+        return Err(format!("{begin} for that network, or {address} for that address alone").into());
+    }
+    Ok(canonical(network))
 }
 
 /// A DNS server: an address, or with a port `192.0.2.1:5353`, `[2001:db8::1]:5353`; a link-local one with its interface,
@@ -376,7 +381,7 @@ mod tests {
         for (text, expected) in [
             ("::ffff:192.0.2.1", "192.0.2.1/32"),
             ("[::ffff:192.0.2.1]", "192.0.2.1/32"),
-            ("::ffff:192.0.2.1/120", "192.0.2.0/24"),
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
             ("::/0", "::/0"),
             ("2001:db8::1", "2001:db8::1/128"),
         ] {
@@ -522,7 +527,7 @@ mod tests {
         assert!(address("[::1]:80").unwrap_err().contains("without a port: ::1"));
         for (text, expected) in [
             ("192.0.2.7", "192.0.2.7/32"),
-            ("192.0.2.7/24", "192.0.2.0/24"),
+            ("192.0.2.0/24", "192.0.2.0/24"),
             ("::1", "::1/128"),
             ("[::1]", "::1/128"),
             ("2001:db8::/32", "2001:db8::/32"),
@@ -533,6 +538,9 @@ mod tests {
         for text in ["", "example.com", "192.0.2.0/33", "::/129", "192.0.2.0/", "/24"] {
             assert!(network(text).is_err(), "{text}");
         }
+        let wide = network("192.0.2.7/24").unwrap_err();
+        assert_eq!(wide, "192.0.2.0/24 for that network, or 192.0.2.7 for that address alone");
+        assert!(network("::ffff:192.0.2.1/120").is_err());
         for (text, expected) in [
             ("192.0.2.53", "192.0.2.53:53"),
             ("192.0.2.53:5353", "192.0.2.53:5353"),

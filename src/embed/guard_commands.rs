@@ -9,7 +9,7 @@ use crate::guard::rules::{CounterRow, Guard};
 use crate::guard::state::State;
 use crate::guard::store::{self, EscalationVerdict};
 use crate::http::date::http_date;
-use crate::http::text::shortened;
+use crate::text::shortened;
 use crate::time::Now;
 use ipnet::IpNet;
 use std::fmt;

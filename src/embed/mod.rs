@@ -30,7 +30,6 @@ mod guard_commands;
 mod guard_parts;
 mod guard_settings;
 mod health;
-mod json;
 mod listeners;
 mod proxy;
 mod sizing;
@@ -66,11 +65,11 @@ pub use crate::shell::{
     ControlSocket, MetricsListener, Predecessor, Reply, SocketFile, ask_daemon, take_over,
 };
 #[doc(hidden)]
+pub use crate::text::json_text;
+#[doc(hidden)]
 pub use configuration::{Compiled, addresses_to_bind, compile, loaded, loops, random_seed, warn_of_skipped};
 #[doc(hidden)]
 pub use descriptors::needed as descriptors_needed;
-#[doc(hidden)]
-pub use json::json_text;
 #[doc(hidden)]
 pub use listeners::Listeners;
 #[doc(hidden)]

@@ -321,9 +321,9 @@ impl Machines {
                 transaction.note_connect(&timings);
                 transactions.refuse(cx, services, id, refusal);
             }
-            Found::PinRefused => {
+            Found::PinRefused(refusal) => {
                 (transaction.closes, transaction.upstream_use.pin_lost) = (true, true);
-                transactions.refuse(cx, services, id, Refusal::OriginClosed);
+                transactions.refuse(cx, services, id, refusal);
             }
         }
     }

@@ -13,7 +13,7 @@
 //! room, so a table that is full of them refuses another ban, and counts that. Expiry uses a heap whose items know their
 //! places: durations are not bounded, and due bans are found without a scan.
 
-use crate::http::text::shortened;
+use crate::text::shortened;
 use hashbrown::HashTable;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use slab::Slab;

@@ -5,7 +5,7 @@
 
 use crate::http::date::civil;
 use crate::http::path;
-use crate::http::text::shortened;
+use crate::text::{is_visible, json_text, shortened};
 use crate::time::Now;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -197,7 +197,7 @@ impl Event {
         let texts = [&self.reason, &self.rule, &self.method, &self.endpoint];
         for text in texts.into_iter().filter(|text| !text.is_empty()) {
             out.push(' ');
-            out.extend(redacted(text).chars().map(|c| if c.is_control() { '?' } else { c }));
+            out.extend(redacted(text).chars().map(|c| if is_visible(c) { c } else { '?' }));
         }
         for (name, text) in &self.metadata {
             let text = if is_secret(name) { REDACTED.to_owned() } else { redacted(text) };
@@ -242,18 +242,9 @@ impl Event {
 }
 
 fn put_member(out: &mut String, name: &str, text: &str) {
-    for (text, end) in [(name, ":"), (text, "")] {
-        out.push('"');
-        for c in text.chars() {
-            match c {
-                '"' | '\\' => out.extend(['\\', c]),
-                c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-                c => out.push(c),
-            }
-        }
-        out.push('"');
-        out.push_str(end);
-    }
+    out.push_str(&json_text(name));
+    out.push(':');
+    out.push_str(&json_text(text));
 }
 
 /// `2025-11-21T23:09:01.123Z` (RFC 3339).
@@ -471,17 +462,18 @@ mod tests {
 
     #[test]
     fn guard_12_a_line_of_json() {
-        let mut told = event("a \"b\" \\ \n\u{1} é");
+        let mut told = event("a \"b\" \\ \n\u{1} é \u{202e}\u{2028}");
         told.metadata = vec![("duration", "1m".to_owned()), ("api_key", "hidden".to_owned())];
         let line = told.json();
-        assert!(!line.contains('\n'), "{line}");
+        assert!(!line.contains(['\n', '\u{202e}', '\u{2028}']), "{line}");
+        assert!(!told.line().contains(['\n', '\u{202e}', '\u{2028}']), "{}", told.line());
         let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
         for (name, text) in [
             ("timestamp", "2025-11-21T23:09:01.123Z"),
             ("event_type", "ip_banned"),
             ("ip_address", "192.0.2.1"),
             ("action_taken", "banned"),
-            ("reason", "a \"b\" \\ \n\u{1} é"),
+            ("reason", "a \"b\" \\ \n\u{1} é \u{202e}\u{2028}"),
             ("handler_name", "ip_ban"),
         ] {
             assert_eq!(value[name], text, "{line}");

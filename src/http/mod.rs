@@ -26,7 +26,6 @@ mod request_filter;
 pub mod session_auth;
 pub mod target;
 pub mod template;
-pub mod text;
 mod trailers;
 pub mod web_origin;
 

@@ -27,6 +27,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::engine::transaction::log_record::{CacheUse, Forward, Kind, LogRecord, Text, Verdict, Waits};
 use crate::http::date::civil;
 use crate::http::fields;
+use crate::text::{Blank, all_plain, hex, plain_len, write_json_string};
 
 /// The formats of the access log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -364,13 +365,6 @@ fn verdict(verdict: Verdict) -> &'static str {
 
 // Texts.
 
-/// Whether a plain blank is copied or escaped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Blank {
-    Kept,
-    Escaped,
-}
-
 /// A text without blanks.
 fn write_word(out: &mut Vec<u8>, text: &[u8]) {
     write_text(out, text, Blank::Escaped);
@@ -423,98 +417,7 @@ fn write_json_text(out: &mut Vec<u8>, key: &[u8], text: &[u8]) {
         out.extend_from_slice(b"null");
         return;
     }
-    out.push(b'"');
-    if all_plain(text, Blank::Kept) {
-        out.extend_from_slice(text);
-        out.push(b'"');
-        return;
-    }
-    for chunk in text.utf8_chunks() {
-        let mut rest = chunk.valid();
-        while !rest.is_empty() {
-            let plain = plain_len(rest, Blank::Kept);
-            out.extend_from_slice(&rest.as_bytes()[..plain]);
-            rest = &rest[plain..];
-            let Some(special) = rest.chars().next() else { break };
-            match special {
-                '"' | '\\' => out.extend_from_slice(&[b'\\', special as u8]),
-                _ => special.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_json_unit(out, *unit)),
-            }
-            rest = &rest[special.len_utf8()..];
-        }
-        for _ in chunk.invalid() {
-            write_json_unit(out, 0xFFFD);
-        }
-    }
-    out.push(b'"');
-}
-
-fn write_json_unit(out: &mut Vec<u8>, unit: u16) {
-    let [high, low] = unit.to_be_bytes();
-    out.extend_from_slice(&[b'\\', b'u', hex(high >> 4), hex(high), hex(low >> 4), hex(low)]);
-}
-
-fn hex(nibble: u8) -> u8 {
-    b"0123456789abcdef"[usize::from(nibble & 15)]
-}
-
-/// Whether a byte of ASCII can be copied as it is.
-fn is_plain(byte: u8, blank: Blank) -> bool {
-    let printable = (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\');
-    printable & ((byte != b' ') | (blank == Blank::Kept))
-}
-
-/// Whether no byte needs escaping, which is the usual case. Looks at many bytes at a time, without branches.
-fn all_plain(text: &[u8], blank: Blank) -> bool {
-    text.iter().fold(true, |plain, byte| plain & is_plain(*byte, blank))
-}
-
-/// Number of bytes at the start that need no escaping.
-fn plain_len(text: &str, blank: Blank) -> usize {
-    let mut at = 0;
-    while at < text.len() {
-        let ascii = text.as_bytes()[at..].iter().take_while(|byte| is_plain(**byte, blank)).count();
-        at += ascii;
-        match text[at..].chars().next() {
-            Some(char) if !char.is_ascii() && is_visible(char) => at += char.len_utf8(),
-            Some(_) | None => break,
-        }
-    }
-    at
-}
-
-/// Whether a character beyond ASCII is visible as itself. Not visible are controls, blanks that look like the plain
-/// one, line separators, joiners and other zero-width characters, marks and overrides of direction, variation
-/// selectors, tags, fillers, noncharacters and private use (Unicode 16: Cc, Zs, Zl, Zp, Cf, Co,
-/// Default_Ignorable_Code_Point).
-fn is_visible(char: char) -> bool {
-    let hidden = char.is_control()
-        || char.is_whitespace()
-        || matches!(
-            char,
-            '\u{AD}' | '\u{34F}'
-                | '\u{600}'..='\u{605}'
-                | '\u{61C}' | '\u{6DD}' | '\u{70F}'
-                | '\u{890}' | '\u{891}' | '\u{8E2}'
-                | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
-                | '\u{180B}'..='\u{180F}'
-                | '\u{200B}'..='\u{200F}'
-                | '\u{202A}'..='\u{202E}'
-                | '\u{2060}'..='\u{206F}'
-                | '\u{2800}' | '\u{3164}'
-                | '\u{E000}'..='\u{F8FF}'
-                | '\u{FDD0}'..='\u{FDEF}'
-                | '\u{FE00}'..='\u{FE0F}'
-                | '\u{FEFF}' | '\u{FFA0}'
-                | '\u{FFF0}'..='\u{FFFB}'
-                | '\u{110BD}' | '\u{110CD}'
-                | '\u{13430}'..='\u{1343F}'
-                | '\u{1BCA0}'..='\u{1BCA3}'
-                | '\u{1D173}'..='\u{1D17A}'
-                | '\u{E0000}'..='\u{10FFFF}'
-        )
-        || (u32::from(char) & 0xFFFE) == 0xFFFE;
-    !hidden
+    write_json_string(out, text);
 }
 
 // Numbers, addresses and dates.

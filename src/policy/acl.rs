@@ -227,9 +227,9 @@ impl Acl {
         let address = address.to_canonical();
         let embedded = Embedded::of(address);
         let inner = || embedded.iter();
-        let blocked = self.block.addresses.find(address, port);
-        let blocked = blocked.or_else(|| inner().find_map(|inner| self.block.addresses.find(inner, port)));
-        if let Some(found) = blocked {
+        let find_block = |address: IpAddr| self.block.addresses.find(address, port);
+        let blocked = find_block(address).or_else(|| find_block(reached(address)));
+        if let Some(found) = blocked.or_else(|| inner().find_map(find_block)) {
             return Err(Refusal::Rule(found.rule));
         }
         let allowed = self.allow.addresses.find(address, port);
@@ -390,12 +390,7 @@ impl Acl {
 
     /// Whether a connection to this address and port would come back to weir.
     fn is_own_listener(&self, address: IpAddr, port: u16) -> bool {
-        // Connecting to the unspecified address reaches the loopback interface.
-        let address = match address {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            other => other,
-        };
+        let address = reached(address);
         self.own_listeners.iter().filter(|listener| listener.port() == port).any(|listener| {
             let reached = match listener.ip() {
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.is_ipv4(),
@@ -405,6 +400,15 @@ impl Acl {
             };
             reached && (address.is_loopback() || self.own_addresses.binary_search(&address).is_ok())
         })
+    }
+}
+
+/// The address that a connection to an address reaches: the unspecified addresses lead to the loopback interface.
+fn reached(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        other => other,
     }
 }
 

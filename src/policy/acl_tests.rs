@@ -66,6 +66,14 @@ fn literal_addresses_are_judged_at_once() {
         ("127.0.0.0/8", "127.0.0.1", "-", "127.0.0.1", 80, "block.txt:1"),
         ("a.b 192.0.2.0/24:80", "", "-", "192.0.2.1", 80, "block.txt:2"),
         ("a.b 192.0.2.0/24:80", "", "-", "192.0.2.1", 81, "allowed"),
+        // The unspecified addresses reach loopback: a block of loopback counts for them.
+        ("127.0.0.0/8", "0.0.0.0/0", "-", "0.0.0.0", 80, "block.txt:1"),
+        ("127.0.0.1:80", "0.0.0.0", "-", "::ffff:0.0.0.0", 80, "block.txt:1"),
+        ("127.0.0.1:80", "0.0.0.0", "-", "0.0.0.0", 81, "--allow:1"),
+        ("127.0.0.2", "0.0.0.0", "-", "0.0.0.0", 80, "--allow:1"),
+        ("::1", "::/0", "-", "::", 80, "block.txt:1"),
+        ("127.0.0.0/8", "", "0.0.0.0/0", "0.0.0.0", 80, "block.txt:1"),
+        ("127.0.0.1", "", "-", "0.0.0.0", 80, "block.txt:1"),
         // Embedded: a block of the inner form counts; the outer form allowed lifts the built-in block only.
         ("10.0.0.0/8", "", "-", "64:ff9b::a00:1", 80, "block.txt:1"),
         ("10.0.0.0/8", "64:ff9b::a00:1", "-", "64:ff9b::a00:1", 80, "block.txt:1"),

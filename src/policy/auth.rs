@@ -33,13 +33,13 @@ const EXPECTED_PASSWORD: &str = "a password of 1 to 512 bytes without control ch
 const EXPECTED_NEW: &str = "a name that no other line has";
 const EXPECTED_HASH: &str =
     "a supported hash: make one with htpasswd -B (bcrypt), or openssl passwd -6 (SHA-crypt)";
+const EXPECTED_UNLOCKED: &str =
+    "a password or a hash: `!` and `*` are locked accounts of /etc/shadow; leave the line out";
 const EXPECTED_FEWER: &str = "fewer than 1000 bad lines: the rest was not read";
 
-/// Prefixes of hashes that are not supported. Read as plain passwords they would lock the user out silently.
-const UNSUPPORTED: [&str; 14] = [
-    "$apr1$", "$1$", "$2$", "$2x$", "$3$", "$7$", "$y$", "$gy$", "$argon2", "$sha1$", "$md5", "{SHA}",
-    "{SSHA", "_J9..",
-];
+/// Prefixes of hashes that are not supported, beside those in the usual forms `$scheme$...` and `{SCHEME}...`. Read as plain
+/// passwords they would lock the user out silently.
+const UNSUPPORTED: [&str; 4] = ["$argon2", "$sha1", "$md5", "_J9.."];
 
 /// An invalid line of a user file. The error never shows the text, because it may be a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,10 +243,30 @@ fn parse_secret(text: &str) -> Result<Option<SlowHash>, &'static str> {
     if !(1..=PASSWORD_BYTES_MAX).contains(&text.len()) || text.chars().any(char::is_control) {
         return Err(EXPECTED_PASSWORD);
     }
-    if UNSUPPORTED.iter().any(|prefix| text.starts_with(prefix)) {
-        return Err(EXPECTED_HASH);
+    if text.starts_with(['!', '*']) && text[1..].trim_start_matches(['!', '*']).is_empty()
+        || text.starts_with('!') && is_hash_of_a_scheme(text.trim_start_matches('!'))
+    {
+        return Err(EXPECTED_UNLOCKED);
     }
-    SlowHash::parse(text).transpose()
+    match SlowHash::parse(text) {
+        Some(hash) => hash.map(Some),
+        None if UNSUPPORTED.iter().any(|prefix| text.starts_with(prefix)) || is_hash_of_a_scheme(text) => {
+            Err(EXPECTED_HASH)
+        }
+        None => Ok(None),
+    }
+}
+
+/// Whether a text has the form of a hash: `$scheme$...` as in /etc/shadow, or `{SCHEME}...` (RFC 2307 5.3).
+fn is_hash_of_a_scheme(text: &str) -> bool {
+    let close = match text.as_bytes().first() {
+        Some(b'$') => '$',
+        Some(b'{') => '}',
+        Some(_) | None => return false,
+    };
+    let scheme = text[1..].split_once(close).map_or("", |(scheme, _)| scheme);
+    let is_word = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+    is_word && !scheme.is_empty()
 }
 
 /// The name of the user with this number.

@@ -33,6 +33,7 @@ const EXPECTED_RULE: &str = "a name, *.name, .name, address or network, with an 
 const EXPECTED_NAME: &str =
     "a host name: labels of 1 to 63 letters, digits, hyphens and underscores, at most 253 bytes";
 const EXPECTED_ADDRESS: &str = "an address in its usual form: four decimal numbers, or IPv6";
+const EXPECTED_PREFIX: &str = "a network without bits behind its prefix: 10.0.0.0/8, not 10.1.2.3/8";
 const EXPECTED_NETWORK: &str = "a network: an address, a slash, and 0 to 32 (IPv4) or 0 to 128 (IPv6)";
 const EXPECTED_NO_PATH: &str = "a host or a network: no URL, scheme or path";
 const EXPECTED_PORTS: &str = "a port or a range of ports after the colon, 1 to 65535";
@@ -501,7 +502,10 @@ fn parse_network(text: &str) -> Result<Pattern, &'static str> {
         IpAddr::V4(v4) => IpNet::V4(Ipv4Net::new(v4, length.unwrap_or(32)).map_err(|_| EXPECTED_NETWORK)?),
         IpAddr::V6(v6) => canonical_v6(v6, length.unwrap_or(128))?,
     };
-    Ok(Pattern::Network(network.trunc()))
+    if network.addr() != network.network() {
+        return Err(EXPECTED_PREFIX);
+    }
+    Ok(Pattern::Network(network))
 }
 
 fn parse_length(text: &str) -> Option<u8> {

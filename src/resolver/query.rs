@@ -283,14 +283,22 @@ impl Question {
         }
     }
 
-    /// Keeps waiting, because the true reply may still arrive. Many such messages are an attack.
+    /// Over UDP, keeps waiting, because the true reply may still arrive; many such messages are an attack. A TCP connection
+    /// carries one query, so the server itself sent the message.
     fn handle_mismatch(&mut self, now_us: u64, upstream: &mut Upstream, mut pending: PendingQuery) {
         upstream.counters.mismatched += 1;
         pending.mismatches = pending.mismatches.saturating_add(1);
         self.state = State::Pending(pending);
-        if pending.mismatches >= MISMATCHES_MAX && pending.attempt.transport == Transport::Udp {
-            self.cancel(upstream);
-            self.ask_over_tcp(now_us, upstream, pending);
+        match pending.attempt.transport {
+            Transport::Tcp => {
+                self.cancel(upstream);
+                self.fail_server(now_us, upstream, pending, Failure::Malformed);
+            }
+            Transport::Udp if pending.mismatches >= MISMATCHES_MAX => {
+                self.cancel(upstream);
+                self.ask_over_tcp(now_us, upstream, pending);
+            }
+            Transport::Udp => {}
         }
     }
 

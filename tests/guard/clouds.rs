@@ -352,6 +352,6 @@ fn guard_8_a_bound_connection_to_a_denied_address_is_not_used() {
     assert_eq!(scene.origin.connections(), 1);
     scene.clouds.file("aws.json", aws(&[("127.0.0.1/32", "x")]));
     scene.reload(" reloaded: ");
-    assert_eq!(client.ask(&request).status(), 502);
+    assert_eq!(client.ask(&request).status(), 403);
     assert_eq!((scene.origin.heads().len(), scene.origin.connections()), (2, 1));
 }

@@ -10,7 +10,7 @@ use crate::engine::upstream::route::Route;
 use crate::http::fields::{is_token, is_value_byte};
 use crate::http::head::RequestHead;
 use crate::http::target::{Authority, Host, Target};
-use crate::http::text::shortened;
+use crate::text::shortened;
 
 /// Fields about the end of a message or its connection (RFC 9110 section 7.6.1, RFC 9112 sections 6 and 9), and Date: the
 /// proxy writes them, or they have no place in its own responses.

@@ -51,8 +51,8 @@ pub(in crate::engine) enum Found {
     /// An effect will have the result.
     Pending(ConnectId),
     Refused(Refusal, Timings),
-    /// The rules no longer allow the connection that is pinned to the client. It is closed.
-    PinRefused,
+    /// The connection that is pinned to the client is closed: the rules no longer allow it, or it is lost.
+    PinRefused(Refusal),
 }
 
 /// The needs that an idle connection has to meet.

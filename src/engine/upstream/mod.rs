@@ -29,7 +29,7 @@ use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::Method;
 use crate::guard::told::Asker;
 use crate::http::target::{Authority, Host};
-use crate::policy::acl::Grant;
+use crate::policy::acl::{self, Grant};
 use crate::resolver::{LookUpId, Resolver};
 pub(in crate::engine) use connect::{Attached, Found, Request};
 use connect::{Connect, Need, Timings};
@@ -113,40 +113,58 @@ impl Upstreams {
     fn take_pinned(&mut self, cx: &mut Context, request: &Request<'_>) -> Found {
         let Some(Pinned { upstream, pinning, judged, opened_ms, .. }) = self.pool.unpin(request.client)
         else {
-            return Found::PinRefused;
+            return Found::PinRefused(Refusal::OriginClosed);
         };
-        let grant = match judged.edition == request.policy.acl.edition() {
-            true => Some(judged.grant),
-            false => request.info.grant.filter(|_| self.may_still_lead(request)),
-        };
-        let judged = cx.connections.get(upstream).zip(grant).filter(|(peer, grant)| {
-            let (ip, port) = (peer.address.ip, peer.address.port());
-            let asked =
-                || Asker { authority: Some(&request.info.authority), ..Asker::by(request.client_address) };
-            request.info.next_hop().configured
-                || (request.policy.acl.judge_address(grant, ip, port).is_ok()
-                    && cx.settings.admit_destination(ip, asked, cx.now).is_ok())
-        });
-        if let Some((_, grant)) = judged {
-            let attached = Attached { connection: upstream, opened_ms, reused: true, pinning, grant };
-            return Found::Connection(attached, Timings::default());
+        let known = (judged.edition == request.policy.acl.edition()).then_some(judged.grant);
+        match self.judge_pinned(cx, request, upstream, known) {
+            Ok(grant) => {
+                let attached = Attached { connection: upstream, opened_ms, reused: true, pinning, grant };
+                Found::Connection(attached, Timings::default())
+            }
+            Err(refusal) => {
+                // The rules have changed. The client is closed with its connection.
+                self.close(cx, upstream);
+                Found::PinRefused(refusal)
+            }
         }
-        // The rules have changed. The client is closed with its connection.
-        self.close(cx, upstream);
-        Found::PinRefused
     }
 
-    /// Whether the names on the way to a pinned connection need not be judged again by other rules than before: no candidate is
-    /// blocked now, and aliases are not judged.
-    fn may_still_lead(&self, request: &Request<'_>) -> bool {
+    /// Judges a pinned connection for a request, by the grant of the present rules if it is known. After a reload the names on
+    /// the way are judged again; where aliases are judged, or where only another name of the search list can be on the
+    /// allowlist, the connection is given up, because it does not tell which names led to it.
+    fn judge_pinned(
+        &self,
+        cx: &Context,
+        request: &Request<'_>,
+        upstream: PeerId,
+        known: Option<Grant>,
+    ) -> Result<Grant, Refusal> {
         let Hop { authority, configured } = request.info.next_hop();
         let (acl, port) = (&request.policy.acl, authority.port);
-        match &authority.host {
-            Host::Name(name) if !configured => {
-                !self.resolver.collects_aliases()
-                    && self.resolver.searched_names(name).all(|name| acl.judge_name(&name, port).is_ok())
-            }
-            Host::Name(_) | Host::Address(_) => true,
+        let address = cx.connections.get(upstream).ok_or(Refusal::OriginClosed)?.address;
+        let grant = known.or(request.info.grant).ok_or(Refusal::OriginClosed)?;
+        if configured {
+            return Ok(grant);
+        }
+        let name = match &authority.host {
+            Host::Name(name) if known.is_none() => Some(name),
+            Host::Name(_) | Host::Address(_) => None,
+        };
+        let mut is_searched = false;
+        for candidate in name.into_iter().flat_map(|name| self.resolver.searched_names(name)) {
+            is_searched = true;
+            acl.judge_name(&candidate, port).map_err(Refusal::Denied)?;
+        }
+        acl.judge_address(&grant, address.ip, address.port()).map_err(|denied| match denied {
+            acl::Refusal::NotOnAllowlist if is_searched => Refusal::OriginClosed,
+            denied => Refusal::Denied(denied),
+        })?;
+        let asked =
+            || Asker { authority: Some(&request.info.authority), ..Asker::by(request.client_address) };
+        cx.settings.admit_destination(address.ip, asked, cx.now).map_err(Refusal::Guarded)?;
+        match name.is_some() && self.resolver.collects_aliases() {
+            true => Err(Refusal::OriginClosed),
+            false => Ok(grant),
         }
     }
 

@@ -6,7 +6,7 @@
 use crate::guard::events::{Event, EventType};
 use crate::guard::told::Asker;
 use crate::http::fields::trim;
-use crate::http::text::shortened;
+use crate::text::shortened;
 use crate::time::Now;
 use serde_json::Value;
 

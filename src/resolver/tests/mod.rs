@@ -182,14 +182,12 @@ impl Network {
                 lowered[12..].make_ascii_lowercase();
                 self.arrives(MS, query, Some(lowered));
             }
+            Server::Forged(_) if transport == Transport::Tcp => self.arrives(MS, query, Some(truth)),
             Server::Forged(count) => {
                 for guess in 1..=count {
                     let mut forged = truth.clone();
                     forged[0..2].copy_from_slice(&id.wrapping_add(guess as u16).to_be_bytes());
                     self.arrives(MS, query, Some(forged));
-                }
-                if transport == Transport::Tcp {
-                    self.arrives(MS, query, Some(truth));
                 }
             }
             Server::Cut(length) => self.arrives(MS, query, Some(truth[..length.min(truth.len())].to_vec())),

@@ -14,7 +14,7 @@
 use super::command::Command;
 use crate::guard::networks::{canonical, network_text};
 use crate::guard::store::StoreOrder;
-use crate::http::text::shortened;
+use crate::text::shortened;
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
