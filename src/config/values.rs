@@ -208,7 +208,7 @@ pub fn network(text: &str) -> Result<IpNet, Expected> {
         })?;
     let (address, begin) = (network.addr(), network.trunc());
     if network != begin {
-        return Err(format!("{begin} for that network, or {address} for that address alone").into());
+        return Err(format!("{begin} for that network, or {address} for that address alone"));
     }
     Ok(canonical(network))
 }

@@ -133,19 +133,30 @@ impl Configuration {
         self
     }
 
-    /// The settings, or all problems in them.
+    /// The settings, or all problems in them and in the files that they name.
     pub(super) fn settings(&self) -> Result<Settings, Problems> {
         let (text, options) = match &self.source {
             Source::Given { text, options } => (text, options),
             Source::Loaded(settings) => return Ok(settings.as_ref().clone()),
         };
+        let (settings, mut problems) = self.read_settings(text, options);
+        if problems.is_empty() {
+            return Ok(settings);
+        }
+        if let Err(others) = compile_here(&settings, &[], [0; 2], self) {
+            problems.append(others);
+        }
+        Err(problems)
+    }
+
+    fn read_settings(&self, text: &str, options: &[(String, String)]) -> (Settings, Problems) {
         let mut arguments = vec![format!("--config={TEXT_NAME}")];
         // Short names, and names that contain a value, are the command line's alone.
         let (known, unknown): (Vec<_>, Vec<_>) =
             options.iter().partition(|(name, _)| options::find(name).is_some());
         arguments.extend(known.iter().map(|(name, value)| format!("--{name}={value}")));
         let (mut settings, mut problems) = Settings::read(&arguments, &[], |path| match path.to_str() {
-            Some(TEXT_NAME) => Ok(text.clone().into_bytes()),
+            Some(TEXT_NAME) => Ok(text.as_bytes().to_vec()),
             Some(_) | None => self.read(path),
         });
         for (name, _) in unknown {
@@ -166,7 +177,7 @@ impl Configuration {
         if settings.origin("workers") == Origin::Default {
             settings.workers.count = Some(1);
         }
-        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+        (settings, problems)
     }
 
     /// Reads a file: from memory if it was given there.
@@ -441,6 +452,18 @@ mod tests {
     }
 
     #[test]
+    fn problems_of_options_and_of_files_are_told_together() {
+        let configuration = Configuration::new()
+            .memory_only()
+            .text("max-connections 0\nblocklist bad\nauth-file missing")
+            .file("bad", "x..y");
+        let told = problems(&configuration);
+        for part in ["max-connections \"0\"", "bad:1: ", "missing: "] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+
+    #[test]
     #[cfg(feature = "splice")]
     fn options_win_over_the_text_and_lists_grow() {
         let configuration = Configuration::new()
@@ -516,7 +539,8 @@ mod tests {
             assert!(told.contains("bogus"), "{name}: {told}");
         }
         // Other long names are as good as the first.
-        let told = problems(&Configuration::new().memory_only().set("blacklist", "list").set("prot", "1"));
+        let listed = Configuration::new().memory_only().file("list", "").set("blacklist", "list");
+        let told = problems(&listed.set("prot", "1"));
         assert!(told.contains("did you mean port?") && !told.contains("blacklist"), "{told}");
     }
 

@@ -4,11 +4,11 @@
 //! the messages of one proxy from those of another. So each thread knows the receiver of the proxy that it works for, as long
 //! as it does, and hands it on to the threads that it starts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::mem::{ManuallyDrop, replace};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, ThreadId};
 
 /// Gets the messages of one proxy, on all its threads.
 pub type Receiver = dyn Fn(log::Level, &str) + Send + Sync;
@@ -16,6 +16,17 @@ pub type Receiver = dyn Fn(log::Level, &str) + Send + Sync;
 thread_local! {
     /// Every use puts back what it has found, so nothing is left to drop at the end of a thread of the program.
     static RECEIVER: RefCell<ManuallyDrop<Option<Arc<Receiver>>>> = const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+thread_local! {
+    /// The id of a thread that [`spawn`] has started. `thread::current` would leave memory behind on a thread of the program.
+    static STARTED: Cell<Option<ThreadId>> = const { Cell::new(None) };
+}
+
+/// Waits for the end of a thread that [`spawn`] has started, unless it is this one, which cannot wait for itself.
+pub fn join_other<T>(thread: JoinHandle<T>) -> Option<thread::Result<T>> {
+    let is_other = STARTED.get() != Some(thread.thread().id());
+    is_other.then(|| thread.join())
 }
 
 /// The receiver of messages on this thread, if there is one.
@@ -35,7 +46,10 @@ pub fn spawn<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     let receiver = receiver();
-    thread::Builder::new().name(name.into()).spawn(move || telling(receiver, body))
+    thread::Builder::new().name(name.into()).spawn(move || {
+        STARTED.set(Some(thread::current().id()));
+        telling(receiver, body)
+    })
 }
 
 /// Puts the former receiver back when it is dropped.

@@ -20,7 +20,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The parts of one loop.
@@ -197,9 +197,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         if !self.threads.is_empty() {
             self.quit();
-            let me = thread::current().id();
-            let others = self.threads.drain(..).filter(|one| one.thread().id() != me);
-            others.for_each(|one| drop(one.join()));
+            self.threads.drain(..).for_each(|thread| drop(threads::join_other(thread)));
         }
     }
 }
@@ -242,6 +240,7 @@ impl Drop for Alarm {
 mod tests {
     use super::super::{WAKER, message};
     use super::*;
+    use std::thread;
 
     /// Threads that wait for the order to quit, beside one that does something else.
     fn workers_with(odd: fn() -> io::Result<()>) -> Result<(), Failure> {

@@ -333,6 +333,17 @@ static void be_old(void) {
     weir_config_free(config);
 }
 
+/* Two loops, of which one has a thread, freed while they run: nothing of them stays on this thread. */
+static void free_early(void) {
+    weir_proxy *proxy = NULL;
+    weir_config *config = weir_config_new();
+    CHECK(weir_config_text(config, "host 127.0.0.1\nport 0\nworkers 2\n") == WEIR_OK);
+    CHECK(weir_new(config, NULL, &proxy, NULL, 0) == WEIR_OK);
+    CHECK(weir_poll(proxy, 0) == WEIR_OK);
+    CHECK(weir_free(proxy) == WEIR_OK);
+    weir_config_free(config);
+}
+
 int main(void) {
     struct host host = {0};
     struct itimerspec every = {{0, 1000000}, {0, 1000000}};
@@ -346,6 +357,7 @@ int main(void) {
     fail();
     misuse();
     be_old();
+    free_early();
     /* Without shared libraries a descriptor of /dev/urandom stays open for the process, from its first use on. */
     socket_of_host = dup(0);
     options.size = sizeof options;

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The providers to fetch, the interval, and the directory for fetched sets.
@@ -61,9 +61,8 @@ impl Drop for CloudRefresher {
     fn drop(&mut self) {
         self.sources = None;
         self.ending.end();
-        // The thread itself drops this if it has the last reference to the proxy, and cannot wait for itself.
-        let is_other = |thread: &JoinHandle<()>| thread.thread().id() != thread::current().id();
-        let _ = self.thread.take().filter(is_other).map(JoinHandle::join);
+        // The thread itself drops this if it has the last reference to the proxy.
+        let _ = self.thread.take().map(threads::join_other);
     }
 }
 

@@ -13,6 +13,8 @@
 
 mod asking;
 mod backend;
+#[cfg(feature = "tls")]
+mod crypto;
 // Only Redis needs the sweeps in the background.
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod store_state;

@@ -9,6 +9,7 @@ pub mod pipeline;
 
 use super::asking::{self, ASKERS, Queue};
 use super::backend::{self, Backend, Work};
+use super::crypto::install_provider;
 use super::settings::StoreSettings;
 use super::store_state::{Question, StoreState, count};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreOrder};
@@ -20,7 +21,7 @@ use futures_util::future::join_all;
 use mio::Poll;
 use mongodb::bson::{Bson, DateTime, Document, deserialize_from_bson, doc, serialize_to_bson};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{ClientOptions, IndexOptions, ReturnDocument};
+use mongodb::options::{ClientOptions, IndexOptions, ReturnDocument, Tls};
 use mongodb::{Client, Collection, Database, IndexModel};
 use std::cell::RefCell;
 use std::future::Future;
@@ -52,15 +53,9 @@ fn build(builder: &mut Builder) -> io::Result<Runtime> {
 
 /// Checks the URL of the settings, and the files that it names.
 pub(super) fn check(settings: &StoreSettings) -> io::Result<()> {
-    install_provider();
     let (url, _) = Places::split_off(&settings.url)?;
     let runtime = build(&mut Builder::new_current_thread())?;
     runtime.block_on(connect(&url, settings)).map(drop)
-}
-
-/// Another part of the process may have installed one already.
-fn install_provider() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Starts the threads that ask, the one for values and orders, and the driver's threads.
@@ -70,7 +65,6 @@ pub(super) fn start(
     questions: Queue,
     queue: Receiver<Work>,
 ) -> io::Result<()> {
-    install_provider();
     let (url, places) = Places::split_off(&settings.url)?;
     // The driver's timers and monitors run while the thread waits for questions.
     let runtime = build(Builder::new_multi_thread().worker_threads(1).thread_name("weir-mongodb"))?;
@@ -108,6 +102,9 @@ pub(super) fn start(
 /// Creates the client; sends nothing yet.
 async fn connect(url: &str, settings: &StoreSettings) -> io::Result<Client> {
     let mut options = options(url).await?;
+    if let Some(Tls::Enabled(_)) = options.tls {
+        install_provider();
+    }
     options.app_name = Some("weir".to_owned());
     options.connect_timeout = Some(settings.connect_timeout);
     // Shorter than the deadline: so an unreachable server is distinguished from a slow one.

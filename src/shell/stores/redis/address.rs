@@ -1,5 +1,7 @@
 //! The servers that a URL names.
 
+#[cfg(feature = "tls")]
+use crate::shell::stores::crypto::install_provider;
 use crate::shell::stores::settings::StoreSettings;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use std::io;
@@ -91,6 +93,10 @@ fn connection(settings: &StoreSettings, url: &str) -> io::Result<ConnectionInfo>
     // The crate knows no such URL without the feature, and cannot say why.
     if tls && !cfg!(feature = "tls") {
         return Err(wrong("TLS needs the feature tls, which this weir was built without"));
+    }
+    #[cfg(feature = "tls")]
+    if tls {
+        install_provider();
     }
     // The crate's own errors may show the URL, and so a password.
     let info = url.into_connection_info().map_err(|_| wrong("no such URL is known to Redis"))?;

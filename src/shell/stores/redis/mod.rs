@@ -36,15 +36,7 @@ const HITS_BITS: u32 = 48;
 
 /// Checks the URL of the settings, and the certificates.
 pub(super) fn check(settings: &StoreSettings) -> io::Result<()> {
-    target(settings).map(drop)
-}
-
-/// The servers of the settings.
-fn target(settings: &StoreSettings) -> io::Result<Target> {
-    // Another part of the process may have installed a provider already.
-    #[cfg(feature = "tls")]
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Target::parse(settings)
+    Target::parse(settings).map(drop)
 }
 
 /// Starts the threads for questions, the thread for values and orders, and the thread for bans.
@@ -54,7 +46,7 @@ pub(super) fn start(
     questions: Queue,
     queue: Receiver<Work>,
 ) -> io::Result<()> {
-    let target = target(&settings)?;
+    let target = Target::parse(&settings)?;
     let mut node = [0; 8];
     random::fill(&mut node)?;
     let keys =
