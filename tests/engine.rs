@@ -57,6 +57,27 @@ fn verification_under_old_users_is_worth_nothing_under_new_ones() {
     assert_eq!(status(&shell.send(late)), 407);
 }
 
+/// A password that cannot be checked, for lack of a thread, is not wrong: the next attempt is checked.
+#[test]
+fn password_that_cannot_be_checked_is_not_wrong() {
+    let hash = bcrypt::hash("pw", 4).expect("a hash");
+    let mut shell = Shell::with_users(&format!("ann:{hash}\n"), 7);
+    // More than the guesses that one client has.
+    for _ in 0..100 {
+        let client = shell.client_with(request("GET http://127.0.0.1/", &basic("ann:pw")));
+        let (job, _) = shell.jobs.pop_front().expect("a verification");
+        shell.engine.handle_verification_failure(shell.now, job);
+        shell.act();
+        let answer = shell.send(client);
+        assert_eq!((status(&answer), connection(&answer).as_str()), (429, ""), "{answer}");
+    }
+    shell.client_with(request("GET http://127.0.0.1/", &basic("ann:pw")));
+    let (job, work) = shell.jobs.pop_front().expect("a verification");
+    shell.engine.handle_verified(shell.now, job, work.verify());
+    shell.act();
+    assert_eq!(shell.connects.len(), 1);
+}
+
 /// Whatever settles an exchange begins the next one, look-up and all: nothing else may ever happen.
 #[test]
 fn pipelined_request_is_looked_up_at_once() {

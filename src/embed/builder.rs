@@ -194,7 +194,7 @@ impl Builder {
     /// and the access log. The clock is read at least once a turn, on the threads of all workers. [`Proxy::next_timeout`] is
     /// in its time, while a `poll` waits in the machine's: with a clock that stands still, poll with a time-out of zero.
     /// Parts with threads (stores, health checks, fetched lists, the cache file) use the machine's clock. Time that would go
-    /// back stands still, also when the clock panics.
+    /// back stands still, also when the clock panics. The clock lives as long as the proxy and each [`Control`] of it.
     pub fn clock(mut self, clock: impl Fn() -> Time + Send + Sync + 'static) -> Builder {
         let last = Mutex::new(Time::default());
         self.clock = Some(Arc::new(move || {

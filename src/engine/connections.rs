@@ -9,7 +9,11 @@ use crate::engine::ids::{PeerId, ReadingId, TransactionId, TunnelId};
 use crate::net::{Pool, Purpose};
 use slab::Slab;
 use std::collections::VecDeque;
+use std::mem::{replace, take};
 use std::net::{IpAddr, SocketAddr};
+
+/// Ids of connections that wait no more, beside twice the number of connections, that a queue may keep (chosen).
+const STALE_MAX: usize = 64;
 
 /// One entry of the table.
 #[derive(Debug)]
@@ -322,11 +326,33 @@ impl Connections {
 
     /// Queues a connection for memory.
     pub fn park(&mut self, id: PeerId, queue: Parked) {
+        if self.parked[queue as usize].len() > 2 * self.peers.len() + STALE_MAX {
+            self.drop_stale(queue);
+        }
         let Some(peer) = self.get_mut(id) else { return };
-        if std::mem::replace(&mut peer.parking, Parking::Queued) != Parking::Queued {
+        if replace(&mut peer.parking, Parking::Queued) != Parking::Queued {
             self.parked[queue as usize].push_back(id);
             self.parked_len += 1;
         }
+    }
+
+    /// Drops the ids of connections that are closed or wait no more, and repeated ones, so that a queue without turns stays as long
+    /// as the table of connections at most.
+    fn drop_stale(&mut self, queue: Parked) {
+        let mut ids = take(&mut self.parked[queue as usize]);
+        self.parked_len -= ids.len();
+        // The first id of a connection takes the mark away, so that repeated ones go.
+        ids.retain(|id| {
+            let peer = self.get_mut(*id).filter(|peer| peer.parking == Parking::Queued);
+            peer.map(|peer| peer.parking = Parking::No).is_some()
+        });
+        for id in &ids {
+            self.get_mut(*id).into_iter().for_each(|peer| peer.parking = Parking::Queued);
+        }
+        self.parked_len += ids.len();
+        let tries = &mut self.tries[queue as usize];
+        *tries = ids.len().min(*tries);
+        self.parked[queue as usize] = ids;
     }
 
     /// Heap was returned: all that grow may try once.
@@ -403,7 +429,7 @@ impl Connections {
 
     /// Whether the table has been wider than necessary since the last call.
     pub fn was_wide(&mut self) -> bool {
-        let lately = std::mem::replace(&mut self.lately, self.peers.len());
+        let lately = replace(&mut self.lately, self.peers.len());
         self.is_wide() && self.peers.capacity() > 2 * lately
     }
 
@@ -413,5 +439,33 @@ impl Connections {
         self.shrunk = (self.peers.capacity(), self.peers.len());
         self.parked.iter_mut().for_each(VecDeque::shrink_to_fit);
         self.runnable.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory stays bounded while no connection gets a turn: neither those that close nor those that queue again leave their ids.
+    #[test]
+    fn a_queue_without_turns_stays_short() {
+        let mut connections = Connections::default();
+        let peer = || Peer::new("192.0.2.1:1".parse().unwrap(), Role::Client(Client::Idle));
+        let first = connections.insert(peer());
+        let last = connections.insert(peer());
+        connections.park(first, Parked::Heads);
+        for _ in 0..1000 {
+            let other = connections.insert(peer());
+            connections.park(other, Parked::Heads);
+            connections.remove(other);
+            connections.unpark(last);
+            connections.park(last, Parked::Heads);
+            assert!(connections.parked_len <= 2 * 3 + STALE_MAX + 1, "{}", connections.parked_len);
+        }
+        // No connection loses its turn or its place.
+        for expected in [first, last] {
+            connections.wake_parked(Parked::Heads);
+            assert_eq!(connections.runnable.pop_front(), Some(expected));
+        }
     }
 }

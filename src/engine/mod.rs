@@ -163,6 +163,13 @@ impl Engine {
         Some(finding)
     }
 
+    /// Handles that a password cannot be checked, for lack of a thread: nothing is learned about it.
+    pub fn handle_verification_failure(&mut self, now: Now, job: JobId) {
+        self.cx.now = now;
+        self.machines.services.verifications.give_up(&mut self.cx, job);
+        self.machines.finish(&mut self.cx);
+    }
+
     /// Handles the finding of a verification, possibly of another loop.
     pub fn handle_finding(&mut self, now: Now, finding: Finding) {
         self.cx.now = now;

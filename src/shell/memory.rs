@@ -8,14 +8,15 @@ pub use glibc::{keep_apart, stretch, trim};
 #[cfg(target_os = "linux")]
 pub use linux::drop_code;
 
-/// The size of pages on most systems. On systems with larger pages the calls fail, without harm.
-#[cfg(target_os = "linux")]
-const PAGE_BYTES: usize = 4096;
+/// The size of a page of this system: 4 KB as a rule, 16 or 64 on some of arm64 and powerpc64.
+pub fn page_bytes() -> usize {
+    rustix::param::page_size()
+}
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
 mod glibc {
-    use super::PAGE_BYTES;
+    use super::page_bytes;
 
     /// A piece of this size or more has its own pages (chosen: glibc's initial value).
     const APART_BYTES: i32 = 128 * 1024;
@@ -39,9 +40,9 @@ mod glibc {
         if piece.try_reserve_exact(super::STRETCH_BYTES).is_err() {
             return;
         }
-        let start = piece.as_mut_ptr();
-        let before = start.align_offset(PAGE_BYTES);
-        let bytes = super::STRETCH_BYTES.saturating_sub(before) / PAGE_BYTES * PAGE_BYTES;
+        let (start, page) = (piece.as_mut_ptr(), page_bytes());
+        let before = start.align_offset(page);
+        let bytes = super::STRETCH_BYTES.saturating_sub(before) / page * page;
         // SAFETY: these pages lie within the piece, which belongs to this function, and keep their content (madvise(2)).
         unsafe {
             libc::madvise(start.wrapping_add(before).cast(), bytes, libc::MADV_POPULATE_WRITE);
@@ -62,7 +63,7 @@ mod glibc {
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 mod linux {
-    use super::PAGE_BYTES;
+    use super::page_bytes;
 
     /// Releases the mapped pages of code and constants; pages that are needed come back one by one from the system's page
     /// cache. Most pages that the start needed, and pages that were mapped only because they lie beside those, are not needed
@@ -94,8 +95,9 @@ mod linux {
                 continue;
             }
             let start = base + segment.p_vaddr as usize;
-            let (first, end) = (start.next_multiple_of(PAGE_BYTES), start + segment.p_filesz as usize);
-            let bytes = (end / PAGE_BYTES * PAGE_BYTES).saturating_sub(first);
+            let page = page_bytes();
+            let (first, end) = (start.next_multiple_of(page), start + segment.p_filesz as usize);
+            let bytes = (end / page * page).saturating_sub(first);
             // SAFETY: the segment is mapped from a file and was never writable, so its pages have the same content when they
             // are touched again (madvise(2)).
             unsafe {

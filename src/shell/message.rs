@@ -39,8 +39,8 @@ pub enum WorkerMessage {
     Drain,
     /// From the host, or from a loop that has failed: end at once.
     Quit,
-    /// From the verifier: whether a password is right.
-    Verified(JobId, bool),
+    /// From the verifier: whether a password is right; `None` if there is no thread to find that out.
+    Verified(JobId, Option<bool>),
     /// From the client of the store: the answers for some requests, or their failure.
     StoreAnswered(StoreReplies),
     /// From the client of a store: the answer to the question of a page.

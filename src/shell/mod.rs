@@ -396,7 +396,8 @@ impl EventLoop {
                 }
                 WorkerMessage::Settled(_sender) => {}
                 WorkerMessage::Report(_round) => self.report(),
-                WorkerMessage::Verified(job, right) => {
+                WorkerMessage::Verified(job, None) => self.engine.handle_verification_failure(self.now, job),
+                WorkerMessage::Verified(job, Some(right)) => {
                     if let Some(finding) = self.engine.handle_verified(self.now, job, right) {
                         self.tell_others(&WorkerMessage::Finding(finding));
                     }

@@ -21,9 +21,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Time between two calls of the allocator to return all free memory (chosen: the call walks over all its memory).
 const TRIM_EVERY: Duration = Duration::from_millis(100);
 
-/// Bytes of a page, as the system counts in this file (most systems; with larger pages the value is too high).
-const PAGE_BYTES: u64 = 4096;
-
 /// Most bytes of files that count (measured: 4.6 MB of code in use, and 6.4 with the client of MongoDB). Only builds without
 /// optimisation have more, and they are not for small memories.
 const FILES_MAX: u64 = if cfg!(feature = "mongodb") { 7 << 20 } else { 5 << 20 };
@@ -39,6 +36,8 @@ pub(super) const CLIENTS: u64 = 30;
 pub struct MemoryGauge {
     /// `/proc/self/statm` (proc(5)).
     statm: File,
+    /// The unit of the file in bytes.
+    page_bytes: u64,
     /// The limit in bytes; 0 for none.
     limit: AtomicU64,
 }
@@ -47,7 +46,8 @@ impl MemoryGauge {
     /// A gauge without a limit; `None` if the system has no such file. Called before the sandbox closes the file.
     pub fn open() -> Option<Arc<MemoryGauge>> {
         let statm = File::open("/proc/self/statm").ok()?;
-        Some(Arc::new(MemoryGauge { statm, limit: AtomicU64::new(0) }))
+        let page_bytes = memory::page_bytes() as u64;
+        Some(Arc::new(MemoryGauge { statm, page_bytes, limit: AtomicU64::new(0) }))
     }
 
     /// Sets the limit in bytes; 0 for none. Releases the code that was used once, as by reading the configuration.
@@ -69,7 +69,7 @@ impl MemoryGauge {
         }
         let mut text = [0; 128];
         let len = self.statm.read_at(&mut text, 0).ok()?;
-        Used::of(text.get(..len)?, limit)
+        Used::of(text.get(..len)?, self.page_bytes, limit)
     }
 }
 
@@ -85,10 +85,10 @@ pub(super) struct Used {
 }
 
 impl Used {
-    /// From a line of `statm`: size, resident, of these from files, ...
-    fn of(line: &[u8], limit: u64) -> Option<Used> {
+    /// From a line of `statm`: size, resident, of these from files, ..., in pages.
+    fn of(line: &[u8], page_bytes: u64, limit: u64) -> Option<Used> {
         let mut numbers = std::str::from_utf8(line).ok()?.split(' ').skip(1);
-        let mut next = || Some(numbers.next()?.parse::<u64>().ok()?.saturating_mul(PAGE_BYTES));
+        let mut next = || Some(numbers.next()?.parse::<u64>().ok()?.saturating_mul(page_bytes));
         let (resident, files) = (next()?, next()?);
         let bytes = resident.saturating_sub(files).saturating_add(files.min(FILES_MAX));
         let parts = |bytes: u64| bytes.saturating_mul(32) / limit;
@@ -146,6 +146,8 @@ impl Pressure {
 mod tests {
     use super::*;
 
+    const PAGE_BYTES: u64 = 4096;
+
     #[test]
     fn files_count_up_to_a_bound() {
         let line = |files: u64, others: u64| format!("99999 {} {files} 3 0 77 0\n", files + others);
@@ -162,10 +164,14 @@ mod tests {
         ] {
             let line = line(files, others);
             let expected = Used { with_code, parts, excess: excess * PAGE_BYTES };
-            assert_eq!(Used::of(line.as_bytes(), limit), Some(expected), "{line}");
+            assert_eq!(Used::of(line.as_bytes(), PAGE_BYTES, limit), Some(expected), "{line}");
         }
+        // Larger pages.
+        let half = line(0, 50);
+        let used = Used::of(half.as_bytes(), 4 * PAGE_BYTES, 400 * PAGE_BYTES);
+        assert_eq!(used, Some(Used { with_code: 16, parts: 16, excess: 0 }));
         for broken in ["", "1", "1 2", "1 x 3", "1 2 -3", "\u{fffd} \u{fffd}"] {
-            assert_eq!(Used::of(broken.as_bytes(), limit), None, "{broken}");
+            assert_eq!(Used::of(broken.as_bytes(), PAGE_BYTES, limit), None, "{broken}");
         }
     }
 

@@ -45,7 +45,7 @@ impl Verifier {
         Verifier { thread: Arc::default(), processors }
     }
 
-    /// Verifies a password; the loop gets the result. If the thread cannot be started, the password counts as wrong.
+    /// Verifies a password; the loop gets the result, also that the thread cannot be started.
     pub fn verify(&self, remote: &Remote, job: JobId, guesses: u32, slow: SlowJob) {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if thread.is_none() {
@@ -56,7 +56,7 @@ impl Verifier {
         if !taken {
             log::error!("cannot verify passwords: no thread");
             *thread = None;
-            remote.send(WorkerMessage::Verified(job, false));
+            remote.send(WorkerMessage::Verified(job, None));
         }
     }
 }
@@ -107,7 +107,7 @@ fn verify_all(queue: &Receiver<Work>, ends: &AtomicBool) {
         let Work { job, slow, remote, .. } = waiting.remove(least.unwrap_or(0));
         // A panic in one hash must not lose the results of all other passwords.
         let right = catch_unwind(AssertUnwindSafe(|| slow.verify())).unwrap_or(false);
-        remote.send(WorkerMessage::Verified(job, right));
+        remote.send(WorkerMessage::Verified(job, Some(right)));
     }
 }
 

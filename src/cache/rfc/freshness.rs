@@ -50,9 +50,7 @@ pub struct Terms {
     pub no_cache: bool,
     /// Never used stale: `must-revalidate`, `proxy-revalidate`, `no-cache`, `s-maxage`.
     pub forbids_stale: bool,
-    /// The lifetime is heuristic.
-    pub heuristic: bool,
-    /// The lifetime is explicit.
+    /// The response itself tells the lifetime.
     pub explicit: bool,
 }
 
@@ -99,7 +97,7 @@ impl Terms {
         settings: &Freshness,
     ) -> Terms {
         let date_s = date_s(fields, times.received_s);
-        let (lifetime_s, basis) = lifetime(status, fields, directives, date_s, times, settings);
+        let (lifetime_s, explicit) = lifetime(status, fields, directives, date_s, times, settings);
         let forbids_stale = directives.forbids_stale();
         Terms {
             received_s: times.received_s,
@@ -109,8 +107,7 @@ impl Terms {
             if_error_s: directives.if_error_s,
             no_cache: directives.no_cache,
             forbids_stale,
-            heuristic: basis == Basis::Guessed,
-            explicit: basis == Basis::Explicit,
+            explicit,
         }
     }
 
@@ -125,21 +122,13 @@ fn saturated(seconds: u64) -> u32 {
     u32::try_from(seconds).unwrap_or(SECONDS_MAX).min(SECONDS_MAX)
 }
 
-/// The source of a lifetime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Basis {
-    Explicit,
-    Guessed,
-    Nothing,
-}
-
 /// The time at which the response was made: its Date, or else the time of receipt (rule 8). Seconds since 1970-01-01 UTC.
 pub fn date_s<'b>(fields: impl FieldLines<'b>, received_s: u64) -> i64 {
     let date = fields.value("date").and_then(|value| parse_http_date(value, received_s));
     date.unwrap_or(i64::try_from(received_s).unwrap_or(i64::MAX))
 }
 
-/// The lifetime of a response and its source. Rules 3 to 7, 14, 15; RFC 9111 sections 4.2.1 and 4.2.2.
+/// The lifetime of a response, and whether the response itself tells it. Rules 3 to 7, 14, 15; RFC 9111 sections 4.2.1 and 4.2.2.
 fn lifetime<'b>(
     status: u16,
     fields: impl FieldLines<'b>,
@@ -147,27 +136,27 @@ fn lifetime<'b>(
     date_s: i64,
     times: Times,
     settings: &Freshness,
-) -> (u32, Basis) {
+) -> (u32, bool) {
     if let Some(seconds) = directives.s_maxage_s.or(directives.max_age_s) {
-        return (seconds, Basis::Explicit);
+        return (seconds, true);
     }
     // A targeted field replaces both Cache-Control and Expires.
     if !directives.targeted && fields.contains("expires") {
         let expires = fields.single("expires").and_then(|value| parse_http_date(value, times.received_s));
         let seconds = expires.map_or(0, |expires| expires.saturating_sub(date_s));
-        return (saturated(u64::try_from(seconds).unwrap_or(0)), Basis::Explicit);
+        return (saturated(u64::try_from(seconds).unwrap_or(0)), true);
     }
     if !directives.public && !is_heuristic_status(status) {
-        return (0, Basis::Nothing);
+        return (0, false);
     }
     let modified = fields.single("last-modified").and_then(|value| parse_http_date(value, times.received_s));
     if let Some(modified) = modified {
         let unchanged_s = u64::try_from(date_s.saturating_sub(modified)).unwrap_or(0);
-        return (saturated(unchanged_s / 10).min(settings.heuristic_max_s), Basis::Guessed);
+        return (saturated(unchanged_s / 10).min(settings.heuristic_max_s), false);
     }
     match status {
-        400.. if settings.negative_ttl_s > 0 => (settings.negative_ttl_s.min(SECONDS_MAX), Basis::Guessed),
-        _ => (0, Basis::Nothing),
+        400.. if settings.negative_ttl_s > 0 => (settings.negative_ttl_s.min(SECONDS_MAX), false),
+        _ => (0, false),
     }
 }
 
@@ -293,7 +282,6 @@ mod tests {
         ] {
             let found = terms(&format!("{lines}{expires}"));
             assert_eq!(found.lifetime_s, lifetime_s, "{lines}");
-            assert!(!found.heuristic);
         }
     }
 
@@ -375,9 +363,9 @@ mod tests {
             format!("Expires: {}\r\nExpires: {0}\r\n", date(NOW + 60)),
             format!("Expires: {}\r\n", date(NOW - 1)),
         ] {
-            // An explicit lifetime is not heuristic, even so.
+            // Last-Modified does not count, even so.
             let found = terms(&format!("{lines}Last-Modified: {}\r\n", date(NOW - 1000)));
-            assert_eq!((found.lifetime_s, found.heuristic), (0, false), "{lines}");
+            assert_eq!((found.lifetime_s, found.explicit), (0, true), "{lines}");
         }
     }
 
@@ -388,7 +376,7 @@ mod tests {
         for status in 200..=599 {
             let may = [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501].contains(&status);
             let found = terms_of(status, &lines, AT_ONCE, &settings);
-            assert_eq!((found.lifetime_s, found.heuristic), (if may { 100 } else { 0 }, may), "{status}");
+            assert_eq!((found.lifetime_s, found.explicit), (if may { 100 } else { 0 }, false), "{status}");
             let public = format!("{lines}Cache-Control: public\r\n");
             assert_eq!(terms_of(status, &public, AT_ONCE, &settings).lifetime_s, 100, "{status}");
         }
@@ -426,7 +414,7 @@ mod tests {
     fn rule_15_nothing_said_is_validated() {
         for lines in ["", "ETag: \"a\"\r\n", "Cache-Control: public\r\n", "Last-Modified: x\r\n"] {
             let found = terms(lines);
-            assert_eq!((found.lifetime_s, found.explicit, found.heuristic), (0, false, false), "{lines}");
+            assert_eq!((found.lifetime_s, found.explicit), (0, false), "{lines}");
             assert_eq!(decide(&found, &RequestDirectives::default(), NOW).usage, Use::Validate, "{lines}");
         }
     }

@@ -13,6 +13,7 @@ const ALLOCATION_BYTES: usize = 8;
 /// From this size on glibc may use a mapping for an allocation, with a header in front (M_MMAP_THRESHOLD).
 const MAPPED_BYTES: usize = 128 * 1024;
 
+/// The size of a page, as mappings are charged (most systems; with larger pages a mapping takes up to one page more).
 const PAGE_BYTES: usize = 4096;
 
 /// Bytes that an allocation of `bytes` takes from the process.

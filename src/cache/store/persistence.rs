@@ -71,7 +71,7 @@ const PARTS: u8 = 3;
 /// Bits of the second byte of a record.
 const NO_CACHE: u8 = 1;
 const FORBIDS_STALE: u8 = 1 << 1;
-const HEURISTIC: u8 = 1 << 2;
+// 1 << 2 had another meaning once, and is not read.
 const EXPLICIT: u8 = 1 << 3;
 const IF_ERROR: u8 = 1 << 4;
 const SET_COOKIE: u8 = 1 << 5;
@@ -220,7 +220,6 @@ impl Record {
             if_error_s,
             no_cache,
             forbids_stale,
-            heuristic,
             explicit,
         } = head.terms;
         let (address, is_ipv4) = match head.address {
@@ -234,7 +233,6 @@ impl Record {
         let flags = [
             (NO_CACHE, no_cache),
             (FORBIDS_STALE, forbids_stale),
-            (HEURISTIC, heuristic),
             (EXPLICIT, explicit),
             (IF_ERROR, if_error_s.is_some()),
             (SET_COOKIE, head.set_cookie),
@@ -328,7 +326,6 @@ impl Record {
                 if_error_s: self.has_flag(IF_ERROR).then_some(if_error_s),
                 no_cache: self.has_flag(NO_CACHE),
                 forbids_stale: self.has_flag(FORBIDS_STALE),
-                heuristic: self.has_flag(HEURISTIC),
                 explicit: self.has_flag(EXPLICIT),
             },
             received_us: now.monotonic_us.wrapping_sub(resident_s * 1_000_000),

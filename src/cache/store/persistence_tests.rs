@@ -31,7 +31,6 @@ fn head(key: &[u8]) -> Head<'_> {
             if_error_s: Some(0),
             no_cache: false,
             forbids_stale: true,
-            heuristic: false,
             explicit: true,
         },
         received_us: 1_000_000,
@@ -204,13 +203,7 @@ fn what_was_saved_is_loaded() {
         block: b"",
         status: 200,
         version: Version::Http11,
-        terms: Terms {
-            received_s: NOW_S,
-            no_cache: true,
-            heuristic: true,
-            if_error_s: None,
-            ..Terms::default()
-        },
+        terms: Terms { received_s: NOW_S, no_cache: true, if_error_s: None, ..Terms::default() },
         address: "::ffff:192.0.2.1".parse().unwrap(),
         set_cookie: false,
         ..head(b"http://b/")

@@ -161,6 +161,17 @@ impl Verifications {
         Some(Finding { key: verification.key, right })
     }
 
+    /// Refuses the transactions that wait for a job that cannot be done. The guess was none.
+    pub fn give_up(&mut self, cx: &mut Context, job: JobId) {
+        let Some(place) = self.pending.iter().position(|verification| verification.id == job) else { return };
+        let Verification { guess, waiting, .. } = self.pending.remove(place);
+        self.limits.guesses.give_back(guess);
+        for transaction in waiting {
+            cx.send(Effect::Refuse(transaction, Refusal::TooManyVerifications));
+        }
+        self.run(cx);
+    }
+
     /// Stores a result. Returns the transactions that wait for it.
     pub fn learn(&mut self, cx: &mut Context, finding: Finding) -> Vec<TransactionId> {
         let Finding { key, right } = finding;

@@ -180,7 +180,7 @@ fn entry(line: &[u8]) -> Option<ValueRequest> {
 struct Journal {
     path: PathBuf,
     file: File,
-    /// The present length, and the length when the file was written anew.
+    /// The present length, and the length when the file was written anew, or when that failed.
     bytes: u64,
     begun_with: u64,
 }
@@ -215,7 +215,14 @@ impl Journal {
         }
         self.bytes += line.len() as u64;
         if self.bytes - self.begun_with > GROWTH_BYTES_MAX {
-            *self = Journal::begin(self.path.clone(), values)?;
+            match Journal::begin(self.path.clone(), values) {
+                Ok(new) => *self = new,
+                // The line is in the old file, which grows on.
+                Err(error) => {
+                    log::warn!("{}: cannot be written anew: {error}", self.path.display());
+                    self.begun_with = self.bytes;
+                }
+            }
         }
         Ok(())
     }
