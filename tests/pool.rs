@@ -358,7 +358,7 @@ fn kind_01_new_rules_end_it_with_its_client() {
     shell.engine.set_policy(Arc::new(new));
     shell.receive(client, get("a.test"));
     let told = shell.send(client);
-    assert_eq!((status(&told), connection(&told).as_str(), shell.connects.len()), (502, "close", 1));
+    assert_eq!((status(&told), connection(&told).as_str(), shell.connects.len()), (403, "close", 1));
     assert!(shell.closed.contains(&origin));
 }
 

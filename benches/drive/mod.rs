@@ -216,7 +216,7 @@ impl Shell {
                     Action::Close(peer)
                     | Action::CloseDelivered(peer)
                     | Action::Reset(peer)
-                    | Action::Abort(peer) => {
+                    | Action::ResetDelivered(peer) => {
                         self.client = self.client.filter(|client| *client != peer);
                         self.origin = self.origin.filter(|origin| *origin != peer);
                     }

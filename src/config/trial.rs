@@ -171,7 +171,7 @@ impl Trial {
             Action::ShutdownWrite(_)
             | Action::Close(_)
             | Action::Reset(_)
-            | Action::Abort(_)
+            | Action::ResetDelivered(_)
             | Action::CloseDelivered(_)
             | Action::SendToLoops(_) => {}
         }

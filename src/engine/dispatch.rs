@@ -218,7 +218,7 @@ impl Machines {
             Effect::Linger(client) => downstream.linger(cx, client),
             Effect::CloseClient(client) => downstream.close(cx, client),
             Effect::ResetClient(client) => downstream.reset(cx, client),
-            Effect::AbortClient(client) => downstream.abort(cx, client),
+            Effect::ResetClientDelivered(client) => downstream.reset_delivered(cx, client),
             Effect::PinEnded { client, authority, configured, rooted } => {
                 match cx.connections.client(client) {
                     Some(Client::Idle | Client::Reading(_)) => downstream.close(cx, client),
@@ -232,7 +232,7 @@ impl Machines {
                 services.upstreams.set_idle(cx, connection, opened_ms);
             }
             Effect::CloseUpstream(connection) => services.upstreams.close(cx, connection),
-            Effect::AbortUpstream(connection) => services.upstreams.abort(cx, connection),
+            Effect::ResetUpstreamDelivered(connection) => services.upstreams.reset_delivered(cx, connection),
             Effect::EndPin(client) => services.upstreams.end_pin(cx, client),
             Effect::AdvanceFill(fill) => {
                 if let Some(fills) = services.fills.built() {

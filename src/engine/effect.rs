@@ -74,7 +74,7 @@ pub(in crate::engine) enum Effect {
     Linger(PeerId),
     CloseClient(PeerId),
     ResetClient(PeerId),
-    AbortClient(PeerId),
+    ResetClientDelivered(PeerId),
     /// The upstream connection that was pinned to the client has ended; `authority` was its destination.
     PinEnded {
         client: PeerId,
@@ -90,7 +90,7 @@ pub(in crate::engine) enum Effect {
         opened_ms: u64,
     },
     CloseUpstream(PeerId),
-    AbortUpstream(PeerId),
+    ResetUpstreamDelivered(PeerId),
     /// The client makes no further requests.
     EndPin(PeerId),
 

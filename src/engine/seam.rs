@@ -56,7 +56,7 @@ pub enum Action {
     /// Close the socket with a reset, so that the other side cannot take it for a regular end. Otherwise as `Close`.
     Reset(PeerId),
     /// Close the socket with a reset as soon as the bytes have left that the reset would destroy. Otherwise as `Close`.
-    Abort(PeerId),
+    ResetDelivered(PeerId),
     /// Close the socket as soon as its bytes have left: bytes that come for a closed socket reset the connection and destroy the
     /// unsent ones. Otherwise as `Close`.
     CloseDelivered(PeerId),

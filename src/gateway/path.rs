@@ -5,7 +5,9 @@
 //! upstream used another, a request could bypass the route that it was judged by: `/api/%2e%2e/admin`. So a path has two
 //! readings, both after decoding as often as possible: by its *letters*, where `..` is a segment like any other, and
 //! *resolved*. A path is refused if the two readings lead to different routes, or if the resolved one is above the prefix of
-//! its route. Servers in Java take parameters (`;x`) off each segment, others do not: a path with parameters has two readings
+//! its route. A server that decodes less often, or for which a backslash or `%2f` is no separator, sees fewer segments for `..` to
+//! remove (`/api/x%2fy/../../admin`): so `..` may not stand beside escapes, backslashes and parameters, and the prefix of the
+//! route must have real slashes and escapes of one round at most. Servers in Java take parameters (`;x`) off each segment, others do not: a path with parameters has two readings
 //! more, without them, and is refused if these lead elsewhere. Bytes that no path needs and that end a text (`%00`) or a line (`%0d`, `%0a`) in careless programs are refused,
 //! too.
 //!
@@ -20,8 +22,9 @@ pub enum PathFault {
     Nul,
     /// The path contains an encoded CR or LF.
     LineBreak,
-    /// The path is encoded more than [`ROUNDS_MAX`] times, contains overlong UTF-8 or escapes such as `%u002e`, or spells the
-    /// part that a route strips with other than simple escapes: readers disagree about such paths.
+    /// The path is encoded more than [`ROUNDS_MAX`] times, contains overlong UTF-8 or escapes such as `%u002e`, has `..` beside
+    /// escapes, backslashes or parameters, or spells the prefix of its route with other than simple escapes: readers disagree about
+    /// such paths.
     Encoding,
     /// The dot segments of the path lead above the prefix of its route, or to another route.
     Climbs,
@@ -53,9 +56,14 @@ pub struct Readings<'a> {
 }
 
 impl Readings<'_> {
+    /// Whether the path has `..` segments.
+    pub fn has_parents(&self) -> bool {
+        self.letters.len() != self.resolved.len()
+    }
+
     /// Whether the path, inside of that many bytes of its letters, leads above them on its way.
     pub fn climbs_above(&self, prefix_bytes: usize) -> bool {
-        if self.letters.len() == self.resolved.len() {
+        if !self.has_parents() {
             return false;
         }
         let mut depth = 0_usize;
@@ -96,6 +104,16 @@ pub fn read<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<Readings<'a>,
     let letters = decoded..letters;
     let resolved = if has_parents { letters.end..buffer.len() } else { letters.clone() };
     Ok(Readings { letters: &buffer[letters], resolved: &buffer[resolved] })
+}
+
+/// Whether servers disagree about the segments that `..` in this path removes: they decode once or more often, before or after they
+/// look for segments, take a backslash for a slash or not, and parameters off or not: then `..;` is `..`, and `;x` nothing.
+pub fn has_disputed_segments(path: &[u8]) -> bool {
+    let changes = |segment: &[u8]| {
+        let end = memchr::memchr(b';', segment);
+        end.is_some_and(|end| matches!(&segment[..end], b"" | b"." | b".."))
+    };
+    memchr::memchr2(b'%', b'\\', path).is_some() || path.split(|byte| *byte == b'/').any(changes)
 }
 
 /// The readings by servers that take parameters off each segment, of the letters of a path. `None`: it has no parameters.

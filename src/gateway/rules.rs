@@ -2,7 +2,8 @@
 
 use super::balance::{Chosen, Member, Members, Set};
 use super::directives::{Check, Directives, HostField, RouteLine};
-use super::path::{PathFault, Readings, behind_prefix, read, split_query, without_parameters};
+use super::path::{PathFault, Readings, behind_prefix, has_disputed_segments, read};
+use super::path::{split_query, without_parameters};
 use super::table::{HostMatch, HostRoutes, Table};
 use super::upstream::{Change, Numbers, Standing, Upstream};
 use crate::http::target::Authority;
@@ -160,12 +161,15 @@ impl Gateway {
                 return Err(Miss::Refused(PathFault::Parameters));
             }
         }
-        let (index, _) = found.ok_or(Miss::Path)?;
+        let (index, prefix_bytes) = found.ok_or(Miss::Path)?;
+        let disputed = Miss::Refused(PathFault::Encoding);
+        if readings.has_parents() && has_disputed_segments(path) {
+            return Err(disputed);
+        }
+        let behind = |prefix: &[u8]| behind_prefix(path, prefix).ok_or(disputed);
+        behind(&readings.letters[..prefix_bytes])?;
         let route = &self.routes[index];
-        let path_at = match &*route.strip {
-            [] => 0,
-            strip => behind_prefix(path, strip).ok_or(Miss::Refused(PathFault::Encoding))?,
-        };
+        let path_at = if route.strip.is_empty() { 0 } else { behind(&route.strip)? };
         Ok(Found { index, route, path_at })
     }
 
@@ -233,8 +237,7 @@ impl Gateway {
 
 /// Whether a path resolves to the route of its letters, and never leads above the prefix of that route.
 fn stays(host: HostRoutes<'_>, found: Option<(usize, usize)>, readings: &Readings<'_>) -> bool {
-    // Both readings are equal without `..` segments.
-    let is_same = readings.letters.len() == readings.resolved.len() || found == host.route(readings.resolved);
+    let is_same = !readings.has_parents() || found == host.route(readings.resolved);
     is_same && found.is_none_or(|(_, prefix_bytes)| !readings.climbs_above(prefix_bytes))
 }
 

@@ -159,6 +159,22 @@ impl Fault {
         )
     }
 
+    /// Advice for a sender that has reached a gateway, which stands for the server itself.
+    pub fn advice_for_gateway(self) -> &'static str {
+        use Fault as F;
+        match self {
+            F::Tls | F::SchemeHttps | F::SchemeWss => {
+                "This port speaks plain HTTP: use an http:// URL, or the port of the server that speaks TLS."
+            }
+            F::Http2Preface => "Have the client speak HTTP/1.1 to this port.",
+            F::Socks4 | F::Socks5 | F::Ftp | F::Smtp | F::Ssh => {
+                "This is the port of a web server, which speaks HTTP/1.1: have the client use another address."
+            }
+            F::SchemeFtp | F::Scheme | F::VersionForeign => "Ask this port for http:// URLs only.",
+            other => other.advice(),
+        }
+    }
+
     /// Advice for the sender.
     pub fn advice(self) -> &'static str {
         use Fault as F;
@@ -287,12 +303,12 @@ impl Fault {
             F::SchemeHttps => (
                 "https_without_connect",
                 501,
-                "An https:// URL cannot be fetched for the client: it has to open a tunnel with CONNECT.",
+                "An https:// URL cannot be fetched for the client, which has to encrypt by itself.",
             ),
             F::SchemeWss => (
                 "wss_without_connect",
                 501,
-                "A wss:// URL cannot be fetched for the client: it has to open a tunnel with CONNECT.",
+                "A wss:// URL cannot be fetched for the client, which has to encrypt by itself.",
             ),
             F::SchemeFtp => (
                 "ftp_url",

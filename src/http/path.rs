@@ -13,6 +13,13 @@
 /// How often a path is percent-decoded (guard semantics, section 1).
 pub const ROUNDS_MAX: usize = 4;
 
+/// Longest path with dot segments beside escapes or backslashes whose readings are compared, in bytes (chosen: clients resolve dot
+/// segments themselves). A directive that restricts covers a longer one whatever its prefix is.
+const DISPUTED_BYTES_MAX: usize = 1024;
+
+/// In a path for one reading: a slash or a backslash that is no separator there. No prefix has it.
+const NO_SEPARATOR: u8 = 0;
+
 /// A path to compare with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComparedPath<'a> {
@@ -58,16 +65,18 @@ fn write_without_parameters(path: &[u8], buffer: &mut Vec<u8>) -> bool {
     buffer.len() < length
 }
 
-/// All readings of a path, for a directive that restricts: a server may take parameters off, or not, and match prefixes before or
-/// after it resolves dot segments. A directive that covered only one reading could be bypassed by another (`/api;x/y`,
-/// `/api/..%2fx`).
+/// All readings of a path, for a directive that restricts: a server may take parameters off, or not, decode before or after it
+/// looks for segments, take a backslash for a slash or not, and match prefixes before or after it resolves dot segments. A directive
+/// that covered only one reading could be bypassed by another (`/api;x/y`, `/api/..%2fx`, `/x%2fy/../api/z`).
 #[derive(Debug)]
 pub struct EitherPath<'a> {
     form: &'a [u8],
     /// `None`: the path has no parameters, and one reading.
     without_parameters: Option<Vec<u8>>,
-    /// The path with its dot segments, with and without parameters; empty if it has none.
+    /// The path with its dot segments, for each reading; empty if it has none.
     unresolved: Vec<Vec<u8>>,
+    /// The path has too many readings: every directive covers it.
+    is_obscure: bool,
 }
 
 impl<'a> EitherPath<'a> {
@@ -75,7 +84,7 @@ impl<'a> EitherPath<'a> {
     /// segments.
     pub fn new(path: &'a [u8], buffer: &'a mut Vec<u8>) -> EitherPath<'a> {
         let ComparedPath { bytes, has_parameters, has_dots, is_escaped: _ } = comparison_form(path, buffer);
-        let (mut without_parameters, mut unresolved) = (None, Vec::new());
+        let (mut without_parameters, mut unresolved, mut is_obscure) = (None, Vec::new(), false);
         if has_parameters || has_dots {
             let path = memchr::memchr(b'?', path).map_or(path, |query| &path[..query]);
             let mut other = Vec::new();
@@ -90,8 +99,13 @@ impl<'a> EitherPath<'a> {
                 collapse(&mut other);
                 without_parameters = Some(other);
             }
+            let is_disputed = has_dots && memchr::memchr2(b'%', b'\\', path).is_some();
+            is_obscure = is_disputed && path.len() > DISPUTED_BYTES_MAX;
+            if is_disputed && !is_obscure {
+                add_later_decodings(path, &mut unresolved);
+            }
         }
-        EitherPath { form: bytes, without_parameters, unresolved }
+        EitherPath { form: bytes, without_parameters, unresolved, is_obscure }
     }
 
     /// Whether there are several readings.
@@ -107,7 +121,8 @@ impl<'a> EitherPath<'a> {
     /// Whether a reading begins with a prefix.
     pub fn is_below(&self, prefix: &[u8]) -> bool {
         let other = self.without_parameters.as_deref();
-        self.form.starts_with(prefix)
+        self.is_obscure
+            || self.form.starts_with(prefix)
             || other.is_some_and(|other| other.starts_with(prefix))
             || self.unresolved.iter().any(|path| passes(path, prefix))
     }
@@ -117,6 +132,47 @@ impl<'a> EitherPath<'a> {
     pub fn counted(&self) -> &[u8] {
         self.without_parameters.as_deref().unwrap_or(self.form)
     }
+}
+
+/// Adds the readings of a path by servers that look for segments before they have decoded all escapes, or for which a backslash is no
+/// separator; with and without parameters.
+fn add_later_decodings(path: &[u8], readings: &mut Vec<Vec<u8>>) {
+    let mut decoded = path.to_vec();
+    let has_backslash = |bytes: &[u8]| memchr::memchr(b'\\', bytes).is_some();
+    for _ in 0..=ROUNDS_MAX {
+        for backslash_separates in [true, false] {
+            if backslash_separates || has_backslash(&decoded) {
+                for takes_parameters_off in [false, true] {
+                    let reading = segments_first(&decoded, backslash_separates, takes_parameters_off);
+                    if !readings.contains(&reading) {
+                        readings.push(reading);
+                    }
+                }
+            }
+        }
+        if !decode(&mut decoded) {
+            return;
+        }
+    }
+}
+
+/// Splits a path at its separators, and only then decodes each segment.
+fn segments_first(path: &[u8], backslash_separates: bool, takes_parameters_off: bool) -> Vec<u8> {
+    let mut reading = Vec::with_capacity(path.len() + 1);
+    let mut decoded = Vec::new();
+    for segment in path.split(|byte| *byte == b'/' || (backslash_separates && *byte == b'\\')) {
+        decoded.clear();
+        decoded.extend_from_slice(segment);
+        for _ in 0..ROUNDS_MAX {
+            decode(&mut decoded);
+        }
+        let end = memchr::memchr(b';', &decoded).filter(|_| takes_parameters_off);
+        decoded.truncate(end.unwrap_or(decoded.len()));
+        let keep = |byte: &u8| if matches!(byte, b'/' | b'\\') { NO_SEPARATOR } else { *byte };
+        reading.push(b'/');
+        reading.extend(decoded.iter().map(keep));
+    }
+    reading
 }
 
 /// Whether a decoded path has a segment `..`.
@@ -286,10 +342,34 @@ mod tests {
             ("/x/../y", "/api/", false),
             ("/x/..api/y", "/api/", false),
             ("/x/..", "/x/", true),
+            // Servers that decode later, or do not take a backslash or an encoded slash for a separator.
+            ("/x%252fy/../api/z", "/api/", true),
+            ("/x%2fy/../api/z", "/api/", true),
+            ("/x%5cy/../api/z", "/api/", true),
+            ("/x\\y/../api/z", "/api/", true),
+            ("/x%2f%2e%2e/../api/z", "/api/", true),
+            ("/a/x%252fy/../b/c", "/a/b/", true),
+            ("/a/x\\y;1/../b;2/c", "/a/b/", true),
+            ("/a/x%252fy/../b/c", "/c/", false),
+            ("/x%20y/../apis/z", "/api/", false),
+            ("/x%2fapi/y", "/api/", false),
         ] {
             let mut buffer = b"left over".to_vec();
             let found = EitherPath::new(path.as_bytes(), &mut buffer);
             assert_eq!(found.is_below(prefix.as_bytes()), expected, "{path} {prefix}");
+        }
+    }
+
+    #[test]
+    fn guard_1_a_long_path_with_disputed_segments_is_covered() {
+        let long = "/x".repeat(DISPUTED_BYTES_MAX / 2);
+        for (path, expected) in [
+            (format!("{long}%2fy/../z"), true),
+            (format!("{long}/y/../z"), false),
+            (format!("{long}%2fy/z"), false),
+        ] {
+            let mut buffer = Vec::new();
+            assert_eq!(EitherPath::new(path.as_bytes(), &mut buffer).is_below(b"/api/"), expected, "{path}");
         }
     }
 

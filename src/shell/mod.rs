@@ -643,7 +643,7 @@ impl EventLoop {
                         socket.reset();
                     }
                 }
-                Action::Abort(id) => self.close_delivered(id, Closing::Reset),
+                Action::ResetDelivered(id) => self.close_delivered(id, Closing::Reset),
                 Action::CloseDelivered(id) => self.close_delivered(id, Closing::Regular),
                 Action::Verify { job, guesses, work } => {
                     self.verifier.verify(&self.remote, job, guesses, work);

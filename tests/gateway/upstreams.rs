@@ -182,6 +182,33 @@ fn gateway_14_statuses_mark_an_upstream_down_where_that_is_asked_for() {
     }
 }
 
+/// A response that is beyond the limits of weir is no failure of the upstream: the client has asked for it.
+#[test]
+fn gateway_14_responses_beyond_the_limits_mark_no_upstream_down() {
+    let echo = |name: &'static str| {
+        Origin::serve(move |conn: &mut Conn| {
+            while let Some(request) = conn.request()? {
+                let fields = match request.head.target() {
+                    "/long" => format!("Location: {}\r\n", "a".repeat(70_000)),
+                    "/many" => "A: b\r\n".repeat(1000),
+                    "/early" => return conn.send("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100)),
+                    _ => String::new(),
+                };
+                conn.send(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 1\r\n\r\n{name}"))?;
+            }
+            Ok(())
+        })
+    };
+    let (first, backup) = (echo("a"), named("backup"));
+    let (one, other) = (first.address(), backup.address());
+    let gateway = Gateway::start(&format!("*/ -> {one} {other} backup down-after 1 in 10s for 1h\n"));
+    for path in ["/long", "/many", "/early"] {
+        assert_eq!(gateway.get("x", path).status(), 502, "{path}");
+        assert_eq!(gateway.get("x", "/").text(), "a", "{path}");
+    }
+    assert!(backup.heads().is_empty());
+}
+
 /// Upstreams that answer no check, more of them than there are checks at the same time, keep no other one from being checked.
 #[test]
 fn gateway_14_checks_that_hang_delay_no_others() {

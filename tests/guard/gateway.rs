@@ -316,9 +316,10 @@ fn ours_7_forms_need_a_token_of_the_session() {
         let fields = format!("Cookie: {session}csrf_token={token}\r\nX-CSRF-Token: {token}\r\n");
         assert_eq!(gate.ask("POST /forms/again", &fields, "").status(), status, "{session}");
     }
-    // Servers that match prefixes before they resolve dot segments read these as paths below /forms.
-    for path in ["/forms/..%2fx", "/forms/%252e%252e/x"] {
-        assert_eq!(gate.ask(&format!("POST {path}"), form, "a=1").status(), 403, "{path}");
+    // Servers that match prefixes before they resolve dot segments read these as paths below /forms. The gateway itself refuses
+    // `..` beside escapes.
+    for (path, status) in [("/forms/../x", 403), ("/forms/..%2fx", 400), ("/forms/%252e%252e/x", 400)] {
+        assert_eq!(gate.ask(&format!("POST {path}"), form, "a=1").status(), status, "{path}");
     }
     gate.weir.wait_for_log(|line| line.contains("csrf:guard:2"));
     let heads = gate.origin.heads();
@@ -357,7 +358,7 @@ fn ours_7_a_line_that_observes_excuses_no_other_reading() {
     for (path, status) in [
         ("/try/x", 200),
         ("/admin/delete", 403),
-        ("/try/..%2fadmin/delete", 403),
+        ("/try/..%2fadmin/delete", 400),
         ("/try/../admin/delete", 403),
     ] {
         assert_eq!(gate.ask(&format!("POST {path}"), form, "a=1").status(), status, "{path}");
@@ -397,9 +398,11 @@ fn ours_7_forms_with_files_and_paths_with_parameters() {
         raw.send_if_open(body);
         assert_eq!(raw.read_response().status(), status, "{what}");
     }
-    for path in ["/forms;x/new", "/forms%3bx/new", "/x/..;/forms/new", "//forms/new", "/%66orms/new"] {
+    for path in ["/forms;x/new", "/forms%3bx/new", "//forms/new", "/%66orms/new"] {
         assert_eq!(gate.ask(&format!("POST {path}"), "", "a=1").status(), 403, "{path}");
     }
+    // Some servers take `..;` for a name.
+    assert_eq!(gate.ask("POST /x/..;/forms/new", "", "a=1").status(), 400);
 }
 
 #[test]

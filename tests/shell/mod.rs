@@ -216,7 +216,7 @@ impl Shell {
                 Action::Connect { peer, address } => self.connects.push((peer, address)),
                 Action::ShutdownWrite(peer) => self.fins.push(peer),
                 Action::Close(peer) | Action::CloseDelivered(peer) => self.closed.push(peer),
-                Action::Reset(peer) | Action::Abort(peer) => self.resets.push(peer),
+                Action::Reset(peer) | Action::ResetDelivered(peer) => self.resets.push(peer),
                 // It is alone.
                 Action::SendToLoops(_) => {}
                 Action::AskStore { job, checks } => self.asked_store.push_back((job, checks)),

@@ -17,7 +17,7 @@ pub enum Closing {
     /// Bytes on their way may be lost.
     Reset,
     /// With a reset behind all bytes.
-    Abort,
+    ResetDelivered,
 }
 
 /// Whose turn it is at some time.
@@ -464,7 +464,7 @@ impl Network {
         one.weir_open = false;
         match closing {
             // The peer gets all bytes before the reset.
-            Closing::Abort => {
+            Closing::ResetDelivered => {
                 one.reset_to_peer = true;
                 self.plan_read(link, 50);
             }

@@ -423,7 +423,7 @@ impl Shell {
                 }
                 Action::Close(id) | Action::CloseDelivered(id) => self.close(around, id, Closing::Regular)?,
                 Action::Reset(id) => self.close(around, id, Closing::Reset)?,
-                Action::Abort(id) => self.close(around, id, Closing::Abort)?,
+                Action::ResetDelivered(id) => self.close(around, id, Closing::ResetDelivered)?,
                 Action::SendToLoops(message) => {
                     let others = (0..around.post.len()).filter(|to| *to != self.number);
                     let told = others.map(|to| around.post[to].push_back((self.number, message.clone())));

@@ -66,8 +66,8 @@ impl Tunnel {
     /// The reason for the log, and how the tunnel ends.
     fn outcome(&self) -> (Option<&'static str>, Ends) {
         match (self.up.sink, self.down.sink) {
-            (_, Sink::Reset) => (Some("client_reset"), Ends::AbortUpstream),
-            (Sink::Reset, _) => (Some("origin_reset"), Ends::AbortClient),
+            (_, Sink::Reset) => (Some("client_reset"), Ends::ResetUpstream),
+            (Sink::Reset, _) => (Some("origin_reset"), Ends::ResetClient),
             (Sink::Closed, _) => (None, Ends::LingerClient),
             (Sink::Open | Sink::Ended, _) => (None, Ends::Close),
         }
@@ -84,9 +84,9 @@ fn is_end(error: SocketError) -> bool {
 enum Ends {
     Close,
     /// The origin was reset, so the client is reset.
-    AbortClient,
+    ResetClient,
     /// The client was reset, so the origin is reset.
-    AbortUpstream,
+    ResetUpstream,
     /// The origin has sent everything and closed. A client that still sends must not be reset, or it loses the end.
     LingerClient,
 }
@@ -157,7 +157,7 @@ impl Tunnels {
             Event::EndOfStream => tunnel.up.handle_end(),
             // The connection is whole, so its end may be far away.
             Event::SendFailed(error) if !is_end(error) => {
-                self.end(cx, id, Some("client_reset"), Ends::AbortUpstream);
+                self.end(cx, id, Some("client_reset"), Ends::ResetUpstream);
                 return;
             }
             Event::SendFailed(_) => tunnel.lose_client(&mut cx.pool, relays),
@@ -186,7 +186,7 @@ impl Tunnels {
             Event::Sent(count) => tunnel.up.handle_sent(&mut cx.pool, relays, count),
             Event::EndOfStream => tunnel.down.handle_end(),
             Event::SendFailed(error) if !is_end(error) => {
-                self.end(cx, id, Some("origin_reset"), Ends::AbortClient);
+                self.end(cx, id, Some("origin_reset"), Ends::ResetClient);
                 return;
             }
             Event::SendFailed(_) => tunnel.lose_upstream(&mut cx.pool, relays),
@@ -254,7 +254,7 @@ impl Tunnels {
         record.started_unix_us = cx.now.unix_us.saturating_sub(duration);
         (record.client_bytes, record.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
         record.aborted = match ends {
-            Ends::AbortClient | Ends::AbortUpstream => true,
+            Ends::ResetClient | Ends::ResetUpstream => true,
             Ends::Close | Ends::LingerClient => false,
         };
         if let Some(reason) = reason {
@@ -267,13 +267,13 @@ impl Tunnels {
             "tunnels that have ended have left nothing"
         );
         cx.send(match ends {
-            Ends::AbortClient => Effect::AbortClient(tunnel.client),
+            Ends::ResetClient => Effect::ResetClientDelivered(tunnel.client),
             Ends::LingerClient => Effect::Linger(tunnel.client),
-            Ends::AbortUpstream | Ends::Close => Effect::CloseClient(tunnel.client),
+            Ends::ResetUpstream | Ends::Close => Effect::CloseClient(tunnel.client),
         });
         cx.send(match ends {
-            Ends::AbortUpstream => Effect::AbortUpstream(tunnel.upstream),
-            Ends::AbortClient | Ends::Close | Ends::LingerClient => Effect::CloseUpstream(tunnel.upstream),
+            Ends::ResetUpstream => Effect::ResetUpstreamDelivered(tunnel.upstream),
+            Ends::ResetClient | Ends::Close | Ends::LingerClient => Effect::CloseUpstream(tunnel.upstream),
         });
         cx.log(record);
     }

@@ -449,9 +449,9 @@ impl Downstream {
     }
 
     /// Closes a client connection with a reset that destroys no bytes.
-    pub fn abort(&mut self, cx: &mut Context, id: PeerId) {
+    pub fn reset_delivered(&mut self, cx: &mut Context, id: PeerId) {
         if self.remove(cx, id) {
-            cx.actions.push_back(Action::Abort(id));
+            cx.actions.push_back(Action::ResetDelivered(id));
         }
     }
 

@@ -44,6 +44,8 @@ struct Reason {
     /// Without the rule.
     refusal: Refusal,
     connect: bool,
+    /// The listener is the gateway's.
+    gateway: bool,
     html: bool,
     /// The head of the answer had begun.
     answered: bool,
@@ -81,6 +83,7 @@ impl RefusalTexts {
                 other => other,
             },
             connect: transaction.info.method == Method::Connect,
+            gateway: is_at_gateway(transaction),
             html: transaction.info.html,
             answered: transaction.record.waits.ttfb_us.is_some(),
         };
@@ -127,17 +130,32 @@ impl Texts {
 /// The response, as far as its reason decides about it.
 fn of_reason<'t>(transaction: &'t Transaction, refusal: Refusal, wording: &Wording) -> Reply<'t> {
     let (info, pages) = (&transaction.info, &transaction.policy.pages);
-    let challenge = &[("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
+    let extra_fields: &[(&str, &str)] = match refusal {
+        Refusal::Unrouted(Unrouted::Connect) => {
+            &[("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH")]
+        }
+        _ if wording.status == 407 => &[("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")],
+        _ => &[],
+    };
+    let advice = match refusal {
+        Refusal::Fault(fault) if is_at_gateway(transaction) => fault.advice_for_gateway(),
+        _ => wording.advice,
+    };
     Reply {
         status: wording.status,
-        advice: Some(wording.advice),
+        advice: Some(advice),
         template: pages.find(wording.status, info.html),
         retry_after: retry_after_s(refusal, wording.status),
-        extra_fields: if wording.status == 407 { challenge } else { &[] },
+        extra_fields,
         html: info.html,
         pseudonym: pseudonym(transaction),
         ..Reply::default()
     }
+}
+
+/// Whether the client has reached a listener of the gateway, which has further fields for responses of weir's own.
+fn is_at_gateway(transaction: &Transaction) -> bool {
+    transaction.guarded.response_fields.is_some()
 }
 
 /// Seconds after which a retry makes sense, if they are the same for all.

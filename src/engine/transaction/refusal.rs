@@ -120,9 +120,10 @@ impl Refusal {
             | Refusal::BodyTimeout
             | Refusal::TooSlow
             | Refusal::ProxyHeader
-            | Refusal::Unrouted(Unrouted::Host | Unrouted::Path | Unrouted::Faulty(_) | Unrouted::Connect)
+            | Refusal::Unrouted(Unrouted::Faulty(_))
             | Refusal::LengthRequired => Verdict::Malformed,
             Refusal::Denied(_)
+            | Refusal::Unrouted(Unrouted::Host | Unrouted::Path | Unrouted::Connect)
             | Refusal::Guarded(_)
             | Refusal::Callback(_)
             | Refusal::CredentialsMissing
@@ -567,7 +568,7 @@ fn unrouted(why: Unrouted) -> Wording {
             400,
             "http_request_error",
             "The path of the request is one that servers read in different ways.",
-            "Send the path without encoded control characters, and without segments that lead above where they began.",
+            "Send the path without dot segments, and without encoded slashes, dots and control characters.",
         ),
         Unrouted::Connect => (
             405,

@@ -27,6 +27,7 @@ use crate::gateway::directives::HostField;
 use crate::gateway::fields::{GatewayFilter, HOST, PROTO, Requested};
 use crate::gateway::rules::{Gateway, GatewayRoute, Miss};
 use crate::gateway::upstream::Failed;
+use crate::http::fault::Fault;
 use crate::http::forwarding::{self, Edits, ForwardedPolicy};
 use crate::http::framing::Body;
 use crate::http::head::Scanner;
@@ -193,12 +194,15 @@ impl<'a> Examiner<'a> {
 fn failure(refusal: Refusal, was_sent: bool) -> Option<Failed> {
     match refusal {
         Refusal::Connect(_) | Refusal::Dns(_) if !was_sent => Some(Failed::Connect),
+        // The upstream has answered, with more than the limits of weir: what a client asks for can cause that.
+        Refusal::OriginFault(Fault::HeadTooLarge | Fault::TooManyFields) | Refusal::TooManyInformational => {
+            None
+        }
         Refusal::Connect(_)
         | Refusal::OriginClosed
         | Refusal::OriginIncomplete
         | Refusal::OriginFault(_)
-        | Refusal::UpgradeUnasked
-        | Refusal::TooManyInformational => Some(Failed::Reset),
+        | Refusal::UpgradeUnasked => Some(Failed::Reset),
         Refusal::OriginTimeout => Some(Failed::Timeout),
         // Failures that are not the upstream's.
         _ => None,

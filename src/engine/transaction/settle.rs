@@ -142,7 +142,7 @@ impl Transactions {
         // If a close would pass for the regular end of the response, a reset is needed. What has arrived is delivered before it (rule 23),
         // unless the client is gone, or does not read.
         cx.send(match ending {
-            Ending::Abort if transaction.ends_at_close => Effect::AbortClient(transaction.client),
+            Ending::Abort if transaction.ends_at_close => Effect::ResetClientDelivered(transaction.client),
             Ending::Abandon if transaction.ends_at_close => Effect::ResetClient(transaction.client),
             Ending::Abort => Effect::Linger(transaction.client),
             Ending::Abandon => Effect::CloseClient(transaction.client),

@@ -181,9 +181,9 @@ impl Upstreams {
     }
 
     /// Closes an upstream connection with a reset that destroys no bytes.
-    pub fn abort(&mut self, cx: &mut Context, id: PeerId) {
+    pub fn reset_delivered(&mut self, cx: &mut Context, id: PeerId) {
         if self.remove(cx, id) {
-            cx.actions.push_back(Action::Abort(id));
+            cx.actions.push_back(Action::ResetDelivered(id));
         }
     }
 

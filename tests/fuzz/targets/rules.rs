@@ -1,6 +1,6 @@
 //! Rule files: the parsed rules, their text, and the compiled sets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use weir::http::target::{Host, Name};
@@ -99,6 +99,12 @@ fn judge(acl: &weir::policy::acl::Acl, rules: &[(u32, Rule)], host: &Host, port:
     let mut hosts = vec![*host];
     if let Host::Address(address) = host {
         hosts.extend(Embedded::of(*address).iter().map(Host::Address));
+        // The unspecified addresses reach loopback.
+        match address {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => hosts.push(Host::Address(Ipv4Addr::LOCALHOST.into())),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => hosts.push(Host::Address(Ipv6Addr::LOCALHOST.into())),
+            _ => {}
+        }
     }
     let covers = |rule: &Rule| hosts.iter().any(|host| rule.matches(host, port));
     match acl.judge(&subject) {
