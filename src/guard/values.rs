@@ -6,11 +6,10 @@
 
 use hashlink::LruCache;
 use serde_json::Value;
-use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 
 use super::store::StoreFailure;
+use crate::net::Keyed;
 
 /// The longest value as JSON text (chosen: sixteen times a cookie).
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
@@ -111,7 +110,7 @@ impl Values {
     /// The bounds, and the key of the hash.
     pub fn new(values_max: usize, bytes_max: usize, seed: [u64; 2]) -> Values {
         Values {
-            expiring: LruCache::with_hasher(usize::MAX, Keyed(seed)),
+            expiring: LruCache::with_hasher(usize::MAX, Keyed::new(seed)),
             expiring_bytes: 0,
             kept: BTreeMap::new(),
             kept_bytes: 0,
@@ -216,18 +215,6 @@ impl Values {
 
 fn size(key: &str, text: &str) -> usize {
     ENTRY_BYTES + key.len() + text.len()
-}
-
-/// Hashes with a secret key, because clients choose the keys that are looked up.
-#[derive(Clone, Debug)]
-struct Keyed([u64; 2]);
-
-impl BuildHasher for Keyed {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0[0], self.0[1])
-    }
 }
 
 #[cfg(test)]

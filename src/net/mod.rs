@@ -12,6 +12,7 @@
 mod address_steps;
 mod embedded;
 mod heap;
+mod keyed;
 mod keyed_hash;
 mod linear;
 mod mapping;
@@ -21,6 +22,7 @@ mod ring;
 pub use address_steps::{AddressSteps, NETWORKS_MAX};
 pub use embedded::Embedded;
 pub use heap::Largest;
+pub(crate) use keyed::Keyed;
 pub(crate) use keyed_hash::{HashKeys, fold};
 pub use linear::Linear;
 pub use mapping::Mapping;

@@ -50,8 +50,9 @@ pub use self::walk::{Candidate, Walk};
 use self::message::Family;
 use self::pending::{Asked, PendingLookUp, Progress};
 use self::query::Upstream;
-use self::table::{Cache, Keyed, Servers};
+use self::table::{Cache, Servers};
 use crate::http::target::Name;
+use crate::net::Keyed;
 use crate::time::Now;
 
 /// Most addresses that are kept of one name. Chosen: more are never dialled.
@@ -273,7 +274,7 @@ impl Resolver {
         let upstream = Upstream::new(settings.bounded(), seed);
         let keyed = upstream.keyed();
         Resolver {
-            cache: Cache::new(upstream.settings.cache_entries_max, keyed.clone()),
+            cache: Cache::new(upstream.settings.cache_entries_max, keyed),
             loopback: Addresses::new([Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]),
             look_ups: Slab::new(),
             by_name: HashTable::new(),
@@ -288,7 +289,7 @@ impl Resolver {
     /// Applies new settings: clears the cache, and restarts pending look-ups. Ids stay valid.
     pub fn reconfigure(&mut self, settings: Settings, hosts: Hosts) {
         let settings = settings.bounded();
-        self.cache = Cache::new(settings.cache_entries_max, self.keyed.clone());
+        self.cache = Cache::new(settings.cache_entries_max, self.keyed);
         self.hosts = hosts;
         let servers = Servers::new(&settings.servers, Some(&self.upstream.servers));
         self.upstream.servers = servers;

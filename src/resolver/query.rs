@@ -24,8 +24,9 @@ use siphasher::sip::SipHasher24;
 
 use super::message::{self, Family, Reply, SentQuery, WireName};
 use super::settings::Settings;
-use super::table::{Choice, Keyed, Servers, bit};
+use super::table::{Choice, Servers, bit};
 use super::{Action, Counters, Failure, QueryId, Transport};
+use crate::net::Keyed;
 
 /// How long a query waits for a server that was down, while others are live. Chosen.
 const PROBE_US: u64 = 500_000;
@@ -67,7 +68,7 @@ impl Upstream {
     }
 
     pub(super) fn keyed(&self) -> Keyed {
-        Keyed([self.random.word(0, 0), self.random.word(0, 1)])
+        Keyed::new([self.random.word(0, 0), self.random.word(0, 1)])
     }
 
     /// The first server of a look-up.

@@ -1,16 +1,15 @@
 //! The hosts file, the cache of outcomes, and the state of the servers.
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hashlink::LruCache;
-use siphasher::sip::SipHasher13;
 
 use super::settings::words;
 use super::{ADDRESSES_MAX, Addresses, Outcome};
 use crate::http::target::Name;
+use crate::net::Keyed;
 
 /// Most names of a hosts file; further ones are ignored. Chosen: block lists in hosts form have 200,000 lines, at
 /// some 100 bytes each.
@@ -64,18 +63,6 @@ impl Hosts {
 fn parse_address(word: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(word).ok()?;
     text.split('%').next()?.parse().ok()
-}
-
-/// Hashes with a secret key, because clients choose the names.
-#[derive(Clone)]
-pub(super) struct Keyed(pub(super) [u64; 2]);
-
-impl BuildHasher for Keyed {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0[0], self.0[1])
-    }
 }
 
 /// Outcomes until they expire; the least recently used ones leave first.

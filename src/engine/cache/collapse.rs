@@ -13,8 +13,8 @@
 //! | `Filling` | the fill has ended: the collapse ends |
 
 use crate::engine::ids::{FillId, TransactionId};
-use crate::engine::keyed::Keyed;
 use crate::engine::transaction::refusal::Refusal;
+use crate::net::Keyed;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 

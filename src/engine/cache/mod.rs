@@ -23,7 +23,7 @@ pub(in crate::engine) mod window;
 
 use crate::cache::store::stored::Stored;
 use crate::engine::context::Context;
-use crate::engine::keyed::Keyed;
+use crate::net::Keyed;
 use crate::part;
 use collapse::{Collapses, InProgress};
 use fill::Fill;

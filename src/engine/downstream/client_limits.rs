@@ -9,8 +9,8 @@
 //! [`Engine::take_capacity_freed`](crate::engine::Engine::take_capacity_freed) reports that.
 
 use crate::engine::downstream::guesses::Guesses;
-use crate::engine::keyed::Keyed;
 use crate::engine::settings::{REFUSALS_MAX, Settings, accountable};
+use crate::net::Keyed;
 use hashbrown::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

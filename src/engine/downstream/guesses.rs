@@ -8,8 +8,8 @@
 //! Users who share an address share the allowance. So that one who guesses does not lock out the others, credentials that
 //! were right lately from that address are no guess: they are checked as always.
 
-use crate::engine::keyed::Keyed;
 use crate::engine::settings::{Settings, accountable};
+use crate::net::Keyed;
 use crate::time::Now;
 use hashlink::LruCache;
 use std::net::IpAddr;

@@ -4,10 +4,10 @@
 //! connection that was used last is reused first: younger ones are more likely to be alive, and older ones can expire.
 
 use crate::engine::ids::{GroupId, IdleId, PeerId};
-use crate::engine::keyed::Keyed;
 use crate::engine::upstream::pinning::Pinned;
 use crate::engine::upstream::route::Hop;
 use crate::http::target::Authority;
+use crate::net::Keyed;
 use crate::resolver::Addresses;
 use hashbrown::{HashMap, HashTable};
 use hashlink::LruCache;

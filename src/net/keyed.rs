@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 
 /// SipHash-1-3 under a key that the shell drew at start.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Keyed([u64; 2]);
+pub(crate) struct Keyed([u64; 2]);
 
 impl Keyed {
     pub fn new(seed: [u64; 2]) -> Keyed {
