@@ -136,7 +136,7 @@ impl GuardLink {
                     link.hand_over_bans(&own_state);
                 }
             };
-            StoreClient::start_then(settings, deliver, news, Box::new(ready))
+            StoreClient::start(settings, deliver, news, Box::new(ready))
         })
     }
 

@@ -53,9 +53,8 @@ impl Node {
             }
             filed.1.notify_all();
         };
-        let client = StoreClient::start(settings, deliver, move |news| {
-            let _ = sender.send(news);
-        });
+        let tell = move |news| drop(sender.send(news));
+        let client = StoreClient::start(settings, deliver, tell, Box::new(|| {}));
         Node { client: client.expect("a client"), replies, news: Mutex::new(news) }
     }
 

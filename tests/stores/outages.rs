@@ -191,7 +191,7 @@ fn a_server_without_tls_is_told_as_such() {
 #[test]
 fn a_url_that_leads_nowhere_is_an_error_without_its_password() {
     for url in ["", "http://h", "redis-ring://h", "redis-sentinel://u:secret@h"] {
-        let error = StoreClient::start(StoreSettings::new(url), |_, _| {}, |_| {})
+        let error = StoreClient::start(StoreSettings::new(url), |_, _| {}, |_| {}, Box::new(|| {}))
             .err()
             .expect("an error")
             .to_string();

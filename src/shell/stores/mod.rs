@@ -98,17 +98,8 @@ impl Drop for Shared {
 impl StoreClient {
     /// Starts the threads, which connect in the background and keep trying; `news` gets the changes. `deliver` gets the index
     /// of a loop and its answers, exactly one for each question. Threads of the store call both, so they must not wait. A URL
-    /// that is invalid, or needs a feature that is not compiled in, is an error.
+    /// that is invalid, or needs a feature that is not compiled in, is an error. A thread of the store calls `ready` once.
     pub fn start(
-        settings: StoreSettings,
-        deliver: impl Fn(usize, StoreReplies) + Send + Sync + 'static,
-        news: impl Fn(StoreNews) + Send + Sync + 'static,
-    ) -> io::Result<StoreClient> {
-        StoreClient::start_then(settings, deliver, news, Box::new(|| {}))
-    }
-
-    /// As `start`; a thread of the store calls `ready` once.
-    pub fn start_then(
         settings: StoreSettings,
         deliver: impl Fn(usize, StoreReplies) + Send + Sync + 'static,
         news: impl Fn(StoreNews) + Send + Sync + 'static,
