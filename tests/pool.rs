@@ -380,3 +380,92 @@ fn kind_12_a_look_up_behind_a_wait() {
     shell.pass(1000);
     assert_eq!(shell.send(waiter), "", "it goes on waiting for that");
 }
+
+/// A loop with a cache, clients that wait for one response, and the connections of the first one and of the one that has overtaken it.
+fn overtaken() -> (Shell, Vec<PeerId>, [PeerId; 2]) {
+    let store = Arc::new(Store::new(Limits::with_budget(1 << 20, [1, 2])));
+    let settings = Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() };
+    let mut shell = Shell::with(settings, None, "192.0.2.1 a.test\n");
+    let clients: Vec<PeerId> = (0..4).map(|_| shell.client()).collect();
+    for client in &clients {
+        shell.receive(*client, get("a.test"));
+    }
+    let (first, _) = shell.establish(0);
+    shell.pass(5300);
+    let (second, _) = shell.establish(1);
+    assert_eq!((shell.connects.len(), shell.engine.metrics().cache_overtaken), (2, 1));
+    (shell, clients, [first, second])
+}
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\n";
+
+/// Rules 48 and 53: the response of a request that was overtaken is for those that wait, while it arrives.
+#[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
+fn rule_53_the_response_of_an_overtaken_request_is_for_all() {
+    let (mut shell, clients, [first, second]) = overtaken();
+    shell.receive(first, format!("{HEAD}begin"));
+    let late = shell.client_with(get("a.test"));
+    for client in [clients[0], clients[2], clients[3], late] {
+        assert!(shell.send(client).ends_with("begin"), "{client:?}");
+    }
+    assert_eq!(shell.send(clients[1]), "", "the successor has a request of its own");
+    shell.receive(first, "+ end");
+    for client in [clients[0], clients[2], clients[3], late] {
+        assert_eq!(shell.send(client), "+ end", "{client:?}");
+    }
+    shell.receive(second, format!("{HEAD}0123456789"));
+    assert!(shell.send(clients[1]).ends_with("0123456789"));
+    let after = shell.client_with(get("a.test"));
+    assert_eq!((status(&shell.send(after)), shell.connects.len()), (200, 2));
+}
+
+/// The successor's response is for all as well, if it comes first; the other one is for its client.
+#[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
+fn rule_53_the_response_of_the_successor_is_for_all() {
+    let (mut shell, clients, [first, second]) = overtaken();
+    shell.receive(second, format!("{HEAD}begin"));
+    shell.receive(first, format!("{HEAD}0123456789"));
+    for client in &clients[1..] {
+        assert!(shell.send(*client).ends_with("begin"), "{client:?}");
+    }
+    assert!(shell.send(clients[0]).ends_with("0123456789"));
+    shell.receive(second, "+ end");
+    for client in &clients[1..] {
+        assert_eq!(shell.send(*client), "+ end", "{client:?}");
+    }
+    assert_eq!(shell.connects.len(), 2);
+}
+
+/// The end of one of the two leaves the other one for all; a response for one client is for that one.
+#[test]
+#[cfg_attr(not(feature = "cache"), ignore = "needs the feature cache")]
+fn rule_53_the_end_of_one_leaves_the_other() {
+    // The successor ends while the first response arrives.
+    let (mut shell, clients, [first, second]) = overtaken();
+    shell.receive(first, format!("{HEAD}begin"));
+    shell.event(second, Event::Failed(SocketError::Reset));
+    shell.event(clients[1], Event::Failed(SocketError::Reset));
+    let connects = shell.connects.len();
+    let late = shell.client_with(get("a.test"));
+    assert!(shell.send(late).ends_with("begin"));
+    shell.receive(first, "+ end");
+    assert_eq!((shell.send(late).as_str(), shell.connects.len()), ("+ end", connects));
+    // The first response breaks off: those that read it notice, and the successor's is for all from then on.
+    let (mut shell, clients, [first, second]) = overtaken();
+    shell.receive(first, format!("{HEAD}begin"));
+    assert!(shell.send(clients[2]).ends_with("begin"));
+    shell.event(first, Event::Failed(SocketError::Reset));
+    let late = shell.client_with(get("a.test"));
+    assert_eq!(shell.send(late), "", "it waits for the successor");
+    shell.receive(second, format!("{HEAD}0123456789"));
+    assert!(shell.send(late).ends_with("0123456789"));
+    // A private response.
+    let (mut shell, clients, [first, second]) = overtaken();
+    shell.receive(first, HEAD.replace("max-age=60", "private") + "0123456789");
+    assert!(shell.send(clients[0]).ends_with("0123456789"));
+    assert_eq!(shell.send(clients[2]), "", "it waits for the successor");
+    shell.receive(second, format!("{HEAD}0123456789"));
+    assert!(clients[1..].iter().all(|client| shell.send(*client).ends_with("0123456789")));
+}

@@ -64,8 +64,19 @@ fn rule_24_a_refresh_has_no_conditions_of_a_client() {
         eventually("it is refreshed", || (scene.get("/").text() == "new").then_some(()));
         assert_eq!(scene.asked("/"), 2, "{fields}");
     }
-    // What is not stored, or for one user, renews nothing.
-    for fields in ["Cache-Control: no-store", "Authorization: Basic YTpi"] {
+    // Requests with credentials renew what may be shared in spite of them.
+    let scene = Scene::new(|_, number| match number {
+        0 => ok("Cache-Control: public, max-age=1, stale-while-revalidate=600|Age: 5", "old"),
+        _ => ok("Cache-Control: public, max-age=600", "new"),
+    });
+    scene.get("/");
+    assert!(is_hit(&scene.get_with("/", "Authorization: Basic YTpi")));
+    eventually("it is refreshed", || (scene.get("/").text() == "new").then_some(()));
+    assert!(scene.asked("/") == 2 && scene.last("/").has("authorization"));
+    // What is not stored, or for one user, or not fetched by a cache behind weir, renews nothing.
+    for fields in
+        ["Cache-Control: no-store", "Authorization: Basic YTpi", "Cache-Control: only-if-cached, max-stale"]
+    {
         let scene = Scene::answering("Cache-Control: max-age=1, stale-while-revalidate=600|Age: 5", "old");
         scene.get("/");
         scene.get_with("/", fields);

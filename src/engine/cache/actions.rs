@@ -218,6 +218,7 @@ impl Transactions {
             Fate::Left => {}
         }
         transaction.release_upstream(cx, &mut services.upstreams, head_bytes);
+        services.fills.note_confirmed(cx, &transaction.caching, outcome);
         self.conclude_collapse(cx, services, id, outcome);
         if background {
             cx.send(finish_background(id));

@@ -11,6 +11,9 @@
 //! | --- | --- |
 //! | `Asking` | the leader has a response that may be shared (`Filling`), or has none: the collapse ends |
 //! | `Filling` | the fill has ended: the collapse ends |
+//!
+//! A leader whose response does not come in time is overtaken: a transaction that waited leads in its place. The response of the
+//! overtaken one, if it comes first, is a fill beside the `Asking`, which requests join as if there were no other.
 
 use crate::engine::ids::{FillId, TransactionId};
 use crate::engine::transaction::refusal::Refusal;
@@ -26,9 +29,9 @@ pub const WAITERS_MAX: usize = 4096;
 /// `proxy_cache_lock_timeout`). The origin may be silent only because of the leader's request.
 pub(in crate::engine) const COLLAPSE_WAIT_MS: u64 = 5000;
 
-/// How often a request waits for a leader before it asks the origin itself in any case (chosen: a second leader that
-/// fails is more likely the origin's fault than the leaders').
-pub(in crate::engine) const COLLAPSES_MAX: u8 = 3;
+/// How often a request waits for a leader before it asks the origin itself (chosen: a third leader that fails is more likely the
+/// origin's fault than the leaders'; a wait for another loop counts twice, see `WAITS_MAX`).
+pub(in crate::engine) const COLLAPSES_MAX: u8 = 4;
 
 /// How long a key whose response was for its leader only has no collapse, in milliseconds (chosen: short beside the time in which a
 /// resource becomes shareable, long beside the time of one response).
@@ -52,6 +55,8 @@ enum CollapseState {
         /// `None` if another loop asks.
         leader: Option<TransactionId>,
         waiters: Vec<TransactionId>,
+        /// The fill of a leader that was overtaken.
+        late: Option<FillId>,
     },
     /// The body is arriving.
     Filling(FillId),
@@ -96,7 +101,10 @@ impl Collapses {
             None => InProgress::Nothing,
             // Another key with the same hash: extremely unlikely, and not collapsed.
             Some(collapse) if *collapse.key != *key => InProgress::Crowded,
-            Some(Collapse { state: CollapseState::Filling(fill), .. }) => InProgress::Filling(*fill),
+            Some(Collapse {
+                state: CollapseState::Filling(fill) | CollapseState::Asking { late: Some(fill), .. },
+                ..
+            }) => InProgress::Filling(*fill),
             Some(Collapse { state: CollapseState::Asking { waiters, .. }, .. })
                 if waiters.len() < WAITERS_MAX =>
             {
@@ -130,7 +138,7 @@ impl Collapses {
 
     /// Begins a collapse.
     pub fn lead(&mut self, hash: u64, key: &[u8], leader: TransactionId) {
-        let state = CollapseState::Asking { leader: Some(leader), waiters: Vec::new() };
+        let state = CollapseState::Asking { leader: Some(leader), waiters: Vec::new(), late: None };
         self.by_hash.insert(hash, Collapse { key: key.into(), state });
     }
 
@@ -139,10 +147,10 @@ impl Collapses {
     pub fn wait(&mut self, hash: u64, key: &[u8], waiter: TransactionId) -> bool {
         let led_by_other_loop = || Collapse {
             key: key.into(),
-            state: CollapseState::Asking { leader: None, waiters: Vec::new() },
+            state: CollapseState::Asking { leader: None, waiters: Vec::new(), late: None },
         };
         match &mut self.by_hash.entry(hash).or_insert_with(led_by_other_loop).state {
-            CollapseState::Asking { leader, waiters } => {
+            CollapseState::Asking { leader, waiters, late: _ } => {
                 waiters.push(waiter);
                 leader.is_none() && waiters.len() == 1
             }
@@ -185,12 +193,9 @@ impl Collapses {
 
     /// Ends the wait for another loop. Returns the transactions that waited.
     pub fn end_wait_for_other_loop(&mut self, hash: u64) -> Vec<TransactionId> {
-        match self.by_hash.entry(hash) {
-            Entry::Occupied(found) if found.get().is_led_by_other_loop() => match found.remove().state {
-                CollapseState::Asking { waiters, .. } => waiters,
-                CollapseState::Filling(_) => Vec::new(),
-            },
-            Entry::Occupied(_) | Entry::Vacant(_) => Vec::new(),
+        match self.by_hash.get_mut(&hash) {
+            Some(collapse) if collapse.is_led_by_other_loop() => self.end_asking(hash),
+            Some(_) | None => Vec::new(),
         }
     }
 
@@ -216,24 +221,68 @@ impl Collapses {
         }
     }
 
-    /// The leader has no response that could be shared. Returns the transactions that waited.
+    /// The leader has no response that could be shared, or none in time. Returns the transactions that waited.
     pub fn give_up(&mut self, hash: u64, leader: TransactionId) -> Vec<TransactionId> {
-        match self.by_hash.get(&hash) {
-            Some(collapse) if collapse.leader() == Some(leader) => {}
-            Some(_) | None => return Vec::new(),
+        match self.by_hash.get_mut(&hash) {
+            Some(collapse) if collapse.leader() == Some(leader) => self.end_asking(hash),
+            Some(_) | None => Vec::new(),
         }
-        match self.by_hash.remove(&hash).map(|collapse| collapse.state) {
-            Some(CollapseState::Asking { waiters, .. }) => waiters,
-            Some(CollapseState::Filling(_)) | None => Vec::new(),
+    }
+
+    /// Ends a collapse without a response, but for the fill of a leader that was overtaken.
+    fn end_asking(&mut self, hash: u64) -> Vec<TransactionId> {
+        let Some(collapse) = self.by_hash.get_mut(&hash) else { return Vec::new() };
+        let CollapseState::Asking { waiters, late, .. } = &mut collapse.state else { return Vec::new() };
+        let (waiters, late) = (std::mem::take(waiters), *late);
+        match late {
+            Some(fill) => collapse.state = CollapseState::Filling(fill),
+            None => drop(self.by_hash.remove(&hash)),
+        }
+        waiters
+    }
+
+    /// The key of a leader, which is being overtaken.
+    pub fn key_of(&self, hash: u64, leader: TransactionId) -> Option<Box<[u8]>> {
+        let collapse = self.by_hash.get(&hash).filter(|collapse| collapse.leader() == Some(leader));
+        collapse.map(|collapse| collapse.key.clone())
+    }
+
+    /// The response of a leader that was overtaken has become a fill. Returns the transactions that waited for its successor.
+    pub fn add_late_fill(&mut self, hash: u64, key: Box<[u8]>, fill: FillId) -> Vec<TransactionId> {
+        match self.by_hash.entry(hash) {
+            Entry::Vacant(place) => {
+                place.insert(Collapse { key, state: CollapseState::Filling(fill) });
+                Vec::new()
+            }
+            Entry::Occupied(mut found) if found.get().key == key => match &mut found.get_mut().state {
+                CollapseState::Asking { waiters, late, .. } => {
+                    late.get_or_insert(fill);
+                    std::mem::take(waiters)
+                }
+                CollapseState::Filling(_) => Vec::new(),
+            },
+            Entry::Occupied(_) => Vec::new(),
+        }
+    }
+
+    /// The transactions that wait for that key, which wait no more.
+    pub fn take_waiters(&mut self, hash: u64, key: &[u8]) -> Vec<TransactionId> {
+        match self.by_hash.get_mut(&hash) {
+            Some(Collapse { key: known, state: CollapseState::Asking { waiters, .. } })
+                if **known == *key =>
+            {
+                std::mem::take(waiters)
+            }
+            Some(_) | None => Vec::new(),
         }
     }
 
     /// A fill has ended: no transaction joins it any more.
     pub fn end_fill(&mut self, hash: u64, fill: FillId) {
-        if let Some(Collapse { state: CollapseState::Filling(other), .. }) = self.by_hash.get(&hash) {
-            if *other == fill {
-                self.by_hash.remove(&hash);
-            }
+        match self.by_hash.get_mut(&hash).map(|collapse| &mut collapse.state) {
+            Some(CollapseState::Filling(other)) if *other == fill => drop(self.by_hash.remove(&hash)),
+            Some(CollapseState::Asking { late, .. }) if *late == Some(fill) => *late = None,
+            Some(_) | None => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::engine::cache::Fills;
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::coordination::{release_lock, release_waiters};
 use crate::engine::cache::message::FillEvent;
-use crate::engine::cache::state::Caching;
+use crate::engine::cache::state::{Caching, Lead, LeadState};
 use crate::engine::context::Context;
 use crate::engine::ids::{FillId, TransactionId};
 
@@ -18,15 +18,36 @@ impl Fills {
         outcome: CollapseOutcome,
     ) {
         release_lock(cx, caching, outcome);
-        if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
-            let waiters = self.collapses.give_up(lead.hash, leader);
+        if let Some(Lead { hash, state: LeadState::Leads, .. }) = caching.lead.take() {
+            let waiters = self.collapses.give_up(hash, leader);
+            release_waiters(cx, waiters, outcome, 1);
+        }
+    }
+
+    /// The response of a leader has not come in time: the transactions that have waited are released, and one of them leads.
+    pub fn overtake(&mut self, cx: &mut Context, leader: TransactionId, caching: &mut Caching) {
+        release_lock(cx, caching, CollapseOutcome::LookAgain);
+        let Some(lead @ Lead { state: LeadState::Leads, .. }) = &mut caching.lead else { return };
+        let Some(key) = self.collapses.key_of(lead.hash, leader) else { return };
+        lead.state = LeadState::Overtaken(key);
+        let waiters = self.collapses.give_up(lead.hash, leader);
+        release_waiters(cx, waiters, CollapseOutcome::LookAgain, 1);
+    }
+
+    /// A stored response was confirmed. If the transaction was overtaken, those that wait for its successor may use that response.
+    pub fn note_confirmed(&mut self, cx: &mut Context, caching: &Caching, outcome: CollapseOutcome) {
+        let lead = caching.lead.as_ref();
+        if let (Some(Lead { hash, state: LeadState::Overtaken(key), .. }), CollapseOutcome::LookAgain) =
+            (lead, outcome)
+        {
+            let waiters = self.collapses.take_waiters(*hash, key);
             release_waiters(cx, waiters, outcome, 1);
         }
     }
 
     /// The response for the key that a transaction leads is for its client only, and the next one will be, too.
     pub fn note_unshareable(&mut self, cx: &Context, caching: &Caching) {
-        if let Some(lead) = caching.lead {
+        if let Some(lead) = &caching.lead {
             self.collapses.note_response(lead.hash, false, cx.now_ms());
         }
     }
@@ -48,10 +69,14 @@ impl Fills {
         fill: FillId,
         outcome: CollapseOutcome,
     ) {
-        if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
-            self.collapses.note_response(lead.hash, true, cx.now_ms());
-            let waiters = self.collapses.turn_into_fill(lead.hash, leader, fill);
-            release_waiters(cx, waiters, outcome, 1);
-        }
+        let Some(Lead { hash, state, .. }) = caching.lead.take() else { return };
+        let waiters = match state {
+            LeadState::Granted => return,
+            LeadState::Leads => self.collapses.turn_into_fill(hash, leader, fill),
+            LeadState::Overtaken(_) if !matches!(outcome, CollapseOutcome::LookAgain) => return,
+            LeadState::Overtaken(key) => self.collapses.add_late_fill(hash, key, fill),
+        };
+        self.collapses.note_response(hash, true, cx.now_ms());
+        release_waiters(cx, waiters, outcome, 1);
     }
 }

@@ -4,7 +4,7 @@
 //! address that the stored response came from.
 
 use crate::cache::fill::fill_locks::LockResult;
-use crate::cache::rfc::control::RequestDirectives;
+use crate::cache::rfc::control::{RequestDirectives, ResponseDirectives};
 use crate::cache::rfc::freshness::{self, Use};
 use crate::cache::rfc::key::{self, Uri};
 use crate::cache::rfc::range::{self, Part, Selection};
@@ -18,7 +18,8 @@ use crate::engine::cache::coordination::WAITS_MAX;
 use crate::engine::cache::fill::Fill;
 use crate::engine::cache::selecting::AsForwarded;
 use crate::engine::cache::settings::CacheSettings;
-use crate::engine::cache::state::{CacheState, CacheTask, Caching, Inquiry, Known, Lead, Question, Stale};
+use crate::engine::cache::state::{CacheState, CacheTask, Caching, Inquiry, Known};
+use crate::engine::cache::state::{Lead, LeadState, Question, Stale};
 use crate::engine::ids::FillId;
 use crate::engine::transaction::log_record::CacheUse;
 use crate::engine::transaction::request::{Method, RequestInfo};
@@ -361,11 +362,7 @@ impl<'a> CacheLookUp<'a> {
             _ if self.caching.background || self.caching.unconditional || !is_judged => (false, None),
             Use::Fresh => (false, Some(CacheUse::Hit)),
             Use::StaleAccepted => (false, Some(CacheUse::Stale)),
-            // A response to a request with no-store is not stored, nor is that to one user.
-            Use::StaleWhileRevalidate => {
-                let own = asked.no_store || head.fields.contains("authorization");
-                (!own, Some(CacheUse::Stale))
-            }
+            Use::StaleWhileRevalidate => (self.can_be_refreshed(&stored, head, asked), Some(CacheUse::Stale)),
             Use::Validate => (false, None),
         };
         if let Some(log) = log {
@@ -377,6 +374,22 @@ impl<'a> CacheLookUp<'a> {
         let (if_error, if_unreachable) =
             (decision.if_error && is_judged, decision.if_unreachable && is_judged);
         Judged::Useless(forward, Known::Stale(Stale { stored, if_error, if_unreachable }))
+    }
+
+    /// Whether a refresh, which repeats the request, can bring a response to store: not with no-store, with credentials only if
+    /// the stored response allows that (RFC 9111 section 3.5), and with only-if-cached no cache behind weir asks its origin.
+    fn can_be_refreshed(
+        &self,
+        stored: &Stored,
+        head: &RequestHead<'_, '_>,
+        asked: &RequestDirectives,
+    ) -> bool {
+        let may_be_shared = || {
+            let targeted: Vec<&str> = self.settings.targeted.iter().map(String::as_str).collect();
+            ResponseDirectives::read(stored.block(), &targeted).allows_authorized()
+        };
+        let is_refused = asked.no_store || asked.only_if_cached;
+        !is_refused && (!head.fields.contains("authorization") || may_be_shared())
     }
 
     fn hit(
@@ -415,9 +428,10 @@ impl<'a> CacheLookUp<'a> {
         info: &RequestInfo,
         asked: &RequestDirectives,
     ) -> Option<CacheAnswer> {
+        let leads = |lead: &Lead| !matches!(lead.state, LeadState::Granted);
         let single = info.method != Method::Get
-            || self.caching.waits >= COLLAPSES_MAX
-            || self.caching.lead.is_some_and(|lead| lead.begun)
+            || self.caching.asks_alone()
+            || self.caching.lead.as_ref().is_some_and(leads)
             || asked.no_store
             // A refresh is one for all clients.
             || (head.fields.contains("range") && !self.caching.background);
@@ -425,10 +439,16 @@ impl<'a> CacheLookUp<'a> {
             return None;
         }
         match self.collapses.find(hash, self.key) {
-            InProgress::Nothing | InProgress::Asking if self.is_unshareable(hash) => None,
+            InProgress::Filling(fill) => self.join(fill, head, info, asked).map(CacheAnswer::Hit),
+            InProgress::Nothing | InProgress::Asking
+                if self.caching.waits >= COLLAPSES_MAX || self.is_unshareable(hash) =>
+            {
+                None
+            }
             InProgress::Nothing => {
-                // A response to a client's condition, or for one user, is no response to wait for.
-                let own = head.fields.contains("authorization")
+                // A response to a client's condition, or for one user, is no response to wait for. A refresh with credentials has
+                // no such response, as far as is known.
+                let own = (head.fields.contains("authorization") && !self.caching.background)
                     || (self.caching.task() == CacheTask::Store
                         && (head.fields.contains("if-none-match")
                             || head.fields.contains("if-modified-since")));
@@ -439,14 +459,13 @@ impl<'a> CacheLookUp<'a> {
                 if locked && self.settings.store.fill_locks().lock(hash) == LockResult::HeldByOtherLoop {
                     return (!self.caching.background).then_some(CacheAnswer::Wait(hash));
                 }
-                self.caching.lead = Some(Lead { hash, locked, begun: false });
+                self.caching.lead = Some(Lead { hash, locked, state: LeadState::Granted });
                 let hit = if locked { self.find_fresh(key_hash, head, info, asked) } else { None };
                 hit.map(CacheAnswer::Hit)
             }
             InProgress::Asking if head.fields.contains("authorization") => None,
             InProgress::Asking => Some(CacheAnswer::Wait(hash)),
             InProgress::Crowded => None,
-            InProgress::Filling(fill) => self.join(fill, head, info, asked).map(CacheAnswer::Hit),
         }
     }
 

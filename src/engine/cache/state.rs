@@ -18,7 +18,7 @@ use crate::cache::rfc::status::Forward;
 use crate::cache::rfc::storable::NotStored;
 use crate::cache::store::Epoch;
 use crate::cache::store::stored::Stored;
-use crate::engine::cache::collapse::{COLLAPSES_MAX, CollapseOutcome};
+use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::reader::CacheReader;
 use crate::part::cache::built;
 use std::sync::Arc;
@@ -105,15 +105,28 @@ pub(in crate::engine) enum CacheTask {
     Invalidate,
 }
 
+/// The number of waits of a request that must ask the origin itself.
+const ALONE: u8 = u8::MAX;
+
 /// The collapse that this transaction leads: other requests for the variant wait for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(in crate::engine) struct Lead {
     /// The hash of the variant.
     pub hash: u64,
     /// The variant is locked before the other loops.
     pub locked: bool,
-    /// Whether requests of this loop may wait: only after the request was forwarded.
-    pub begun: bool,
+    pub state: LeadState,
+}
+
+/// The state of a lead.
+#[derive(Debug)]
+pub(in crate::engine) enum LeadState {
+    /// The request was not forwarded yet, and no request waits.
+    Granted,
+    /// Requests of this loop wait.
+    Leads,
+    /// The response did not come in time, and another request leads. If it comes after all, those that wait for the key join it.
+    Overtaken(Box<[u8]>),
 }
 
 /// The cache's side of one transaction.
@@ -121,7 +134,8 @@ pub(in crate::engine) struct Lead {
 pub(in crate::engine) struct Caching {
     pub state: CacheState,
     pub lead: Option<Lead>,
-    /// How often the request has waited for another one; from [`COLLAPSES_MAX`] on it asks the origin itself.
+    /// How often the request has waited for another one; from [`COLLAPSES_MAX`] on it asks the origin itself, unless a response is
+    /// arriving. [`ALONE`]: it does in any case.
     pub waits: u8,
     /// Without conditions of the cache's: the last answer was about something else.
     pub unconditional: bool,
@@ -157,7 +171,7 @@ impl Caching {
 
     /// Begins the first or a further look-up. `pinned`: over a connection that belongs to one client.
     pub fn begin(&mut self, pinned: bool) {
-        let Caching { lead, waits, unconditional, background, .. } = *self;
+        let Caching { lead, waits, unconditional, background, .. } = std::mem::take(self);
         let state = CacheState::LookingUp;
         *self = Caching { state, lead, waits, unconditional, background, pinned, ..Caching::default() };
     }
@@ -169,7 +183,7 @@ impl Caching {
 
     /// The hash of the collapse that a response belongs to.
     pub fn collapse_hash(&self, pending: &Stored) -> u64 {
-        self.lead.map_or(pending.hash(), |lead| lead.hash)
+        self.lead.as_ref().map_or(pending.hash(), |lead| lead.hash)
     }
 
     /// Takes the lock that is held before the other loops; gives the hash of its variant.
@@ -208,9 +222,13 @@ impl Caching {
         self.background && self.beside().is_none()
     }
 
-    /// The request waits for no other one any more.
+    /// The request waits for no other one any more, and joins none.
     pub fn ask_alone(&mut self) {
-        self.waits = COLLAPSES_MAX;
+        self.waits = ALONE;
+    }
+
+    pub fn asks_alone(&self) -> bool {
+        self.waits == ALONE
     }
 
     /// Whether the request has waited for another one.

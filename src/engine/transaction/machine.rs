@@ -22,6 +22,7 @@ use crate::engine::cache::collapse::{COLLAPSE_WAIT_MS, CollapseOutcome, Conclusi
 use crate::engine::cache::coordination::release_lock;
 use crate::engine::cache::look_up::{CacheLookUp, Hit};
 use crate::engine::cache::signature::Signature;
+use crate::engine::cache::state::{Lead, LeadState};
 use crate::engine::context::Context;
 use crate::engine::effect::{Effect, Ending};
 use crate::engine::ids::{PeerId, StoreJob, TransactionId};
@@ -176,9 +177,9 @@ impl Transactions {
         let transaction = &mut self.slab[id.index as usize];
         match decision {
             Decision::Forward => {
-                if let Some(lead) = transaction.caching.lead.as_mut().filter(|lead| !lead.begun) {
+                if let Some(lead @ Lead { state: LeadState::Granted, .. }) = &mut transaction.caching.lead {
                     fills.collapses.lead(lead.hash, &self.cache_text, id);
-                    lead.begun = true;
+                    lead.state = LeadState::Leads;
                 }
                 transaction.note_forwarding();
                 self.forward(cx, id);
@@ -417,7 +418,10 @@ impl Transactions {
             return services.fills.stop_waiting_for_other_loop(cx, hash);
         };
         cx.metrics.cache_overtaken += 1;
-        self.conclude_collapse(cx, services, leader, CollapseOutcome::LookAgain);
+        let fills = services.fills.built();
+        if let (Some(transaction), Some(fills)) = (self.get_mut(leader), fills) {
+            fills.overtake(cx, leader, &mut transaction.caching);
+        }
     }
 
     /// Releases the transactions that have waited for a leader.
