@@ -37,10 +37,6 @@ const EXPECTED_UNLOCKED: &str =
     "a password or a hash: `!` and `*` are locked accounts of /etc/shadow; leave the line out";
 const EXPECTED_FEWER: &str = "fewer than 1000 bad lines: the rest was not read";
 
-/// Prefixes of hashes that are not supported, beside those in the usual forms `$scheme$...` and `{SCHEME}...`. Read as plain
-/// passwords they would lock the user out silently.
-const UNSUPPORTED: [&str; 4] = ["$argon2", "$sha1", "$md5", "_J9.."];
-
 /// An invalid line of a user file. The error never shows the text, because it may be a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserError {
@@ -243,30 +239,28 @@ fn parse_secret(text: &str) -> Result<Option<SlowHash>, &'static str> {
     if !(1..=PASSWORD_BYTES_MAX).contains(&text.len()) || text.chars().any(char::is_control) {
         return Err(EXPECTED_PASSWORD);
     }
-    if text.starts_with(['!', '*']) && text[1..].trim_start_matches(['!', '*']).is_empty()
-        || text.starts_with('!') && is_hash_of_a_scheme(text.trim_start_matches('!'))
-    {
+    let unlocked = text.trim_start_matches(['!', '*']);
+    if unlocked.len() < text.len() && (unlocked.is_empty() || is_hash_of_a_scheme(unlocked)) {
         return Err(EXPECTED_UNLOCKED);
     }
+    // Hashes of other schemes would lock the user out silently, read as plain passwords.
     match SlowHash::parse(text) {
         Some(hash) => hash.map(Some),
-        None if UNSUPPORTED.iter().any(|prefix| text.starts_with(prefix)) || is_hash_of_a_scheme(text) => {
-            Err(EXPECTED_HASH)
-        }
+        None if is_hash_of_a_scheme(text) => Err(EXPECTED_HASH),
         None => Ok(None),
     }
 }
 
-/// Whether a text has the form of a hash: `$scheme$...` as in /etc/shadow, or `{SCHEME}...` (RFC 2307 5.3).
+/// Whether a text has the form of a hash: `$scheme$...` as in /etc/shadow, `{SCHEME}...` (RFC 2307 section 5.3), or that of BSDi.
 fn is_hash_of_a_scheme(text: &str) -> bool {
     let close = match text.as_bytes().first() {
         Some(b'$') => '$',
         Some(b'{') => '}',
-        Some(_) | None => return false,
+        Some(_) | None => return text.starts_with("_J9.."),
     };
     let scheme = text[1..].split_once(close).map_or("", |(scheme, _)| scheme);
-    let is_word = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
-    is_word && !scheme.is_empty()
+    let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"-.,=".contains(&byte);
+    !scheme.is_empty() && scheme.bytes().all(is_of_scheme)
 }
 
 /// The name of the user with this number.

@@ -15,6 +15,7 @@ use crate::http::fields::{write_decimal, write_ipv4};
 use crate::http::forwarding::Edits as _;
 use crate::http::head::Version;
 use crate::http::reply::{Asked, Prepared, Reply, reason_phrase};
+use crate::part;
 use crate::policy::{Policy, RuleRef, acl};
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -153,9 +154,10 @@ fn of_reason<'t>(transaction: &'t Transaction, refusal: Refusal, wording: &Wordi
     }
 }
 
-/// Whether the client has reached a listener of the gateway, which has further fields for responses of weir's own.
+/// Whether the client has reached a listener of the gateway, which has further fields for responses of weir's own. A build without the
+/// gateway has no texts for it.
 fn is_at_gateway(transaction: &Transaction) -> bool {
-    transaction.guarded.response_fields.is_some()
+    part::guard::built().is_some() && transaction.guarded.response_fields.is_some()
 }
 
 /// Seconds after which a retry makes sense, if they are the same for all.
